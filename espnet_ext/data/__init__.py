@@ -1,0 +1,1 @@
+"""Kaldi data directories, audio, and files that are whole or absent."""
