@@ -1,0 +1,1 @@
+"""Speech recognition: the multi-task model, its losses, and greedy decoding."""

@@ -1,0 +1,185 @@
+"""Greedy decoding of batches, and ESPnet's beam search.
+
+ESPnet's own `BeamSearch(beam_size=1)` is not joint: it keeps one candidate of
+the decoder before the CTC head is asked, so the CTC head never changes
+anything, whatever its weight. `greedy_search` scores the whole vocabulary with
+both.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from espnet2.asr.espnet_model import ESPnetASRModel
+
+from espnet_ext.asr.losses import check_supported, encode
+from espnet_ext.compat import (
+    BeamSearch,
+    CTCPrefixScorer,
+    CTCPrefixScoreTH,
+    make_pad_mask,
+    subsequent_mask,
+)
+
+
+@torch.no_grad()
+def greedy_search(
+    model: ESPnetASRModel,
+    speech: torch.Tensor,
+    speech_lengths: torch.Tensor,
+    ctc_weight: float,
+) -> list[list[int]]:
+    """The greedy transcript of each utterance (Das and Chau 2022, eq. 2).
+
+    At every step the token with the highest
+    `ctc_weight * CTC prefix score + (1 - ctc_weight) * decoder score` is taken;
+    with `ctc_weight` 1 the frames' best labels are collapsed instead.
+
+    Args:
+        model: in evaluation mode.
+        speech: (B, T) waveforms.
+        speech_lengths: (B,) samples.
+        ctc_weight: lambda_C of inference.
+
+    Returns:
+        token ids, without <sos/eos>, one list an utterance.
+
+    Raises:
+        InputError: the model has no head for this weight.
+
+    Example:
+        >>> greedy_search(model, speech, lengths, ctc_weight=0.3)   # doctest: +SKIP
+        [[12, 4, 7], [3, 3]]
+    """
+    check_supported(model, ctc_weight)
+    encoder_out, lengths = encode(model, speech, speech_lengths)
+    return greedy_search_encoded(model, encoder_out, lengths, ctc_weight)
+
+
+@torch.no_grad()
+def greedy_search_encoded(
+    model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor, ctc_weight: float
+) -> list[list[int]]:
+    """`greedy_search` on encoder output (B, T, D) with `lengths` (B,)."""
+    if ctc_weight == 1.0:
+        return _best_path(model.ctc.argmax(encoder_out), lengths)
+    if hasattr(model.decoder, "forward_one_step"):
+        return _label_synchronous(model, encoder_out, lengths, ctc_weight)
+    # Recurrent decoders keep a state of their own form: one utterance at a time.
+    return [
+        beam_search(model, frames, ctc_weight, beam_size=1)
+        for frames in _utterances(encoder_out, lengths)
+    ]
+
+
+def beam_search(
+    model: ESPnetASRModel, frames: torch.Tensor, ctc_weight: float, beam_size: int
+) -> list[int]:
+    """ESPnet's beam search over one utterance, without a language model.
+
+    Args:
+        model: in evaluation mode.
+        frames: encoder output (T, D) of the utterance.
+        ctc_weight: lambda_C of inference.
+        beam_size: with 1, every token is scored by both heads (see above).
+
+    Returns:
+        token ids without <sos/eos>; empty where the search ends without a hypothesis.
+    """
+    scorers: dict[str, object] = {}
+    if ctc_weight < 1.0:
+        scorers["decoder"] = model.decoder
+    if ctc_weight > 0.0:
+        scorers["ctc"] = CTCPrefixScorer(ctc=model.ctc, eos=model.eos)
+    search = BeamSearch(
+        beam_size=beam_size,
+        vocab_size=model.vocab_size,
+        weights={"decoder": 1.0 - ctc_weight, "ctc": ctc_weight},
+        scorers=scorers,
+        sos=model.sos,
+        eos=model.eos,
+        pre_beam_score_key=None if beam_size == 1 or ctc_weight == 1.0 else "full",
+    )
+    with torch.no_grad():
+        hypotheses = search(x=frames)
+    if not hypotheses:
+        return []
+    return [i for i in hypotheses[0].yseq.tolist() if i not in (model.sos, model.eos)]
+
+
+def beam_search_encoded(
+    model: ESPnetASRModel,
+    encoder_out: torch.Tensor,
+    lengths: torch.Tensor,
+    ctc_weight: float,
+    beam_size: int,
+) -> list[list[int]]:
+    """`beam_search` on each utterance of encoder output (B, T, D) with `lengths` (B,)."""
+    return [
+        beam_search(model, frames, ctc_weight, beam_size)
+        for frames in _utterances(encoder_out, lengths)
+    ]
+
+
+def _utterances(encoder_out: torch.Tensor, lengths: torch.Tensor) -> Iterator[torch.Tensor]:
+    for frames, length in zip(encoder_out, lengths.tolist(), strict=True):
+        yield frames[:length]
+
+
+def _best_path(labels: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+    """Collapse the best label of each frame (B, T): repeats first, then blanks."""
+    paths = []
+    for row, length in zip(labels.cpu(), lengths.tolist(), strict=True):
+        collapsed = torch.unique_consecutive(row[:length])
+        paths.append([label for label in collapsed.tolist() if label != 0])
+    return paths
+
+
+def _label_synchronous(
+    model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor, ctc_weight: float
+) -> list[list[int]]:
+    """Greedy search token by token, all utterances at once."""
+    batch, device = encoder_out.size(0), encoder_out.device
+    memory_mask = ~make_pad_mask(lengths, maxlen=encoder_out.size(1)).to(device).unsqueeze(1)
+    prefix_scorer = _PrefixScorer(model, encoder_out, lengths) if ctc_weight > 0.0 else None
+    ys = torch.full((batch, 1), model.sos, dtype=torch.long, device=device)
+    running = torch.ones(batch, dtype=torch.bool, device=device)
+    cache = None
+    # As ESPnet: a transcript is at most as long as the encoder output.
+    for step in range(int(lengths.max())):
+        mask = subsequent_mask(ys.size(1), device=device).unsqueeze(0).expand(batch, -1, -1)
+        scores, cache = model.decoder.forward_one_step(
+            ys, mask, encoder_out, memory_mask, cache=cache
+        )
+        if prefix_scorer is not None:
+            scores = (1.0 - ctc_weight) * scores + ctc_weight * prefix_scorer.score(ys)
+        best = scores.argmax(dim=-1)
+        if prefix_scorer is not None:
+            prefix_scorer.advance(best)
+        running = running & (best != model.eos) & (step < lengths.to(device))
+        ys = torch.cat([ys, best.masked_fill(~running, model.eos).unsqueeze(1)], dim=1)
+        if not running.any():
+            break
+    return [_until_eos(row, model.eos) for row in ys[:, 1:].tolist()]
+
+
+def _until_eos(ids: list[int], eos: int) -> list[int]:
+    return ids[: ids.index(eos)] if eos in ids else ids
+
+
+class _PrefixScorer:
+    """CTC prefix scores of one hypothesis an utterance, over the whole vocabulary."""
+
+    def __init__(self, model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor):
+        # The scorer writes into the padding of what it is given: `log_softmax` is a fresh tensor.
+        log_probs = model.ctc.log_softmax(encoder_out).float()
+        self.scorer = CTCPrefixScoreTH(log_probs, lengths, 0, model.eos)
+        self.state = None
+
+    def score(self, ys: torch.Tensor) -> torch.Tensor:
+        """Log score (B, V) of each next token after the prefixes `ys` (B, L)."""
+        scores, self.candidates = self.scorer(list(ys), self.state)
+        return scores
+
+    def advance(self, best: torch.Tensor) -> None:
+        """Go on with the tokens `best` (B,)."""
+        self.state = self.scorer.index_select_state(self.candidates, best.unsqueeze(1))

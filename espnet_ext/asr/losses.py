@@ -1,0 +1,225 @@
+"""Losses of each utterance of a batch, as an attacker needs them."""
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from espnet2.asr.espnet_model import ESPnetASRModel
+
+from espnet_ext.errors import InputError
+
+
+class UtteranceLosses(NamedTuple):
+    """Losses of the utterances of one batch, each (B,); None where the model has no such head."""
+
+    total: torch.Tensor
+    ctc: torch.Tensor | None
+    att: torch.Tensor | None
+
+
+class TargetBatch(NamedTuple):
+    """Token ids of a batch of transcripts, prepared once and used in every step.
+
+    ctc: (B, L), padded with 0; ctc_lengths: (B,).
+    decoder_in, decoder_out: (B, L + 1), with <sos> in front and <eos> behind;
+    decoder_lengths: (B,).
+    """
+
+    ctc: torch.Tensor
+    ctc_lengths: torch.Tensor
+    decoder_in: torch.Tensor
+    decoder_out: torch.Tensor
+    decoder_lengths: torch.Tensor
+
+    def rows(self, index: torch.Tensor) -> "TargetBatch":
+        """The transcripts of the utterances `index` (N,)."""
+        return TargetBatch(*(field[index] for field in self))
+
+
+def check_supported(model: ESPnetASRModel, ctc_weight: float) -> None:
+    """Refuse a model or a weight for which `utterance_losses` and greedy decoding are not defined.
+
+    Raises:
+        InputError: a transducer, a CTC that is not PyTorch's, or a weight that
+            needs a head which the model does not have.
+    """
+    if not 0.0 <= ctc_weight <= 1.0:
+        raise InputError(f"the inference CTC weight must be between 0 and 1, not {ctc_weight}")
+    if getattr(model, "use_transducer_decoder", False) or getattr(
+        model, "use_linear_decoder", False
+    ):
+        raise InputError(
+            "transducer and linear decoders are not supported; use a CTC/attention one"
+        )
+    if ctc_weight > 0.0 and model.ctc is None:
+        raise InputError(f"CTC weight {ctc_weight} needs a CTC head; this model has none, use 0")
+    if ctc_weight < 1.0 and model.decoder is None:
+        raise InputError(f"CTC weight {ctc_weight} needs a decoder; this model has none, use 1")
+    if ctc_weight > 0.0 and model.ctc.ctc_type not in ("builtin", "builtin2"):
+        raise InputError(f"ctc_type {model.ctc.ctc_type} is not supported; builtin is")
+
+
+@contextlib.contextmanager
+def frozen(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
+    """Evaluation mode without parameter gradients; everything is as before when the block ends.
+
+    Off inside the block: dropout, SpecAug, the updates of BatchNorm, the
+    dropout in front of ESPnet's CTC (which evaluation mode alone leaves on), and
+    the error calculators that ESPnet's `forward` runs in evaluation mode.
+    """
+    training = [module for module in model.modules() if module.training]
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    calculator = model.error_calculator
+    ctc_dropout = model.ctc.dropout_rate if model.ctc is not None else 0.0
+    try:
+        model.eval().requires_grad_(False)
+        model.error_calculator = None
+        if model.ctc is not None:
+            model.ctc.dropout_rate = 0.0
+        yield model
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        model.error_calculator = calculator
+        if model.ctc is not None:
+            model.ctc.dropout_rate = ctc_dropout
+
+
+def encode(
+    model: ESPnetASRModel, speech: torch.Tensor, speech_lengths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encoder output (B, T', D) and its lengths (B,), without intermediate layers."""
+    encoder_out, lengths = model.encode(speech, speech_lengths)
+    if isinstance(encoder_out, tuple):
+        encoder_out = encoder_out[0]
+    return encoder_out, lengths
+
+
+def prepare_targets(
+    model: ESPnetASRModel, transcripts: Sequence[Sequence[int]], device: torch.device | str
+) -> TargetBatch:
+    """Pad the token ids of `transcripts` as the CTC head and the decoder take them."""
+    language = [] if model.lang_token_id is None else model.lang_token_id.flatten().tolist()
+    decoder_in = [[model.sos, *language, *ids] for ids in transcripts]
+    decoder_out = [[*language, *ids, model.eos] for ids in transcripts]
+    return TargetBatch(
+        ctc=_pad(transcripts, 0, device),
+        ctc_lengths=torch.tensor([len(ids) for ids in transcripts], device=device),
+        decoder_in=_pad(decoder_in, model.eos, device),
+        decoder_out=_pad(decoder_out, model.ignore_id, device),
+        decoder_lengths=torch.tensor([len(ids) for ids in decoder_in], device=device),
+    )
+
+
+def _pad(rows: Sequence[Sequence[int]], value: int, device: torch.device | str) -> torch.Tensor:
+    longest = max(len(row) for row in rows)
+    padded = [[*row, *[value] * (longest - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.long, device=device)
+
+
+def utterance_losses(
+    model: ESPnetASRModel,
+    speech: torch.Tensor,
+    speech_lengths: torch.Tensor,
+    targets: TargetBatch,
+    ctc_weight: float,
+) -> UtteranceLosses:
+    """The attack loss of each utterance (Das and Chau 2022, eq. 4).
+
+    Each loss is what ESPnet's `forward` gives for the utterance in a batch of
+    its own: sums over tokens, label smoothing as the model was trained with.
+
+    Args:
+        model: in evaluation mode, see `frozen`.
+        speech: (B, T) waveforms.
+        speech_lengths: (B,) samples.
+        targets: of `prepare_targets`.
+        ctc_weight: lambda_C of inference: 1 leaves the decoder out, 0 the CTC head.
+
+    Returns:
+        total, CTC and attention losses, each (B,).
+    """
+    encoder_out, encoder_lengths = encode(model, speech, speech_lengths)
+    ctc = att = None
+    total = torch.zeros(speech.size(0), device=speech.device)
+    if ctc_weight > 0.0:
+        ctc = _ctc_losses(model, encoder_out, encoder_lengths, targets)
+        total = total + ctc_weight * ctc
+    if ctc_weight < 1.0:
+        att = _attention_losses(model, encoder_out, encoder_lengths, targets)
+        total = total + (1.0 - ctc_weight) * att
+    return UtteranceLosses(total, ctc, att)
+
+
+def _ctc_losses(
+    model: ESPnetASRModel,
+    encoder_out: torch.Tensor,
+    encoder_lengths: torch.Tensor,
+    targets: TargetBatch,
+) -> torch.Tensor:
+    return torch.nn.functional.ctc_loss(
+        model.ctc.log_softmax(encoder_out).float().transpose(0, 1),
+        targets.ctc,
+        encoder_lengths,
+        targets.ctc_lengths,
+        blank=0,  # ESPnet's CTC has no other
+        reduction="none",
+        zero_infinity=True,
+    )
+
+
+def _attention_losses(
+    model: ESPnetASRModel,
+    encoder_out: torch.Tensor,
+    encoder_lengths: torch.Tensor,
+    targets: TargetBatch,
+) -> torch.Tensor:
+    logits, _ = model.decoder(
+        encoder_out, encoder_lengths, targets.decoder_in, targets.decoder_lengths
+    )
+    return _smoothed_losses(model.criterion_att, logits, targets.decoder_out)
+
+
+def _smoothed_losses(
+    criterion: torch.nn.Module, logits: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """ESPnet's `LabelSmoothingLoss`, summed over each utterance in place of the batch.
+
+    Args:
+        criterion: it holds smoothing, padding id and whether lengths are divided out.
+        logits: (B, L, V).
+        targets: (B, L).
+
+    Returns:
+        (B,).
+    """
+    padding = targets == criterion.padding_idx
+    log_probs = logits.float().log_softmax(dim=-1)
+    correct = log_probs.gather(-1, targets.masked_fill(padding, 0).unsqueeze(-1)).squeeze(-1)
+    others = logits.size(-1) - 1
+    confidence, rest = criterion.confidence, criterion.smoothing / others
+    # The loss is a divergence: cross-entropy less the entropy of the smoothed target.
+    entropy = -_xlogx(confidence) - others * _xlogx(rest)
+    losses = -(confidence - rest) * correct - rest * log_probs.sum(dim=-1) - entropy
+    total = losses.masked_fill(padding, 0.0).sum(dim=-1)
+    return total / (~padding).sum(dim=-1) if criterion.normalize_length else total
+
+
+def _xlogx(value: float) -> float:
+    return value * math.log(value) if value > 0.0 else 0.0
+
+
+def required_frames(token_ids: Sequence[int]) -> int:
+    """Encoder frames that CTC needs for `token_ids`: one each, and a blank between equal ones.
+
+    Example:
+        >>> required_frames([3, 3, 4])
+        4
+    """
+    repeats = sum(a == b for a, b in itertools.pairwise(token_ids))
+    return len(token_ids) + repeats

@@ -1,0 +1,76 @@
+"""Text to token ids and back, as the model was trained with."""
+
+from collections.abc import Iterable, Sequence
+
+from espnet2.text.abs_tokenizer import AbsTokenizer
+from espnet2.text.token_id_converter import TokenIDConverter
+
+from espnet_ext.errors import InputError
+
+
+class TextEncoder:
+    """Transcripts of one model as token ids.
+
+    Args:
+        tokenizer: ESPnet's tokenizer of the model's token type.
+        token_list: the model's tokens.
+        cleaner: ESPnet's text cleaner; None for none.
+
+    Example:
+        >>> encoder.encode("seven four")     # doctest: +SKIP
+        [9, 6]
+        >>> encoder.decode([9, 6])           # doctest: +SKIP
+        'seven four'
+    """
+
+    def __init__(
+        self,
+        tokenizer: AbsTokenizer,
+        token_list: Sequence[str],
+        cleaner: object | None = None,
+    ):
+        self.tokenizer = tokenizer
+        self.converter = TokenIDConverter(list(token_list))
+        self.cleaner = cleaner
+        self.case = letter_case(token_list)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, in the letter case of the model's tokens.
+
+        Raises:
+            InputError: a part of the text is not in the vocabulary, or there is no text.
+        """
+        tokens = self.tokenizer.text2tokens(self._clean(text))
+        ids = self.converter.tokens2ids(tokens)
+        unknown = [t for t, i in zip(tokens, ids, strict=True) if i == self.converter.unk_id]
+        if unknown:
+            raise InputError(f"'{text}': not in the model's vocabulary: {', '.join(unknown)}")
+        if not ids:
+            raise InputError(f"'{text}': no token; a transcript must not be empty")
+        return ids
+
+    def _clean(self, text: str) -> str:
+        if self.case is not None:
+            text = text.upper() if self.case == "upper" else text.lower()
+        return self.cleaner(text) if callable(self.cleaner) else text
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids without <sos/eos>."""
+        return self.tokenizer.tokens2text(self.converter.ids2tokens(list(ids)))
+
+
+def letter_case(tokens: Iterable[str]) -> str | None:
+    """'upper' or 'lower' where all letters of the tokens agree, else None.
+
+    Symbols such as <unk> do not count.
+
+    Example:
+        >>> letter_case(["<blank>", "<unk>", "THE", "S", "<sos/eos>"])
+        'upper'
+    """
+    letters = "".join(t for t in tokens if not (t.startswith("<") and t.endswith(">")))
+    if letters.upper() == letters.lower():
+        return None
+    if letters == letters.upper():
+        return "upper"
+    return "lower" if letters == letters.lower() else None

@@ -1,0 +1,1 @@
+"""Attacks on speech models, through the Adversarial Robustness Toolbox (ART)."""

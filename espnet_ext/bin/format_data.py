@@ -1,0 +1,60 @@
+"""The format stage: check every audio file and write the data directory training reads.
+
+Example:
+    python -m espnet_ext.bin.format_data --source data/train --destination dump/raw/train \
+        --sample_rate 16000
+"""
+
+import argparse
+import os
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--source", required=True, help="Kaldi data directory")
+    parser.add_argument("--destination", required=True, help="data directory to write")
+    parser.add_argument("--sample_rate", required=True, type=int, help="in Hz")
+    _add_switch(parser, "--resample", "convert other rates; else an error")
+    parser.add_argument("--min_seconds", type=float, default=0.1, help="leave out shorter ones")
+    parser.add_argument("--max_seconds", type=float, default=30.0, help="leave out longer ones")
+    _add_switch(parser, "--drop_bad_audio", "leave it out; else an error")
+    _add_switch(
+        parser,
+        "--allow_pipes",
+        "run the commands in wav.scp: any command, with your rights; read them first",
+    )
+    parser.add_argument(
+        "--num_threads", type=int, default=min(8, os.cpu_count() or 1), help="files read at once"
+    )
+    return parser
+
+
+def _add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    parser.add_argument(name, choices=("true", "false"), default="false", help=text)
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(cmd)
+    from espnet_ext.data.format import FormatOptions, format_directory
+
+    options = FormatOptions(
+        sample_rate=args.sample_rate,
+        resample=args.resample == "true",
+        min_seconds=args.min_seconds,
+        max_seconds=args.max_seconds,
+        drop_bad_audio=args.drop_bad_audio == "true",
+        allow_pipes=args.allow_pipes == "true",
+        threads=args.num_threads,
+    )
+    format_directory(args.source, args.destination, options)
+
+
+if __name__ == "__main__":
+    cli.run(main)

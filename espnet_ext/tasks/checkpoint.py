@@ -1,0 +1,172 @@
+"""Reading weights safely, and saying what was read."""
+
+import logging
+import pickle
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_ext.errors import InputError, summarize
+
+Weights = Mapping[str, torch.Tensor]
+
+
+def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torch.Tensor]:
+    """Read the state dictionary of a model onto the CPU.
+
+    Args:
+        path: a file that `torch.save` wrote.
+        allow_pickle: unpickle without restriction. A pickle can run any code when it is
+            loaded: only for files whose source you trust.
+
+    Raises:
+        InputError: the file is missing, is not a state dictionary, or needs `allow_pickle`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; has the training stage been run?")
+    if allow_pickle:
+        logging.warning("%s: unpickled without restriction; it can run any code", path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
+            "source, say --allow_pickle true"
+        ) from error
+    except (RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: damaged or not a PyTorch file ({error})") from error
+    # DeepSpeed wraps the weights.
+    state = state.get("module", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(f"{path}: not the weights of a model; give a *.pth of an epoch or average")
+    return state
+
+
+def load_weights(
+    model: torch.nn.Module, path: str | Path, allow_pickle: bool = False
+) -> torch.nn.Module:
+    """Put all weights of `path` into `model`; every name and shape must agree.
+
+    Raises:
+        InputError: names the tensors that are missing, left over, or of another shape.
+    """
+    state = read_weights(path, allow_pickle)
+    problems = _differences(model.state_dict(), _upgraded(model, state))
+    if problems:
+        raise InputError(
+            f"{path}: does not fit the model of this configuration:\n{summarize(problems)}\n"
+            "Give the config.yaml that was saved beside the checkpoint."
+        )
+    model.load_state_dict(dict(state))
+    return model
+
+
+def _upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
+    """`state` under the names of this ESPnet: 202611 renamed the output of its subsampling."""
+    own, upgraded = model.state_dict().keys(), {}
+    for name, value in state.items():
+        renamed = name.replace(".embed.out.0.", ".embed.out.")
+        upgraded[renamed if name not in own and renamed in own else name] = value
+    return upgraded
+
+
+def _differences(own: Weights, given: Weights) -> list[str]:
+    missing = [f"missing: {name}" for name in own if name not in given]
+    unknown = [f"not in the model: {name}" for name in given if name not in own]
+    return missing + unknown + _other_shapes(own, given)
+
+
+def _other_shapes(own: Weights, given: Weights) -> list[str]:
+    return [
+        f"{name}: shape {tuple(given[name].shape)}, the model has {tuple(own[name].shape)}"
+        for name in own
+        if name in given and own[name].shape != given[name].shape
+    ]
+
+
+def load_init_param(
+    init_param: str,
+    model: torch.nn.Module,
+    ignore_init_mismatch: bool = False,
+    map_location: str = "cpu",
+) -> None:
+    """ESPnet's `--init_param`, read safely, with a table of what was loaded.
+
+    Args:
+        init_param: `<file>[:<source prefix>[:<destination prefix>[:<excluded prefixes>]]]`.
+        model: the model to initialise.
+        ignore_init_mismatch: leave out tensors that the model does not have or has in
+            another shape, in place of failing. A model of another task needs it: its
+            heads differ.
+        map_location: not used, the weights go where the model is.
+
+    Raises:
+        InputError: a tensor does not fit and mismatches are not ignored, or not one fits.
+    """
+    path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
+    given = _selected(read_weights(path), source, destination or "", excluded)
+    given = _upgraded(model, given)
+    own = model.state_dict()
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    rejected = [k for k in given if k not in fitting]
+    logging.info("%s", initialisation_table(init_param, own, given, fitting))
+    if not fitting:
+        raise InputError(f"{init_param}: not one of its {len(given)} tensors fits the model")
+    if rejected and not ignore_init_mismatch:
+        raise InputError(
+            f"{init_param}: tensors without a place in the model:\n{summarize(rejected)}\n"
+            "Leave them out with --ignore_init_mismatch true."
+        )
+    model.load_state_dict({**own, **fitting})
+
+
+def _selected(
+    state: Weights, source: str, destination: str, excluded: str
+) -> dict[str, torch.Tensor]:
+    """Tensors below the prefix `source`, renamed to `destination`, less the `excluded`."""
+    unwanted = tuple(prefix for prefix in excluded.split(",") if prefix)
+    chosen = {}
+    for name, value in state.items():
+        if unwanted and name.startswith(unwanted):
+            continue
+        # With the dot: `encoder` must not take `encoder_head` along.
+        if source and not name.startswith(f"{source}."):
+            continue
+        rest = name[len(source) + 1 :] if source else name
+        chosen[f"{destination}.{rest}" if destination else rest] = value
+    return chosen
+
+
+def initialisation_table(init_param: str, own: Weights, given: Weights, fitting: Weights) -> str:
+    """What was initialised from a checkpoint, a line for each top-level module.
+
+    Example::
+
+        Initialised from exp/pretrain/valid.loss.best.pth
+        module     loaded   new   left out
+        decoder        52     0          0
+        encoder       171     0          0
+        heads           0    10          0
+    """
+    counts: dict[str, Counter[str]] = {}
+    columns: list[tuple[str, Any]] = [
+        ("loaded", fitting),
+        ("new", [k for k in own if k not in fitting]),
+        ("left out", [k for k in given if k not in fitting]),
+    ]
+    for column, names in columns:
+        for name in names:
+            counts.setdefault(name.split(".")[0], Counter())[column] += 1
+    lines = [
+        f"Initialised from {init_param}",
+        f"{'module':<12}{'loaded':>8}{'new':>6}{'left out':>11}",
+    ]
+    lines += [
+        f"{module:<12}{count['loaded']:>8}{count['new']:>6}{count['left out']:>11}"
+        for module, count in sorted(counts.items())
+    ]
+    return "\n".join(lines)

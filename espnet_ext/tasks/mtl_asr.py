@@ -1,0 +1,195 @@
+"""The ESPnet task of multi-task ASR."""
+
+import argparse
+import difflib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet_ext import compat  # isort: skip  (before ESPnet: it keeps g2p_en from being imported)
+
+from espnet2.asr.ctc import CTC
+from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.tasks import asr
+from espnet2.tasks.asr import ASRTask
+
+from espnet_ext.asr.heads import IGNORED
+from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
+from espnet_ext.errors import InputError
+from espnet_ext.tasks.checkpoint import load_init_param
+from espnet_ext.tasks.resume import check_same_configuration
+
+MODEL_NAME = "mtl_asr"
+MISSING_LABEL = "unknown"
+"""What a `utt2<head>` file says where the label of an utterance is not known."""
+
+# ESPnet builds `--model NAME` from this table: a registration, the stock entries stay.
+asr.model_choices.classes[MODEL_NAME] = ESPnetMTLASRModel
+
+
+class LabelsToIds:
+    """Preprocessor: class names of the heads to ids, everything else as `preprocess` does.
+
+    Args:
+        preprocess: ESPnet's preprocessor.
+        labels: class names of each head, in the order of its outputs.
+    """
+
+    def __init__(self, preprocess: Callable[..., dict[str, Any]], labels: dict[str, list[str]]):
+        self.preprocess = preprocess
+        self.labels = labels
+
+    def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Preprocess one utterance.
+
+        Raises:
+            InputError: the label of a head is not among its classes.
+        """
+        heads = {name: data.pop(name) for name in self.labels if name in data}
+        processed = self.preprocess(uid, data)
+        for name, label in heads.items():
+            processed[name] = np.array([self._label_id(uid, name, label)], dtype=np.int64)
+        return processed
+
+    def _label_id(self, uid: str, name: str, label: str) -> int:
+        if label == MISSING_LABEL:
+            return IGNORED
+        if label not in self.labels[name]:
+            raise InputError(
+                f"utterance {uid}: label '{label}' of utt2{name} is not a class of the head "
+                f"'{name}' ({', '.join(self.labels[name])}); correct it, or write "
+                f"'{MISSING_LABEL}' for a label that is not known"
+            )
+        return self.labels[name].index(label)
+
+
+class MTLASRTask(ASRTask):
+    """ASR with utterance classification heads (Das and Chau 2022).
+
+    Everything of ESPnet's ASR task can be configured. In addition, `model_conf` takes
+
+        asr_weight: 0.7         # lambda_A: weight of the ASR loss, 1 for no heads
+        ctc_weight: 0.5         # lambda_C: weight of CTC within the ASR loss
+        heads:                  # classes of each head, or a file with one class a line
+            accent: data/labels/accent.txt
+        head_conf: {}           # arguments of espnet_ext.asr.heads.UtteranceClassifier
+
+    and each head takes its labels as `utt2accent,accent,text`.
+    """
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments of ESPnet's ASR task; the model is this project's by default."""
+        super().add_task_arguments(parser)
+        parser.set_defaults(model=MODEL_NAME)
+
+    @classmethod
+    def check_task_requirements(
+        cls, dataset: Any, allow_variable_data_keys: bool, train: bool, inference: bool = False
+    ) -> None:
+        """Check the names of the data; those of heads are known to the model only."""
+        super().check_task_requirements(dataset, True, train, inference)
+
+    @classmethod
+    def build_preprocess_fn(
+        cls, args: argparse.Namespace, train: bool
+    ) -> Callable[..., dict[str, np.ndarray]] | None:
+        """ESPnet's preprocessor, with label names turned into ids."""
+        preprocess = super().build_preprocess_fn(args, train)
+        if preprocess is None:
+            return None
+        return LabelsToIds(preprocess, read_heads(args.model_conf))
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
+        """Build the model of a configuration.
+
+        Raises:
+            InputError: an unknown key in a `*_conf`, or a missing label or token file.
+        """
+        if args.model == MODEL_NAME:
+            # Names in place of a path: config.yaml must say all, wherever it is read.
+            args.model_conf["heads"] = read_heads(args.model_conf)
+        check_configuration(cls, args)
+        return super().build_model(args)
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """Build the optimisers.
+
+        Training comes through here after the model is built and before anything is
+        written: the place to refuse a directory of another configuration.
+        """
+        check_same_configuration(args)
+        return super().build_optimizers(args, model)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Train; `--init_param` is read safely and reported."""
+        with compat.pretrained_loader(load_init_param):
+            super().main_worker(args)
+
+
+def read_heads(model_conf: dict[str, Any]) -> dict[str, list[str]]:
+    """The classes of each head, read from a file where the configuration names one.
+
+    Raises:
+        InputError: a file is missing, or names fewer than two classes or one twice.
+    """
+    return {
+        name: _read_labels(name, value) for name, value in (model_conf.get("heads") or {}).items()
+    }
+
+
+def _read_labels(head: str, value: str | list[str]) -> list[str]:
+    if isinstance(value, list):
+        labels = [str(label) for label in value]
+    elif Path(value).is_file():
+        labels = Path(value).read_text(encoding="utf-8").split("\n")
+        labels = [label for label in labels if label]
+    else:
+        raise InputError(f"model_conf heads.{head}: no such file: {value}")
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        raise InputError(f"head '{head}' needs at least two classes, each once; got {labels}")
+    return labels
+
+
+def check_configuration(task: type[ASRTask], args: argparse.Namespace) -> None:
+    """Refuse keys that no class takes, before anything is built or written.
+
+    Raises:
+        InputError: names the option, the unknown key, and the key that was probably meant.
+    """
+    classes: dict[str, Any] = {"ctc": CTC}
+    for choices in task.class_choices_list:
+        name = getattr(args, choices.name, None)
+        if name is not None:
+            classes[choices.name] = choices.get_class(name)
+    for option, class_ in classes.items():
+        _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
+
+
+def _check_keys(option: str, class_: type, conf: dict[str, Any]) -> None:
+    known = _keyword_arguments(class_)
+    for key in conf:
+        if known is not None and key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise InputError(f"{option}: {class_.__name__} has no option '{key}'{hint}")
+
+
+def _keyword_arguments(class_: type) -> set[str] | None:
+    """Names that the constructors of `class_` take; None where one takes anything."""
+    names: set[str] = set()
+    for base in class_.__mro__:
+        parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+        names.update(parameters)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return names
+    return None
