@@ -181,11 +181,12 @@ def reflect_pad(speech: torch.Tensor, lengths: torch.Tensor, side: int) -> torch
 
 @contextlib.contextmanager
 def _forward_replaced(module: torch.nn.Module, forward: Any) -> Iterator[None]:
+    before = module.forward
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward
+        module.forward = before
 
 
 def _utterance_mvn(

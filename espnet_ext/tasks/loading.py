@@ -1,7 +1,6 @@
 """Any ESPnet2 ASR model, ready to be decoded or attacked."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +9,14 @@ import yaml
 
 from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
 
-from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.cleaner import TextCleaner
 
+from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.text import TextEncoder
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.mtl_asr import MTLASRTask
-
-
-@dataclass
-class SpeechRecognizer:
-    """A model with what is needed to use it.
-
-    Attributes:
-        model: in evaluation mode.
-        text: transcripts to token ids and back.
-        sample_rate: of the waveforms that the model takes, in Hz.
-        config: the training configuration.
-    """
-
-    model: ESPnetASRModel
-    text: TextEncoder
-    sample_rate: int
-    config: dict[str, Any]
 
 
 def load_recognizer(

@@ -1,0 +1,319 @@
+"""ESPnet2 speech recognizers as estimators of the Adversarial Robustness Toolbox."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from art.estimators.pytorch import PyTorchEstimator
+from art.estimators.speech_recognition import SpeechRecognizerMixin
+from art.estimators.speech_recognition.speech_recognizer import PytorchSpeechRecognizerMixin
+
+from espnet_ext.asr.decode import greedy_search
+from espnet_ext.asr.losses import (
+    TargetBatch,
+    UtteranceLosses,
+    check_supported,
+    encode,
+    frozen,
+    prepare_targets,
+    required_frames,
+    utterance_losses,
+)
+from espnet_ext.asr.recognizer import SpeechRecognizer
+from espnet_ext.attack.batching import TOLERANCE, exact_batching, padding_error, plan_batches
+from espnet_ext.attack.waveforms import like, pad, to_list, unpad
+from espnet_ext.errors import InputError, summarize
+
+
+class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator):
+    """Any ESPnet2 CTC, attention or hybrid ASR model as an ART estimator.
+
+    Gradients are those of Das and Chau (2022), eq. (4), taken in evaluation mode with
+    frozen parameters: no SpecAug, no dropout, BatchNorm statistics as trained, nothing
+    accumulated. Utterances of unlike length may be given as an object array; each gets
+    the gradient that it has alone.
+
+    Args:
+        recognizer: of `espnet_ext.tasks.loading.load_recognizer`.
+        ctc_weight: lambda_C of inference; the model's training weight by default.
+        clip_values: range of a waveform.
+        output_case: "model" for transcripts as the model writes them, "upper" for upper
+            case, which ART's `ImperceptibleASR` and `CarliniWagnerASR` compare with.
+        autocast: "bfloat16" to compute in mixed precision, or None.
+        preprocessing_defences: of ART; applied by `predict` and `loss_gradient`.
+
+    Raises:
+        InputError: the model has no head for `ctc_weight`.
+
+    Example:
+        >>> estimator = PyTorchESPnet(recognizer, ctc_weight=0.0)      # doctest: +SKIP
+        >>> attack = art.attacks.evasion.FastGradientMethod(estimator, norm=2, eps=0.1,
+        ...     targeted=True)                                         # doctest: +SKIP
+        >>> attack.generate(x, y=np.array(["one two"]))                # doctest: +SKIP
+    """
+
+    estimator_params: ClassVar[list[str]] = [
+        *PyTorchEstimator.estimator_params,
+        "ctc_weight",
+        "output_case",
+        "autocast",
+    ]
+
+    def __init__(
+        self,
+        recognizer: SpeechRecognizer,
+        ctc_weight: float | None = None,
+        *,
+        clip_values: tuple[float, float] | None = (-1.0, 1.0),
+        output_case: str = "model",
+        autocast: str | None = None,
+        preprocessing_defences: Any = None,
+    ):
+        super().__init__(
+            model=recognizer.model,
+            clip_values=clip_values,
+            channels_first=None,
+            preprocessing_defences=preprocessing_defences,
+            preprocessing=None,
+            device_type="cpu" if recognizer.device.type == "cpu" else "gpu",
+        )
+        self.recognizer = recognizer
+        self.ctc_weight = recognizer.model.ctc_weight if ctc_weight is None else ctc_weight
+        self.output_case = output_case
+        self.autocast = autocast
+        self._token_ids: dict[str, list[int]] = {}
+        self._padding_error: float | None = None
+        self._warned_of_ragged_art = False
+        self._check_params()
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if not hasattr(self, "recognizer"):
+            return  # called by the base class before there is anything to check
+        check_supported(self.recognizer.model, self.ctc_weight)
+        if self.output_case not in ("model", "upper"):
+            raise InputError(f"output_case must be 'model' or 'upper', not '{self.output_case}'")
+        if self.autocast not in (None, "bfloat16"):
+            raise InputError(f"autocast must be 'bfloat16' or None, not '{self.autocast}'")
+
+    # What ART asks of a speech recognizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.recognizer.device
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the waveforms in Hz."""
+        return self.recognizer.sample_rate
+
+    @property
+    def input_shape(self) -> tuple[int | None]:
+        """Shape of a waveform: one dimension of any length."""
+        return (None,)
+
+    def predict(self, x: np.ndarray, batch_size: int = 32, **kwargs: Any) -> np.ndarray:
+        """Greedy transcripts.
+
+        Args:
+            x: waveforms (N, T), or an object array of N waveforms.
+            batch_size: utterances in a batch.
+            **kwargs: not used.
+
+        Returns:
+            N strings.
+        """
+        x, _ = self._apply_preprocessing(x, None, fit=False)
+        waves = to_list(x)
+        texts = np.empty(len(waves), dtype=object)
+        with self.attack_mode():
+            for batch in self.batches([len(w) for w in waves], batch_size):
+                speech, lengths = pad([waves[i] for i in batch], self.device)
+                texts[batch] = self.transcribe(speech, lengths)
+        return texts.astype(str)
+
+    def loss_gradient(
+        self, x: np.ndarray, y: np.ndarray | Sequence[str], **kwargs: Any
+    ) -> np.ndarray:
+        """Gradient of the loss of the transcripts `y` with respect to the waveforms.
+
+        Args:
+            x: waveforms (N, T), or an object array of N waveforms.
+            y: N transcripts.
+            **kwargs: not used.
+
+        Returns:
+            gradients in the structure of `x`.
+
+        Raises:
+            InputError: a transcript has words outside the vocabulary or is too long for CTC.
+        """
+        self._warn_of_ragged_art(x)
+        prepared, _ = self._apply_preprocessing(x, y, fit=False)
+        waves = to_list(prepared)
+        gradients: list[np.ndarray] = [np.empty(0)] * len(waves)
+        with self.attack_mode():
+            for batch in self.batches([len(w) for w in waves], len(waves)):
+                speech, lengths = pad([waves[i] for i in batch], self.device)
+                targets = self.targets([str(y[i]) for i in batch])
+                gradient, _ = self.input_gradient(speech, lengths, targets)
+                for index, row in zip(batch, unpad(gradient, lengths), strict=True):
+                    gradients[index] = row
+        return self._apply_preprocessing_gradient(x, like(x, gradients))
+
+    def compute_loss(
+        self, x: np.ndarray, y: np.ndarray | Sequence[str], reduction: str = "none", **kwargs: Any
+    ) -> np.ndarray:
+        """Losses of the transcripts `y`: (N,), or their "mean" or "sum"."""
+        waves = to_list(x)
+        losses = np.empty(len(waves), dtype=np.float32)
+        with self.attack_mode(), torch.no_grad():
+            for batch in self.batches([len(w) for w in waves], len(waves)):
+                speech, lengths = pad([waves[i] for i in batch], self.device)
+                targets = self.targets([str(y[i]) for i in batch])
+                losses[batch] = self.losses(speech, lengths, targets).total.cpu().numpy()
+        return {"none": lambda v: v, "mean": np.mean, "sum": np.sum}[reduction](losses)
+
+    def compute_loss_and_decoded_output(
+        self, masked_adv_input: torch.Tensor, original_output: np.ndarray, **kwargs: Any
+    ) -> tuple[torch.Tensor, np.ndarray]:
+        """Summed loss, and transcripts, of a padded batch (B, T); ART's `ImperceptibleASRPyTorch`.
+
+        Args:
+            masked_adv_input: waveforms, any float type.
+            original_output: target transcripts.
+            **kwargs: `real_lengths` (B,), where the batch is padded.
+        """
+        speech = masked_adv_input.float().to(self.device)
+        full = np.full(len(speech), speech.size(1))
+        lengths = torch.as_tensor(np.asarray(kwargs.get("real_lengths", full))).to(self.device)
+        with self.attack_mode():
+            losses = self.losses(speech, lengths, self.targets([str(y) for y in original_output]))
+            return losses.total.sum(), np.array(self.transcribe(speech.detach(), lengths))
+
+    def to_training_mode(self) -> None:
+        """Do nothing: gradients need no training mode, and it would attack another model."""
+
+    def set_batchnorm(self, train: bool) -> None:
+        """Do nothing: BatchNorm stays in evaluation mode."""
+
+    def get_activations(self, x: np.ndarray, layer: Any, batch_size: int, **kwargs: Any) -> Any:
+        """Not offered."""
+        raise NotImplementedError("PyTorchESPnet gives no activations")
+
+    # What the project's own engine asks
+
+    @contextlib.contextmanager
+    def attack_mode(self) -> Iterator[None]:
+        """Evaluation mode, frozen parameters, exact batches; all as before when the block ends."""
+        model = self.recognizer.model
+        recurrent = any(isinstance(m, torch.nn.RNNBase) for m in model.modules())
+        # cuDNN has no backward pass for recurrent layers in evaluation mode; PyTorch's own has.
+        plain_rnn = torch.backends.cudnn.flags(enabled=False) if recurrent else None
+        with frozen(model), exact_batching(model), plain_rnn or contextlib.nullcontext():
+            yield
+
+    @property
+    def padding_error(self) -> float:
+        """Relative error of a gradient in a padded batch, measured once on this model."""
+        if self._padding_error is None:
+            self._padding_error = padding_error(self.recognizer.model, self.sample_rate)
+            if self._padding_error > TOLERANCE:
+                logging.warning(
+                    "this model's gradients change by %.1e in padded batches (rel_pos_type: legacy "
+                    "does that): only utterances of equal length share a batch",
+                    self._padding_error,
+                )
+        return self._padding_error
+
+    def batches(
+        self, lengths: Sequence[int], batch_size: int, max_padding: float = 0.1
+    ) -> list[list[int]]:
+        """`plan_batches`, of equal lengths only where the model's padding is not exact."""
+        if len(set(lengths)) > 1 and self.padding_error > TOLERANCE:
+            max_padding = 0.0
+        return plan_batches(lengths, batch_size, max_padding)
+
+    def targets(self, transcripts: Sequence[str]) -> TargetBatch:
+        """Token ids of transcripts, on the model's device.
+
+        Raises:
+            InputError: a transcript is empty or has words outside the vocabulary.
+        """
+        ids = [self.token_ids(text) for text in transcripts]
+        return prepare_targets(self.recognizer.model, ids, self.device)
+
+    def token_ids(self, transcript: str) -> list[int]:
+        """Token ids of one transcript; each is tokenised once."""
+        if transcript not in self._token_ids:
+            self._token_ids[transcript] = self.recognizer.text.encode(transcript)
+        return self._token_ids[transcript]
+
+    def input_gradient(
+        self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradient (B, T) of each utterance's loss, and the losses (B,), on the device.
+
+        Call it inside `attack_mode`.
+        """
+        speech = speech.detach().requires_grad_()
+        losses = self.losses(speech, lengths, targets).total
+        (gradient,) = torch.autograd.grad(losses.sum(), speech)
+        return gradient, losses.detach()
+
+    def losses(
+        self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
+    ) -> UtteranceLosses:
+        """`utterance_losses` at this estimator's CTC weight and precision."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast is not None):
+            return utterance_losses(
+                self.recognizer.model, speech, lengths, targets, self.ctc_weight
+            )
+
+    def transcribe(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
+        """Greedy transcripts of a padded batch (B, T)."""
+        ids = greedy_search(self.recognizer.model, speech, lengths, self.ctc_weight)
+        texts = [self.recognizer.text.decode(row) for row in ids]
+        return [text.upper() for text in texts] if self.output_case == "upper" else texts
+
+    def check_feasible(
+        self,
+        names: Sequence[str],
+        speech: torch.Tensor,
+        lengths: torch.Tensor,
+        transcripts: Sequence[str],
+    ) -> None:
+        """Refuse transcripts longer than CTC can write; ESPnet would give loss 0 and no gradient.
+
+        Args:
+            names: utterance ids, for the message.
+            speech: (B, T).
+            lengths: (B,).
+            transcripts: one an utterance.
+
+        Raises:
+            InputError: names each utterance with the frames it has and needs.
+        """
+        if self.ctc_weight == 0.0:
+            return
+        with torch.no_grad():
+            _, frames = encode(self.recognizer.model, speech, lengths)
+        problems = [
+            f"utterance {name}: '{text}' needs {needed} encoder frames, the audio has {available}"
+            for name, text, available in zip(names, transcripts, frames.tolist(), strict=True)
+            if (needed := required_frames(self.token_ids(text))) > available
+        ]
+        if problems:
+            raise InputError(f"targets too long for CTC; choose shorter:\n{summarize(problems)}")
+
+    def _warn_of_ragged_art(self, x: np.ndarray) -> None:
+        if isinstance(x, np.ndarray) and x.dtype == object and not self._warned_of_ragged_art:
+            self._warned_of_ragged_art = True
+            logging.warning(
+                "ART clips an L2 budget sample by sample on waveforms of unlike length (art.utils."
+                "projection); espnet_ext.attack.ProjectedGradientDescentASR holds it"
+            )

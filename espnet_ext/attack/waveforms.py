@@ -1,0 +1,44 @@
+"""Ragged waveforms: ART's arrays to padded batches and back."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+
+def to_list(x: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The waveforms of a float array (N, T) or of an object array of N arrays (T_n,).
+
+    Raises:
+        ValueError: an element is not one-dimensional or has no samples.
+    """
+    waves = [np.asarray(wave, dtype=np.float32) for wave in x]
+    for index, wave in enumerate(waves):
+        if wave.ndim != 1 or wave.size == 0:
+            raise ValueError(f"waveform {index} must have shape (T,), T > 0, not {wave.shape}")
+    return waves
+
+
+def like(x: np.ndarray | Sequence[np.ndarray], waves: Sequence[np.ndarray]) -> np.ndarray:
+    """`waves` in the structure of `x`: a float array, or an object array where `x` is ragged."""
+    if isinstance(x, np.ndarray) and x.dtype != object:
+        return np.stack(list(waves)).astype(np.float32)
+    ragged = np.empty(len(waves), dtype=object)
+    for index, wave in enumerate(waves):
+        ragged[index] = wave
+    return ragged
+
+
+def pad(
+    waves: Sequence[np.ndarray], device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A zero-padded batch (B, T), and its lengths (B,)."""
+    lengths = torch.tensor([len(wave) for wave in waves], device=device)
+    tensors = [torch.from_numpy(np.ascontiguousarray(wave)) for wave in waves]
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True).to(device), lengths
+
+
+def unpad(batch: torch.Tensor, lengths: torch.Tensor) -> list[np.ndarray]:
+    """The waveforms of a padded batch, as arrays on the host."""
+    rows = batch.detach().cpu().numpy()
+    return [row[:length].copy() for row, length in zip(rows, lengths.tolist(), strict=True)]
