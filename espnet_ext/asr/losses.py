@@ -144,9 +144,19 @@ def utterance_losses(
     Returns:
         total, CTC and attention losses, each (B,).
     """
-    encoder_out, encoder_lengths = encode(model, speech, speech_lengths)
+    return losses_of_encoded(model, *encode(model, speech, speech_lengths), targets, ctc_weight)
+
+
+def losses_of_encoded(
+    model: ESPnetASRModel,
+    encoder_out: torch.Tensor,
+    encoder_lengths: torch.Tensor,
+    targets: TargetBatch,
+    ctc_weight: float,
+) -> UtteranceLosses:
+    """`utterance_losses` on encoder output (B, T, D) with its lengths (B,)."""
     ctc = att = None
-    total = torch.zeros(speech.size(0), device=speech.device)
+    total = torch.zeros(encoder_out.size(0), device=encoder_out.device)
     if ctc_weight > 0.0:
         ctc = _ctc_losses(model, encoder_out, encoder_lengths, targets)
         total = total + ctc_weight * ctc

@@ -1,11 +1,15 @@
 """A speech recognizer: the model, its text, its sample rate."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
+from espnet_ext.asr.batching import TOLERANCE, padding_error, plan_batches
 from espnet_ext.asr.text import TextEncoder
 
 
@@ -29,3 +33,30 @@ class SpeechRecognizer:
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    @cached_property
+    def padding_error(self) -> float:
+        """Relative error of a gradient in a padded batch, measured once on this model."""
+        error = padding_error(self.model, self.sample_rate)
+        if error > TOLERANCE:
+            logging.warning(
+                "this model's gradients change by %.1e in padded batches (rel_pos_type: legacy "
+                "does that): only utterances of equal length share a batch",
+                error,
+            )
+        return error
+
+    def batches(
+        self, lengths: Sequence[int], batch_size: int, max_padding: float = 0.1
+    ) -> list[list[int]]:
+        """Batches in which every utterance is computed as if it were alone.
+
+        Args:
+            lengths: samples of each utterance.
+            batch_size: utterances in a batch.
+            max_padding: see `plan_batches`; utterances of equal length only where this
+                model is not exact in a padded batch.
+        """
+        if len(set(lengths)) > 1 and self.padding_error > TOLERANCE:
+            max_padding = 0.0
+        return plan_batches(lengths, batch_size, max_padding)

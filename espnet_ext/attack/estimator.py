@@ -11,6 +11,7 @@ from art.estimators.pytorch import PyTorchEstimator
 from art.estimators.speech_recognition import SpeechRecognizerMixin
 from art.estimators.speech_recognition.speech_recognizer import PytorchSpeechRecognizerMixin
 
+from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.decode import greedy_search
 from espnet_ext.asr.losses import (
     TargetBatch,
@@ -23,8 +24,7 @@ from espnet_ext.asr.losses import (
     utterance_losses,
 )
 from espnet_ext.asr.recognizer import SpeechRecognizer
-from espnet_ext.attack.batching import TOLERANCE, exact_batching, padding_error, plan_batches
-from espnet_ext.attack.waveforms import like, pad, to_list, unpad
+from espnet_ext.asr.waveforms import like, pad, to_list, unpad
 from espnet_ext.errors import InputError, summarize
 
 
@@ -42,7 +42,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         clip_values: range of a waveform.
         output_case: "model" for transcripts as the model writes them, "upper" for upper
             case, which ART's `ImperceptibleASR` and `CarliniWagnerASR` compare with.
-        autocast: "bfloat16" to compute in mixed precision, or None.
+        autocast: "bfloat16" to compute gradients in mixed precision, or None.
         preprocessing_defences: of ART; applied by `predict` and `loss_gradient`.
 
     Raises:
@@ -85,7 +85,6 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         self.output_case = output_case
         self.autocast = autocast
         self._token_ids: dict[str, list[int]] = {}
-        self._padding_error: float | None = None
         self._warned_of_ragged_art = False
         self._check_params()
 
@@ -131,7 +130,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         waves = to_list(x)
         texts = np.empty(len(waves), dtype=object)
         with self.attack_mode():
-            for batch in self.batches([len(w) for w in waves], batch_size):
+            for batch in self.recognizer.batches([len(w) for w in waves], batch_size):
                 speech, lengths = pad([waves[i] for i in batch], self.device)
                 texts[batch] = self.transcribe(speech, lengths)
         return texts.astype(str)
@@ -157,7 +156,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         waves = to_list(prepared)
         gradients: list[np.ndarray] = [np.empty(0)] * len(waves)
         with self.attack_mode():
-            for batch in self.batches([len(w) for w in waves], len(waves)):
+            for batch in self.recognizer.batches([len(w) for w in waves], len(waves)):
                 speech, lengths = pad([waves[i] for i in batch], self.device)
                 targets = self.targets([str(y[i]) for i in batch])
                 gradient, _ = self.input_gradient(speech, lengths, targets)
@@ -172,7 +171,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         waves = to_list(x)
         losses = np.empty(len(waves), dtype=np.float32)
         with self.attack_mode(), torch.no_grad():
-            for batch in self.batches([len(w) for w in waves], len(waves)):
+            for batch in self.recognizer.batches([len(w) for w in waves], len(waves)):
                 speech, lengths = pad([waves[i] for i in batch], self.device)
                 targets = self.targets([str(y[i]) for i in batch])
                 losses[batch] = self.losses(speech, lengths, targets).total.cpu().numpy()
@@ -217,27 +216,6 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         with frozen(model), exact_batching(model), plain_rnn or contextlib.nullcontext():
             yield
 
-    @property
-    def padding_error(self) -> float:
-        """Relative error of a gradient in a padded batch, measured once on this model."""
-        if self._padding_error is None:
-            self._padding_error = padding_error(self.recognizer.model, self.sample_rate)
-            if self._padding_error > TOLERANCE:
-                logging.warning(
-                    "this model's gradients change by %.1e in padded batches (rel_pos_type: legacy "
-                    "does that): only utterances of equal length share a batch",
-                    self._padding_error,
-                )
-        return self._padding_error
-
-    def batches(
-        self, lengths: Sequence[int], batch_size: int, max_padding: float = 0.1
-    ) -> list[list[int]]:
-        """`plan_batches`, of equal lengths only where the model's padding is not exact."""
-        if len(set(lengths)) > 1 and self.padding_error > TOLERANCE:
-            max_padding = 0.0
-        return plan_batches(lengths, batch_size, max_padding)
-
     def targets(self, transcripts: Sequence[str]) -> TargetBatch:
         """Token ids of transcripts, on the model's device.
 
@@ -261,22 +239,23 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         Call it inside `attack_mode`.
         """
         speech = speech.detach().requires_grad_()
-        losses = self.losses(speech, lengths, targets).total
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast is not None):
+            losses = self.losses(speech, lengths, targets).total
         (gradient,) = torch.autograd.grad(losses.sum(), speech)
         return gradient, losses.detach()
 
     def losses(
         self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
     ) -> UtteranceLosses:
-        """`utterance_losses` at this estimator's CTC weight and precision."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast is not None):
-            return utterance_losses(
-                self.recognizer.model, speech, lengths, targets, self.ctc_weight
-            )
+        """`utterance_losses` at this estimator's CTC weight."""
+        return utterance_losses(self.recognizer.model, speech, lengths, targets, self.ctc_weight)
 
     def transcribe(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
         """Greedy transcripts of a padded batch (B, T)."""
-        ids = greedy_search(self.recognizer.model, speech, lengths, self.ctc_weight)
+        return self.decode(greedy_search(self.recognizer.model, speech, lengths, self.ctc_weight))
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of token ids, in the letter case of `output_case`."""
         texts = [self.recognizer.text.decode(row) for row in ids]
         return [text.upper() for text in texts] if self.output_case == "upper" else texts
 

@@ -13,9 +13,9 @@ from art.attacks.attack import EvasionAttack
 from tqdm import tqdm
 
 from espnet_ext.asr.losses import TargetBatch
+from espnet_ext.asr.waveforms import like, pad, to_list, unpad
 from espnet_ext.attack.budget import Budget, fit, project, random_point, steepest
 from espnet_ext.attack.estimator import PyTorchESPnet
-from espnet_ext.attack.waveforms import like, pad, to_list, unpad
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
 
@@ -208,7 +208,9 @@ class ProjectedGradientDescentASR(EvasionAttack):
         found: dict[int, list[np.ndarray]] = {
             s: [np.empty(0)] * len(waves) for s in self.recorded_steps
         }
-        plan = self.estimator.batches([len(w) for w in waves], self.batch_size, self.max_padding)
+        plan = self.estimator.recognizer.batches(
+            [len(w) for w in waves], self.batch_size, self.max_padding
+        )
         for indices in tqdm(plan, desc="PGD", unit="batch", disable=not self.verbose):
             batch = AttackBatch(
                 [names[i] for i in indices],

@@ -1,5 +1,6 @@
 """What every command shares: how it ends when the input is bad."""
 
+import argparse
 import logging
 import os
 import sys
@@ -23,3 +24,41 @@ def run(main: Callable[[], None]) -> None:
         if os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
         sys.exit(f"error: {error}")
+
+
+def boolean(text: str) -> bool:
+    """Type of an option that takes true or false."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not '{text}'")
+    return text == "true"
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Type of an option that takes J/N, the J-th of N parts.
+
+    Example:
+        >>> shard("2/8")
+        (2, 8)
+    """
+    try:
+        part, parts = (int(number) for number in text.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be J/N, e.g. 2/8, not '{text}'") from None
+    if not 1 <= part <= parts:
+        raise argparse.ArgumentTypeError(f"{part} is not between 1 and {parts}")
+    return part, parts
+
+
+def device(ngpu: int) -> str:
+    """The PyTorch device for `--ngpu`.
+
+    Raises:
+        InputError: a GPU is asked for and there is none.
+    """
+    if ngpu == 0:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(f"--ngpu {ngpu}, but PyTorch sees no GPU; use --ngpu 0")
+    return "cuda"

@@ -36,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def _add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    parser.add_argument(name, choices=("true", "false"), default="false", help=text)
+    parser.add_argument(name, type=cli.boolean, default=False, metavar="true|false", help=text)
 
 
 def main(cmd: list[str] | None = None) -> None:
@@ -46,11 +46,11 @@ def main(cmd: list[str] | None = None) -> None:
 
     options = FormatOptions(
         sample_rate=args.sample_rate,
-        resample=args.resample == "true",
+        resample=args.resample,
         min_seconds=args.min_seconds,
         max_seconds=args.max_seconds,
-        drop_bad_audio=args.drop_bad_audio == "true",
-        allow_pipes=args.allow_pipes == "true",
+        drop_bad_audio=args.drop_bad_audio,
+        allow_pipes=args.allow_pipes,
         threads=args.num_threads,
     )
     format_directory(args.source, args.destination, options)

@@ -19,14 +19,12 @@ from espnet2.tasks.asr import ASRTask
 
 from espnet_ext.asr.heads import IGNORED
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
+from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_init_param
 from espnet_ext.tasks.resume import check_same_configuration
 
 MODEL_NAME = "mtl_asr"
-MISSING_LABEL = "unknown"
-"""What a `utt2<head>` file says where the label of an utterance is not known."""
-
 # ESPnet builds `--model NAME` from this table: a registration, the stock entries stay.
 asr.model_choices.classes[MODEL_NAME] = ESPnetMTLASRModel
 
@@ -47,10 +45,15 @@ class LabelsToIds:
         """Preprocess one utterance.
 
         Raises:
-            InputError: the label of a head is not among its classes.
+            InputError: the label of a head is not among its classes, or there is no such head.
         """
         heads = {name: data.pop(name) for name in self.labels if name in data}
         processed = self.preprocess(uid, data)
+        for name in [k for k, v in processed.items() if isinstance(v, str)]:
+            raise InputError(
+                f"the data has '{name}', but no head of this name is configured; give its classes "
+                f"with --model_conf heads.{name}=FILE, or leave utt2{name} out"
+            )
         for name, label in heads.items():
             processed[name] = np.array([self._label_id(uid, name, label)], dtype=np.int64)
         return processed

@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# Where jobs run. Source this file; it sets train_cmd, cuda_cmd and decode_cmd.
+#
+#     local    on this machine
+#     slurm    with Kaldi's slurm.pl, which must be on PATH
+#     sge      with Kaldi's queue.pl, which must be on PATH
+cmd_backend=${cmd_backend:-local}
+
+case ${cmd_backend} in
+    local) _runner=run.pl ;;
+    slurm) _runner=slurm.pl ;;
+    sge) _runner=queue.pl ;;
+    *)
+        echo "cmd.sh: cmd_backend must be local, slurm or sge, not '${cmd_backend}'" >&2
+        return 1
+        ;;
+esac
+
+if [ "${cmd_backend}" != local ]; then
+    echo "cmd.sh: this version has no cluster back end yet; using Kaldi's ${_runner}" >&2
+    if ! command -v "${_runner}" > /dev/null; then
+        echo "cmd.sh: ${_runner} is not on PATH; put it there, or set cmd_backend=local" >&2
+        return 1
+    fi
+fi
+
+# Preparation and statistics; training, with GPUs; decoding and attacks. Add options that
+# your cluster needs here, such as "${_runner} --time 48:00:00 --mem 8G".
+export train_cmd="${_runner}"
+export cuda_cmd="${_runner}"
+export decode_cmd="${_runner}"

@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# The environment of every recipe. Source it from the recipe's directory.
+
+# The real place of this file, for recipes link to it.
+MAIN_ROOT=$(cd -P "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../.." && pwd)
+export MAIN_ROOT
+
+if [ -d "${MAIN_ROOT}/tools/venv/bin" ]; then
+    PATH=${MAIN_ROOT}/tools/venv/bin:${PATH}
+fi
+export PATH=${PWD}/utils:${PATH}
+export PYTHONPATH=${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}
+
+# Kaldi's tools sort by bytes.
+export LC_ALL=C
+export PYTHONIOENCODING=UTF-8
+# Several jobs share a machine; threads that wait must not use its cores.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+export OMP_WAIT_POLICY=PASSIVE
+# Figures go to files; there may be no screen.
+export MPLBACKEND=Agg
+
+# May activate another Python.
+if [ -f local/path.sh ]; then
+    # shellcheck source=/dev/null
+    . local/path.sh
+fi
+
+if ! python3 -c '
+import sys
+from importlib.util import find_spec
+import espnet_ext
+sys.exit(", ".join(m for m in ("espnet2", "torch", "soundfile") if find_spec(m) is None) or 0)
+'; then
+    echo "path.sh: $(command -v python3) lacks what the recipes need. Install it:" >&2
+    echo "    make -C ${MAIN_ROOT}/tools venv" >&2
+    return 1
+fi

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Make a recipe directory: links to what all recipes share, conf/ and local/ for its own.
+# Can be run again.
+set -euo pipefail
+
+if [ $# -ne 1 ]; then
+    echo "Usage: $0 egs2/<corpus>/<task>    (task: ssl1, cm1, mtl_asr1)" >&2
+    exit 1
+fi
+dir=$1
+common=$(cd -P "$(dirname "$0")" && pwd)
+task=$(basename "${dir}")
+# The main script of mtl_asr1 is mtl_asr.sh.
+main=$(dirname "${common}")/${task}/${task%%[0-9]*}.sh
+
+targets=("${common}/cmd.sh" "${common}/path.sh" "${common}/db.sh" "${common}/utils")
+if [ -e "${main}" ]; then
+    targets+=("${main}")
+else
+    echo "$0: note: there is no ${main} yet; run this again when there is" >&2
+fi
+
+in_the_way=()
+for target in "${targets[@]}"; do
+    link=${dir}/$(basename "${target}")
+    if [ -e "${link}" ] && [ ! -L "${link}" ]; then
+        in_the_way+=("${link}")
+    fi
+done
+if [ ${#in_the_way[@]} -gt 0 ]; then
+    echo "$0: would overwrite ${in_the_way[*]}; move that away first" >&2
+    exit 1
+fi
+
+mkdir -p "${dir}/conf" "${dir}/local"
+for target in "${targets[@]}"; do
+    relative=$(python3 -c 'import os, sys; print(os.path.relpath(*map(os.path.realpath, sys.argv[1:])))' \
+        "${target}" "${dir}")
+    ln -sfn "${relative}" "${dir}/$(basename "${target}")"
+done

@@ -1,0 +1,100 @@
+"""Transcribing the audio of a data directory."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+
+from espnet_ext.asr.batching import exact_batching
+from espnet_ext.asr.decode import beam_search_encoded, greedy_search_encoded
+from espnet_ext.asr.losses import check_supported, encode, frozen
+from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
+from espnet_ext.asr.recognizer import SpeechRecognizer
+from espnet_ext.asr.waveforms import pad
+from espnet_ext.data.audio import audio_length, read_audio
+
+
+class Hypothesis(NamedTuple):
+    """What a model made of an utterance: its transcript, and a label of each head."""
+
+    text: str
+    labels: dict[str, str]
+
+
+@contextlib.contextmanager
+def inference_mode(recognizer: SpeechRecognizer) -> Iterator[None]:
+    """Evaluation mode, exact batches and no gradients, inside the block."""
+    with frozen(recognizer.model), exact_batching(recognizer.model), torch.no_grad():
+        yield
+
+
+def transcribe(
+    recognizer: SpeechRecognizer,
+    wav_scp: Mapping[str, str],
+    ctc_weight: float,
+    beam_size: int = 1,
+    batch_size: int = 20,
+) -> dict[str, Hypothesis]:
+    """Transcribe every utterance.
+
+    Args:
+        recognizer: the model.
+        wav_scp: audio file of each utterance.
+        ctc_weight: lambda_C of inference.
+        beam_size: 1 for greedy search, else ESPnet's beam search.
+        batch_size: utterances in a batch.
+
+    Raises:
+        InputError: the model has no head for this weight, or audio cannot be used.
+    """
+    check_supported(recognizer.model, ctc_weight)
+    names = sorted(wav_scp)
+    rate = recognizer.sample_rate
+    lengths = [audio_length(wav_scp[n], sample_rate=rate, utterance=n) for n in names]
+    found: dict[str, Hypothesis] = {}
+    progress = _Progress(len(names))
+    with inference_mode(recognizer):
+        for batch in recognizer.batches(lengths, batch_size):
+            ids = [names[i] for i in batch]
+            waves = [read_audio(wav_scp[n], sample_rate=rate, utterance=n)[0] for n in ids]
+            encoded = encode(recognizer.model, *pad(waves, recognizer.device))
+            hypotheses = _hypotheses(recognizer, *encoded, ctc_weight, beam_size)
+            found.update(zip(ids, hypotheses, strict=True))
+            progress.show(len(found))
+    return dict(sorted(found.items()))
+
+
+def _hypotheses(
+    recognizer: SpeechRecognizer,
+    encoder_out: torch.Tensor,
+    lengths: torch.Tensor,
+    ctc_weight: float,
+    beam_size: int,
+) -> list[Hypothesis]:
+    model = recognizer.model
+    if beam_size == 1:
+        ids = greedy_search_encoded(model, encoder_out, lengths, ctc_weight)
+    else:
+        ids = beam_search_encoded(model, encoder_out, lengths, ctc_weight, beam_size)
+    heads: dict[str, list[str]] = {}
+    if isinstance(model, ESPnetMTLASRModel):
+        heads = model.classify(encoder_out, lengths)
+    return [
+        Hypothesis(recognizer.text.decode(row), {name: heads[name][i] for name in heads})
+        for i, row in enumerate(ids)
+    ]
+
+
+class _Progress:
+    """A line in the log every ten seconds."""
+
+    def __init__(self, total: int):
+        self.total, self.shown = total, time.monotonic()
+
+    def show(self, done: int) -> None:
+        if time.monotonic() - self.shown > 10.0 or done == self.total:
+            logging.info("transcribed %d of %d utterances", done, self.total)
+            self.shown = time.monotonic()

@@ -1,0 +1,370 @@
+"""Attacking a test set: shards, files, and going on after an interruption.
+
+The utterances are divided into batches once, from all their lengths; a shard takes
+whole batches. So the result does not depend on the number of shards. A batch that is
+finished has its rows in `log/<budget>/<batch>.jsonl`, and is never attacked again; a
+batch in progress leaves its state in `state/`, from which it goes on exactly.
+"""
+
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet_ext.asr.decode import greedy_search_encoded
+from espnet_ext.asr.losses import encode, losses_of_encoded
+from espnet_ext.asr.waveforms import pad
+from espnet_ext.attack.budget import Budget
+from espnet_ext.attack.estimator import PyTorchESPnet
+from espnet_ext.attack.pgd import AttackBatch, AttackState, ProjectedGradientDescentASR
+from espnet_ext.attack.settings import AttackSettings
+from espnet_ext.data.audio import audio_length, read_audio, write_wav
+from espnet_ext.data.files import read_json, read_jsonl, write_aside, write_json, write_jsonl
+from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.errors import InputError, summarize
+from espnet_ext.metrics.perturbation import measure
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """One utterance to attack.
+
+    Attributes:
+        name: utterance id.
+        path: audio file.
+        samples: its length.
+        target: what the attacker wants to be heard; the reference where it is untargeted.
+        reference: what was said, None where it is not known.
+    """
+
+    name: str
+    path: str
+    samples: int
+    target: str
+    reference: str | None
+
+
+def read_utterances(
+    wav_scp: str | Path,
+    targets: str | Path,
+    text: str | Path | None,
+    sample_rate: int,
+) -> list[Utterance]:
+    """The utterances that `targets` lists, sorted by id.
+
+    Args:
+        wav_scp: audio files; it may list more utterances.
+        targets: target transcript of each utterance.
+        text: reference transcripts, or None.
+        sample_rate: that the audio must have, in Hz.
+
+    Raises:
+        InputError: an utterance has no audio or no reference, or its audio cannot be used.
+    """
+    audio, wanted = read_table(wav_scp), read_table(targets)
+    references = read_table(text) if text is not None else None
+    _check_present(wanted, audio, targets, wav_scp)
+    if references is not None:
+        _check_present(wanted, references, targets, str(text))
+    return [
+        Utterance(
+            name=name,
+            path=audio[name],
+            samples=audio_length(audio[name], sample_rate=sample_rate, utterance=name),
+            target=target,
+            reference=references[name] if references is not None else None,
+        )
+        for name, target in sorted(wanted.items())
+    ]
+
+
+def _check_present(
+    wanted: Mapping[str, str], there: Mapping[str, str], source: str | Path, other: str | Path
+) -> None:
+    missing = [f"utterance {name}" for name in wanted if name not in there]
+    if missing:
+        raise InputError(
+            f"{source} has utterances that {other} has not; remove or add them:\n"
+            f"{summarize(missing)}"
+        )
+    if not wanted:
+        raise InputError(f"{source}: no utterance to attack")
+
+
+class AttackRun:
+    """The attack of one model, at one CTC weight of inference, on a list of utterances.
+
+    Args:
+        estimator: the model.
+        settings: the attack.
+        utterances: what is attacked.
+        output_dir: where everything is written, see `DIRECTORY` below.
+        model: what identifies the model, e.g. its files and their digests.
+        checkpoint_seconds: how often the state of a batch in progress is saved.
+
+    Raises:
+        InputError: `output_dir` holds the results of another attack.
+
+    The directory::
+
+        attack.json                    what was attacked and how
+        log/<budget>/<batch>.jsonl     rows of the finished batches
+        state/<budget>/<batch>.pt      batches in progress
+        <budget>/step<n>/wav/*.wav     adversarial audio, 32-bit float
+        <budget>/step<n>/wav.scp       after `collect`
+        attack_log.jsonl               after `collect`
+    """
+
+    def __init__(
+        self,
+        estimator: PyTorchESPnet,
+        settings: AttackSettings,
+        utterances: Sequence[Utterance],
+        output_dir: str | Path,
+        model: Mapping[str, Any],
+        checkpoint_seconds: float = 30.0,
+    ):
+        self.estimator, self.settings = estimator, settings
+        self.utterances = list(utterances)
+        self.output_dir = Path(output_dir)
+        self.checkpoint_seconds = checkpoint_seconds
+        _check_file_names(self.utterances)
+        self.plan = estimator.recognizer.batches(
+            [u.samples for u in self.utterances], settings.batch_size, settings.max_padding
+        )
+        self._claim_directory(model)
+
+    def _claim_directory(self, model: Mapping[str, Any]) -> None:
+        identity = {
+            "model": dict(model),
+            "ctc_weight": self.estimator.ctc_weight,
+            "settings": self.settings.to_json(),
+            "utterances": {"count": len(self.utterances), "sha256": _digest(self.utterances)},
+            "batches": [[self.utterances[i].name for i in batch] for batch in self.plan],
+        }
+        # Through JSON and back, so that tuples compare as the lists they are read as.
+        path = self.output_dir / "attack.json"
+        if not path.exists():
+            write_json(path, identity)
+        before = read_json(path)
+        changed = [key for key in identity if before.get(key) != _as_json(identity[key])]
+        if changed:
+            raise InputError(
+                f"{self.output_dir} holds the results of another attack (different: "
+                f"{', '.join(changed)}; see attack.json); give another --output_dir or remove it"
+            )
+
+    def run(self, shard: int = 1, shards: int = 1) -> None:
+        """Attack the batches of one shard that are not finished.
+
+        Args:
+            shard: from 1.
+            shards: their number.
+        """
+        work = [
+            (budget, index) for budget in self.settings.budgets() for index in range(len(self.plan))
+        ][shard - 1 :: shards]
+        todo = [(b, i) for b, i in work if not self._log_path(b, i).exists()]
+        logging.info(
+            "shard %d/%d: %d batches, %d of them finished",
+            shard,
+            shards,
+            len(work),
+            len(work) - len(todo),
+        )
+        for number, (budget, index) in enumerate(todo, 1):
+            self._run_batch(budget, index, f"batch {number}/{len(todo)} ({budget.tag})")
+
+    def _run_batch(self, budget: Budget, index: int, title: str) -> None:
+        attack = self.settings.attack(self.estimator, budget)
+        utterances = [self.utterances[i] for i in self.plan[index]]
+        batch = self._read(utterances)
+        state_path = self.output_dir / "state" / budget.tag / f"{index:05d}.pt"
+        state = load_state(state_path, batch, self.estimator.device)
+        if state is not None:
+            logging.info("%s: goes on from step %d", title, state.step)
+        saver = _StateSaver(state_path, batch, self.checkpoint_seconds, title, attack.max_iter)
+        state = attack.attack_batch(batch, state, saver)
+        rows = self._evaluate(budget, utterances, batch, attack, state)
+        write_jsonl(self._log_path(budget, index), rows)
+        state_path.unlink(missing_ok=True)
+        logging.info("%s: finished %d utterances in %.1f s", title, len(rows), state.seconds)
+
+    def _read(self, utterances: Sequence[Utterance]) -> AttackBatch:
+        rate = self.estimator.sample_rate
+        return AttackBatch(
+            names=[u.name for u in utterances],
+            waves=[read_audio(u.path, sample_rate=rate, utterance=u.name)[0] for u in utterances],
+            transcripts=[u.target for u in utterances],
+        )
+
+    def _evaluate(
+        self,
+        budget: Budget,
+        utterances: Sequence[Utterance],
+        batch: AttackBatch,
+        attack: ProjectedGradientDescentASR,
+        state: AttackState,
+    ) -> list[dict[str, Any]]:
+        """Save the recorded waveforms, read them back, and measure what was saved."""
+        common = [
+            self._utterance_row(budget, utterance, wave)
+            for utterance, wave in zip(utterances, batch.waves, strict=True)
+        ]
+        seconds = round(state.seconds / len(utterances), 3)
+        stalled = state.stalled.tolist()
+        rows = []
+        for step, waves in {0: batch.waves, **attack.snapshots(batch, state)}.items():
+            if step > 0:
+                waves = self._saved(budget, step, utterances, waves)
+            heard = self._listen(waves, batch.transcripts)
+            for i, wave in enumerate(waves):
+                size = measure(batch.waves[i], wave)
+                rows.append(
+                    {**common[i], "step": step, **size._asdict(), **heard[i]}
+                    | {"stalled_steps": stalled[i], "seconds": seconds}
+                )
+        return sorted(rows, key=lambda row: (row["utterance"], row["step"]))
+
+    def _utterance_row(
+        self, budget: Budget, utterance: Utterance, wave: np.ndarray
+    ) -> dict[str, Any]:
+        return {
+            "utterance": utterance.name,
+            "budget": budget.tag,
+            "radius": budget.radius(wave),
+            "seed": self.settings.seed,
+            "reference": utterance.reference,
+            "target": utterance.target,
+        }
+
+    def _saved(
+        self, budget: Budget, step: int, utterances: Sequence[Utterance], waves: list[np.ndarray]
+    ) -> list[np.ndarray]:
+        rate, saved = self.estimator.sample_rate, []
+        for utterance, wave in zip(utterances, waves, strict=True):
+            path = self._wav_path(budget, step, utterance.name)
+            write_wav(path, wave, rate)
+            saved.append(read_audio(path, sample_rate=rate, utterance=utterance.name)[0])
+        return saved
+
+    @torch.no_grad()
+    def _listen(
+        self, waves: Sequence[np.ndarray], transcripts: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Hypothesis and losses of each waveform, in full precision."""
+        estimator = self.estimator
+        model, weight = estimator.recognizer.model, estimator.ctc_weight
+        with estimator.attack_mode():
+            encoded = encode(model, *pad(waves, estimator.device))
+            texts = estimator.decode(greedy_search_encoded(model, *encoded, weight))
+            losses = losses_of_encoded(model, *encoded, estimator.targets(transcripts), weight)
+        rows: list[dict[str, Any]] = [{"hypothesis": text} for text in texts]
+        for name, values in (
+            ("loss", losses.total),
+            ("loss_ctc", losses.ctc),
+            ("loss_att", losses.att),
+        ):
+            for row, value in zip(
+                rows, values.tolist() if values is not None else [], strict=False
+            ):
+                row[name] = value
+        return rows
+
+    def finished(self) -> bool:
+        """Whether every batch of every budget is finished, by whatever shard."""
+        return all(
+            self._log_path(budget, index).exists()
+            for budget in self.settings.budgets()
+            for index in range(len(self.plan))
+        )
+
+    def collect(self) -> list[dict[str, Any]]:
+        """Write `attack_log.jsonl` and the `wav.scp` of each budget and step; return the rows."""
+        rows = [
+            row
+            for budget in self.settings.budgets()
+            for index in range(len(self.plan))
+            for row in read_jsonl(self._log_path(budget, index))
+        ]
+        write_jsonl(self.output_dir / "attack_log.jsonl", rows)
+        for budget in self.settings.budgets():
+            for step in self.settings.attack(self.estimator, budget).recorded_steps:
+                paths = {u.name: str(self._wav_path(budget, step, u.name)) for u in self.utterances}
+                write_table(self.output_dir / budget.tag / f"step{step}" / "wav.scp", paths)
+        return rows
+
+    def _log_path(self, budget: Budget, index: int) -> Path:
+        return self.output_dir / "log" / budget.tag / f"{index:05d}.jsonl"
+
+    def _wav_path(self, budget: Budget, step: int, name: str) -> Path:
+        return self.output_dir / budget.tag / f"step{step}" / "wav" / f"{name}.wav"
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _check_file_names(utterances: Sequence[Utterance]) -> None:
+    for utterance in utterances:
+        if "/" in utterance.name or utterance.name.startswith("."):
+            raise InputError(f"utterance id '{utterance.name}' cannot be the name of a WAV file")
+
+
+def _digest(utterances: Sequence[Utterance]) -> str:
+    lines = [f"{u.name} {u.samples} {u.target} | {u.reference}" for u in utterances]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class _StateSaver:
+    """Saves the state of a batch now and then, and tells how far it is."""
+
+    def __init__(
+        self, path: Path, batch: AttackBatch, every_seconds: float, title: str, last_step: int
+    ):
+        self.path, self.batch, self.every_seconds = path, batch, every_seconds
+        self.title, self.last_step = title, last_step
+        self.saved = time.monotonic()
+
+    def __call__(self, state: AttackState) -> None:
+        if time.monotonic() - self.saved < self.every_seconds or state.step == self.last_step:
+            return
+        save_state(self.path, self.batch, state)
+        self.saved = time.monotonic()
+        logging.info(
+            "%s: step %d/%d, %.3f s a step",
+            self.title,
+            state.step,
+            self.last_step,
+            state.seconds / state.step,
+        )
+
+
+def save_state(path: str | Path, batch: AttackBatch, state: AttackState) -> None:
+    """Save the state of a batch in progress; only tensors and numbers, no pickled objects."""
+    with write_aside(path) as aside:
+        torch.save({"names": batch.names, **vars(state)}, aside)
+
+
+def load_state(
+    path: str | Path, batch: AttackBatch, device: torch.device | str
+) -> AttackState | None:
+    """The saved state of `batch`, or None where there is none.
+
+    Raises:
+        InputError: the file is of other utterances.
+    """
+    if not Path(path).is_file():
+        return None
+    saved = torch.load(path, map_location=device, weights_only=True)
+    if saved.pop("names") != batch.names:
+        raise InputError(f"{path}: the state of other utterances; remove it")
+    return AttackState(**saved)

@@ -1,0 +1,141 @@
+"""Target transcripts: a fixed set, and the choice of one for each utterance."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from espnet_ext.errors import InputError, summarize
+from espnet_ext.metrics.error_rate import normalize
+
+LOREM_IPSUM_WORDS = (
+    "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut "
+    "labore et dolore magna aliqua enim ad minim veniam quis nostrud exercitation ullamco laboris "
+    "nisi aliquip ex ea commodo consequat duis aute irure in reprehenderit voluptate velit esse "
+    "cillum eu fugiat nulla pariatur excepteur sint occaecat cupidatat non proident sunt culpa qui "
+    "officia deserunt mollit anim id est laborum"
+)
+"""The words of the usual placeholder text, after Cicero, De finibus bonorum et malorum."""
+
+
+def lorem_ipsum() -> list[str]:
+    """The committed set of lorem-ipsum targets, 1 to 30 words long.
+
+    Made by `word_strings(LOREM_IPSUM_WORDS.split(), range(1, 31), 8, seed=0)`. The
+    paper's own set is not published; it says that a lorem-ipsum generator made it
+    (Das and Chau 2022, section 4.3).
+    """
+    text = resources.files("espnet_ext.attack").joinpath("lorem_ipsum.txt").read_text("utf-8")
+    return text.splitlines()
+
+
+def word_strings(
+    vocabulary: Sequence[str], lengths: Iterable[int], per_length: int, seed: int
+) -> list[str]:
+    """Different strings of words, no word twice in one.
+
+    A decoder that has not learned repetitions skips repeated words, and would look
+    robust against a target that has them.
+
+    Args:
+        vocabulary: the words.
+        lengths: words in a string.
+        per_length: strings of each length, fewer where the vocabulary has not as many.
+        seed: of the draw.
+
+    Raises:
+        InputError: a length exceeds the vocabulary.
+
+    Example:
+        >>> word_strings(["a", "b"], [2], per_length=9, seed=0)
+        ['b a', 'a b']
+    """
+    words = sorted(set(vocabulary))
+    generator = np.random.default_rng(seed)
+    strings: list[str] = []
+    for length in lengths:
+        if length > len(words):
+            raise InputError(f"{length} different words asked of a vocabulary of {len(words)}")
+        found: dict[str, None] = {}
+        for _ in range(20 * per_length):
+            if len(found) == per_length:
+                break
+            found[" ".join(generator.permutation(words)[:length])] = None
+        strings += found
+    return strings
+
+
+def read_candidates(path: str | Path) -> list[str]:
+    """Read a set of targets, one a line.
+
+    Raises:
+        InputError: the file is missing or has no line, an empty one, or one twice.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such set of target transcripts") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            raise InputError(f"{path}:{number}: empty target transcript; remove the line")
+        if line in lines[: number - 1]:
+            raise InputError(f"{path}:{number}: '{line}' stands here twice; remove one")
+    if not lines:
+        raise InputError(f"{path}: no target transcript in it")
+    return lines
+
+
+def choose_targets(
+    references: Mapping[str, str], candidates: Sequence[str], unit: str = "word"
+) -> dict[str, str]:
+    """For each utterance the candidate of closest length that shares no word with its reference.
+
+    The choice follows Das and Chau (2022), section 4.3. It is deterministic: among
+    candidates of the same length a hash of the utterance id decides, so that not all
+    utterances get the same one.
+
+    Args:
+        references: utterance id to transcript.
+        candidates: the set of targets.
+        unit: "word" or "character", for the length.
+
+    Raises:
+        InputError: names the utterances for which no candidate is free of common words.
+
+    Example:
+        >>> choose_targets({"u1": "one two"}, ["two three", "four five", "six"])
+        {'u1': 'four five'}
+    """
+    if unit not in ("word", "character"):
+        raise InputError(f"the unit of length must be 'word' or 'character', not '{unit}'")
+    chosen, problems = {}, []
+    for utterance, reference in references.items():
+        target = _closest(utterance, reference, candidates, unit)
+        if target is None:
+            problems.append(f"utterance {utterance}: every target shares a word with '{reference}'")
+        else:
+            chosen[utterance] = target
+    if problems:
+        raise InputError(f"the set of targets is too small:\n{summarize(problems)}")
+    return chosen
+
+
+def _closest(utterance: str, reference: str, candidates: Sequence[str], unit: str) -> str | None:
+    words = set(normalize(reference).split())
+    allowed = [text for text in candidates if not words & set(normalize(text).split())]
+    wanted = _length(reference, unit)
+    return min(
+        allowed,
+        key=lambda text: (abs(_length(text, unit) - wanted), _hash(f"{utterance} {text}")),
+        default=None,
+    )
+
+
+def _length(text: str, unit: str) -> int:
+    return len(text.split()) if unit == "word" else len(text)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

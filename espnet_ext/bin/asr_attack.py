@@ -1,0 +1,88 @@
+"""Attack an ESPnet2 speech recognizer: adversarial WAVs, a log, and scores."""
+
+import argparse
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Attack any ESPnet2 CTC, attention or hybrid ASR model with PGD.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--asr_train_config", required=True, help="config.yaml saved in training")
+    add("--asr_model_file", required=True, help="weights, e.g. valid.acc.ave.pth")
+    add("--wav_scp", required=True, help="audio; utterances without a target are left out")
+    add("--targets", required=True, help="'utterance transcript' lines: what shall be heard")
+    add("--text", help="reference transcripts, for the WER")
+    add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
+    add("--config", required=True, help="YAML of the attack: norm, eps or snr, eps_step, steps...")
+    add("--output_dir", required=True, help="adversarial WAVs, attack_log.jsonl, results.json")
+    add("--ctc_weight", type=float, help="lambda_C of inference (default: that of training)")
+    add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--checkpoint_seconds", type=float, default=30.0, help="how often progress is saved")
+    add(
+        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
+    )
+    return parser
+
+
+def main() -> None:
+    """Attack, and write the scores once all shards are finished."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.attack.estimator import PyTorchESPnet
+    from espnet_ext.attack.runner import AttackRun, read_utterances
+    from espnet_ext.attack.settings import AttackSettings
+    from espnet_ext.data.files import write_json
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.report.environment import environment
+    from espnet_ext.report.scores import definitions, score
+    from espnet_ext.tasks.loading import load_recognizer
+
+    settings = AttackSettings.read(args.config)
+    device = cli.device(args.ngpu)
+    recognizer = load_recognizer(
+        args.asr_train_config, args.asr_model_file, device=device, allow_pickle=args.allow_pickle
+    )
+    utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
+    estimator = PyTorchESPnet(recognizer, args.ctc_weight, autocast=settings.autocast)
+    run = AttackRun(
+        estimator,
+        settings,
+        utterances,
+        args.output_dir,
+        _model_files(args),
+        args.checkpoint_seconds,
+    )
+    run.run(*args.shard)
+    if not run.finished():
+        logging.info("other shards are not finished; the last one writes the scores")
+        return
+    utt2spk = read_table(args.utt2spk) if args.utt2spk else None
+    results = {
+        "definitions": definitions("speaker" if utt2spk else "utterance"),
+        "environment": environment(device),
+        "padding_error": recognizer.padding_error,
+        "scores": score(run.collect(), utt2spk),
+    }
+    write_json(Path(args.output_dir) / "results.json", results)
+    logging.info("wrote %s/results.json", args.output_dir)
+
+
+def _model_files(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        name: {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+        for name, path in (("config", args.asr_train_config), ("weights", args.asr_model_file))
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

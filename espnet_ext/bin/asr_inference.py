@@ -1,0 +1,91 @@
+"""Transcribe a data directory and score it."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espnet_ext.bin import cli
+
+if TYPE_CHECKING:
+    from espnet_ext.asr.transcribe import Hypothesis
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Transcribe with any ESPnet2 CTC, attention or hybrid ASR model.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--asr_train_config", required=True, help="config.yaml saved in training")
+    add("--asr_model_file", required=True, help="weights, e.g. valid.loss.best.pth")
+    add("--data_dir", required=True, help="wav.scp; with text and utt2<head> it is scored")
+    add("--output_dir", required=True, help="text, utt2<head> of the heads, results.json")
+    add("--ctc_weight", type=float, help="lambda_C of inference (default: that of training)")
+    add("--beam_size", type=int, default=1, help="1: greedy, both heads score every token")
+    add("--batch_size", type=int, default=20, help="utterances in a batch")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--by_speaker", type=cli.boolean, default=False, help="intervals over speakers")
+    add(
+        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
+    )
+    return parser
+
+
+def main() -> None:
+    """Transcribe, write, score."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.asr.transcribe import transcribe
+    from espnet_ext.data.files import write_json
+    from espnet_ext.data.kaldi import read_table, write_table
+    from espnet_ext.report.environment import environment
+    from espnet_ext.tasks.loading import load_recognizer
+
+    device = cli.device(args.ngpu)
+    recognizer = load_recognizer(
+        args.asr_train_config, args.asr_model_file, device=device, allow_pickle=args.allow_pickle
+    )
+    weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
+    found = transcribe(
+        recognizer,
+        read_table(Path(args.data_dir) / "wav.scp"),
+        weight,
+        args.beam_size,
+        args.batch_size,
+    )
+    output = Path(args.output_dir)
+    write_table(output / "text", {name: hyp.text for name, hyp in found.items()})
+    for head in recognizer.config["model_conf"].get("heads") or {}:
+        labels = {n: h.labels[head] for n, h in found.items() if head in h.labels}
+        if labels:
+            write_table(output / f"utt2{head}", labels)
+    results = {
+        "environment": environment(device),
+        "ctc_weight": weight,
+        "beam_size": args.beam_size,
+        "scores": _scores(found, Path(args.data_dir), args.by_speaker),
+    }
+    write_json(output / "results.json", results)
+
+
+def _scores(found: Mapping[str, "Hypothesis"], data_dir: Path, by_speaker: bool) -> dict[str, Any]:
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.report.recognition import score_labels, score_text
+
+    speakers = read_table(data_dir / "utt2spk") if by_speaker else None
+    scores: dict[str, Any] = {"utterances": len(found)}
+    if (data_dir / "text").is_file():
+        texts = {name: hypothesis.text for name, hypothesis in found.items()}
+        scores |= score_text(read_table(data_dir / "text"), texts, speakers)
+    for head in next(iter(found.values())).labels:
+        if (data_dir / f"utt2{head}").is_file():
+            labels = {name: hypothesis.labels[head] for name, hypothesis in found.items()}
+            truth = read_table(data_dir / f"utt2{head}")
+            scores[f"{head}_accuracy"] = score_labels(truth, labels, speakers)
+    return scores
+
+
+if __name__ == "__main__":
+    cli.run(main)

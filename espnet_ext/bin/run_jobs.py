@@ -1,0 +1,38 @@
+"""Run a command, once or once for each number of a range, with a log for each.
+
+The command line is that of Kaldi's run.pl:
+
+    run.pl [options] [JOB=1:N] <log> <command...>
+
+JOB is replaced by 1 ... N in log and command. Options, each with a value:
+
+    --max-jobs-run N       jobs at a time (-tc N); default: as many as CPUs, or GPUs
+    --gpu N                GPUs for each job, which gets its own CUDA_VISIBLE_DEVICES
+    --pick MODE            with logs of an earlier run, run all (default), failed,
+                           incomplete or none
+    --progress-seconds N   say every N seconds how far the jobs are; default 60, 0 never
+
+Other options (--mem 4G, --num-threads 2, ...) are for clusters and ignored here.
+"""
+
+import sys
+
+from espnet_ext.bin import cli
+from espnet_ext.jobs.array import parse_arguments
+from espnet_ext.jobs.local import report_failures, run_jobs
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Run the command; exit with 1 if a job failed."""
+    arguments = sys.argv[1:] if cmd is None else cmd
+    if arguments[:1] in (["--help"], ["-h"]):
+        print(__doc__)
+        return
+    array = parse_arguments(arguments)
+    codes = run_jobs(array)
+    report_failures(array, codes)
+    sys.exit(1 if any(codes.values()) else 0)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,300 @@
+"""The format stage: from data/X as a corpus gives it to dump/raw/X as training needs it.
+
+Every audio file is decoded to its end once, here, so that a broken file is found in the
+first minutes and not in the third epoch.
+"""
+
+import logging
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from espnet_ext.data.audio import check_samples, decode_audio, read_audio, resample, write_flac
+from espnet_ext.data.check import is_pipe, parse_segment, validate
+from espnet_ext.data.directory import DataDirectory, check_destination, load
+from espnet_ext.errors import InputError, summarize
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+AUDIO_FOLDER = "flac"  # in the destination; holds the files that had to be made
+MAX_OVERSHOOT = 0.5  # seconds a segment may end after its recording, as in Kaldi
+PROGRESS_SECONDS = 10.0
+PROBLEMS_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class FormatOptions:
+    """How to format.
+
+    Attributes:
+        sample_rate: of the result, in Hz.
+        resample: convert files that have another rate; otherwise they are errors.
+        min_seconds: shorter utterances are left out.
+        max_seconds: longer utterances are left out.
+        drop_bad_audio: leave out utterances whose audio is bad; otherwise they are errors.
+        allow_pipes: run the commands that wav.scp holds.
+        threads: recordings read at the same time.
+    """
+
+    sample_rate: int
+    resample: bool = False
+    min_seconds: float = 0.1
+    max_seconds: float = 30.0
+    drop_bad_audio: bool = False
+    allow_pipes: bool = False
+    threads: int = 4
+
+
+@dataclass(frozen=True)
+class _Recording:
+    name: str
+    location: str  # value in wav.scp
+    segments: dict[str, tuple[float, float | None]] | None  # utterance -> start, end
+
+    @property
+    def utterances(self) -> list[str]:
+        return [self.name] if self.segments is None else list(self.segments)
+
+
+@dataclass(frozen=True)
+class _Formatted:
+    utterance: str
+    samples: int = 0
+    path: str = ""  # absolute, or relative to the destination
+    dropped: str = ""  # why, or empty
+    problem: str = ""  # with the audio, or empty
+
+
+def format_directory(
+    source: str | Path, destination: str | Path, options: FormatOptions
+) -> dict[str, int]:
+    """Write `destination`, a data directory whose wav.scp lists checked mono audio files.
+
+    A file that is right as it is stays where it is and is listed by its absolute path.
+    Where resampling, `segments` or a command make a new file necessary, it is 16-bit FLAC
+    in `destination/flac/`. All other files of `source` are copied; `utt2num_samples` is
+    added. Running it again gives the same bytes.
+
+    Returns:
+        Reason -> number of utterances left out.
+
+    Raises:
+        InputError: `source` is inconsistent, audio is bad, wav.scp holds commands, or no
+            utterance is left. `destination` is as it was before then.
+
+    Example:
+        >>> format_directory(                             # doctest: +SKIP
+        ...     "data/train", "dump/raw/train", FormatOptions(sample_rate=16000)
+        ... )
+        {'longer than 30 s': 2}
+    """
+    destination = Path(destination)
+    check_destination(destination, [source])
+    data = _load_source(source, options)
+    _check_not_replaced(data, destination)
+    empty = {u for u, text in data.tables.get("text", {}).items() if not text}
+    recordings = list(_recordings(data, empty))
+    with _folder_aside(destination / AUDIO_FOLDER) as folder:
+        formatted = list(_format_recordings(recordings, options, folder))
+        _refuse_bad_audio(formatted, options)
+        result = _assemble(data, formatted, destination)
+        result.write(destination)
+    dropped = Counter(f.dropped for f in formatted if f.dropped)
+    dropped.update({"with empty text": len(empty)} if empty else {})
+    _report(destination, len(result.tables["utt2spk"]), dropped)
+    return dict(dropped)
+
+
+def _load_source(source: str | Path, options: FormatOptions) -> DataDirectory:
+    has_text = Path(source, "text").is_file()
+    validate(source, text=has_text, allow_empty=["text"])
+    data = load(source, allow_empty=["text"])
+    pipes = [key for key, value in data.tables["wav.scp"].items() if is_pipe(value)]
+    if pipes and not options.allow_pipes:
+        raise InputError(
+            f"{Path(source, 'wav.scp')}: {len(pipes)} entries are commands, not files "
+            f"({', '.join(pipes[:3])}); whoever wrote the file decides what they do on this "
+            "machine. Read them, then use --allow_pipes true to run them"
+        )
+    return data
+
+
+def _check_not_replaced(data: DataDirectory, destination: Path) -> None:
+    folder = (destination / AUDIO_FOLDER).absolute()
+    inside = [v for v in data.tables["wav.scp"].values() if Path(v).absolute().parent == folder]
+    if inside:
+        raise InputError(
+            f"wav.scp refers to {len(inside)} files in {folder} ({inside[0]}), which this run "
+            "would replace; choose another destination"
+        )
+
+
+def _recordings(data: DataDirectory, left_out: set[str]) -> Iterator[_Recording]:
+    wav_scp = data.tables["wav.scp"]
+    if not data.segmented:
+        for name in sorted(wav_scp.keys() - left_out):
+            yield _Recording(name, wav_scp[name], None)
+        return
+    grouped: dict[str, dict[str, tuple[float, float | None]]] = {}
+    for utterance in sorted(data.tables["segments"].keys() - left_out):
+        parsed = parse_segment(data.tables["segments"][utterance])
+        assert parsed is not None, "validate has checked them"
+        grouped.setdefault(parsed[0], {})[utterance] = parsed[1:]
+    for name in sorted(grouped):
+        yield _Recording(name, wav_scp[name], grouped[name])
+
+
+@contextmanager
+def _folder_aside(final: Path) -> Iterator[Path]:
+    """Yield a folder that replaces `final` when the block ends well."""
+    aside = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        yield aside
+        shutil.rmtree(final, ignore_errors=True)
+        if aside.is_dir():
+            aside.replace(final)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _format_recordings(
+    recordings: list[_Recording], options: FormatOptions, folder: Path
+) -> Iterator[_Formatted]:
+    work = partial(_format_recording, options=options, folder=folder)
+    with ThreadPoolExecutor(options.threads) as pool:
+        for results in _with_progress(pool.map(work, recordings), len(recordings)):
+            yield from results
+
+
+def _with_progress(results: Iterable[T], total: int) -> Iterator[T]:
+    due = time.monotonic() + PROGRESS_SECONDS
+    for done, result in enumerate(results, 1):
+        yield result
+        if time.monotonic() >= due:
+            logging.info("checked %d of %d recordings", done, total)
+            due = time.monotonic() + PROGRESS_SECONDS
+
+
+def _format_recording(
+    recording: _Recording, options: FormatOptions, folder: Path
+) -> list[_Formatted]:
+    try:
+        samples, rate = _read(recording, options)
+    except InputError as error:
+        return [_bad(utterance, error) for utterance in recording.utterances]
+    if recording.segments is None:
+        needed = rate != options.sample_rate or is_pipe(recording.location)
+        here = "" if needed else str(Path(recording.location).absolute())
+        return [_format_utterance(recording.name, samples, rate, here, options, folder)]
+    formatted = []
+    for utterance, (start, end) in recording.segments.items():
+        try:
+            cut = _cut(samples, rate, start, end, f"segments: utterance '{utterance}'")
+        except InputError as error:
+            formatted.append(_bad(utterance, error))
+            continue
+        formatted.append(_format_utterance(utterance, cut, rate, "", options, folder))
+    return formatted
+
+
+def _bad(utterance: str, error: InputError) -> _Formatted:
+    return _Formatted(utterance, dropped="with bad audio", problem=str(error))
+
+
+def _read(recording: _Recording, options: FormatOptions) -> tuple["np.ndarray", int]:
+    rate = None if options.resample else options.sample_rate
+    if not is_pipe(recording.location):
+        return read_audio(recording.location, sample_rate=rate, utterance=recording.name)
+    where = f"wav.scp: '{recording.name}'"
+    command = recording.location.rstrip().removesuffix("|")
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+        raise InputError(f"{where}: the command ended with code {done.returncode} ({said})")
+    return decode_audio(BytesIO(done.stdout), where, sample_rate=rate)
+
+
+def _cut(
+    samples: "np.ndarray", rate: int, start: float, end: float | None, where: str
+) -> "np.ndarray":
+    seconds = len(samples) / rate
+    if start >= seconds or (end or 0) > seconds + MAX_OVERSHOOT:
+        raise InputError(
+            f"{where}: {start:g} s to {end or seconds:g} s, but its recording has {seconds:g} s"
+        )
+    cut = samples[round(start * rate) : None if end is None else round(end * rate)]
+    check_samples(cut, where)
+    return cut
+
+
+def _format_utterance(
+    utterance: str,
+    samples: "np.ndarray",
+    rate: int,
+    path: str,
+    options: FormatOptions,
+    folder: Path,
+) -> _Formatted:
+    """Keep the file at `path`, or make a new one in `folder` where it is empty."""
+    seconds = len(samples) / rate
+    if seconds < options.min_seconds:
+        return _Formatted(utterance, dropped=f"shorter than {options.min_seconds:g} s")
+    if seconds > options.max_seconds:
+        return _Formatted(utterance, dropped=f"longer than {options.max_seconds:g} s")
+    if path:
+        return _Formatted(utterance, len(samples), path)
+    converted = resample(samples, rate, options.sample_rate)
+    name = _file_name(utterance)
+    write_flac(folder / name, converted, options.sample_rate)
+    return _Formatted(utterance, len(converted), f"{AUDIO_FOLDER}/{name}")
+
+
+def _file_name(utterance: str) -> str:
+    """Make a file name of an id; two ids never share one."""
+    return utterance.replace("%", "%25").replace("/", "%2F") + ".flac"
+
+
+def _refuse_bad_audio(formatted: list[_Formatted], options: FormatOptions) -> None:
+    problems = sorted({f.problem for f in formatted if f.problem})
+    if not problems:
+        return
+    listed = f"{len(problems)} problems with audio:\n{summarize(problems, PROBLEMS_SHOWN)}"
+    if options.drop_bad_audio:
+        logging.warning("left out: %s", listed)
+        return
+    raise InputError(f"{listed}\nMend them, or leave them out with --drop_bad_audio true")
+
+
+def _assemble(data: DataDirectory, formatted: list[_Formatted], destination: Path) -> DataDirectory:
+    kept = {f.utterance: f for f in formatted if not f.dropped}
+    if not kept:
+        raise InputError(f"{destination}: every utterance would be left out; nothing is written")
+    tables = {name: data.tables[name] for name in data.tables if name != "segments"}
+    for name in data.names("recording"):
+        # Keyed by recordings, which end here.
+        del tables[name]
+        if name not in ("wav.scp", "reco2dur"):
+            logging.warning("%s: left out %s, it is about recordings", destination, name)
+    tables["wav.scp"] = {u: str(destination.absolute() / f.path) for u, f in kept.items()}
+    tables["utt2num_samples"] = {u: str(f.samples) for u, f in kept.items()}
+    return DataDirectory(tables, data.others).keep(kept)
+
+
+def _report(destination: Path, kept: int, dropped: Counter[str]) -> None:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
+    logging.info("%s: kept %d utterances; left out: %s", destination, kept, reasons or "none")

@@ -1,0 +1,205 @@
+"""Kaldi tables: text files of `key value...` lines, such as wav.scp, text or utt2spk.
+
+ESPnet reads these files with rules that are easy to break by hand: a key is a word, a
+label list is split at every single blank, files are sorted by the bytes of their keys.
+The reader here refuses what would fail or be misread later, and names file and line.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from espnet_ext.data.files import write_lines
+from espnet_ext.errors import InputError, summarize
+
+_BAD_BLANK = re.compile(r"[^\S ]| {2,}|^ | $")
+_FIX = "run utils/fix_data_dir.sh on the directory"
+
+
+def read_table(
+    path: str | Path, *, allow_empty: bool = False, strict: bool = True
+) -> dict[str, str]:
+    """Read a table of `key value...` lines, in the order of the file.
+
+    Args:
+        path: the file. Values of `*.scp` files are paths or commands, so blanks inside
+            them are kept and never an error.
+        allow_empty: accept keys without a value (a hypothesis may be empty).
+        strict: refuse tabs, repeated, leading and trailing blanks and lines that stand
+            twice; otherwise squeeze blanks and drop the second of two equal lines.
+
+    Raises:
+        InputError: the file is missing or not UTF-8; a key appears twice with different
+            values; a value is missing; with `strict`, the blanks above. All lines are
+            reported at once.
+
+    Example:
+        >>> read_table("data/train/utt2spk")            # doctest: +SKIP
+        {'theo-001': 'theo', 'theo-002': 'theo'}
+    """
+    table, problems = parse_table(path, allow_empty=allow_empty, strict=strict)
+    if problems:
+        raise InputError(summarize(problems))
+    return table
+
+
+def parse_table(
+    path: str | Path, *, allow_empty: bool = False, strict: bool = True
+) -> tuple[dict[str, str], list[str]]:
+    """Read a table as `read_table` does, but return the problems of its lines with it.
+
+    Raises:
+        InputError: the file is missing or not UTF-8.
+    """
+    path = Path(path)
+    table: dict[str, str] = {}
+    first_line: dict[str, int] = {}
+    problems = []
+    for number, line in enumerate(_decoded_lines(path, strict), 1):
+        key, value = _split(line, keep_blanks=path.suffix == ".scp")
+        problem = _line_problem(line, key, value, path.suffix, allow_empty, strict)
+        if key in table and (strict or table[key] != value):
+            problem = f"'{key}' stands in line {first_line[key]} already; remove one of the two"
+        if problem:
+            problems.append(f"{path}:{number}: {problem}")
+        if key and key not in table:
+            table[key], first_line[key] = value, number
+    return table, problems
+
+
+def _decoded_lines(path: Path, strict: bool) -> list[str]:
+    """Split at newlines only: `str.splitlines` would also split inside a text."""
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8" if strict else "utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{path}: no such file; has the stage before been run?") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, "
+            "for example with 'iconv -f latin1 -t utf-8'"
+        ) from None
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _split(line: str, keep_blanks: bool) -> tuple[str, str]:
+    key, value = [*line.split(maxsplit=1), "", ""][:2]
+    return key, value.rstrip() if keep_blanks else " ".join(value.split())
+
+
+def _line_problem(
+    line: str, key: str, value: str, suffix: str, allow_empty: bool, strict: bool
+) -> str | None:
+    if not key:
+        return f"empty line; {_FIX}" if strict else None
+    if line.startswith("\ufeff"):
+        return f"starts with a byte order mark; {_FIX}"
+    if not value:
+        return None if allow_empty else f"'{key}' has no value"
+    if strict and suffix != ".scp" and (blank := _BAD_BLANK.search(line)):
+        return f"{_name_blank(blank)} at column {blank.start() + 1}; {_FIX}"
+    return None
+
+
+def _name_blank(match: re.Match[str]) -> str:
+    blank = match.group()
+    if len(blank) > 1:
+        return "several blanks in a row"
+    names = {" ": "a blank at the start or end", "\t": "a tab", "\r": "a Windows line end"}
+    return names.get(blank, f"the blank character U+{ord(blank):04X}")
+
+
+def write_table(path: str | Path, table: Mapping[str, str]) -> None:
+    """Write `table` sorted by key, whole or not at all.
+
+    Sorting by code point is the order of `LC_ALL=C sort`, for UTF-8 keeps that order.
+
+    Raises:
+        InputError: a key or value could not be read back with `read_table`.
+    """
+    path = Path(path)
+    problems = [p for key in table if (p := _unwritable(key, table[key], path.suffix))]
+    if problems:
+        raise InputError(summarize([f"{path}: {problem}" for problem in problems]))
+    write_lines(path, [f"{key} {table[key]}".rstrip() for key in sorted(table)])
+
+
+def _unwritable(key: str, value: str, suffix: str) -> str | None:
+    if key.split() != [key]:
+        return f"the key '{key}' is empty or has a blank"
+    if "\n" in value:
+        return f"the value of '{key}' has a line break"
+    problem = _line_problem(f"{key} {value}", key, value, suffix, allow_empty=True, strict=True)
+    return f"'{key}': {problem}" if problem else None
+
+
+def utt2spk_to_spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
+    """Invert utt2spk; the utterances of a speaker are sorted and joined by blanks.
+
+    Raises:
+        InputError: a speaker is not one word.
+
+    Example:
+        >>> utt2spk_to_spk2utt({"u1": "a", "u2": "b", "u3": "a"})
+        {'a': 'u1 u3', 'b': 'u2'}
+    """
+    bad = [
+        f"utt2spk: the speaker of '{u}' is '{s}', not one word"
+        for u, s in utt2spk.items()
+        if s.split() != [s]
+    ]
+    if bad:
+        raise InputError(summarize(bad))
+    spk2utt: dict[str, list[str]] = {}
+    for utterance in sorted(utt2spk):
+        spk2utt.setdefault(utt2spk[utterance], []).append(utterance)
+    return {speaker: " ".join(spk2utt[speaker]) for speaker in sorted(spk2utt)}
+
+
+def spk2utt_to_utt2spk(spk2utt: Mapping[str, str]) -> dict[str, str]:
+    """Invert spk2utt, whose values are utterances joined by blanks.
+
+    Raises:
+        InputError: an utterance belongs to two speakers.
+
+    Example:
+        >>> spk2utt_to_utt2spk({"a": "u1 u3", "b": "u2"})
+        {'u1': 'a', 'u2': 'b', 'u3': 'a'}
+    """
+    pairs = sorted((u, speaker) for speaker, value in spk2utt.items() for u in value.split())
+    utt2spk = dict(pairs)
+    if len(utt2spk) < len(pairs):
+        twice = sorted({a[0] for a, b in pairwise(pairs) if a[0] == b[0]})
+        raise InputError(summarize([f"utterance '{u}' stands in spk2utt twice" for u in twice]))
+    return utt2spk
+
+
+def filter_lines(
+    lines: Iterable[bytes], ids: Iterable[bytes], *, exclude: bool = False, field: int = 1
+) -> list[bytes]:
+    """Keep the lines whose `field`-th word is the first word of a line of `ids`.
+
+    Works on bytes, so that lists in any encoding pass through unchanged.
+    """
+    wanted = {line.split(maxsplit=1)[0] for line in ids if line.strip()}
+    return [line for line in lines if (_word(line, field) in wanted) != exclude]
+
+
+def _word(line: bytes, field: int) -> bytes | None:
+    words = line.split(maxsplit=field)
+    return words[field - 1] if len(words) >= field else None
+
+
+def split_lines(lines: list[bytes], parts: int) -> list[list[bytes]]:
+    """Split `lines` into `parts` contiguous lists whose lengths differ by one at most.
+
+    Raises:
+        InputError: there are fewer lines than parts.
+    """
+    if len(lines) < parts:
+        raise InputError(f"cannot split {len(lines)} lines into {parts} parts; use fewer jobs")
+    bounds = [len(lines) * part // parts for part in range(parts + 1)]
+    return [lines[a:b] for a, b in pairwise(bounds)]

@@ -1,0 +1,28 @@
+"""Labels of utterances: `utt2accent`, `utt2gender`, ..."""
+
+from collections.abc import Mapping
+
+from espnet_ext.errors import InputError
+
+MISSING_LABEL = "unknown"
+"""What a `utt2<head>` file says where the label of an utterance is not known."""
+
+
+def classes(utt2label: Mapping[str, str], name: str = "label") -> list[str]:
+    """The classes of a classification head: every known label, sorted.
+
+    Args:
+        utt2label: label of each utterance.
+        name: of the file, for the message.
+
+    Raises:
+        InputError: fewer than two classes.
+
+    Example:
+        >>> classes({"u1": "us", "u2": "gb", "u3": "unknown"})
+        ['gb', 'us']
+    """
+    found = sorted(set(utt2label.values()) - {MISSING_LABEL})
+    if len(found) < 2:
+        raise InputError(f"{name}: a classification head needs two classes, found {found}")
+    return found

@@ -1,0 +1,264 @@
+"""Run a `JobArray` on this machine: what Kaldi calls run.pl."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from espnet_ext.errors import InputError
+from espnet_ext.jobs.array import JobArray, head, output_lines, pick_jobs, tail
+
+GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
+LINES_SHOWN = 20
+
+
+def say(message: str) -> None:
+    """Print a message as run.pl does."""
+    print(f"run.pl: {message}", file=sys.stderr, flush=True)
+
+
+def run_jobs(array: JobArray) -> dict[int, int]:
+    """Run all jobs of `array` that its option `pick` asks for, several at a time.
+
+    Options heeded: `max-jobs-run`, `gpu`, `pick`, `progress-seconds`. A job that fails does
+    not stop the others. SIGINT, SIGTERM and SIGHUP stop the jobs and raise `SystemExit`.
+
+    Returns:
+        Job number -> exit code, 128 + the signal for a job that was killed.
+
+    Raises:
+        InputError: an option has a bad value, or a log cannot be written.
+
+    Example:
+        >>> from espnet_ext.jobs.array import parse_arguments
+        >>> arguments = ["JOB=1:2", "x.JOB.log", "test", "JOB", "-lt", "2"]
+        >>> run_jobs(parse_arguments(arguments))   # doctest: +SKIP
+        {1: 0, 2: 1}
+    """
+    slots = _slots(array)
+    interval = _number(array, "progress-seconds", 60)
+    codes = pick_jobs(array)
+    todo = [number for number in array.numbers if number not in codes]
+    _make_log_folders(array, todo)
+    runner = _Runner(array, slots)
+    with ThreadPoolExecutor(len(slots)) as pool, _stop_on_signal(runner):
+        futures = {pool.submit(runner.run, number): number for number in todo}
+        _wait(futures, runner, interval)
+    codes.update({number: future.result() for future, number in futures.items()})
+    return dict(sorted(codes.items()))
+
+
+def report_failures(array: JobArray, codes: dict[int, int]) -> None:
+    """Say which jobs failed and show the end of the first failing log; silent if none."""
+    failed = [number for number, code in sorted(codes.items()) if code]
+    if not failed:
+        return
+    count = f"{len(failed)} / {len(codes)}" if len(codes) > 1 else "job"
+    say(f"{count} failed, log is in {array.log_pattern}")
+    log, code = array.log_of(failed[0]), codes[failed[0]]
+    killed = ", killed, most often for lack of memory" if code == 137 else ""
+    say(f"end of {log} (code {code}{killed}):")
+    for line in output_lines(log, LINES_SHOWN) or ["(the command printed nothing)"]:
+        print(f"  {line}", file=sys.stderr)
+
+
+def _number(array: JobArray, option: str, default: int) -> int:
+    value = array.options.get(option, str(default))
+    if not value.isdecimal():
+        raise InputError(f"--{option} must be a whole number, not '{value}'")
+    return int(value)
+
+
+def _slots(array: JobArray) -> list[str | None]:
+    """Return one entry for each job that may run at a time: its CUDA_VISIBLE_DEVICES."""
+    gpus = _number(array, "gpu", 0)
+    limit = _number(array, "max-jobs-run", 0)
+    if limit == 0 and "max-jobs-run" in array.options:
+        raise InputError("--max-jobs-run must be at least 1")
+    if not gpus:
+        return [None] * (limit or _cpus())
+    devices = _visible_gpus()
+    groups: list[str | None] = [
+        ",".join(devices[i : i + gpus]) for i in range(0, len(devices) - gpus + 1, gpus)
+    ]
+    if not groups:
+        say(f"warning: --gpu {gpus}, but {len(devices)} found (nvidia-smi -L); one job at a time")
+        groups = [None]
+    return [groups[i % len(groups)] for i in range(limit or len(groups))]
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _visible_gpus() -> list[str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [device for device in visible.split(",") if device.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return []
+    # A GPU that is partitioned lists its partitions below it, indented.
+    return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+
+
+def _make_log_folders(array: JobArray, numbers: list[int]) -> None:
+    for folder in {array.log_of(number).parent for number in numbers}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot make the folder for logs ({error})") from None
+
+
+@dataclass
+class _Runner:
+    """Runs jobs in the threads of a pool and can stop them all."""
+
+    array: JobArray
+    slots: list[str | None]
+
+    def __post_init__(self) -> None:
+        self._free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for slot in self.slots:
+            self._free.put(slot)
+        self._lock = threading.Lock()
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._stopped = False
+
+    def run(self, number: int) -> int:
+        """Run one job; return its exit code. After `stop` nothing is run any more."""
+        if self._stopped:
+            return 1
+        slot = self._free.get()
+        try:
+            return self._run(number, slot)
+        finally:
+            self._free.put(slot)
+
+    def _run(self, number: int, devices: str | None) -> int:
+        log, started = self.array.log_of(number), time.monotonic()
+        try:
+            log.write_bytes(head(self.array.command_of(number)))
+        except OSError as error:
+            raise InputError(f"{log}: cannot write the log ({error.strerror})") from None
+        with log.open("ab", buffering=0) as output:
+            process = self._start(number, output.fileno(), devices)
+            if process is None:
+                return 1
+            code = process.wait()
+            code = code if code >= 0 else 128 - code
+            output.write(tail(code, time.monotonic() - started))
+        with self._lock:
+            del self._running[number]
+        return code
+
+    def _start(
+        self, number: int, output: int, devices: str | None
+    ) -> "subprocess.Popen[bytes] | None":
+        environment = dict(os.environ)
+        if devices is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = devices
+        with tempfile.TemporaryFile() as script, self._lock:
+            if self._stopped:
+                return None
+            # Through a file, for the length of one argument of `bash -c` is limited.
+            script.write(os.fsencode(f"( {self.array.command_of(number)}\n) < /dev/null\n"))
+            script.seek(0)
+            self._running[number] = subprocess.Popen(
+                ["bash"],
+                stdin=script,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # a group of its own, to stop all it starts
+            )
+            return self._running[number]
+
+    def running_logs(self) -> list[Path]:
+        """Return the logs of the jobs that run now."""
+        with self._lock:
+            return [self.array.log_of(number) for number in self._running]
+
+    def stop(self) -> None:
+        """Start no more jobs and end those that run, with all their children."""
+        with self._lock:
+            self._stopped = True
+            processes = list(self._running.values())
+        _signal_groups(processes, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        try:
+            while any(_group_exists(p.pid) for p in processes) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        finally:
+            _signal_groups(processes, signal.SIGKILL)
+
+
+def _signal_groups(processes: "list[subprocess.Popen[bytes]]", number: int) -> None:
+    for process in processes:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, number)
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _stop_on_signal(runner: _Runner) -> Iterator[None]:
+    """Stop the jobs when the block is left by a signal or an error."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    # What nohup and a shell's `&` have set to be ignored stays ignored.
+    caught = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, leave) for number in caught}
+    try:
+        yield
+    except BaseException:
+        runner.stop()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(futures: dict["Future[int]", int], runner: _Runner, interval: int) -> None:
+    """Wait for all jobs; every `interval` seconds (0: never) say how far they are."""
+    pending = set(futures)
+    due = time.monotonic() + interval
+    while pending:
+        timeout = max(0.0, due - time.monotonic()) if interval else None
+        _, pending = wait(pending, timeout, FIRST_COMPLETED)
+        if interval and pending and time.monotonic() >= due:
+            logs = runner.running_logs()
+            done = len(futures) - len(pending)
+            say(f"{done}/{len(futures)} jobs done, {len(logs)} running{_newest_line(logs)}")
+            due = time.monotonic() + interval
+
+
+def _newest_line(logs: list[Path]) -> str:
+    newest = max(logs, key=lambda log: log.stat().st_mtime, default=None)
+    lines = output_lines(newest, 1) if newest else []
+    return f"; newest log line: {lines[0][:200]}" if lines else ""

@@ -1,0 +1,1 @@
+"""Tables, figures and results, made from what was measured and never typed."""

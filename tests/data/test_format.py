@@ -1,0 +1,209 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_ext.data.audio import read_audio, write_flac, write_wav
+from espnet_ext.data.check import validate
+from espnet_ext.data.directory import copy
+from espnet_ext.data.format import FormatOptions, format_directory
+from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.errors import InputError
+
+KEEP_RATE = FormatOptions(sample_rate=8000)
+TO_16K = FormatOptions(sample_rate=16000, resample=True)
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def replace_audio(corpus: Path, utterance: str, value: str) -> None:
+    write_table(corpus / "wav.scp", {**read_table(corpus / "wav.scp"), utterance: value})
+
+
+def test_right_files_stay_where_they_are(corpus, tmp_path):
+    dump = tmp_path / "dump" / "raw" / "train"
+    assert format_directory(corpus, dump, KEEP_RATE) == {}
+    validate(dump)
+    assert read_table(dump / "utt2num_samples")["a-2"] == "4000"
+    assert not (dump / "flac").exists()
+    copied = content(corpus).keys() - {str(corpus / "wav.scp")}
+    for path in map(Path, copied):
+        assert (dump / path.name).read_bytes() == path.read_bytes()
+
+
+def test_relative_paths_become_absolute(corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    replace_audio(corpus, "a-1", "audio/a-1.flac")
+    format_directory("data/train", "dump", KEEP_RATE)
+    assert read_table("dump/wav.scp")["a-1"] == str(tmp_path / "audio" / "a-1.flac")
+
+
+def test_another_rate_is_an_error_or_is_resampled(corpus, tmp_path):
+    with pytest.raises(InputError) as error:
+        format_directory(corpus, tmp_path / "dump", FormatOptions(sample_rate=16000))
+    assert str(error.value).count("8000 Hz instead of 16000 Hz") == 4
+    format_directory(corpus, tmp_path / "dump", TO_16K)
+    wavs = read_table(tmp_path / "dump" / "wav.scp")
+    for utterance, count in read_table(tmp_path / "dump" / "utt2num_samples").items():
+        samples, _ = read_audio(wavs[utterance], sample_rate=16000)
+        assert len(samples) == int(count)
+    assert soundfile.info(wavs["a-1"]).subtype == "PCM_16"
+
+
+def test_it_can_be_repeated_with_the_same_bytes(corpus, tmp_path):
+    dump = tmp_path / "dump"
+    format_directory(corpus, dump, TO_16K)
+    before = content(dump)
+    format_directory(corpus, dump, TO_16K)
+    assert content(dump) == before
+    format_directory(corpus, dump, KEEP_RATE)
+    assert not (dump / "flac").exists()
+
+
+def test_a_failing_run_leaves_the_earlier_result_alone(corpus, tmp_path):
+    dump = tmp_path / "dump"
+    format_directory(corpus, dump, TO_16K)
+    before = content(tmp_path)
+    write_wav(tmp_path / "bad.wav", np.ones(4000), 8000)
+    broken = (tmp_path / "bad.wav").read_bytes()[:5000]
+    (tmp_path / "bad.wav").write_bytes(broken)
+    replace_audio(corpus, "b-1", str(tmp_path / "bad.wav"))
+    with pytest.raises(InputError, match=r"1 problems with audio:\n.*'b-1': cut off"):
+        format_directory(corpus, dump, TO_16K)
+    after = content(tmp_path)
+    assert {path for path in after if after[path] != before.get(path)} == {
+        str(tmp_path / "bad.wav"),
+        str(corpus / "wav.scp"),
+    }
+
+
+def test_audio_that_is_in_use_is_not_replaced(corpus, tmp_path):
+    dump = tmp_path / "dump"
+    format_directory(corpus, dump, TO_16K)
+    copy(dump, tmp_path / "copy")
+    before = content(dump)
+    with pytest.raises(InputError, match="which this run would replace"):
+        format_directory(tmp_path / "copy", dump, TO_16K)
+    assert content(dump) == before
+
+
+def test_long_runs_tell_how_far_they_are(corpus, tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("espnet_ext.data.format.PROGRESS_SECONDS", 0)
+    format_directory(corpus, tmp_path / "dump", KEEP_RATE)
+    assert "checked 3 of 4 recordings" in caplog.text
+
+
+def test_what_a_killed_run_left_is_no_obstacle(corpus, tmp_path):
+    (tmp_path / "dump" / ".flac.partial").mkdir(parents=True)
+    (tmp_path / "dump" / ".flac.partial" / "old.flac").write_text("x")
+    format_directory(corpus, tmp_path / "dump", TO_16K)
+    assert len(list((tmp_path / "dump" / "flac").iterdir())) == 4
+
+
+def test_all_bad_files_are_listed_or_left_out(corpus, tmp_path, caplog):
+    (tmp_path / "junk.wav").write_text("junk")
+    soundfile.write(tmp_path / "zero.wav", np.zeros(4000), 8000)
+    replace_audio(corpus, "a-1", str(tmp_path / "junk.wav"))
+    replace_audio(corpus, "c-1", str(tmp_path / "zero.wav"))
+    with pytest.raises(InputError) as error:
+        format_directory(corpus, tmp_path / "dump", KEEP_RATE)
+    assert "'a-1': cannot be decoded" in str(error.value)
+    assert "'c-1': all 4000 samples are zero" in str(error.value)
+    drop = FormatOptions(sample_rate=8000, drop_bad_audio=True)
+    assert format_directory(corpus, tmp_path / "dump", drop) == {"with bad audio": 2}
+    validate(tmp_path / "dump")
+    assert list(read_table(tmp_path / "dump" / "utt2whatever")) == ["a-2", "b-1"]
+    assert "cannot be decoded" in caplog.text
+
+
+def test_lengths_and_empty_texts_are_left_out_and_counted(corpus, tmp_path, caplog):
+    caplog.set_level("INFO")
+    write_table(corpus / "text", {**read_table(corpus / "text"), "a-2": ""})
+    options = FormatOptions(sample_rate=8000, min_seconds=0.3, max_seconds=0.9)
+    expected = {"with empty text": 1, "shorter than 0.3 s": 1, "longer than 0.9 s": 1}
+    assert format_directory(corpus, tmp_path / "dump", options) == expected
+    validate(tmp_path / "dump")
+    assert list(read_table(tmp_path / "dump" / "utt2spk")) == ["b-1"]
+    assert "kept 1 utterances; left out: 1 longer than 0.9 s, 1 shorter" in caplog.text
+
+
+def test_nothing_left_is_an_error(corpus, tmp_path):
+    options = FormatOptions(sample_rate=8000, min_seconds=10)
+    with pytest.raises(InputError, match="every utterance would be left out"):
+        format_directory(corpus, tmp_path / "dump", options)
+    assert not (tmp_path / "dump" / "wav.scp").exists()
+
+
+def test_segments_become_files(segmented, tmp_path):
+    dump = tmp_path / "dump"
+    write_table(segmented / "reco2dur", {"rec": "2.0"})
+    format_directory(segmented, dump, KEEP_RATE)
+    validate(dump)
+    assert not (dump / "segments").exists() and not (dump / "reco2dur").exists()
+    wavs = read_table(dump / "wav.scp")
+    recording, _ = read_audio(segmented.parent / "rec.flac")
+    parts = [read_audio(path)[0] for path in wavs.values()]
+    assert [len(part) for part in parts] == [4000, 6000, 2000, 4000]
+    assert np.array_equal(np.concatenate(parts), recording)
+
+
+@pytest.mark.parametrize(("end", "fits"), [("2.4", True), ("2.6", False)])
+def test_a_segment_may_end_a_little_after_its_recording(segmented, tmp_path, end, fits):
+    segments = read_table(segmented / "segments")
+    write_table(segmented / "segments", {**segments, "c-1": f"rec 1.5 {end}"})
+    if fits:
+        format_directory(segmented, tmp_path / "dump", KEEP_RATE)
+        assert read_table(tmp_path / "dump" / "utt2num_samples")["c-1"] == "4000"
+    else:
+        with pytest.raises(InputError, match="but its recording has 2 s"):
+            format_directory(segmented, tmp_path / "dump", KEEP_RATE)
+
+
+def test_commands_run_only_when_allowed(corpus, tmp_path):
+    flac = tmp_path / "audio" / "a-1.flac"
+    replace_audio(corpus, "a-1", f"touch {tmp_path}/ran; cat {flac} |")
+    with pytest.raises(InputError, match=r"1 entries are commands.*\(a-1\).*--allow_pipes true"):
+        format_directory(corpus, tmp_path / "dump", KEEP_RATE)
+    assert not (tmp_path / "ran").exists()
+    allow = FormatOptions(sample_rate=8000, allow_pipes=True)
+    format_directory(corpus, tmp_path / "dump", allow)
+    wavs = read_table(tmp_path / "dump" / "wav.scp")
+    assert np.array_equal(read_audio(wavs["a-1"])[0], read_audio(flac)[0])
+    replace_audio(corpus, "a-1", "echo broken >&2; false |")
+    with pytest.raises(InputError, match=r"'a-1': the command ended with code 1 \(broken\)"):
+        format_directory(corpus, tmp_path / "dump", allow)
+
+
+def test_ids_with_slashes_do_not_leave_the_folder(tmp_path):
+    ids = ["../../x", "a/b", "a%2Fb"]
+    write_flac(tmp_path / "rec.flac", 0.1 * np.ones(8000), 8000)
+    write_table(tmp_path / "in" / "utt2spk", dict.fromkeys(ids, "s"))
+    write_table(tmp_path / "in" / "spk2utt", {"s": " ".join(sorted(ids))})
+    write_table(tmp_path / "in" / "wav.scp", dict.fromkeys(ids, str(tmp_path / "rec.flac")))
+    format_directory(tmp_path / "in", tmp_path / "dump", TO_16K)
+    assert len(list((tmp_path / "dump" / "flac").iterdir())) == 3
+    validate(tmp_path / "dump", text=False)
+
+
+def test_an_inconsistent_source_is_refused(corpus, tmp_path):
+    (corpus / "utt2accent").write_text("a-1 us\n")
+    with pytest.raises(InputError, match="not in utt2accent"):
+        format_directory(corpus, tmp_path / "dump", KEEP_RATE)
+    assert not (tmp_path / "dump").exists()
+    with pytest.raises(InputError, match="same directory"):
+        format_directory(corpus, corpus, KEEP_RATE)
+
+
+def test_real_mp3_is_formatted(shared_data, tmp_path):
+    clips = sorted(shared_data.glob("commonvoice_en_sample/**/*.mp3"))[:2]
+    ids = [clip.stem for clip in clips]
+    write_table(tmp_path / "in" / "utt2spk", {i: i for i in ids})
+    write_table(tmp_path / "in" / "spk2utt", {i: i for i in ids})
+    write_table(tmp_path / "in" / "wav.scp", dict(zip(ids, map(str, clips), strict=True)))
+    format_directory(tmp_path / "in", tmp_path / "dump", TO_16K)
+    for path in read_table(tmp_path / "dump" / "wav.scp").values():
+        assert len(read_audio(path, sample_rate=16000)[0]) > 16000
