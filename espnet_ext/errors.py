@@ -17,11 +17,11 @@ class InputError(ValueError):
 
 
 def summarize(problems: list[str], limit: int = 10) -> str:
-    """Join `problems` into one message that stays readable when there are thousands.
+    r"""Join `problems` into one message that stays readable when there are thousands.
 
     Example:
         >>> summarize(["a", "b", "c"], limit=2)
-        'a\\nb\\n... and 1 more'
+        'a\nb\n... and 1 more'
     """
     shown = problems[:limit]
     if len(problems) > limit:

@@ -229,7 +229,7 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
     speech = (0.1 * torch.randn(2, long, generator=generator)).to(device)
     speech[1, short:] = 0.0
     lengths = torch.tensor([long, short], device=device)
-    with frozen(model), exact_batching(model):
+    with frozen(model), exact_batching(model), torch.enable_grad():
         together = _energy_gradient(model, speech, lengths)[1, :short]
         alone = _energy_gradient(model, speech[1:, :short], lengths[1:])[0]
     return float((together - alone).norm() / alone.norm())

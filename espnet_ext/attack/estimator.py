@@ -175,7 +175,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
                 speech, lengths = pad([waves[i] for i in batch], self.device)
                 targets = self.targets([str(y[i]) for i in batch])
                 losses[batch] = self.losses(speech, lengths, targets).total.cpu().numpy()
-        return {"none": lambda v: v, "mean": np.mean, "sum": np.sum}[reduction](losses)
+        return losses if reduction == "none" else getattr(np, reduction)(losses)
 
     def compute_loss_and_decoded_output(
         self, masked_adv_input: torch.Tensor, original_output: np.ndarray, **kwargs: Any

@@ -139,3 +139,27 @@ def _length(text: str, unit: str) -> int:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def spread_over_speakers(utt2spk: Mapping[str, str], count: int) -> list[str]:
+    """`count` utterances, taken from the speakers in turn; all of them for 0.
+
+    Args:
+        utt2spk: speaker of each utterance.
+        count: how many; not more than there are.
+
+    Raises:
+        InputError: there are not so many utterances.
+
+    Example:
+        >>> spread_over_speakers({"a1": "a", "a2": "a", "b1": "b"}, 2)
+        ['a1', 'b1']
+    """
+    if count > len(utt2spk):
+        raise InputError(f"{count} utterances asked for, the data has {len(utt2spk)}")
+    turns: dict[str, int] = {}
+    order = []
+    for utterance, speaker in sorted(utt2spk.items()):
+        turns[speaker] = turns.get(speaker, 0) + 1
+        order.append((turns[speaker], speaker, utterance))
+    return sorted(utterance for _, _, utterance in sorted(order)[: count or None])

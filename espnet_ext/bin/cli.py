@@ -14,16 +14,20 @@ def run(main: Callable[[], None]) -> None:
 
     Set `ESPNET_EXT_TRACEBACK=1` to see the traceback as well.
     """
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
     try:
         main()
     except InputError as error:
         if os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
         sys.exit(f"error: {error}")
+
+
+def log_to_stderr() -> None:
+    """Log from level INFO on, in ESPnet's format."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
+    )
 
 
 def boolean(text: str) -> bool:

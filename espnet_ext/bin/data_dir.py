@@ -32,6 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Run a sub-command."""
     args = get_parser().parse_args(_normalize(sys.argv[1:] if cmd is None else cmd))
+    cli.log_to_stderr()
     args.function(args)
 
 

@@ -42,6 +42,7 @@ def _add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
 def main(cmd: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
+    cli.log_to_stderr()
     from espnet_ext.data.format import FormatOptions, format_directory
 
     options = FormatOptions(

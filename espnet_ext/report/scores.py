@@ -55,7 +55,7 @@ def select(rows: Sequence[Row], budget: str, step: int) -> list[Row]:
     return sorted(chosen, key=lambda row: row["utterance"])
 
 
-def conditions(rows: Sequence[Row]) -> list[tuple[str, int]]:
+def budgets_and_steps(rows: Sequence[Row]) -> list[tuple[str, int]]:
     """Budgets and numbers of steps, in the order of the log."""
     return list(dict.fromkeys((row["budget"], row["step"]) for row in rows))
 
@@ -72,7 +72,7 @@ def score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None = None) -> list
     """
     return [
         {"budget": budget, "step": step, **_score(select(rows, budget, step), utt2spk)}
-        for budget, step in sorted(conditions(rows), key=lambda c: (c[0], c[1]))
+        for budget, step in sorted(budgets_and_steps(rows))
     ]
 
 

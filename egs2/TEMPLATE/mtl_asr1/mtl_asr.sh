@@ -1,0 +1,299 @@
+#!/usr/bin/env bash
+# Multi-task ASR and its adversarial robustness, after Das and Chau, "Hear No Evil" (2022).
+# Called by the run.sh of a recipe, from the recipe's directory.
+# shellcheck disable=SC1091,SC2034,SC2154
+set -euo pipefail
+
+log() {
+    echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${BASH_SOURCE[1]##*/}:${BASH_LINENO[0]}) $*"
+}
+SECONDS=0
+
+# General
+stage=1                  # first stage
+stop_stage=10            # last stage
+nj=2                     # jobs at once on this machine
+ngpu=0                   # GPUs of a training; decoding and attacks use one of them
+seed=0                   # of initialisation, batches and attack
+expdir=exp               # models and results
+dumpdir=dump             # formatted data
+
+# Data
+train_set=train          # data directories below data/
+valid_set=dev
+test_set="test"
+fs=16000                 # sample rate in Hz (paper: 16000)
+min_seconds=0.1          # shorter training utterances are left out
+max_seconds=30           # longer training utterances are left out
+local_data_opts=         # options of local/data.sh
+
+# Tokens and heads
+token_type=bpe           # word, char or bpe (paper: bpe)
+nbpe=5000                # units of bpe (paper: 5000)
+heads=accent             # utterance classification heads; each has a utt2<head> (paper: accent)
+
+# Training
+pretrain_config=conf/pretrain.yaml  # the hybrid model that all others start from
+train_config=conf/train.yaml        # fine-tuning (paper: lr 1e-3, 30 epochs, lowest valid loss)
+train_args=              # more options of espnet_ext.bin.asr_train, e.g. "--max_epoch 1"
+init_param=              # start from these weights in place of stage 5
+feats_normalize=utterance_mvn       # utterance_mvn or global_mvn
+inference_model=valid.loss.best.pth # weights that are decoded and attacked (paper: lowest loss)
+
+# Sweep: lines of lambda_A, lambda_C of training, lambda_C of inference
+sweep=conf/sweep.tsv     # paper: 13 models, 16 conditions
+
+# Attack
+attack_config=conf/attack.yaml      # budget, steps (paper: L2, eps 2.0, step 0.05, 500-2000)
+num_attack_utts=0        # test utterances attacked, from all speakers; 0 for all (paper: ~1000)
+target_set=lorem_ipsum   # lorem_ipsum, or a file with one target a line (paper: lorem ipsum)
+target_length_unit=word  # word or character: what "closest length" counts
+attack_shards=1          # parts of a condition's utterances that are attacked in parallel
+
+# Report
+interval_unit=utterance  # utterance or speaker: what the bootstrap draws
+
+help_message=$(cat << EOF
+Usage: ./run.sh [--stage N] [--stop_stage M] [--option value ...]
+
+Stages:
+    1  local/data.sh: the corpus                    -> data/
+    2  check and format audio                       -> ${dumpdir}/
+    3  token list, classes of the heads             -> data/
+    4  lengths and feature statistics               -> ${expdir}/stats/
+    5  train the hybrid model all others start from -> ${expdir}/pretrain_seed*/
+    6  train the models of the sweep                -> ${expdir}/la*_lc*_seed*/
+    7  transcribe the test set                      -> ${expdir}/*/decode_li*/
+    8  choose utterances and targets                -> ${expdir}/targets/
+    9  attack                                       -> ${expdir}/*/attack*_li*/
+    10 tables and figures                           -> ${expdir}/report_*/RESULTS.md
+    11 checkpoints for espnet2.bin.asr_inference    -> ${expdir}/*/stock/ (with --stop_stage 11)
+
+Options and their defaults:
+$(sed -n '/^# General/,/^help_message/{/^help_message/d;p}' "${BASH_SOURCE[0]}")
+EOF
+)
+
+. ./path.sh
+. ./cmd.sh
+. utils/parse_options.sh
+if [ $# -ne 0 ]; then
+    log "error: what is '$1'? See ./run.sh --help"
+    exit 2
+fi
+
+# What this run is made of
+token_dir=data/token_list/${token_type}
+if [ "${token_type}" = bpe ]; then token_dir=${token_dir}${nbpe}; fi
+stats_dir=${expdir}/stats_${token_dir##*/}
+pretrain_dir=${expdir}/pretrain_seed${seed}
+attack_name=$(basename "${attack_config}" .yaml)
+conditions=${expdir}/conditions_${attack_name}_seed${seed}.tsv
+targets=${expdir}/targets/${test_set}_${num_attack_utts}
+report_dir=${expdir}/report_${attack_name}_seed${seed}
+one_gpu=$((ngpu > 0 ? 1 : 0))
+
+# Whether a stage is asked for; tells what it does.
+stage() {
+    if [ "${stage}" -gt "$1" ] || [ "${stop_stage}" -lt "$1" ]; then
+        return 1
+    fi
+    log "Stage $1: $2"
+}
+
+# Run every line of a file as a job: run_list <command> <gpus> <file> <log directory>
+run_list() {
+    local jobs
+    jobs=$(wc -l < "$3")
+    # ${1} is a command with its options.
+    # shellcheck disable=SC2086
+    ${1} --gpu "$2" --max-jobs-run "${nj}" JOB=1:"${jobs}" "$4/JOB.log" \
+        utils/run_line.sh "$3" JOB
+}
+
+# Options that statistics and training share; sets ${data_options[@]}.
+set_data_options() {
+    data_options=(--token_list "${token_dir}/tokens.txt" --token_type "${token_type}")
+    if [ "${token_type}" = bpe ]; then
+        data_options+=(--bpemodel "${token_dir}/bpe.model")
+    fi
+    local part dir head
+    for part in "train ${train_set}" "valid ${valid_set}"; do
+        dir=${dumpdir}/${part#* }
+        part=${part% *}
+        data_options+=("--${part}_data_path_and_name_and_type" "${dir}/wav.scp,speech,sound")
+        data_options+=("--${part}_data_path_and_name_and_type" "${dir}/text,text,text")
+        for head in ${heads}; do
+            data_options+=("--${part}_data_path_and_name_and_type" "${dir}/utt2${head},${head},text")
+        done
+    done
+    for head in ${heads}; do
+        data_options+=(--model_conf "heads.${head}=data/classes/${head}.txt")
+    done
+}
+
+# Print the command that trains one model: train_command <output directory> <option ...>
+train_command() {
+    local dir=$1
+    shift
+    set_data_options
+    local options=("${data_options[@]}" --seed "${seed}" --ngpu "${ngpu}" --resume true)
+    options+=(--multiprocessing_distributed true --output_dir "${dir}")
+    options+=(--train_shape_file "${stats_dir}/train/speech_shape")
+    options+=(--valid_shape_file "${stats_dir}/valid/speech_shape")
+    options+=(--normalize "${feats_normalize}")
+    if [ "${feats_normalize}" = global_mvn ]; then
+        options+=(--normalize_conf "stats_file=${stats_dir}/train/feats_stats.npz")
+    fi
+    printf 'python3 -m espnet_ext.bin.asr_train'
+    printf ' %q' "${options[@]}" "$@"
+    printf ' %s\n' "${train_args}"
+}
+
+# One line a condition: lambda_A, lambda_C of training and of inference, directories.
+write_conditions() {
+    mkdir -p "${expdir}"
+    local la lc li model
+    while read -r la lc li; do
+        model=${expdir}/la${la}_lc${lc}_seed${seed}
+        printf '%s\t%s\t%s\t%s\t%s\t%s\n' "${la}" "${lc}" "${li}" "${model}" \
+            "${model}/decode_li${li}/${test_set}" "${model}/${attack_name}_li${li}"
+    done < <(grep -v '^#' "${sweep}") > "${conditions}"
+}
+
+for file in "${sweep}" "${attack_config}" "${train_config}"; do
+    if [ ! -f "${file}" ]; then
+        log "error: there is no ${file}; give it with its option, see ./run.sh --help"
+        exit 2
+    fi
+done
+write_conditions
+
+if stage 1 "local/data.sh makes data/{${train_set},${valid_set},${test_set}}"; then
+    # shellcheck disable=SC2086
+    local/data.sh ${local_data_opts}
+fi
+
+if stage 2 "check the audio of data/ and format it at ${fs} Hz into ${dumpdir}/"; then
+    for set in "${train_set}" "${valid_set}" "${test_set}"; do
+        limits=(--min_seconds "${min_seconds}" --max_seconds "${max_seconds}")
+        if [ "${set}" = "${test_set}" ]; then
+            limits=(--min_seconds 0 --max_seconds inf)
+        fi
+        python3 -m espnet_ext.bin.format_data --source "data/${set}" \
+            --destination "${dumpdir}/${set}" --sample_rate "${fs}" --resample true "${limits[@]}"
+    done
+fi
+
+if stage 3 "list tokens in ${token_dir}/ and the classes of the heads in data/classes/"; then
+    python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
+        --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
+    for head in ${heads}; do
+        python3 -m espnet_ext.bin.make_classes --labels "${dumpdir}/${train_set}/utt2${head}" \
+            --output "data/classes/${head}.txt"
+    done
+fi
+
+if stage 4 "collect lengths and feature statistics in ${stats_dir}/"; then
+    set_data_options
+    split_dir=${stats_dir}/split
+    mkdir -p "${split_dir}"
+    parts=${nj}
+    for set in "${train_set}" "${valid_set}"; do
+        lines=$(wc -l < "${dumpdir}/${set}/wav.scp")
+        parts=$((lines < parts ? lines : parts))
+    done
+    for set in "${train_set}" "${valid_set}"; do
+        scps=()
+        for part in $(seq "${parts}"); do scps+=("${split_dir}/${set}.${part}.scp"); done
+        utils/split_scp.pl "${dumpdir}/${set}/wav.scp" "${scps[@]}"
+    done
+    # shellcheck disable=SC2086
+    ${train_cmd} JOB=1:"${parts}" "${split_dir}/stats.JOB.log" \
+        python3 -m espnet_ext.bin.asr_train --config "${pretrain_config}" --collect_stats true \
+        "${data_options[@]}" --train_shape_file "${split_dir}/${train_set}.JOB.scp" \
+        --valid_shape_file "${split_dir}/${valid_set}.JOB.scp" \
+        --output_dir "${split_dir}/stats.JOB" ${train_args}
+    inputs=()
+    for part in $(seq "${parts}"); do inputs+=(--input_dir "${split_dir}/stats.${part}"); done
+    python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${stats_dir}" \
+        --log_level WARNING
+fi
+
+if [ -n "${init_param}" ]; then
+    log "Stage 5 is left out: all models start from ${init_param}"
+elif stage 5 "train the hybrid model that all others start from in ${pretrain_dir}/"; then
+    mkdir -p "${pretrain_dir}"
+    train_command "${pretrain_dir}" --config "${pretrain_config}" > "${pretrain_dir}/jobs.sh"
+    run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
+fi
+
+if stage 6 "train the models of ${sweep} in ${expdir}/la*_lc*_seed${seed}/"; then
+    jobs=${expdir}/train_jobs_seed${seed}.sh
+    cut -f 1,2,4 "${conditions}" | awk '!seen[$0]++' | while read -r la lc model; do
+        train_command "${model}" --config "${train_config}" \
+            --init_param "${init_param:-${pretrain_dir}/${inference_model}}" \
+            --ignore_init_mismatch true \
+            --model_conf "asr_weight=${la}" --model_conf "ctc_weight=${lc}"
+    done > "${jobs}"
+    run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${expdir}/log/train_seed${seed}"
+fi
+
+by_speaker=()
+if [ "${interval_unit}" = speaker ]; then by_speaker=(--by_speaker true); fi
+
+if stage 7 "transcribe ${dumpdir}/${test_set} with every condition"; then
+    jobs=${expdir}/decode_jobs_seed${seed}.sh
+    while read -r _ _ li model decode _; do
+        printf 'python3 -m espnet_ext.bin.asr_inference'
+        printf ' %q' --asr_train_config "${model}/config.yaml" \
+            --asr_model_file "${model}/${inference_model}" --ctc_weight "${li}" \
+            --data_dir "${dumpdir}/${test_set}" --output_dir "${decode}" --ngpu "${one_gpu}" \
+            "${by_speaker[@]}"
+        printf '\n'
+    done < "${conditions}" > "${jobs}"
+    run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_seed${seed}"
+fi
+
+if stage 8 "choose utterances of ${test_set} and their targets in ${targets}"; then
+    python3 -m espnet_ext.bin.make_targets --data_dir "${dumpdir}/${test_set}" \
+        --num_utts "${num_attack_utts}" --target_set "${target_set}" \
+        --length_unit "${target_length_unit}" --output "${targets}"
+fi
+
+if stage 9 "attack every condition with ${attack_config}"; then
+    jobs=${expdir}/${attack_name}_jobs_seed${seed}.sh
+    speakers=()
+    if [ "${interval_unit}" = speaker ]; then
+        speakers=(--utt2spk "${dumpdir}/${test_set}/utt2spk")
+    fi
+    while read -r _ _ li model _ attack; do
+        for shard in $(seq "${attack_shards}"); do
+            printf 'python3 -m espnet_ext.bin.asr_attack'
+            printf ' %q' --asr_train_config "${model}/config.yaml" \
+                --asr_model_file "${model}/${inference_model}" --ctc_weight "${li}" \
+                --wav_scp "${dumpdir}/${test_set}/wav.scp" --targets "${targets}" \
+                --text "${dumpdir}/${test_set}/text" --config "${attack_config}" \
+                --output_dir "${attack}" --shard "${shard}/${attack_shards}" \
+                --ngpu "${one_gpu}" "${speakers[@]}"
+            printf '\n'
+        done
+    done < "${conditions}" > "${jobs}"
+    run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_seed${seed}"
+fi
+
+if stage 10 "make tables and figures in ${report_dir}/"; then
+    python3 -m espnet_ext.bin.asr_report --conditions "${conditions}" \
+        --utt2spk "${dumpdir}/${test_set}/utt2spk" --interval_unit "${interval_unit}" \
+        --output_dir "${report_dir}"
+    log "The report: ${PWD}/${report_dir}/RESULTS.md"
+fi
+
+if stage 11 "export the models for espnet2.bin.asr_inference"; then
+    cut -f 4 "${conditions}" | sort -u | while read -r model; do
+        python3 -m espnet_ext.bin.export_stock --asr_train_config "${model}/config.yaml" \
+            --asr_model_file "${model}/${inference_model}" --output_dir "${model}/stock"
+    done
+fi
+
+log "Done in ${SECONDS} s"

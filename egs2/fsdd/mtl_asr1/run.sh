@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Multi-task ASR on digit strings of real speech, with the speakers' accent as second task.
+#     ./run.sh                       all stages, under an hour on two cores
+#     ./run.sh --stage 9 --attack_config conf/attack_snr.yaml     budgets that bind
+#     ./run.sh --stage 9 --attack_config conf/attack_500.yaml     500 small steps
+set -euo pipefail
+
+./mtl_asr.sh \
+    --fs 8000 \
+    --token_type word \
+    --sweep conf/sweep.tsv \
+    --num_attack_utts 100 \
+    --target_set conf/targets.txt \
+    "$@"

@@ -1,0 +1,53 @@
+"""Make the tables and figures of a sweep."""
+
+import argparse
+from pathlib import Path
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="results.json, RESULTS.md and figures from the logs of a sweep.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--conditions", required=True, help="the list that run.sh writes, one condition a line")
+    add("--utt2spk", required=True, help="speakers of the test set")
+    add(
+        "--interval_unit",
+        default="utterance",
+        choices=("utterance", "speaker"),
+        help="what the bootstrap draws",
+    )
+    add("--output_dir", required=True, help="results.json, RESULTS.md, figure1.png")
+    return parser
+
+
+def main() -> None:
+    """Collect, write, and say where."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.data.files import read_json, write_json
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.report.conditions import read_conditions
+    from espnet_ext.report.environment import environment
+    from espnet_ext.report.figures import figure_1
+    from espnet_ext.report.markdown import write_results
+    from espnet_ext.report.robustness import make_results
+
+    utt2spk = read_table(args.utt2spk) if args.interval_unit == "speaker" else None
+    output = Path(args.output_dir)
+    write_json(
+        output / "results.json",
+        make_results(read_conditions(args.conditions), utt2spk, environment("cpu")),
+    )
+    results = read_json(output / "results.json")
+    figure_1(results, output / "figure1.png")
+    write_results(results, output / "RESULTS.md", "figure1.png")
+    print(f"{output}/RESULTS.md")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,33 @@
+"""Export a model for espnet2.bin.asr_inference."""
+
+import argparse
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Write a model without its classification heads, as stock ESPnet loads it."
+    )
+    add = parser.add_argument
+    add("--asr_train_config", required=True, help="config.yaml of a multi-task model")
+    add("--asr_model_file", required=True, help="its weights")
+    add("--output_dir", required=True, help="config.yaml and model.pth are written here")
+    return parser
+
+
+def main() -> None:
+    """Export, and say how to decode."""
+    args = get_parser().parse_args()
+    from espnet_ext.tasks.export import export_stock
+
+    config, model = export_stock(args.asr_train_config, args.asr_model_file, args.output_dir)
+    print(
+        "python -m espnet2.bin.asr_inference "
+        f"--asr_train_config {config} --asr_model_file {model} ..."
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,32 @@
+"""List the classes of an utterance classification head."""
+
+import argparse
+from pathlib import Path
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Write the known labels of a utt2<head> file.")
+    parser.add_argument(
+        "--labels", required=True, help="'utterance label' lines of the training set"
+    )
+    parser.add_argument("--output", required=True, help="one class a line, sorted")
+    return parser
+
+
+def main() -> None:
+    """Write the classes and show them."""
+    args = get_parser().parse_args()
+    from espnet_ext.data.files import write_lines
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.data.labels import classes
+
+    found = classes(read_table(args.labels), Path(args.labels).name)
+    write_lines(args.output, found)
+    print(f"{args.output}: {', '.join(found)}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,75 @@
+"""Token lists: words, characters, or byte-pair units."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from espnet_ext.data.files import write_aside, write_lines
+from espnet_ext.errors import InputError
+
+BLANK, UNKNOWN, SOS_EOS, SPACE = "<blank>", "<unk>", "<sos/eos>", "<space>"
+
+
+def make_token_list(
+    texts: Sequence[str], token_type: str, output_dir: str | Path, vocab_size: int = 5000
+) -> list[str]:
+    """Write `tokens.txt`, and `bpe.model` for byte-pair units, into `output_dir`.
+
+    Args:
+        texts: training transcripts.
+        token_type: "word", "char" or "bpe".
+        output_dir: where to write.
+        vocab_size: units of "bpe", special ones included; not used otherwise.
+
+    Returns:
+        the tokens: <blank> first, <sos/eos> last, as ESPnet has them.
+
+    Raises:
+        InputError: an unknown token type, or texts that cannot give so many units.
+
+    Example:
+        >>> make_token_list(["one two", "two"], "word", "data/token_list")  # doctest: +SKIP
+        ['<blank>', '<unk>', 'two', 'one', '<sos/eos>']
+    """
+    if token_type == "bpe":
+        units = _train_bpe(texts, Path(output_dir) / "bpe.model", vocab_size)
+    elif token_type == "word":
+        units = _by_frequency(word for text in texts for word in text.split())
+    elif token_type == "char":
+        units = _by_frequency(SPACE if c == " " else c for text in texts for c in text)
+    else:
+        raise InputError(f"token_type must be word, char or bpe, not '{token_type}'")
+    tokens = [BLANK, UNKNOWN, *units, SOS_EOS]
+    write_lines(Path(output_dir) / "tokens.txt", tokens)
+    return tokens
+
+
+def _by_frequency(units: Iterable[str]) -> list[str]:
+    counts = Counter(units)
+    return sorted(counts, key=lambda unit: (-counts[unit], unit))
+
+
+def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
+    import sentencepiece
+
+    with write_aside(model) as aside, aside.open("wb") as f:
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=f,
+                vocab_size=vocab_size,
+                model_type="bpe",
+                character_coverage=1.0,
+                unk_piece=UNKNOWN,
+                bos_id=-1,
+                eos_id=-1,
+                minloglevel=1,
+            )
+        except RuntimeError as error:
+            raise InputError(
+                f"cannot make {vocab_size} byte-pair units of these transcripts ({error}); "
+                "choose another --vocab_size"
+            ) from error
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+    return [piece for piece in pieces if piece != UNKNOWN]

@@ -1,0 +1,80 @@
+"""The conditions of a sweep: a model, and how its transcripts are made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_ext.errors import InputError
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One line of the list that a recipe writes for its sweep.
+
+    Attributes:
+        asr_weight: lambda_A of training; 1 for no heads.
+        ctc_weight: lambda_C of training.
+        inference_ctc_weight: lambda_C of inference.
+        model_dir: with the configuration and the weights.
+        decode_dir: with the transcripts of the test set.
+        attack_dir: with the log of the attack.
+    """
+
+    asr_weight: float
+    ctc_weight: float
+    inference_ctc_weight: float
+    model_dir: Path
+    decode_dir: Path
+    attack_dir: Path
+
+    @property
+    def heads(self) -> str:
+        """What is trained, in the paper's words: STL has one head, MTL several.
+
+        Example: "STL decoder", "MTL CTC+decoder", "MTL CTC+decoder+classifier".
+        """
+        parts = []
+        if self.ctc_weight > 0.0:
+            parts.append("CTC")
+        if self.ctc_weight < 1.0:
+            parts.append("decoder")
+        if self.asr_weight < 1.0:
+            parts.append("classifier")
+        return f"{'STL' if len(parts) == 1 else 'MTL'} {'+'.join(parts)}"
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """lambda_A, lambda_C of training, lambda_C of inference."""
+        return self.asr_weight, self.ctc_weight, self.inference_ctc_weight
+
+
+def read_conditions(path: str | Path) -> list[Condition]:
+    """Read the list: three weights and three directories a line, separated by tabs.
+
+    Raises:
+        InputError: the file is missing or empty, or a line is not of this form.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such list of conditions; run.sh writes it") from None
+    if not lines:
+        raise InputError(f"{path}: no condition in it")
+    return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+
+
+def _parse(line: str, where: str) -> Condition:
+    fields = line.split("\t")
+    try:
+        weights, directories = [float(f) for f in fields[:3]], [Path(f) for f in fields[3:]]
+        return Condition(*weights, *directories)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        raise InputError(
+            f"{where}: expected lambda_A, lambda_C, lambda_C of inference and three directories, "
+            f"got '{line}'; correct the sweep list"
+        ) from None
+
+
+def baseline_of(conditions: Sequence[Condition]) -> Condition:
+    """The condition that others are compared with: the STL decoder, or else the first."""
+    return next((c for c in conditions if c.heads == "STL decoder"), conditions[0])

@@ -1,0 +1,115 @@
+"""Figures of a sweep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espnet_ext.data.files import write_aside
+from espnet_ext.errors import InputError
+from espnet_ext.report.tables import Entry, attack_entry, weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Figure 1 of the paper shows these; a sweep that has fewer shows what it has.
+FIGURE_1 = [
+    (1.0, 0.0, 0.0),
+    (1.0, 1.0, 1.0),
+    (1.0, 0.5, 0.5),
+    (1.0, 0.5, 0.0),
+    (0.7, 0.0, 0.0),
+    (0.7, 0.5, 0.0),
+]
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise InputError("figures need matplotlib: pip install 'espnet_ext[report]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def figure_1(results: Entry, path: str | Path) -> None:
+    """AdvTWER against the number of steps, as Figure 1 of Das and Chau (2022), with intervals.
+
+    One panel a budget; with several budgets one more, against the budget at the last step.
+
+    Args:
+        results: of `results.json`.
+        path: the picture, .png or .pdf.
+    """
+    pyplot = _pyplot()
+    conditions = [c for c in results["conditions"] if _weights(c) in FIGURE_1]
+    budgets = list(dict.fromkeys(e["budget"] for e in conditions[0]["attack"]))
+    panels = len(budgets) + (len(budgets) > 1)
+    figure, axes = pyplot.subplots(
+        1, panels, figsize=(1.2 + 4.2 * panels, 4.6), sharey=True, squeeze=False
+    )
+    for axis, budget in zip(axes[0], budgets, strict=False):
+        _against_steps(axis, conditions, budget)
+    if len(budgets) > 1:
+        _against_budget(axes[0][-1], conditions, budgets)
+    axes[0][0].set_ylabel("AdvTWER in %, higher is harder to attack")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=2, frameon=False, fontsize=8)
+    figure.tight_layout(rect=(0, 0.05 + 0.045 * ((len(labels) + 1) // 2), 1, 1))
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=150)
+    pyplot.close(figure)
+
+
+def _weights(condition: Entry) -> tuple[float, float, float]:
+    return (condition["asr_weight"], condition["ctc_weight"], condition["inference_ctc_weight"])
+
+
+def _against_steps(axis: "Axes", conditions: Sequence[Entry], budget: str) -> None:
+    for number, condition in enumerate(conditions):
+        entries = [e for e in condition["attack"] if e["budget"] == budget]
+        _curve(axis, number, condition, [e["step"] for e in entries], entries)
+    axis.set_xlabel("attack steps")
+    axis.set_title(budget_name(budget), fontsize=10)
+
+
+def _against_budget(axis: "Axes", conditions: Sequence[Entry], budgets: Sequence[str]) -> None:
+    last = max(e["step"] for e in conditions[0]["attack"])
+    for number, condition in enumerate(conditions):
+        entries = [attack_entry(condition, budget, last) for budget in budgets]
+        _curve(axis, number, condition, range(len(budgets)), entries)
+    axis.set_xticks(range(len(budgets)), [budget_name(b) for b in budgets])
+    axis.set_xlabel("budget")
+    axis.set_title(f"after {last} steps", fontsize=10)
+
+
+def _curve(
+    axis: "Axes", number: int, condition: Entry, x: Sequence[int] | range, entries: Sequence[Entry]
+) -> None:
+    values = [e["adv_twer"] for e in entries]
+    single = condition["heads"].startswith("STL")
+    (line,) = axis.plot(
+        x,
+        [v[0] for v in values],
+        marker="osD^vP"[number % 6],
+        markersize=4,
+        linestyle="--" if single else "-",
+        color="0.5" if single else f"C{number}",
+        label=f"{condition['heads']} ({weights(condition)})",
+    )
+    if all(v[1] is not None for v in values):
+        low, high = [v[1] for v in values], [v[2] for v in values]
+        axis.fill_between(x, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+
+
+def budget_name(tag: str) -> str:
+    """A budget's tag as people write it.
+
+    Example:
+        >>> budget_name("snr35")
+        'SNR 35 dB'
+    """
+    return f"SNR {tag[3:]} dB" if tag.startswith("snr") else f"ε = {tag[3:]}"

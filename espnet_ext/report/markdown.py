@@ -1,0 +1,181 @@
+"""RESULTS.md, made from results.json and nothing else."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from espnet_ext.data.files import write_text
+from espnet_ext.report.figures import budget_name
+from espnet_ext.report.tables import (
+    Entry,
+    adv_twer_table,
+    attack_entry,
+    excludes_zero,
+    interval,
+    markdown_table,
+    table_1,
+    table_2,
+    table_3,
+    weights,
+)
+
+LEGEND = (
+    "AdvTWER in %, with 95 % intervals; higher is harder to attack. **Bold**: highest in its row. "
+    "↑ ↓: the paired difference to the {baseline} is above or below zero with its whole interval."
+)
+
+
+def write_results(results: Entry, path: str | Path, figure: str) -> None:
+    """Write RESULTS.md.
+
+    Args:
+        results: of `results.json`.
+        path: the file.
+        figure: name of the picture beside it.
+    """
+    sections = [
+        "# Robustness of multi-task ASR",
+        _what_the_intervals_say(results),
+        f"![AdvTWER against attack steps]({figure})",
+        "## Without attack",
+        _benign(results),
+        *_attack_sections(results),
+        "## The attack itself",
+        _sizes(results),
+        "## How it was made",
+        _settings(results),
+    ]
+    write_text(path, "\n\n".join(sections) + "\n")
+
+
+def baseline(results: Entry) -> Entry:
+    """The condition that the others are compared with."""
+    return next(
+        c
+        for c in results["conditions"]
+        if [c["asr_weight"], c["ctc_weight"], c["inference_ctc_weight"]] == results["baseline"]
+    )
+
+
+def _what_the_intervals_say(results: Entry) -> str:
+    """A sentence for each budget and number of steps: how many conditions differ for sure."""
+    others = [c for c in results["conditions"] if c is not baseline(results)]
+    name = baseline(results)["heads"]
+    lines = [
+        f"{len(results['conditions'])} conditions, {results['attacked_utterances']} attacked "
+        f"utterances, compared with the {name} on the same utterances:",
+        "",
+    ]
+    for budget, step in _budgets_and_steps(results):
+        signs = [excludes_zero(attack_entry(c, budget, step)["difference"]) for c in others]
+        lines.append(
+            f"- {budget_name(budget)}, {step} steps: {signs.count(1)} harder to attack, "
+            f"{signs.count(-1)} easier, {signs.count(0)} not distinguishable."
+        )
+    count = len(others) * len(_budgets_and_steps(results))
+    lines += [
+        "",
+        f"These are {count} comparisons at the 95 % level: about {max(1, round(0.05 * count))} of "
+        "them would be expected to differ by chance if no condition did.",
+    ]
+    return "\n".join(lines)
+
+
+def _budgets_and_steps(results: Entry) -> list[tuple[str, int]]:
+    entries = results["conditions"][0]["attack"]
+    return [(e["budget"], e["step"]) for e in entries if e["step"] > 0]
+
+
+def _benign(results: Entry) -> str:
+    metrics = [key for key in ("wer", "cer") if key in results["conditions"][0]["benign"]] + sorted(
+        {k for c in results["conditions"] for k in c["benign"] if k.endswith("_accuracy")}
+    )
+    names = {"wer": "WER %", "cer": "CER %"}
+    header = ["model", "λ_A", "λ_C", "inference λ_C"]
+    header += [names.get(key, f"{key.removesuffix('_accuracy')} accuracy %") for key in metrics]
+    rows = [
+        [
+            c["heads"],
+            f"{c['asr_weight']:g}",
+            f"{c['ctc_weight']:g}",
+            f"{c['inference_ctc_weight']:g}",
+            *(interval(c["benign"].get(key)) for key in metrics),
+        ]
+        for c in results["conditions"]
+    ]
+    count = results["conditions"][0]["benign"]["utterances"]
+    note = (
+        f"{count} test utterances. A poorly converged decoder misses the attacker's target as it "
+        "misses the reference, and so looks robust: compare models of like WER only."
+    )
+    return f"{note}\n\n{markdown_table(header, rows)}"
+
+
+def _attack_sections(results: Entry) -> list[str]:
+    def inference(c: Entry) -> str:
+        return f"λ_C {c['ctc_weight']:g}, inference {c['inference_ctc_weight']:g}"
+
+    tables: list[tuple[str, Sequence[Entry], Callable[[Entry], str]]] = [
+        ("Table 1: CTC and decoder (λ_A = 1)", table_1(results["conditions"]), inference),
+        (
+            "Table 2: decoder and classifier (λ_C = 0)",
+            table_2(results["conditions"]),
+            lambda c: f"λ_A {c['asr_weight']:g}",
+        ),
+        (
+            "Table 3: all heads, decoder alone at inference",
+            table_3(results["conditions"]),
+            weights,
+        ),
+    ]
+    legend = LEGEND.format(baseline=baseline(results)["heads"])
+    sections = []
+    for budget in dict.fromkeys(budget for budget, _ in _budgets_and_steps(results)):
+        sections += [f"## Under attack, {budget_name(budget)}", legend]
+        for title, conditions, column in tables:
+            if len(conditions) > 1:
+                sections += [f"### {title}", adv_twer_table(conditions, column, budget)]
+        sections += ["### Differences to the baseline", _differences(results, budget)]
+    return sections
+
+
+def _differences(results: Entry, budget: str) -> str:
+    steps = [step for tag, step in _budgets_and_steps(results) if tag == budget]
+    rows = [
+        [
+            f"{c['heads']} ({weights(c)})",
+            *(interval(attack_entry(c, budget, step)["difference"]) for step in steps),
+        ]
+        for c in results["conditions"]
+        if c is not baseline(results)
+    ]
+    return markdown_table(["AdvTWER less that of the baseline", *map(str, steps)], rows)
+
+
+def _sizes(results: Entry) -> str:
+    """What the attack did to the baseline: success, loudness, loss."""
+    header = ["baseline", "success %", "median SNR dB", "lowest SNR dB", "median L2", "mean loss"]
+    rows = []
+    for budget, step in _budgets_and_steps(results):
+        entry = attack_entry(baseline(results), budget, step)
+        rows.append(
+            [
+                f"{budget_name(budget)}, {step} steps",
+                interval(entry["success_rate"]),
+                f"{entry['snr_median']:.1f}",
+                f"{entry['snr_min']:.1f}",
+                f"{entry['l2_median']:.3f}",
+                f"{entry['loss_mean']:.2f}",
+            ]
+        )
+    return markdown_table(header, rows)
+
+
+def _settings(results: Entry) -> str:
+    definitions = "\n".join(f"- `{k}`: {v}" for k, v in results["definitions"].items())
+    environment = json.dumps(results["environment"], indent=2)
+    attack = json.dumps(results["attack"], indent=2)
+    return (
+        f"Definitions:\n\n{definitions}\n\nAttack:\n\n```json\n{attack}\n```\n\n"
+        f"Environment:\n\n```json\n{environment}\n```"
+    )

@@ -1,0 +1,109 @@
+"""Markdown tables, among them those of Das and Chau (2022)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Entry = dict[str, Any]
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; the first column to the left, the others to the right.
+
+    Example:
+        >>> print(markdown_table(["a", "b"], [["x", "1"]]))
+        | a | b |
+        |:--|--:|
+        | x | 1 |
+    """
+    alignment = ":--|" + "--:|" * (len(header) - 1)
+    lines = [f"| {' | '.join(header)} |", f"|{alignment}"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def interval(value: Sequence[float | None] | None, digits: int = 1) -> str:
+    """A value with its interval, e.g. "58.6 (53.1 to 64.0)"."""
+    if value is None:
+        return "-"
+    point, low, high = value
+    if low is None or high is None:
+        return f"{point:.{digits}f}"
+    return f"{point:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def excludes_zero(value: Sequence[float | None]) -> int:
+    """1 or -1 where a difference's interval lies above or below zero, else 0."""
+    _, low, high = value
+    if low is None or high is None:
+        return 0
+    return (low > 0.0) - (high < 0.0)
+
+
+def adv_twer_table(conditions: Sequence[Entry], column: Callable[[Entry], str], budget: str) -> str:
+    """AdvTWER by number of steps, a column a condition.
+
+    The highest value of a row is bold. An arrow says that the paired interval of the
+    difference to the baseline excludes zero: up for harder to attack, down for easier.
+
+    Args:
+        conditions: of `results.json`.
+        column: heading of a condition.
+        budget: tag of the budget.
+    """
+    steps = [entry["step"] for entry in conditions[0]["attack"] if entry["budget"] == budget]
+    rows = []
+    for step in steps:
+        entries = [attack_entry(condition, budget, step) for condition in conditions]
+        best = max(entry["adv_twer"][0] for entry in entries)
+        rows.append([_row_name(step), *(_cell(entry, best) for entry in entries)])
+    return markdown_table(["", *(column(condition) for condition in conditions)], rows)
+
+
+def _row_name(step: int) -> str:
+    return f"PGD-{step}" if step else "no attack"
+
+
+def _cell(entry: Entry, best: float) -> str:
+    text = interval(entry["adv_twer"])
+    arrow = {1: " ↑", -1: " ↓", 0: ""}[excludes_zero(entry["difference"])]
+    return (f"**{text}**" if entry["adv_twer"][0] == best and entry["step"] else text) + arrow
+
+
+def attack_entry(condition: Entry, budget: str, step: int) -> Entry:
+    """Scores of a condition at one budget and number of steps."""
+    return next(e for e in condition["attack"] if (e["budget"], e["step"]) == (budget, step))
+
+
+def table_1(conditions: Sequence[Entry]) -> list[Entry]:
+    """lambda_A = 1: first inference as in training, then with the decoder alone."""
+    chosen = [c for c in conditions if c["asr_weight"] == 1.0]
+    same = [c for c in chosen if c["inference_ctc_weight"] == c["ctc_weight"]]
+    dropped = [c for c in chosen if c["inference_ctc_weight"] != c["ctc_weight"]]
+    return sorted(same, key=_ctc_weight) + sorted(dropped, key=_ctc_weight)
+
+
+def table_2(conditions: Sequence[Entry]) -> list[Entry]:
+    """lambda_C = 0, by lambda_A."""
+    chosen = [c for c in conditions if c["ctc_weight"] == 0.0]
+    return sorted(chosen, key=lambda c: -c["asr_weight"])
+
+
+def table_3(conditions: Sequence[Entry]) -> list[Entry]:
+    """All heads, the decoder alone at inference: the lambda_A with most lambda_C, by lambda_C."""
+    chosen = [c for c in conditions if c["asr_weight"] < 1.0 and c["inference_ctc_weight"] == 0.0]
+    weights = [c["asr_weight"] for c in chosen]
+    if not weights:
+        return []
+    common = max(weights, key=weights.count)
+    return sorted((c for c in chosen if c["asr_weight"] == common), key=_ctc_weight)
+
+
+def _ctc_weight(condition: Entry) -> float:
+    return condition["ctc_weight"]
+
+
+def weights(condition: Entry) -> str:
+    """The three lambdas of a condition, for headings."""
+    return (
+        f"λ_A {condition['asr_weight']:g}, λ_C {condition['ctc_weight']:g}, "
+        f"inference {condition['inference_ctc_weight']:g}"
+    )

@@ -1,0 +1,52 @@
+"""Models of this project for those who have only ESPnet."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_ext.data.files import write_aside, write_text
+from espnet_ext.tasks.checkpoint import read_weights
+from espnet_ext.tasks.loading import read_config
+from espnet_ext.tasks.mtl_asr import MODEL_NAME
+
+OWN_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf")
+
+
+def export_stock(
+    config_file: str | Path, model_file: str | Path, output_dir: str | Path
+) -> tuple[Path, Path]:
+    """Write a configuration and weights that `espnet2.bin.asr_inference` takes.
+
+    The classification heads are left out; encoder, CTC and decoder are unchanged.
+
+    Args:
+        config_file: of a model of `MTLASRTask`.
+        model_file: its weights.
+        output_dir: `config.yaml` and `model.pth` are written here.
+
+    Returns:
+        the two files.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    config_path, model_path = Path(output_dir) / "config.yaml", Path(output_dir) / "model.pth"
+    weights = {k: v for k, v in read_weights(model_file).items() if not k.startswith("heads.")}
+    write_text(config_path, _dump(_stock_config(read_config(config_file))))
+    with write_aside(model_path) as aside:
+        torch.save(weights, aside)
+    return config_path, model_path
+
+
+def _stock_config(config: dict[str, Any]) -> dict[str, Any]:
+    if config.get("model") != MODEL_NAME:
+        return config
+    model_conf = {k: v for k, v in config["model_conf"].items() if k not in OWN_OPTIONS}
+    return {**config, "model": "espnet", "model_conf": model_conf}
+
+
+def _dump(config: dict[str, Any]) -> str:
+    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+
+    return yaml_no_alias_safe_dump(config, indent=4, sort_keys=False)
