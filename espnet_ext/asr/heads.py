@@ -63,6 +63,7 @@ class UtteranceClassifier(torch.nn.Module):
             ]
             size = hidden_size
         self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(size, len(labels)))
+        self.apply(_initialize)
 
     def forward(self, encoder_out: torch.Tensor, encoder_out_lens: torch.Tensor) -> torch.Tensor:
         """Class scores before the softmax.
@@ -75,6 +76,14 @@ class UtteranceClassifier(torch.nn.Module):
             (B, number of labels).
         """
         return self.layers(masked_mean(encoder_out, encoder_out_lens))
+
+
+def _initialize(module: torch.nn.Module) -> None:
+    # He et al. 2015: under PyTorch's default the signal fades over five ReLU layers, and the
+    # head stays at chance for the first thousand steps.
+    if isinstance(module, torch.nn.Linear):
+        torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        torch.nn.init.zeros_(module.bias)
 
 
 def classification_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_ext.data.files import write_aside
 from espnet_ext.errors import InputError
-from espnet_ext.report.tables import Entry, attack_entry, weights
+from espnet_ext.report.tables import Entry, attack_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,16 +47,18 @@ def figure_1(results: Entry, path: str | Path) -> None:
     budgets = list(dict.fromkeys(e["budget"] for e in conditions[0]["attack"]))
     panels = len(budgets) + (len(budgets) > 1)
     figure, axes = pyplot.subplots(
-        1, panels, figsize=(1.2 + 4.2 * panels, 4.6), sharey=True, squeeze=False
+        1, panels, figsize=(4.2 * panels + 4.2, 4.0), sharey=True, squeeze=False
     )
     for axis, budget in zip(axes[0], budgets, strict=False):
         _against_steps(axis, conditions, budget)
     if len(budgets) > 1:
         _against_budget(axes[0][-1], conditions, budgets)
     axes[0][0].set_ylabel("AdvTWER in %, higher is harder to attack")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=2, frameon=False, fontsize=8)
-    figure.tight_layout(rect=(0, 0.05 + 0.045 * ((len(labels) + 1) // 2), 1, 1))
+    # Intervals of a failed decoding can be wider than the picture; the curves must fit.
+    highest = max(e["adv_twer"][0] for c in conditions for e in c["attack"])
+    axes[0][0].set_ylim(0, 1.15 * highest)
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
+    figure.tight_layout()
     with write_aside(path) as aside:
         figure.savefig(aside, dpi=150)
     pyplot.close(figure)
@@ -96,13 +98,20 @@ def _curve(
         markersize=4,
         linestyle="--" if single else "-",
         color="0.5" if single else f"C{number}",
-        label=f"{condition['heads']} ({weights(condition)})",
+        label=_label(condition),
     )
     if all(v[1] is not None for v in values):
         low, high = [v[1] for v in values], [v[2] for v in values]
         axis.fill_between(x, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
-    axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
+
+
+def _label(condition: Entry) -> str:
+    asr, ctc, inference = _weights(condition)
+    return (
+        f"{condition['heads']}\n"
+        rf"  $\lambda_A={asr:g}$, $\lambda_C={ctc:g}$, inference $\lambda_C={inference:g}$"
+    )
 
 
 def budget_name(tag: str) -> str:

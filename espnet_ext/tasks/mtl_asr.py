@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,8 @@ def check_configuration(task: type[ASRTask], args: argparse.Namespace) -> None:
     """Refuse keys that no class takes, before anything is built or written.
 
     Raises:
-        InputError: names the option, the unknown key, and the key that was probably meant.
+        InputError: names the option and the unknown key with the key that was probably
+            meant, or a number that YAML takes for text.
     """
     classes: dict[str, Any] = {"ctc": CTC}
     for choices in task.class_choices_list:
@@ -176,6 +178,20 @@ def check_configuration(task: type[ASRTask], args: argparse.Namespace) -> None:
             classes[choices.name] = choices.get_class(name)
     for option, class_ in classes.items():
         _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
+    for option, conf in vars(args).items():
+        if option.endswith("_conf") and isinstance(conf, dict):
+            _check_numbers(option, conf)
+
+
+def _check_numbers(option: str, conf: dict[str, Any]) -> None:
+    for key, value in conf.items():
+        if isinstance(value, dict):
+            _check_numbers(f"{option}.{key}", value)
+        elif isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
+            mantissa, exponent = value.lower().split("e")
+            raise InputError(
+                f"{option}.{key}: YAML takes '{value}' for text; write {mantissa}.0e{exponent}"
+            )
 
 
 def _check_keys(option: str, class_: type, conf: dict[str, Any]) -> None:

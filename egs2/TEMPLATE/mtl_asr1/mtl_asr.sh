@@ -19,9 +19,9 @@ expdir=exp               # models and results
 dumpdir=dump             # formatted data
 
 # Data
-train_set=train          # data directories below data/
-valid_set=dev
-test_set="test"
+train_set=train          # directory below data/ that is trained on
+valid_set=dev            # directory below data/ that chooses the epoch
+test_set="test"          # directory below data/ that is transcribed and attacked
 fs=16000                 # sample rate in Hz (paper: 16000)
 min_seconds=0.1          # shorter training utterances are left out
 max_seconds=30           # longer training utterances are left out
@@ -33,10 +33,10 @@ nbpe=5000                # units of bpe (paper: 5000)
 heads=accent             # utterance classification heads; each has a utt2<head> (paper: accent)
 
 # Training
-pretrain_config=conf/pretrain.yaml  # the hybrid model that all others start from
-train_config=conf/train.yaml        # fine-tuning (paper: lr 1e-3, 30 epochs, lowest valid loss)
+train_config=conf/train.yaml        # model and fine-tuning (paper: lr 1e-3, 30 epochs)
 train_args=              # more options of espnet_ext.bin.asr_train, e.g. "--max_epoch 1"
-init_param=              # start from these weights in place of stage 5
+pretrain_args=           # options for stage 5, the hybrid model that all others start from
+init_param=              # start from these weights in place of stage 5 (paper: a public model)
 feats_normalize=utterance_mvn       # utterance_mvn or global_mvn
 inference_model=valid.loss.best.pth # weights that are decoded and attacked (paper: lowest loss)
 
@@ -210,7 +210,7 @@ if stage 4 "collect lengths and feature statistics in ${stats_dir}/"; then
     done
     # shellcheck disable=SC2086
     ${train_cmd} JOB=1:"${parts}" "${split_dir}/stats.JOB.log" \
-        python3 -m espnet_ext.bin.asr_train --config "${pretrain_config}" --collect_stats true \
+        python3 -m espnet_ext.bin.asr_train --config "${train_config}" --collect_stats true \
         "${data_options[@]}" --train_shape_file "${split_dir}/${train_set}.JOB.scp" \
         --valid_shape_file "${split_dir}/${valid_set}.JOB.scp" \
         --output_dir "${split_dir}/stats.JOB" ${train_args}
@@ -224,7 +224,10 @@ if [ -n "${init_param}" ]; then
     log "Stage 5 is left out: all models start from ${init_param}"
 elif stage 5 "train the hybrid model that all others start from in ${pretrain_dir}/"; then
     mkdir -p "${pretrain_dir}"
-    train_command "${pretrain_dir}" --config "${pretrain_config}" > "${pretrain_dir}/jobs.sh"
+    # Options are words of their own.
+    # shellcheck disable=SC2086
+    train_command "${pretrain_dir}" --config "${train_config}" \
+        --model_conf asr_weight=1.0 ${pretrain_args} > "${pretrain_dir}/jobs.sh"
     run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
 fi
 
