@@ -54,14 +54,14 @@ def load_weights(
     Raises:
         InputError: names the tensors that are missing, left over, or of another shape.
     """
-    state = read_weights(path, allow_pickle)
-    problems = _differences(model.state_dict(), _upgraded(model, state))
+    state = _upgraded(model, read_weights(path, allow_pickle))
+    problems = _differences(model.state_dict(), state)
     if problems:
         raise InputError(
             f"{path}: does not fit the model of this configuration:\n{summarize(problems)}\n"
             "Give the config.yaml that was saved beside the checkpoint."
         )
-    model.load_state_dict(dict(state))
+    model.load_state_dict(state)
     return model
 
 
@@ -70,6 +70,7 @@ def _upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]
     own, upgraded = model.state_dict().keys(), {}
     for name, value in state.items():
         renamed = name.replace(".embed.out.0.", ".embed.out.")
+        renamed = renamed.replace(".embed.out.1.", ".embed.pos_enc.")
         upgraded[renamed if name not in own and renamed in own else name] = value
     return upgraded
 

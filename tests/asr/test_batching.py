@@ -1,0 +1,137 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import ENCODERS, RATE, noise, tiny_model, tiny_recognizer
+
+from espnet_ext.asr.batching import (
+    TOLERANCE,
+    exact_batching,
+    padding_error,
+    plan_batches,
+    reflect_pad,
+)
+from espnet_ext.asr.losses import frozen, prepare_targets, utterance_losses
+from espnet_ext.asr.waveforms import pad
+
+LEGACY = {"rel_pos_type": "legacy", "cnn_module_kernel": 7}
+CASES = {
+    **{name: {"encoder": name} for name in ENCODERS},
+    "utterance variance": {"normalize_conf": {"norm_vars": True}},
+    "convolutional feed-forward": {
+        "encoder_conf": {**ENCODERS["conformer"], "positionwise_layer_type": "conv1d"}
+    },
+    **{
+        name: {"encoder_conf": {**ENCODERS["conformer"], "input_layer": name}}
+        for name in ("conv2d2", "conv2d6", "conv2d8")
+    },
+}
+TEXTS = [[3, 4], [2, 2], [7], [9]]
+
+
+def gradient(model, waves, texts):
+    speech, lengths = pad(waves)
+    speech.requires_grad_()
+    targets = prepare_targets(model, texts, "cpu")
+    loss = utterance_losses(model, speech, lengths, targets, 0.5).total.sum()
+    return torch.autograd.grad(loss, speech)[0]
+
+
+def worst_error(model, waves):
+    """Largest relative error of a gradient in a batch against the gradient alone."""
+    together = gradient(model, waves, TEXTS)
+    errors = []
+    for wave, text, row in zip(waves, TEXTS, together, strict=True):
+        alone = gradient(model, [wave], [text])[0]
+        errors.append(float((row[: len(wave)] - alone).norm() / alone.norm()))
+        assert model.training is False
+    return max(errors)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_utterance_of_a_padded_batch_has_the_gradient_it_has_alone(case):
+    model = tiny_model(**CASES[case])
+    waves = noise(9000, 8000, 5001, 4000)
+    with frozen(model):
+        plain = worst_error(model, waves)
+        with exact_batching(model):
+            exact = worst_error(model, waves)
+    assert plain > 0.01, "the case shows nothing"
+    assert exact <= TOLERANCE
+
+
+def test_no_gradient_leaks_into_the_padding():
+    model = tiny_model()
+    waves = noise(9000, 8000, 5001, 4000)
+    with frozen(model), exact_batching(model):
+        rows = gradient(model, waves, TEXTS)
+    for wave, row in zip(waves, rows, strict=True):
+        assert row[len(wave) :].abs().sum() == 0.0
+
+
+def test_model_is_as_before_after_the_block():
+    model = tiny_model(normalize_conf={"norm_vars": True})
+    waves = noise(9000, 8000, 5001, 4000)
+    with frozen(model):
+        before = gradient(model, waves, TEXTS)
+        with exact_batching(model), exact_batching(model):
+            inside = gradient(model, waves, TEXTS)
+        after = gradient(model, waves, TEXTS)
+    assert torch.equal(before, after)
+    assert not torch.allclose(before, inside)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_probe_tells_exact_models_from_legacy_ones():
+    assert padding_error(tiny_model(), RATE) <= TOLERANCE
+    assert padding_error(tiny_model(encoder_conf=LEGACY), RATE) > 0.01
+
+
+def test_probe_works_where_gradients_are_off():
+    with torch.no_grad():
+        assert padding_error(tiny_model(), RATE) <= TOLERANCE
+
+
+def test_legacy_model_batches_equal_lengths_only(caplog):
+    lengths = [8000, 7900, 8000, 7900]
+    assert tiny_recognizer().batches(lengths, 4) == [[0, 2, 1, 3]]
+    legacy = tiny_recognizer(encoder_conf=LEGACY)
+    assert legacy.batches(lengths, 4) == [[0, 2], [1, 3]]
+    assert "equal length" in caplog.text
+
+
+lengths_of_sets = st.lists(st.integers(1, 10_000), min_size=1, max_size=60)
+
+
+@given(
+    lengths=lengths_of_sets,
+    count=st.integers(1, 9),
+    padding=st.floats(0.0, 2.0),
+    samples=st.none() | st.integers(10_000, 50_000),
+)
+@settings(max_examples=200)
+def test_plan_holds_its_limits_and_loses_nobody(lengths, count, padding, samples):
+    plan = plan_batches(lengths, count, padding, samples)
+    assert sorted(i for batch in plan for i in batch) == list(range(len(lengths)))
+    for batch in plan:
+        own = sum(lengths[i] for i in batch)
+        padded = len(batch) * max(lengths[i] for i in batch)
+        assert len(batch) <= count
+        assert padded <= (1.0 + padding) * own + 1e-6
+        assert samples is None or padded <= samples or len(batch) == 1
+
+
+@given(lengths=lengths_of_sets)
+def test_without_padding_only_equal_lengths_share_a_batch(lengths):
+    for batch in plan_batches(lengths, 8, max_padding=0.0):
+        assert len({lengths[i] for i in batch}) == 1
+
+
+@given(st.lists(st.integers(6, 30), min_size=1, max_size=5))
+def test_reflected_padding_of_each_row_is_that_of_the_row_alone(lengths):
+    waves = noise(*lengths)
+    speech, sizes = pad(waves)
+    padded = reflect_pad(speech, sizes, 5)
+    for wave, row in zip(waves, padded, strict=True):
+        alone = torch.nn.functional.pad(torch.tensor(wave)[None], (5, 5), mode="reflect")[0]
+        assert torch.equal(row[: len(alone)], alone)

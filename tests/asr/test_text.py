@@ -1,0 +1,41 @@
+import pytest
+from espnet2.text.char_tokenizer import CharTokenizer
+from espnet2.text.word_tokenizer import WordTokenizer
+from tiny import TOKENS
+
+from espnet_ext.asr.text import TextEncoder, letter_case
+from espnet_ext.errors import InputError
+
+
+@pytest.fixture
+def words():
+    return TextEncoder(WordTokenizer(), TOKENS)
+
+
+def test_text_comes_back_from_its_ids(words):
+    assert words.decode(words.encode("seven four")) == "seven four"
+
+
+def test_targets_take_the_letter_case_of_the_model(words):
+    assert words.encode("SEVEN Four") == words.encode("seven four")
+    upper = TextEncoder(CharTokenizer(), ["<blank>", "<unk>", "A", "B", "<space>", "<sos/eos>"])
+    assert upper.encode("a b") == [2, 4, 3]
+    assert upper.decode([2, 4, 3]) == "A B"
+
+
+def test_words_outside_the_vocabulary_are_named(words):
+    with pytest.raises(InputError, match=r"lorem, ipsum"):
+        words.encode("lorem one ipsum")
+
+
+def test_empty_transcript_is_refused(words):
+    with pytest.raises(InputError, match="empty"):
+        words.encode("")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "case"),
+    [(["<unk>", "a"], "lower"), (["<unk>", "A"], "upper"), (["a", "B"], None), (["<unk>"], None)],
+)
+def test_letter_case_of_a_token_list(tokens, case):
+    assert letter_case(tokens) == case

@@ -1,0 +1,49 @@
+import pytest
+from tiny import RATE, noise, tiny_recognizer
+
+from espnet_ext.asr.transcribe import transcribe
+from espnet_ext.data.audio import write_wav
+from espnet_ext.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def wav_scp(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    paths = {}
+    for index, wave in enumerate(noise(6000, 4000, 5000, 4100)):
+        paths[f"u{index}"] = str(folder / f"u{index}.wav")
+        write_wav(paths[f"u{index}"], wave, RATE)
+    return paths
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_every_utterance_has_a_transcript_that_batches_do_not_change(wav_scp, beam_size):
+    recognizer = tiny_recognizer()
+    one_by_one = transcribe(recognizer, wav_scp, 0.5, beam_size, batch_size=1)
+    together = transcribe(recognizer, wav_scp, 0.5, beam_size, batch_size=4)
+    assert list(together) == ["u0", "u1", "u2", "u3"]
+    assert together == one_by_one
+
+
+def test_heads_give_a_label_to_each_utterance(wav_scp):
+    heads = {"accent": ["gb", "us"], "gender": ["f", "m"]}
+    found = transcribe(tiny_recognizer(asr_weight=0.7, heads=heads), wav_scp, 0.0)
+    for hypothesis in found.values():
+        assert {name: hypothesis.labels[name] in heads[name] for name in heads} == {
+            "accent": True,
+            "gender": True,
+        }
+
+
+def test_audio_of_another_sample_rate_is_refused_by_name(wav_scp, tmp_path):
+    path = tmp_path / "fast.wav"
+    write_wav(path, noise(4000)[0], 16000)
+    with pytest.raises(InputError, match=r"fast.wav.*'u9'.*16000"):
+        transcribe(tiny_recognizer(), {**wav_scp, "u9": str(path)}, 0.5)
+
+
+def test_training_mode_is_given_back(wav_scp):
+    recognizer = tiny_recognizer()
+    recognizer.model.train()
+    transcribe(recognizer, wav_scp, 0.5)
+    assert recognizer.model.training
