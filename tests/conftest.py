@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+# Before PyTorch is imported: tiny models gain nothing from threads, and threads that spin take the
+# cores from whatever else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

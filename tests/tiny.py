@@ -29,6 +29,8 @@ ENCODERS = {
 def tiny_config(encoder="conformer", encoder_conf=None, normalize_conf=None, **model_conf):
     """The configuration of a tiny model, as keys and values of a training YAML."""
     sizes = {"output_size": 16, "attention_heads": 2, "linear_units": 32, "num_blocks": 2}
+    if encoder not in ENCODERS:
+        sizes = {"output_size": 16}
     extra = ENCODERS[encoder] if encoder_conf is None else encoder_conf
     return {
         "token_list": TOKENS,
