@@ -35,8 +35,16 @@ class TargetBatch(NamedTuple):
     decoder_lengths: torch.Tensor
 
     def rows(self, index: torch.Tensor) -> "TargetBatch":
-        """The transcripts of the utterances `index` (N,)."""
-        return TargetBatch(*(field[index] for field in self))
+        """The transcripts of the utterances `index` (N,), padded to the longest of them."""
+        ctc_lengths, decoder_lengths = self.ctc_lengths[index], self.decoder_lengths[index]
+        width = int(decoder_lengths.max())
+        return TargetBatch(
+            self.ctc[index, : int(ctc_lengths.max())],
+            ctc_lengths,
+            self.decoder_in[index, :width],
+            self.decoder_out[index, :width],
+            decoder_lengths,
+        )
 
 
 def check_supported(model: ESPnetASRModel, ctc_weight: float) -> None:

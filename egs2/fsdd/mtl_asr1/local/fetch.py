@@ -34,9 +34,12 @@ def download(url: str, archive: Path) -> None:
         InputError: it cannot be fetched; says what to do without a network.
     """
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer, write_aside(archive) as aside:  # noqa: S310
-            with aside.open("wb") as f:
-                shutil.copyfileobj(answer, f)
+        with (
+            urllib.request.urlopen(url, timeout=60) as answer,  # noqa: S310
+            write_aside(archive) as aside,
+            aside.open("wb") as f,
+        ):
+            shutil.copyfileobj(answer, f)
     except OSError as error:
         raise InputError(
             f"cannot fetch {url} ({error}); get the corpus in another way and set FSDD in db.sh to "
