@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Time an utterance of a ragged set, against attacking one utterance at a time."""
+
+from common import compare, get_parser, ratio, recognizer, show, speech, transcripts, verdict
+
+from espnet_ext.asr.waveforms import like
+from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+
+SECONDS = (2, 3, 4, 5, 6, 7, 8, 9)
+STEPS = 2
+
+
+def main() -> None:
+    """Print times and the ratio."""
+    args = get_parser(__doc__).parse_args()
+    estimator = PyTorchESPnet(recognizer(args.device), 0.3)
+    waves, texts = speech(*SECONDS), transcripts(len(SECONDS))
+    x = like([], waves)
+    attack = ProjectedGradientDescentASR(estimator, eps=2.0, max_iter=STEPS, batch_size=8)
+    everything = ProjectedGradientDescentASR(
+        estimator, eps=2.0, max_iter=STEPS, batch_size=8, max_padding=9.0
+    )
+    together, alone, padded = "ragged set", "one at a time", "one padded batch of all"
+    seconds = compare(
+        {
+            together: lambda: attack.generate(x, texts),
+            alone: lambda: [
+                attack.generate(wave[None], [text]) for wave, text in zip(waves, texts, strict=True)
+            ],
+            padded: lambda: everything.generate(x, texts),
+        },
+        args.repeats,
+        args.device,
+    )
+    print(f"8 utterances of 2 to 9 s, an utterance and step, {args.device}:")
+    show(seconds, unit=len(SECONDS) * STEPS)
+    verdict("ragged set / one at a time", ratio(seconds, together, alone), 1.0)
+    print(f"{'one padded batch of all / one at a time':<52}{ratio(seconds, padded, alone):9.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Four numbers of steps in one run, against four runs: the same waveforms in less time."""
+
+import numpy as np
+from common import compare, get_parser, ratio, recognizer, show, speech, transcripts, verdict
+
+from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+
+STEPS = (5, 10, 15, 20)
+
+
+def main() -> None:
+    """Print times, the ratio, and whether the results are identical."""
+    args = get_parser(__doc__).parse_args()
+    estimator = PyTorchESPnet(recognizer(args.device), 0.3)
+    x, y = np.stack(speech(2, 2)), transcripts(2)
+    once = ProjectedGradientDescentASR(estimator, eps=2.0, steps=STEPS)
+    runs = [ProjectedGradientDescentASR(estimator, eps=2.0, max_iter=s) for s in STEPS]
+    seconds = compare(
+        {
+            "one run": lambda: once.generate_snapshots(x, y),
+            "four runs": lambda: [run.generate(x, y) for run in runs],
+        },
+        min(args.repeats, 3),
+        args.device,
+    )
+    show(seconds)
+    verdict("one run / four runs", ratio(seconds, "one run", "four runs"), 0.5)
+    found = once.generate_snapshots(x, y)
+    same = all(
+        np.array_equal(found[s], run.generate(x, y)) for s, run in zip(STEPS, runs, strict=True)
+    )
+    print(f"identical waveforms: {'yes' if same else 'NO'}")
+
+
+if __name__ == "__main__":
+    main()
