@@ -12,6 +12,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels", required=True, help="'utterance label' lines of the training set"
     )
+    parser.add_argument("--check", nargs="*", default=[], help="files that must know no others")
     parser.add_argument("--output", required=True, help="one class a line, sorted")
     return parser
 
@@ -21,9 +22,11 @@ def main() -> None:
     args = get_parser().parse_args()
     from espnet_ext.data.files import write_lines
     from espnet_ext.data.kaldi import read_table
-    from espnet_ext.data.labels import classes
+    from espnet_ext.data.labels import check_labels, classes
 
     found = classes(read_table(args.labels), Path(args.labels).name)
+    for path in args.check:
+        check_labels(read_table(path), found, path)
     write_lines(args.output, found)
     print(f"{args.output}: {', '.join(found)}")
 

@@ -1,8 +1,8 @@
 """Labels of utterances: `utt2accent`, `utt2gender`, ..."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from espnet_ext.errors import InputError
+from espnet_ext.errors import InputError, summarize
 
 MISSING_LABEL = "unknown"
 """What a `utt2<head>` file says where the label of an utterance is not known."""
@@ -26,3 +26,26 @@ def classes(utt2label: Mapping[str, str], name: str = "label") -> list[str]:
     if len(found) < 2:
         raise InputError(f"{name}: a classification head needs two classes, found {found}")
     return found
+
+
+def check_labels(utt2label: Mapping[str, str], known: Sequence[str], name: str) -> None:
+    """Refuse labels that are not among the classes, before a training meets them.
+
+    Args:
+        utt2label: label of each utterance.
+        known: the classes; `MISSING_LABEL` is always allowed.
+        name: of the file, for the message.
+
+    Raises:
+        InputError: names the utterances and their labels.
+    """
+    problems = [
+        f"utterance {utterance}: '{label}'"
+        for utterance, label in utt2label.items()
+        if label not in known and label != MISSING_LABEL
+    ]
+    if problems:
+        raise InputError(
+            f"{name}: labels that no training utterance has (known: {', '.join(known)}); correct "
+            f"them, or write '{MISSING_LABEL}':\n{summarize(problems)}"
+        )

@@ -128,13 +128,17 @@ def _attack_sections(results: Entry) -> list[str]:
             weights,
         ),
     ]
+    tables = [table for table in tables if len(table[1]) > 1]
+    shown = [id(c) for _, conditions, _ in tables for c in conditions]
+    others = [c for c in results["conditions"] if id(c) not in shown]
+    if others:
+        tables.append(("Other conditions", others, weights))
     legend = LEGEND.format(baseline=baseline(results)["heads"])
     sections = []
     for budget in dict.fromkeys(budget for budget, _ in _budgets_and_steps(results)):
         sections += [f"## Under attack, {budget_name(budget)}", legend]
         for title, conditions, column in tables:
-            if len(conditions) > 1:
-                sections += [f"### {title}", adv_twer_table(conditions, column, budget)]
+            sections += [f"### {title}", adv_twer_table(conditions, column, budget)]
         sections += ["### Differences to the baseline", _differences(results, budget)]
     return sections
 

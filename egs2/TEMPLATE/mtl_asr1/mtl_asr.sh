@@ -161,142 +161,149 @@ write_conditions() {
     done < <(grep -v '^#' "${sweep}") > "${conditions}"
 }
 
-for file in "${sweep}" "${attack_config}" "${train_config}"; do
-    if [ ! -f "${file}" ]; then
-        log "error: there is no ${file}; give it with its option, see ./run.sh --help"
-        exit 2
-    fi
-done
-write_conditions
-
-if stage 1 "local/data.sh makes data/{${train_set},${valid_set},${test_set}}"; then
-    # shellcheck disable=SC2086
-    local/data.sh ${local_data_opts}
-fi
-
-if stage 2 "check the audio of data/ and format it at ${fs} Hz into ${dumpdir}/"; then
-    for set in "${train_set}" "${valid_set}" "${test_set}"; do
-        limits=(--min_seconds "${min_seconds}" --max_seconds "${max_seconds}")
-        if [ "${set}" = "${test_set}" ]; then
-            limits=(--min_seconds 0 --max_seconds inf)
+# A function, so that bash has read all of it before the first stage runs: the file may be edited
+# while it works.
+main() {
+    for file in "${sweep}" "${attack_config}" "${train_config}"; do
+        if [ ! -f "${file}" ]; then
+            log "error: there is no ${file}; give it with its option, see ./run.sh --help"
+            exit 2
         fi
-        python3 -m espnet_ext.bin.format_data --source "data/${set}" \
-            --destination "${dumpdir}/${set}" --sample_rate "${fs}" --resample true "${limits[@]}"
     done
-fi
+    write_conditions
 
-if stage 3 "list tokens in ${token_dir}/ and the classes of the heads in data/classes/"; then
-    python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
-        --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
-    for head in ${heads}; do
-        python3 -m espnet_ext.bin.make_classes --labels "${dumpdir}/${train_set}/utt2${head}" \
-            --output "data/classes/${head}.txt"
-    done
-fi
-
-if stage 4 "collect lengths and feature statistics in ${stats_dir}/"; then
-    set_data_options
-    split_dir=${stats_dir}/split
-    mkdir -p "${split_dir}"
-    parts=${nj}
-    for set in "${train_set}" "${valid_set}"; do
-        lines=$(wc -l < "${dumpdir}/${set}/wav.scp")
-        parts=$((lines < parts ? lines : parts))
-    done
-    for set in "${train_set}" "${valid_set}"; do
-        scps=()
-        for part in $(seq "${parts}"); do scps+=("${split_dir}/${set}.${part}.scp"); done
-        utils/split_scp.pl "${dumpdir}/${set}/wav.scp" "${scps[@]}"
-    done
-    # shellcheck disable=SC2086
-    ${train_cmd} JOB=1:"${parts}" "${split_dir}/stats.JOB.log" \
-        python3 -m espnet_ext.bin.asr_train --config "${train_config}" --collect_stats true \
-        "${data_options[@]}" --train_shape_file "${split_dir}/${train_set}.JOB.scp" \
-        --valid_shape_file "${split_dir}/${valid_set}.JOB.scp" \
-        --output_dir "${split_dir}/stats.JOB" ${train_args}
-    inputs=()
-    for part in $(seq "${parts}"); do inputs+=(--input_dir "${split_dir}/stats.${part}"); done
-    python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${stats_dir}" \
-        --log_level WARNING
-fi
-
-if [ -n "${init_param}" ]; then
-    log "Stage 5 is left out: all models start from ${init_param}"
-elif stage 5 "train the hybrid model that all others start from in ${pretrain_dir}/"; then
-    mkdir -p "${pretrain_dir}"
-    # Options are words of their own.
-    # shellcheck disable=SC2086
-    train_command "${pretrain_dir}" --config "${train_config}" \
-        --model_conf asr_weight=1.0 ${pretrain_args} > "${pretrain_dir}/jobs.sh"
-    run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
-fi
-
-if stage 6 "train the models of ${sweep} in ${expdir}/la*_lc*_seed${seed}/"; then
-    jobs=${expdir}/train_jobs_seed${seed}.sh
-    cut -f 1,2,4 "${conditions}" | awk '!seen[$0]++' | while read -r la lc model; do
-        train_command "${model}" --config "${train_config}" \
-            --init_param "${init_param:-${pretrain_dir}/${inference_model}}" \
-            --ignore_init_mismatch true \
-            --model_conf "asr_weight=${la}" --model_conf "ctc_weight=${lc}"
-    done > "${jobs}"
-    run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${expdir}/log/train_seed${seed}"
-fi
-
-by_speaker=()
-if [ "${interval_unit}" = speaker ]; then by_speaker=(--by_speaker true); fi
-
-if stage 7 "transcribe ${dumpdir}/${test_set} with every condition"; then
-    jobs=${expdir}/decode_jobs_seed${seed}.sh
-    while read -r _ _ li model decode _; do
-        printf 'python3 -m espnet_ext.bin.asr_inference'
-        printf ' %q' --asr_train_config "${model}/config.yaml" \
-            --asr_model_file "${model}/${inference_model}" --ctc_weight "${li}" \
-            --data_dir "${dumpdir}/${test_set}" --output_dir "${decode}" --ngpu "${one_gpu}" \
-            "${by_speaker[@]}"
-        printf '\n'
-    done < "${conditions}" > "${jobs}"
-    run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_seed${seed}"
-fi
-
-if stage 8 "choose utterances of ${test_set} and their targets in ${targets}"; then
-    python3 -m espnet_ext.bin.make_targets --data_dir "${dumpdir}/${test_set}" \
-        --num_utts "${num_attack_utts}" --target_set "${target_set}" \
-        --length_unit "${target_length_unit}" --output "${targets}"
-fi
-
-if stage 9 "attack every condition with ${attack_config}"; then
-    jobs=${expdir}/${attack_name}_jobs_seed${seed}.sh
-    speakers=()
-    if [ "${interval_unit}" = speaker ]; then
-        speakers=(--utt2spk "${dumpdir}/${test_set}/utt2spk")
+    if stage 1 "local/data.sh makes data/{${train_set},${valid_set},${test_set}}"; then
+        # shellcheck disable=SC2086
+        local/data.sh ${local_data_opts}
     fi
-    while read -r _ _ li model _ attack; do
-        for shard in $(seq "${attack_shards}"); do
-            printf 'python3 -m espnet_ext.bin.asr_attack'
+
+    if stage 2 "check the audio of data/ and format it at ${fs} Hz into ${dumpdir}/"; then
+        for set in "${train_set}" "${valid_set}" "${test_set}"; do
+            limits=(--min_seconds "${min_seconds}" --max_seconds "${max_seconds}")
+            if [ "${set}" = "${test_set}" ]; then
+                limits=(--min_seconds 0 --max_seconds inf)
+            fi
+            python3 -m espnet_ext.bin.format_data --source "data/${set}" \
+                --destination "${dumpdir}/${set}" --sample_rate "${fs}" --resample true "${limits[@]}"
+        done
+    fi
+
+    if stage 3 "list tokens in ${token_dir}/ and the classes of the heads in data/classes/"; then
+        python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
+            --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
+        for head in ${heads}; do
+            python3 -m espnet_ext.bin.make_classes --labels "${dumpdir}/${train_set}/utt2${head}" \
+                --check "${dumpdir}/${valid_set}/utt2${head}" --output "data/classes/${head}.txt"
+        done
+    fi
+
+    if stage 4 "collect lengths and feature statistics in ${stats_dir}/"; then
+        set_data_options
+        split_dir=${stats_dir}/split
+        mkdir -p "${split_dir}"
+        parts=${nj}
+        for set in "${train_set}" "${valid_set}"; do
+            lines=$(wc -l < "${dumpdir}/${set}/wav.scp")
+            parts=$((lines < parts ? lines : parts))
+        done
+        for set in "${train_set}" "${valid_set}"; do
+            scps=()
+            for part in $(seq "${parts}"); do scps+=("${split_dir}/${set}.${part}.scp"); done
+            utils/split_scp.pl "${dumpdir}/${set}/wav.scp" "${scps[@]}"
+        done
+        # shellcheck disable=SC2086
+        ${train_cmd} JOB=1:"${parts}" "${split_dir}/stats.JOB.log" \
+            python3 -m espnet_ext.bin.asr_train --config "${train_config}" --collect_stats true \
+            "${data_options[@]}" --train_shape_file "${split_dir}/${train_set}.JOB.scp" \
+            --valid_shape_file "${split_dir}/${valid_set}.JOB.scp" \
+            --output_dir "${split_dir}/stats.JOB" ${train_args}
+        inputs=()
+        for part in $(seq "${parts}"); do inputs+=(--input_dir "${split_dir}/stats.${part}"); done
+        python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${stats_dir}" \
+            --log_level WARNING
+    fi
+
+    if [ -n "${init_param}" ]; then
+        log "Stage 5 is left out: all models start from ${init_param}"
+    elif stage 5 "train the hybrid model that all others start from in ${pretrain_dir}/"; then
+        mkdir -p "${pretrain_dir}"
+        # Options are words of their own.
+        # shellcheck disable=SC2086
+        train_command "${pretrain_dir}" --config "${train_config}" \
+            --model_conf asr_weight=1.0 ${pretrain_args} > "${pretrain_dir}/jobs.sh"
+        run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
+    fi
+
+    if stage 6 "train the models of ${sweep} in ${expdir}/la*_lc*_seed${seed}/"; then
+        jobs=${expdir}/train_jobs_seed${seed}.sh
+        cut -f 1,2,4 "${conditions}" | awk '!seen[$0]++' | while read -r la lc model; do
+            train_command "${model}" --config "${train_config}" \
+                --init_param "${init_param:-${pretrain_dir}/${inference_model}}" \
+                --ignore_init_mismatch true \
+                --model_conf "asr_weight=${la}" --model_conf "ctc_weight=${lc}"
+        done > "${jobs}"
+        run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${expdir}/log/train_seed${seed}"
+    fi
+
+    by_speaker=()
+    if [ "${interval_unit}" = speaker ]; then by_speaker=(--by_speaker true); fi
+
+    if stage 7 "transcribe ${dumpdir}/${test_set} with every condition"; then
+        jobs=${expdir}/decode_jobs_seed${seed}.sh
+        while read -r _ _ li model decode _; do
+            printf 'python3 -m espnet_ext.bin.asr_inference'
             printf ' %q' --asr_train_config "${model}/config.yaml" \
                 --asr_model_file "${model}/${inference_model}" --ctc_weight "${li}" \
-                --wav_scp "${dumpdir}/${test_set}/wav.scp" --targets "${targets}" \
-                --text "${dumpdir}/${test_set}/text" --config "${attack_config}" \
-                --output_dir "${attack}" --shard "${shard}/${attack_shards}" \
-                --ngpu "${one_gpu}" "${speakers[@]}"
+                --data_dir "${dumpdir}/${test_set}" --output_dir "${decode}" --ngpu "${one_gpu}" \
+                "${by_speaker[@]}"
             printf '\n'
+        done < "${conditions}" > "${jobs}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_seed${seed}"
+    fi
+
+    if stage 8 "choose utterances of ${test_set} and their targets in ${targets}"; then
+        python3 -m espnet_ext.bin.make_targets --data_dir "${dumpdir}/${test_set}" \
+            --num_utts "${num_attack_utts}" --target_set "${target_set}" \
+            --length_unit "${target_length_unit}" --output "${targets}"
+    fi
+
+    if stage 9 "attack every condition with ${attack_config}"; then
+        jobs=${expdir}/${attack_name}_jobs_seed${seed}.sh
+        speakers=()
+        if [ "${interval_unit}" = speaker ]; then
+            speakers=(--utt2spk "${dumpdir}/${test_set}/utt2spk")
+        fi
+        while read -r _ _ li model _ attack; do
+            for shard in $(seq "${attack_shards}"); do
+                printf 'python3 -m espnet_ext.bin.asr_attack'
+                printf ' %q' --asr_train_config "${model}/config.yaml" \
+                    --asr_model_file "${model}/${inference_model}" --ctc_weight "${li}" \
+                    --wav_scp "${dumpdir}/${test_set}/wav.scp" --targets "${targets}" \
+                    --text "${dumpdir}/${test_set}/text" --config "${attack_config}" \
+                    --output_dir "${attack}" --shard "${shard}/${attack_shards}" \
+                    --ngpu "${one_gpu}" "${speakers[@]}"
+                printf '\n'
+            done
+        done < "${conditions}" > "${jobs}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_seed${seed}"
+    fi
+
+    if stage 10 "make tables and figures in ${report_dir}/"; then
+        python3 -m espnet_ext.bin.asr_report --conditions "${conditions}" \
+            --utt2spk "${dumpdir}/${test_set}/utt2spk" --interval_unit "${interval_unit}" \
+            --output_dir "${report_dir}"
+        log "The report: ${PWD}/${report_dir}/RESULTS.md"
+    fi
+
+    if stage 11 "export the models for espnet2.bin.asr_inference"; then
+        cut -f 4 "${conditions}" | sort -u | while read -r model; do
+            python3 -m espnet_ext.bin.export_stock --asr_train_config "${model}/config.yaml" \
+                --asr_model_file "${model}/${inference_model}" --output_dir "${model}/stock"
         done
-    done < "${conditions}" > "${jobs}"
-    run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_seed${seed}"
-fi
+    fi
 
-if stage 10 "make tables and figures in ${report_dir}/"; then
-    python3 -m espnet_ext.bin.asr_report --conditions "${conditions}" \
-        --utt2spk "${dumpdir}/${test_set}/utt2spk" --interval_unit "${interval_unit}" \
-        --output_dir "${report_dir}"
-    log "The report: ${PWD}/${report_dir}/RESULTS.md"
-fi
+    log "Done in ${SECONDS} s"
+}
 
-if stage 11 "export the models for espnet2.bin.asr_inference"; then
-    cut -f 4 "${conditions}" | sort -u | while read -r model; do
-        python3 -m espnet_ext.bin.export_stock --asr_train_config "${model}/config.yaml" \
-            --asr_model_file "${model}/${inference_model}" --output_dir "${model}/stock"
-    done
-fi
-
-log "Done in ${SECONDS} s"
+main
+exit

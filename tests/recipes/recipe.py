@@ -1,0 +1,50 @@
+"""Running a recipe in a directory of its own, on settings for tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ATTACK = "norm: 2\n{budget}\neps_step: 0.05\nsteps: [1, 3]\nbatch_size: 4\n"
+TINY = (
+    "--encoder_conf num_blocks=1 --encoder_conf output_size=16 --encoder_conf linear_units=16 "
+    "--decoder_conf linear_units=16 --max_epoch 1"
+)
+
+
+def copy_recipe(name: str, destination: Path) -> Path:
+    """A copy of `egs2/<name>` that links to the same shared scripts."""
+    source = ROOT / "egs2" / name
+    shutil.copytree(
+        source,
+        destination,
+        symlinks=True,
+        ignore=shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__"),
+    )
+    for link in destination.iterdir():
+        if link.is_symlink():
+            link.unlink()
+            link.symlink_to((source / link.name).resolve())
+    return destination
+
+
+def write_settings(recipe: Path, conditions: list[str], budget: str) -> None:
+    """A short sweep and a short attack."""
+    rows = ["\t".join(condition.split()) for condition in conditions]
+    (recipe / "conf" / "sweep.tsv").write_text("\n".join(rows) + "\n")
+    (recipe / "conf" / "attack.yaml").write_text(ATTACK.format(budget=budget))
+
+
+def run(recipe: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Call `run.sh` with the Python of the tests first on PATH."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["./run.sh", *options],
+        cwd=recipe,
+        env={**os.environ, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,133 @@
+"""The mini recipe from its archive to its report, on models of one epoch."""
+
+import json
+
+import pytest
+from recipes.recipe import TINY, copy_recipe, run, write_settings
+
+pytestmark = pytest.mark.recipe
+
+CONDITIONS = ["1.0 0.0 0.0", "0.7 0.5 0.5", "0.7 0.5 0.0"]
+OPTIONS = ("--train_args", TINY, "--pretrain_args", "", "--num_attack_utts", "8")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    folder = copy_recipe("mini/mtl_asr1", tmp_path_factory.mktemp("mini") / "mtl_asr1")
+    write_settings(folder, CONDITIONS, "eps: [0.5]\nsnr: [30]")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(recipe):
+    process = run(recipe, *OPTIONS, "--stop_stage", "11")
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return process
+
+
+@pytest.fixture(scope="module")
+def results(recipe, finished):
+    return json.loads((recipe / "exp/report_attack_seed0/results.json").read_text())
+
+
+def test_it_ends_with_the_path_of_the_report(recipe, finished):
+    line = next(li for li in finished.stdout.splitlines() if "The report:" in li)
+    assert line.endswith(str(recipe / "exp/report_attack_seed0/RESULTS.md"))
+
+
+def test_every_stage_says_what_it_does(finished):
+    for stage in range(1, 12):
+        assert f"Stage {stage}: " in finished.stdout
+
+
+def test_every_condition_has_all_its_numbers(results):
+    assert len(results["conditions"]) == 3
+    for condition in results["conditions"]:
+        assert condition["benign"]["utterances"] == 72
+        assert {(e["budget"], e["step"]) for e in condition["attack"]} == {
+            (b, s) for b in ("eps0.5", "snr30") for s in (0, 1, 3)
+        }
+        for entry in condition["attack"]:
+            assert entry["utterances"] == 8
+            assert entry["l2_max"] <= (0.5 if entry["budget"] == "eps0.5" else 1e9)
+            assert entry["budget"] != "snr30" or (entry["snr_min"] or 99) >= 30.0
+
+
+def test_heads_are_scored_where_there_are_any(results):
+    accuracies = ["accent_accuracy" in c["benign"] for c in results["conditions"]]
+    assert accuracies == [False, True, True]
+
+
+def test_conditions_of_one_model_share_its_training(recipe, finished):
+    assert len(list((recipe / "exp").glob("la*_seed0"))) == 2
+    log = (recipe / "exp/log/train_seed0/1.log").read_text()
+    assert "Initialised from exp/pretrain_seed0/valid.loss.best.pth" in log
+
+
+def test_report_shows_the_picture_and_the_tables(recipe, finished):
+    report = recipe / "exp/report_attack_seed0"
+    assert (report / "figure1.png").read_bytes().startswith(b"\x89PNG")
+    text = (report / "RESULTS.md").read_text()
+    assert "![AdvTWER against attack steps](figure1.png)" in text
+    assert "PGD-3" in text
+
+
+def test_adversarial_audio_is_listed_and_there(recipe, finished):
+    scp = recipe / "exp/la0.7_lc0.5_seed0/attack_li0.0/eps0.5/step3/wav.scp"
+    lines = scp.read_text().splitlines()
+    assert len(lines) == 8
+    assert all((recipe / line.split()[1]).is_file() for line in lines)
+
+
+def test_attack_again_does_no_work_twice(recipe, finished):
+    wavs = sorted(recipe.glob("exp/*/attack*/*/step*/wav/*.wav"))
+    before = [p.stat().st_mtime_ns for p in wavs]
+    process = run(recipe, *OPTIONS, "--stage", "9", "--stop_stage", "9")
+    assert process.returncode == 0, process.stderr
+    assert [p.stat().st_mtime_ns for p in wavs] == before
+
+
+def test_other_attack_in_the_same_directory_is_refused_with_the_reason(recipe, finished):
+    conf = recipe / "conf/attack.yaml"
+    before = conf.read_text()
+    conf.write_text(before.replace("0.05", "0.01"))
+    process = run(recipe, *OPTIONS, "--stage", "9", "--stop_stage", "9")
+    conf.write_text(before)
+    assert process.returncode != 0
+    assert "holds the results of another attack (different: settings" in process.stderr
+
+
+def test_other_training_in_the_same_directory_is_refused_with_the_reason(recipe, finished):
+    options = [o.replace("output_size=16", "output_size=32") for o in OPTIONS]
+    process = run(recipe, *options, "--stage", "6", "--stop_stage", "6")
+    assert process.returncode != 0
+    assert "holds a training with another configuration" in process.stderr
+    assert "encoder_conf" in process.stderr
+
+
+def test_stock_export_is_there_for_every_model(recipe, finished):
+    for model in (recipe / "exp").glob("la*_seed0"):
+        assert (model / "stock/config.yaml").is_file()
+        assert (model / "stock/model.pth").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--no_such_option", "1"), "unknown option '--no_such_option'"),
+        (("--sweep", "conf/absent.tsv"), "there is no conf/absent.tsv"),
+        (("--stage", "9", "--attack_config", "conf/absent.yaml"), "there is no conf/absent.yaml"),
+        (("surplus",), "what is 'surplus'"),
+    ],
+)
+def test_wrong_options_stop_at_once_with_a_message(recipe, options, message):
+    process = run(recipe, *options)
+    assert process.returncode != 0
+    assert message in process.stdout + process.stderr
+
+
+def test_help_lists_stages_and_options(recipe):
+    process = run(recipe, "--help")
+    assert process.returncode == 0
+    assert "Stages:" in process.stdout
+    assert "attack_config=conf/attack.yaml" in process.stdout
