@@ -194,7 +194,7 @@ class AttackRun:
         rows = self._evaluate(budget, utterances, batch, attack, state)
         write_jsonl(self._log_path(budget, index), rows)
         state_path.unlink(missing_ok=True)
-        logging.info("%s: finished %d utterances in %.1f s", title, len(rows), state.seconds)
+        logging.info("%s: finished %d utterances in %.1f s", title, len(utterances), state.seconds)
 
     def _read(self, utterances: Sequence[Utterance]) -> AttackBatch:
         rate = self.estimator.sample_rate

@@ -260,5 +260,6 @@ def _wait(futures: dict["Future[int]", int], runner: _Runner, interval: int) -> 
 
 def _newest_line(logs: list[Path]) -> str:
     newest = max(logs, key=lambda log: log.stat().st_mtime, default=None)
-    lines = output_lines(newest, 1) if newest else []
-    return f"; newest log line: {lines[0][:200]}" if lines else ""
+    # Indented lines belong to a warning above them and say nothing by themselves.
+    lines = [line for line in output_lines(newest, 20) if line[:1].strip()] if newest else []
+    return f"; newest log line: {lines[-1][:200]}" if lines else ""
