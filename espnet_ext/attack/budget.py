@@ -58,11 +58,13 @@ class Budget:
 
 def steepest(gradient: torch.Tensor, norm: float) -> torch.Tensor:
     """Unit step along `gradient` (B, T) for each utterance; zero where it is zero or not finite."""
+    largest = gradient.abs().amax(dim=-1, keepdim=True)
+    usable = largest.isfinite() & (largest > 0.0)
+    # Divided first: the squares of very small or large gradients leave single precision.
+    scaled = torch.where(usable, gradient / largest, 0.0)
     if norm == math.inf:
-        return torch.nan_to_num(gradient.sign())
-    length = gradient.norm(dim=-1, keepdim=True)
-    usable = length.isfinite() & (length > 0.0)
-    return torch.where(usable, gradient / length, 0.0)
+        return scaled.sign()
+    return scaled / scaled.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 def project(delta: torch.Tensor, radius: torch.Tensor, norm: float) -> torch.Tensor:

@@ -347,10 +347,13 @@ class _BatchAttack:
 
     def _move(self, state: AttackState, gradient: torch.Tensor, rows: torch.Tensor | slice) -> None:
         gradient = gradient.masked_fill(~self.speech[rows], 0.0)
-        size = gradient.norm(dim=-1)
-        state.stalled[rows] += (~size.isfinite() | (size == 0.0)).long()
+        largest = gradient.abs().amax(dim=-1, keepdim=True)
+        usable = largest.isfinite() & (largest > 0.0)
+        state.stalled[rows] += (~usable).squeeze(1).long()
+        # One bad gradient must not stay in the momentum for good.
+        gradient = torch.where(usable, gradient, 0.0)
         if self.attack.decay:
-            size = torch.nan_to_num(gradient).abs().sum(dim=-1, keepdim=True).clamp(min=1e-12)
+            size = gradient.abs().sum(dim=-1, keepdim=True).clamp(min=1e-12)
             gradient = self.attack.decay * state.momentum[rows] + gradient / size
             state.momentum[rows] = gradient
         move = self.direction * self.attack.eps_step * steepest(gradient, self.attack.norm)

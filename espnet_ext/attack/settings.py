@@ -5,14 +5,16 @@ import difflib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from espnet_ext.attack.budget import Budget
-from espnet_ext.attack.estimator import PyTorchESPnet
-from espnet_ext.attack.pgd import ProjectedGradientDescentASR
 from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from espnet_ext.attack.estimator import PyTorchESPnet
+    from espnet_ext.attack.pgd import ProjectedGradientDescentASR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +67,15 @@ class AttackSettings:
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
-                close = difflib.get_close_matches(key, known, n=1)
+                close = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"; did you mean '{close[0]}'?" if close else ""
                 raise InputError(f"an attack has no option '{key}'{hint}")
         settings = cls(**{k: _typed(k, v, known[k].default) for k, v in values.items()})
-        if not settings.budgets():
+        tags = [budget.tag for budget in settings.budgets()]
+        if not tags:
             raise InputError("no budget: give eps, snr or both as lists, e.g. eps: [2.0]")
+        if len(set(tags)) < len(tags):
+            raise InputError(f"budgets must differ in their first six digits: {', '.join(tags)}")
         return settings
 
     def budgets(self) -> list[Budget]:
@@ -78,8 +83,11 @@ class AttackSettings:
         radii = [Budget(self.norm, eps=eps) for eps in self.eps]
         return radii + [Budget(self.norm, snr=snr) for snr in self.snr]
 
-    def attack(self, estimator: PyTorchESPnet, budget: Budget) -> ProjectedGradientDescentASR:
+    def attack(self, estimator: "PyTorchESPnet", budget: Budget) -> "ProjectedGradientDescentASR":
         """The attack on `estimator` with one of the budgets."""
+        # PyTorch and ART are imported when they are used: a bad file is told in no time.
+        from espnet_ext.attack.pgd import ProjectedGradientDescentASR
+
         options = dataclasses.asdict(self)
         for key in ("eps", "snr", "autocast"):
             del options[key]
@@ -110,11 +118,14 @@ def _typed(key: str, value: Any, default: Any) -> Any:
 
 
 def _number(key: str, value: Any, number: type) -> Any:
+    kind = "a whole number" if number is int else "a number"
     # YAML 1.1 reads 1e-3 as text: what a person would call a number is one.
     try:
-        converted = number(value)
+        converted = float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{key} must be a number, not {value!r}") from None
-    if isinstance(value, bool) or (number is int and converted != float(value)):
-        raise InputError(f"{key} must be {'a whole' if number is int else 'a'} number, not {value}")
-    return converted
+        raise InputError(f"{key} must be {kind}, not {value!r}") from None
+    if isinstance(value, bool) or not math.isfinite(converted):
+        raise InputError(f"{key} must be {kind}, not {value!r}")
+    if number is int and not converted.is_integer():
+        raise InputError(f"{key} must be {kind}, not {value!r}")
+    return number(converted)

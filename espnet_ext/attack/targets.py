@@ -155,7 +155,7 @@ def spread_over_speakers(utt2spk: Mapping[str, str], count: int) -> list[str]:
         >>> spread_over_speakers({"a1": "a", "a2": "a", "b1": "b"}, 2)
         ['a1', 'b1']
     """
-    if count > len(utt2spk):
+    if not 0 <= count <= len(utt2spk):
         raise InputError(f"{count} utterances asked for, the data has {len(utt2spk)}")
     turns: dict[str, int] = {}
     order = []

@@ -3,6 +3,7 @@
 import argparse
 
 from espnet_ext.bin import cli
+from espnet_ext.errors import InputError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,6 +36,9 @@ def main() -> None:
 
     text = read_table(Path(args.data_dir) / "text")
     chosen = spread_over_speakers(read_table(Path(args.data_dir) / "utt2spk"), args.num_utts)
+    lacking = [name for name in chosen if name not in text]
+    if lacking:
+        raise InputError(f"{args.data_dir}/text has no transcript of {', '.join(lacking[:5])}")
     named = args.target_set == "lorem_ipsum"
     candidates = lorem_ipsum() if named else read_candidates(args.target_set)
     targets = choose_targets({name: text[name] for name in chosen}, candidates, args.length_unit)

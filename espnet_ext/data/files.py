@@ -31,24 +31,34 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         ...     aside.write_text("{}")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    aside = Path(name)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
+        os.close(handle)
+        aside = Path(name)
+        try:
+            yield aside
+            _flush_to_disk(aside)
+            aside.chmod(0o666 & ~_umask())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn a full disk into a message that says what to do."""
     try:
-        yield aside
-        _flush_to_disk(aside)
-        aside.chmod(0o666 & ~_umask())
-        aside.replace(path)
+        yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise InputError(
-                f"{path}: no space left to write it ({error.strerror}); free some space and run "
-                "the same command again, it continues with what is finished"
-            ) from error
-        raise
-    finally:
-        aside.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"{path}: no space left to write it ({error.strerror}); free some space and run the "
+            "same command again, it continues with what is finished"
+        ) from error
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -86,11 +96,18 @@ def read_json(path: str | Path) -> Any:
         InputError: the file is missing or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; has the stage before been run?") from None
+        return json.loads(_read(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; has the stage before been run?") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid JSON, it is not even text ({error})") from None
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -104,13 +121,15 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         InputError: the file is missing, or a line is not JSON.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; has the stage before been run?")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{number}: not valid JSON ({error.msg})") from None
-    return rows
+    # Not splitlines(): JSON strings may hold other characters that end a line.
+    lines = _read(path).removesuffix("\n").split("\n")
+    if lines == [""]:
+        return []
+    return [_parse_line(line, path, number) for number, line in enumerate(lines, 1)]
+
+
+def _parse_line(line: str, path: str | Path, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{number}: not valid JSON ({error.msg})") from None

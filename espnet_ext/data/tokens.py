@@ -19,7 +19,7 @@ def make_token_list(
         texts: training transcripts.
         token_type: "word", "char" or "bpe".
         output_dir: where to write.
-        vocab_size: units of "bpe", special ones included; not used otherwise.
+        vocab_size: tokens of "bpe", <blank> and <sos/eos> included; not used otherwise.
 
     Returns:
         the tokens: <blank> first, <sos/eos> last, as ESPnet has them.
@@ -39,7 +39,8 @@ def make_token_list(
         units = _by_frequency(SPACE if c == " " else c for text in texts for c in text)
     else:
         raise InputError(f"token_type must be word, char or bpe, not '{token_type}'")
-    tokens = [BLANK, UNKNOWN, *units, SOS_EOS]
+    special = (BLANK, UNKNOWN, SOS_EOS)
+    tokens = [BLANK, UNKNOWN, *(unit for unit in units if unit not in special), SOS_EOS]
     write_lines(Path(output_dir) / "tokens.txt", tokens)
     return tokens
 
@@ -57,7 +58,8 @@ def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(texts),
                 model_writer=f,
-                vocab_size=vocab_size,
+                # SentencePiece counts <unk>, but neither <blank> nor <sos/eos>.
+                vocab_size=vocab_size - 2,
                 model_type="bpe",
                 character_coverage=1.0,
                 unk_piece=UNKNOWN,
@@ -71,5 +73,4 @@ def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
                 "choose another --vocab_size"
             ) from error
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
-    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
-    return [piece for piece in pieces if piece != UNKNOWN]
+    return [processor.id_to_piece(i) for i in range(processor.get_piece_size())]

@@ -42,7 +42,7 @@ def rate(
         seed: of the resampling.
 
     Raises:
-        ValueError: there is nothing to count over.
+        ValueError: there is nothing to count over, or the lists differ in length.
 
     Example:
         >>> rate([0, 0, 0], [5, 5, 5])
@@ -72,10 +72,9 @@ def rate_difference(
         seed: of the resampling.
 
     Raises:
-        ValueError: the systems have different numbers of utterances.
+        ValueError: the systems have different numbers of utterances, or one has nothing to
+            count over.
     """
-    if len(counts[0]) != len(counts[1]):
-        raise ValueError(f"not paired: {len(counts[0])} and {len(counts[1])} utterances")
     data = [_sums(v, groups) for v in (counts[0], units[0], counts[1], units[1])]
 
     def difference(
@@ -95,14 +94,18 @@ def _sums(values: Sequence[float], groups: Sequence[Hashable] | None) -> np.ndar
     array = np.asarray(values, dtype=np.float64)
     if groups is None:
         return array
-    _, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    return np.bincount(index, weights=array)
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    if len(groups) != len(array):
+        raise ValueError(f"{len(array)} utterances, but {len(groups)} groups")
+    return np.bincount([numbers[group] for group in groups], weights=array)
 
 
 def _interval(
     data: list[np.ndarray], statistic: Callable[..., np.ndarray], confidence: float, seed: int
 ) -> Interval:
-    if data[1].sum() <= 0.0:
+    if len({len(values) for values in data}) > 1:
+        raise ValueError(f"not paired: {[len(values) for values in data]} utterances")
+    if any(units.sum() <= 0.0 for units in data[1::2]):
         raise ValueError("a rate needs something to be counted over")
     value = float(statistic(*data, axis=-1))
     if len(data[0]) < 2:

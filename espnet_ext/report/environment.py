@@ -30,7 +30,7 @@ def environment(device: str) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else None
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -39,16 +39,31 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
+def _command() -> str:
+    """The command, with absolute paths cut to their last part: they name users and machines."""
+    return shlex.join(Path(a).name if Path(a).is_absolute() else a for a in sys.argv)
+
+
 def commit() -> str | None:
-    """Commit of this project, with "-dirty" where files differ from it; None outside of git."""
-    root = Path(__file__).resolve().parents[2]
-    described = subprocess.run(
-        ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or None
+    """Commit of this project, with "-dirty" where files differ from it.
+
+    None without git, and where the package is installed and not a checkout.
+    """
+    here = Path(__file__).resolve()
+    # A virtual environment may lie inside some other repository.
+    if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12")
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", directory, *arguments], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(package: str) -> str | None:

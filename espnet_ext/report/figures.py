@@ -44,6 +44,7 @@ def figure_1(results: Entry, path: str | Path) -> None:
     """
     pyplot = _pyplot()
     conditions = [c for c in results["conditions"] if _weights(c) in FIGURE_1]
+    conditions = conditions or results["conditions"]
     budgets = list(dict.fromkeys(e["budget"] for e in conditions[0]["attack"]))
     panels = len(budgets) + (len(budgets) > 1)
     figure, axes = pyplot.subplots(

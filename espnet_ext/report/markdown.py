@@ -73,6 +73,8 @@ def _what_the_intervals_say(results: Entry) -> str:
             f"{signs.count(-1)} easier, {signs.count(0)} not distinguishable."
         )
     count = len(others) * len(_budgets_and_steps(results))
+    if count == 0:
+        return lines[0]
     lines += [
         "",
         f"These are {count} comparisons at the 95 % level: about {max(1, round(0.05 * count))} of "
@@ -166,13 +168,17 @@ def _sizes(results: Entry) -> str:
             [
                 f"{budget_name(budget)}, {step} steps",
                 interval(entry["success_rate"]),
-                f"{entry['snr_median']:.1f}",
-                f"{entry['snr_min']:.1f}",
+                _decibel(entry["snr_median"]),
+                _decibel(entry["snr_min"]),
                 f"{entry['l2_median']:.3f}",
                 f"{entry['loss_mean']:.2f}",
             ]
         )
     return markdown_table(header, rows)
+
+
+def _decibel(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _settings(results: Entry) -> str:

@@ -23,7 +23,7 @@ def score_text(
         utt2spk: resample speakers in place of utterances.
 
     Raises:
-        InputError: an utterance has no reference.
+        InputError: an utterance has no reference, or no hypothesis.
     """
     _check_paired(references, hypotheses)
 
@@ -39,16 +39,19 @@ def score_labels(truth: Table, found: Table, utt2spk: Table | None = None) -> In
     """Accuracy in percent over the utterances whose label is known.
 
     Raises:
-        InputError: an utterance has no entry in `truth`.
+        InputError: an utterance has no entry in one of the tables, or no label is known.
     """
     _check_paired(truth, found)
     known = [name for name in found if truth[name] != MISSING_LABEL]
+    if not known:
+        raise InputError(f"no accuracy without a label: all {len(found)} are '{MISSING_LABEL}'")
     groups = None if utt2spk is None else [utt2spk[name] for name in known]
     right = [float(truth[name] == found[name]) for name in known]
     return intervals.rate(right, [1.0] * len(known), groups)
 
 
 def _check_paired(truth: Table, found: Table) -> None:
-    missing = [f"utterance {name}" for name in found if name not in truth]
-    if missing:
-        raise InputError(f"no reference for some utterances:\n{summarize(missing)}")
+    for one, other, what in ((found, truth, "reference"), (truth, found, "hypothesis")):
+        missing = [f"utterance {name}" for name in one if name not in other]
+        if missing:
+            raise InputError(f"no {what} for some utterances:\n{summarize(missing)}")

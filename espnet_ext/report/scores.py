@@ -56,8 +56,10 @@ def select(rows: Sequence[Row], budget: str, step: int) -> list[Row]:
 
 
 def budgets_and_steps(rows: Sequence[Row]) -> list[tuple[str, int]]:
-    """Budgets and numbers of steps, in the order of the log."""
-    return list(dict.fromkeys((row["budget"], row["step"]) for row in rows))
+    """Budgets in the order of the log, and the numbers of steps of each, ascending."""
+    budgets = list(dict.fromkeys(row["budget"] for row in rows))
+    found = {(row["budget"], row["step"]) for row in rows}
+    return sorted(found, key=lambda key: (budgets.index(key[0]), key[1]))
 
 
 def score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
@@ -72,7 +74,7 @@ def score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None = None) -> list
     """
     return [
         {"budget": budget, "step": step, **_score(select(rows, budget, step), utt2spk)}
-        for budget, step in sorted(budgets_and_steps(rows))
+        for budget, step in budgets_and_steps(rows)
     ]
 
 

@@ -81,10 +81,10 @@ def test_what_a_person_would_call_a_number_is_one(values, expected):
         ({"eps": True}, "eps must be a number, not True"),
         ({"seed": True}, "seed must be a whole number, not True"),
         ({"steps": [1.5]}, "steps must be a whole number, not 1.5"),
-        ({"batch_size": "many"}, "batch_size must be a number, not 'many'"),
+        ({"batch_size": "many"}, "batch_size must be a whole number, not 'many'"),
         ({"decay": [1]}, "decay must be a number, not [1]"),
         ({"norm": 1}, "norm must be 2 or inf, not 1.0"),
-        ({"norm": -math.inf}, "norm must be 2 or inf, not -inf"),
+        ({"norm": -math.inf}, "norm must be a number, not -inf"),
         ({"eps": [0]}, "eps must be positive, not 0.0"),
         ({"eps": []}, "no budget: give eps, snr or both as lists, e.g. eps: [2.0]"),
     ],
@@ -127,7 +127,6 @@ def test_every_option_is_one_of_the_attack_or_of_the_estimator():
     assert set(settings().to_json()) - options == {"autocast"}
 
 
-@pytest.mark.xfail(strict=True, reason="only an error of the type of the number is caught")
 @pytest.mark.parametrize(
     "values",
     [{"steps": [math.inf]}, {"eps": [math.inf]}, {"snr": [math.nan]}, {"eps_step": math.nan}],
@@ -137,19 +136,16 @@ def test_numbers_that_are_not_finite_are_refused(values):
         settings(**values)
 
 
-@pytest.mark.xfail(strict=True, reason="difflib is given a number")
 def test_a_key_that_is_no_word_is_refused(write):
     with pytest.raises(InputError, match="no option '2'"):
         AttackSettings.read(write("2: 3\n"))
 
 
-@pytest.mark.xfail(strict=True, reason="YAML reads 1e3 as text, and int() does not")
 @pytest.mark.parametrize("content", ["steps: [1e3]", "batch_size: 1e1"])
 def test_whole_numbers_may_be_written_with_an_exponent(write, content):
     assert AttackSettings.read(write(f"eps: 2\n{content}\n"))
 
 
-@pytest.mark.xfail(strict=True, reason="both write to the same directory and are scored twice")
 @pytest.mark.parametrize("eps", [[2, 2.0], [1.0, 1.0000001]])
 def test_budgets_of_one_name_are_refused(eps):
     with pytest.raises(InputError):

@@ -192,7 +192,6 @@ def test_more_utterances_than_there_are_cannot_be_taken():
         spread_over_speakers({"a1": "a", "b1": "b"}, 3)
 
 
-@pytest.mark.xfail(strict=True, reason="-1 takes all but the last")
 def test_a_negative_number_of_utterances_is_refused():
     with pytest.raises(InputError):
         spread_over_speakers({"a1": "a", "b1": "b"}, -1)

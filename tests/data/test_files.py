@@ -106,7 +106,6 @@ def test_a_file_over_the_size_limit_leaves_the_old_one(old):
     assert_only_old(old)
 
 
-@pytest.mark.xfail(strict=True, reason="mkdir and mkstemp stand outside of the try block")
 @pytest.mark.parametrize("where", ["tempfile.mkstemp", "pathlib.Path.mkdir"])
 def test_a_disk_without_room_for_one_more_name_is_told_with_the_cure(old, monkeypatch, where):
     monkeypatch.setattr(where, fail_with(errno.ENOSPC))
@@ -185,7 +184,6 @@ def test_a_missing_file_hints_at_the_stage(tmp_path, read):
         read(tmp_path / "none")
 
 
-@pytest.mark.xfail(strict=True, reason="UnicodeDecodeError, where InputError is promised")
 @pytest.mark.parametrize("read", [read_json, read_jsonl])
 def test_bytes_that_are_no_text_are_refused(tmp_path, read):
     (tmp_path / "a").write_bytes(b'{"a": "\xff"}\n')
@@ -193,7 +191,6 @@ def test_bytes_that_are_no_text_are_refused(tmp_path, read):
         read(tmp_path / "a")
 
 
-@pytest.mark.xfail(strict=True, reason="splitlines also splits inside of a JSON string")
 @pytest.mark.parametrize("separator", ["\u2028", "\x85"])
 def test_only_newlines_end_a_line_of_json(tmp_path, separator):
     row = {"reference": f"one{separator}two"}

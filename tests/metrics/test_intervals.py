@@ -58,10 +58,10 @@ def test_more_confidence_is_wider():
 
 
 def test_the_seed_decides_the_interval():
-    data = np.arange(40) % 3, np.ones(40)
+    data = np.random.default_rng(0).uniform(0, 1, (2, 40))
     assert rate(*data, seed=1) == rate(*data, seed=1)
     assert rate(*data, seed=1).value == rate(*data, seed=2).value
-    assert len({rate(*data, seed=seed) for seed in range(5)}) > 1
+    assert rate(*data, seed=1) != rate(*data, seed=2)
 
 
 def test_the_global_generator_is_left_alone():
@@ -128,7 +128,7 @@ def test_differences_draw_speakers_as_well():
 
 
 def test_systems_that_are_not_paired_are_refused():
-    with pytest.raises(ValueError, match="not paired: 2 and 3 utterances"):
+    with pytest.raises(ValueError, match=r"not paired: \[2, 2, 3, 3\] utterances"):
         rate_difference(([0, 1], [0, 1, 0]), ([1, 1], [1, 1, 1]))
 
 
@@ -137,7 +137,7 @@ def test_systems_that_are_not_paired_are_refused():
     [
         (2, 1),
         (3, 2),
-        pytest.param((1, 2), marks=pytest.mark.xfail(strict=True, reason="gives a rate")),
+        (1, 2),
     ],
 )
 def test_counts_without_units_are_refused(lengths):
@@ -146,13 +146,11 @@ def test_counts_without_units_are_refused(lengths):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.xfail(strict=True, reason="only the first system is looked at; the rest is -inf")
 def test_a_second_system_without_units_is_refused():
     with pytest.raises(ValueError, match="counted over"):
         rate_difference(([1, 1], [1, 1]), ([1, 1], [0, 0]))
 
 
-@pytest.mark.xfail(strict=True, reason="numpy makes a table of a list of tuples")
 def test_groups_may_be_pairs():
     groups = [("a", 1), ("a", 2), ("a", 1)]
     assert rate([1, 0, 2], [3, 3, 3], groups) == rate([1, 0, 2], [3, 3, 3], ["x", "y", "x"])

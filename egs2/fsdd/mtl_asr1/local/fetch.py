@@ -7,6 +7,7 @@ import shutil
 import tarfile
 import tempfile
 import urllib.request
+import zlib
 from pathlib import Path
 
 from espnet_ext.bin import cli
@@ -40,7 +41,7 @@ def download(url: str, archive: Path) -> None:
             aside.open("wb") as f,
         ):
             shutil.copyfileobj(answer, f)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"cannot fetch {url} ({error}); get the corpus in another way and set FSDD in db.sh to "
             "the directory that has recordings/"
@@ -58,7 +59,7 @@ def unpack(archive: Path, corpus: Path) -> None:
         try:
             with tarfile.open(archive) as tar:
                 tar.extractall(aside, filter="data")
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
             raise InputError(f"{archive}: damaged ({error}); remove it and run again") from error
         found = next(Path(aside).glob("*/recordings"), None)
         if found is None or digest(found.parent) != SHA256:

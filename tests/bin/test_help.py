@@ -1,0 +1,86 @@
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import espnet_ext.bin
+from espnet_ext.bin import cli
+from espnet_ext.errors import InputError
+
+COMMANDS = sorted({m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)} - {"cli"})
+HEAVY = ("torch", "espnet2", "espnet", "art", "scipy", "matplotlib", "sentencepiece")
+RUN = f"""
+import runpy, sys
+sys.argv = [sys.argv[1], *sys.argv[2:]]
+try:
+    runpy.run_module("espnet_ext.bin." + sys.argv[0], run_name="__main__", alter_sys=False)
+finally:
+    print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", RUN, *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_there_are_commands():
+    assert {"asr_train", "asr_attack", "asr_report", "check", "run_jobs"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_without_importing_anything_heavy(command):
+    done = run(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert len(done.stdout.splitlines()) > 2 and "--" in done.stdout
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"asr_train", "check"}))
+def test_a_command_without_its_arguments_is_refused(command):
+    done = run(command)
+    assert done.returncode in (1, 2) and done.stdout == ""
+    assert "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+def fail() -> None:
+    raise InputError("wav.scp:3: no such file")
+
+
+def test_an_input_error_is_printed_as_one_message():
+    with pytest.raises(SystemExit) as stop:
+        cli.run(fail)
+    assert stop.value.code == "error: wav.scp:3: no such file"
+
+
+def test_the_traceback_is_shown_on_demand(monkeypatch):
+    monkeypatch.setenv("ESPNET_EXT_TRACEBACK", "1")
+    with pytest.raises(InputError):
+        cli.run(fail)
+
+
+def test_other_errors_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("text", ["1/1", "2/8", "8/8"])
+def test_a_shard_is_part_and_parts(text):
+    assert "{}/{}".format(*cli.shard(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/2", "1/2/3", "1.5/2"])
+def test_a_shard_that_is_none_is_refused(text):
+    with pytest.raises(cli.argparse.ArgumentTypeError):
+        cli.shard(text)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    assert cli.device(0) == "cpu"
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="--ngpu 1, but PyTorch sees no GPU; use --ngpu 0"):
+        cli.device(1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert cli.device(1) == "cuda"

@@ -1,0 +1,77 @@
+"""The command of the report stage, from the list of conditions to RESULTS.md."""
+
+import json
+import sys
+
+import pytest
+
+from espnet_ext.bin import asr_report
+from espnet_ext.data.kaldi import write_table
+from espnet_ext.errors import InputError
+from espnet_ext.report.markdown import write_results
+
+
+@pytest.fixture
+def no_figure(monkeypatch):
+    """Painting takes longer than everything else."""
+    monkeypatch.setattr("espnet_ext.report.figures.figure_1", lambda results, path: None)
+
+
+@pytest.fixture
+def run(three, tmp_path, monkeypatch):
+    """Run the command on three conditions; give its output directory back."""
+    conditions, utt2spk, output = (tmp_path / n for n in ("conditions.tsv", "utt2spk", "report"))
+    lines = [[*c.weights, c.model_dir, c.decode_dir, c.attack_dir] for c in three]
+    conditions.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
+    write_table(utt2spk, {"u0": "a", "u1": "a", "u2": "a", "u3": "b", "u4": "b", "u5": "b"})
+
+    def run(*options: str):
+        command = ["asr_report", "--conditions", conditions, "--utt2spk", utt2spk]
+        command += ["--output_dir", output, *options]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in command])
+        asr_report.main()
+        return output
+
+    return run
+
+
+def read_results(output) -> dict:
+    def refuse(name: str):
+        raise AssertionError(f"{name} in results.json")
+
+    return json.loads((output / "results.json").read_text(), parse_constant=refuse)
+
+
+def test_the_report_is_written_whole(run, capsys):
+    pytest.importorskip("matplotlib")
+    output = run()
+    assert {p.name for p in output.iterdir()} == {"results.json", "RESULTS.md", "figure1.png"}
+    assert capsys.readouterr().out == f"{output}/RESULTS.md\n"
+    values = [e["adv_twer"][0] for e in read_results(output)["conditions"][1]["attack"]]
+    assert values == [100, 40, 80]
+    assert "asr_report --conditions" in read_results(output)["environment"]["command"]
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_the_report_is_made_of_results_json_and_of_nothing_else(run, tmp_path):
+    output = run()
+    write_results(read_results(output), tmp_path / "again.md", "figure1.png")
+    assert (tmp_path / "again.md").read_bytes() == (output / "RESULTS.md").read_bytes()
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_the_unit_of_the_intervals_is_an_option(run):
+    results = [read_results(run("--interval_unit", unit)) for unit in ("utterance", "speaker")]
+    assert "resamples of speakers" in results[1]["definitions"]["interval"]
+    first, second = (r["conditions"][2]["attack"][1]["adv_twer"] for r in results)
+    assert first[0] == second[0] and first != second
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_a_refused_sweep_leaves_the_old_report(run, three):
+    output = run()
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    (three[1].attack_dir / "attack_log.jsonl").unlink()
+    with pytest.raises(InputError, match="no such file"):
+        run()
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before

@@ -1,0 +1,51 @@
+import pytest
+
+from espnet_ext.errors import InputError
+from espnet_ext.report.recognition import score_labels, score_text
+
+TEXTS = {"u1": "one two", "u2": "three", "u3": "four five six"}
+SPEAKERS = {"u1": "a", "u2": "a", "u3": "b"}
+
+
+def test_error_rates_worked_by_hand():
+    heard = {"u1": "one too", "u2": "three", "u3": "four six"}
+    found = score_text(TEXTS, heard)
+    assert found["wer"].value == pytest.approx(100 * 2 / 6)
+    assert found["cer"].value == pytest.approx(100 * (1 + 0 + 5) / (7 + 5 + 13))
+
+
+def test_an_empty_transcript_counts_as_deletions():
+    found = score_text(TEXTS, dict.fromkeys(TEXTS, ""))
+    assert found["wer"] == found["cer"] == (100.0, 100.0, 100.0)
+
+
+def test_a_transcript_without_a_reference_is_named():
+    with pytest.raises(InputError, match=r"no reference .*:\nutterance u4"):
+        score_text(TEXTS, {**TEXTS, "u4": "seven"})
+    with pytest.raises(InputError, match="utterance u9"):
+        score_labels({"u1": "us"}, {"u9": "us"})
+
+
+def test_accuracy_is_over_the_known_labels():
+    truth = {"u1": "us", "u2": "gb", "u3": "unknown", "u4": "us"}
+    found = {"u1": "us", "u2": "us", "u3": "gb", "u4": "us"}
+    assert score_labels(truth, found).value == pytest.approx(100 * 2 / 3)
+
+
+def test_speakers_may_be_resampled():
+    heard = {"u1": "oops oops", "u2": "oops", "u3": "four five six"}
+    found = score_text(TEXTS, heard, SPEAKERS)
+    assert found["wer"] == (50.0, 0.0, 100.0)
+    labels = {"u1": "gb", "u2": "gb", "u3": "us"}
+    truth = dict.fromkeys(TEXTS, "us")
+    assert score_labels(truth, labels, SPEAKERS)[1:] == (0.0, 100.0)
+
+
+def test_labels_that_are_all_unknown_are_told_to_the_user():
+    with pytest.raises(InputError):
+        score_labels({"u1": "unknown"}, {"u1": "us"})
+
+
+def test_a_reference_that_was_not_transcribed_is_named():
+    with pytest.raises(InputError, match="u3"):
+        score_text(TEXTS, {"u1": "one two", "u2": "three"})

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from espnet_ext.errors import InputError
+from espnet_ext.report.robustness import make_results, paired_difference
+
+SPEAKERS = {"u0": "a", "u1": "a", "u2": "a", "u3": "b", "u4": "b", "u5": "b"}
+
+
+def scores(results: dict, number: int, key: str = "adv_twer") -> list[float]:
+    return [entry[key][0] for entry in results["conditions"][number]["attack"]]
+
+
+def change(path, **changes) -> None:
+    """Change fields of every row of a log."""
+    rows = [json.loads(line) | changes for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def test_scores_and_differences_worked_by_hand(three, results):
+    found = results(three)
+    assert [scores(found, n) for n in range(3)] == [[100, 60, 40], [100, 40, 80], [100, 50, 10]]
+    differences = [scores(found, n, "difference") for n in range(3)]
+    assert differences == [[0, 0, 0], [0, -20, 40], [0, -10, -30]]
+
+
+def test_a_difference_that_is_the_same_everywhere_is_certain(three, results):
+    second = results(three)["conditions"][1]["attack"]
+    assert second[1]["difference"] == [-20, -20, -20]
+    assert second[2]["difference"] == [40, 40, 40]
+
+
+def test_results_say_what_was_compared_and_how(three, results):
+    found = results(three)
+    assert found["baseline"] == [1.0, 0.0, 0.0]
+    assert found["attacked_utterances"] == 6
+    assert found["attack"]["steps"] == [5, 10]
+    assert found["environment"] == {"commit": "0123456789ab"}
+    assert "paired" in found["definitions"]["difference"]
+    heads = [condition["heads"] for condition in found["conditions"]]
+    assert heads == ["STL decoder", "MTL CTC+decoder", "MTL decoder+classifier"]
+    assert found["conditions"][2]["benign"]["accent_accuracy"] == [75.0, 50.0, 100.0]
+
+
+def test_the_baseline_need_not_come_first(three, results):
+    found = results(three[::-1])
+    assert found["baseline"] == [1.0, 0.0, 0.0]
+    assert scores(found, 0, "difference") == [0, -10, -30]
+
+
+def test_results_hold_no_nan(three, results):
+    def refuse(name: str):
+        raise AssertionError(f"{name} in results.json")
+
+    json.loads(json.dumps(results(three)), parse_constant=refuse)
+
+
+def test_results_are_the_same_every_time(three, results):
+    assert results(three) == results(three)
+
+
+def test_the_unit_of_the_intervals_reaches_the_results(three, results):
+    found = results(three), results(three, SPEAKERS)
+    for unit, one in zip(("utterance", "speaker"), found, strict=True):
+        assert f"resamples of {unit}s" in one["definitions"]["interval"]
+    wide, narrow = (one["conditions"][2]["attack"][1]["difference"] for one in found)
+    assert wide[0] == narrow[0] == -10
+    assert narrow[2] - narrow[1] < wide[2] - wide[1]
+
+
+@pytest.mark.parametrize("key", ["settings", "utterances"])
+def test_conditions_attacked_in_another_way_are_refused(three, results, key):
+    path = three[1].attack_dir / "attack.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: {"count": 6}}))
+    with pytest.raises(InputError, match=f"attack_li0.5: attacked with other {key} .*repeat"):
+        results(three)
+
+
+@pytest.mark.parametrize("changes", [{"target": "not this"}, {"utterance": "u9"}])
+def test_logs_of_other_targets_or_utterances_are_refused(three, results, changes):
+    change(three[1].attack_dir / "attack_log.jsonl", **changes)
+    with pytest.raises(InputError, match="eps2, 0 steps: logs of different utterances or targets"):
+        results(three)
+
+
+def test_a_log_that_is_not_complete_is_refused(three, results):
+    log = three[1].attack_dir / "attack_log.jsonl"
+    log.write_text("\n".join(log.read_text().splitlines()[:-1]))
+    with pytest.raises(InputError, match="eps2, 10 steps: logs of different utterances"):
+        results(three)
+
+
+@pytest.mark.parametrize("name", ["attack_log.jsonl", "attack.json", "results.json"])
+def test_a_missing_file_is_named(three, results, name):
+    for directory in (three[2].attack_dir, three[2].decode_dir):
+        (directory / name).unlink(missing_ok=True)
+    with pytest.raises(InputError, match=rf"la0\.7_lc0\.0_seed0/.*{name}: no such file"):
+        results(three)
+
+
+def test_models_may_differ(three):
+    path = three[1].attack_dir / "attack.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"ctc_weight": 0.5, "model": {}}))
+    assert len(make_results(three, None, {})["conditions"]) == 3
+
+
+def test_a_paired_difference_needs_the_same_pairs(three):
+    logs = [
+        [json.loads(line) for line in (c.attack_dir / "attack_log.jsonl").read_text().splitlines()]
+        for c in three
+    ]
+    assert paired_difference(logs[1], logs[0], "eps2", 10).value == 40
+    assert paired_difference(logs[1][::-1], logs[0], "eps2", 10).value == 40
+    with pytest.raises(InputError, match="different utterances"):
+        paired_difference(logs[1][3:], logs[0], "eps2", 10)
