@@ -13,11 +13,15 @@ from espnet_ext.errors import InputError
 
 
 class UtteranceLosses(NamedTuple):
-    """Losses of the utterances of one batch, each (B,); None where the model has no such head."""
+    """Losses of the utterances of one batch, each (B,); None where the model has no such head.
+
+    frames: (B,), encoder frames of each utterance.
+    """
 
     total: torch.Tensor
     ctc: torch.Tensor | None
     att: torch.Tensor | None
+    frames: torch.Tensor
 
 
 class TargetBatch(NamedTuple):
@@ -171,7 +175,7 @@ def losses_of_encoded(
     if ctc_weight < 1.0:
         att = _attention_losses(model, encoder_out, encoder_lengths, targets)
         total = total + (1.0 - ctc_weight) * att
-    return UtteranceLosses(total, ctc, att)
+    return UtteranceLosses(total, ctc, att, encoder_lengths)
 
 
 def _ctc_losses(

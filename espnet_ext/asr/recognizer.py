@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
-from espnet_ext.asr.batching import TOLERANCE, padding_error, plan_batches
+from espnet_ext.asr.batching import BATCH_OVERHEAD, TOLERANCE, padding_error, plan_batches
 from espnet_ext.asr.text import TextEncoder
 
 
@@ -47,16 +47,16 @@ class SpeechRecognizer:
         return error
 
     def batches(
-        self, lengths: Sequence[int], batch_size: int, max_padding: float = 0.1
+        self, lengths: Sequence[int], batch_size: int, batch_overhead: float = BATCH_OVERHEAD
     ) -> list[list[int]]:
         """Batches in which every utterance is computed as if it were alone.
 
         Args:
             lengths: samples of each utterance.
             batch_size: utterances in a batch.
-            max_padding: see `plan_batches`; utterances of equal length only where this
-                model is not exact in a padded batch.
+            batch_overhead: seconds of audio that cost as much as one more batch. Where this
+                model is not exact in a padded batch, only equal lengths share one.
         """
-        if len(set(lengths)) > 1 and self.padding_error > TOLERANCE:
-            max_padding = 0.0
-        return plan_batches(lengths, batch_size, max_padding)
+        equal_lengths = len(set(lengths)) > 1 and self.padding_error > TOLERANCE
+        overhead = batch_overhead * self.sample_rate
+        return plan_batches(lengths, batch_size, overhead, equal_lengths)

@@ -17,7 +17,6 @@ from espnet_ext.asr.losses import (
     TargetBatch,
     UtteranceLosses,
     check_supported,
-    encode,
     frozen,
     prepare_targets,
     required_frames,
@@ -233,16 +232,16 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
 
     def input_gradient(
         self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradient (B, T) of each utterance's loss, and the losses (B,), on the device.
+    ) -> tuple[torch.Tensor, UtteranceLosses]:
+        """Gradient (B, T) of each utterance's loss, and the losses, on the device.
 
         Call it inside `attack_mode`.
         """
         speech = speech.detach().requires_grad_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast is not None):
-            losses = self.losses(speech, lengths, targets).total
-        (gradient,) = torch.autograd.grad(losses.sum(), speech)
-        return gradient, losses.detach()
+            losses = self.losses(speech, lengths, targets)
+        (gradient,) = torch.autograd.grad(losses.total.sum(), speech)
+        return gradient, losses
 
     def losses(
         self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
@@ -260,18 +259,13 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return [text.upper() for text in texts] if self.output_case == "upper" else texts
 
     def check_feasible(
-        self,
-        names: Sequence[str],
-        speech: torch.Tensor,
-        lengths: torch.Tensor,
-        transcripts: Sequence[str],
+        self, names: Sequence[str], frames: torch.Tensor, transcripts: Sequence[str]
     ) -> None:
         """Refuse transcripts longer than CTC can write; ESPnet would give loss 0 and no gradient.
 
         Args:
             names: utterance ids, for the message.
-            speech: (B, T).
-            lengths: (B,).
+            frames: (B,), encoder frames of each utterance.
             transcripts: one an utterance.
 
         Raises:
@@ -279,8 +273,6 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """
         if self.ctc_weight == 0.0:
             return
-        with torch.no_grad():
-            _, frames = encode(self.recognizer.model, speech, lengths)
         problems = [
             f"utterance {name}: '{text}' needs {needed} encoder frames, the audio has {available}"
             for name, text, available in zip(names, transcripts, frames.tolist(), strict=True)

@@ -12,6 +12,7 @@ import torch
 from art.attacks.attack import EvasionAttack
 from tqdm import tqdm
 
+from espnet_ext.asr.batching import BATCH_OVERHEAD
 from espnet_ext.asr.losses import TargetBatch
 from espnet_ext.asr.waveforms import like, pad, to_list, unpad
 from espnet_ext.attack.budget import Budget, fit, project, random_point, steepest
@@ -85,7 +86,7 @@ class ProjectedGradientDescentASR(EvasionAttack):
         check_every: see `stop_on_success`.
         seed: of random starts.
         batch_size: utterances attacked together.
-        max_padding: largest share of padding in a batch.
+        batch_overhead: seconds of audio that cost as much as one more batch.
         verbose: show progress.
 
     Raises:
@@ -113,7 +114,7 @@ class ProjectedGradientDescentASR(EvasionAttack):
         "check_every",
         "seed",
         "batch_size",
-        "max_padding",
+        "batch_overhead",
         "verbose",
     ]
     _estimator_requirements = (PyTorchESPnet,)
@@ -135,7 +136,7 @@ class ProjectedGradientDescentASR(EvasionAttack):
         check_every: int = 10,
         seed: int = 0,
         batch_size: int = 20,
-        max_padding: float = 0.1,
+        batch_overhead: float = BATCH_OVERHEAD,
         verbose: bool = False,
     ):
         super().__init__(estimator=estimator)
@@ -149,7 +150,7 @@ class ProjectedGradientDescentASR(EvasionAttack):
         self.random_start = random_start
         self.stop_on_success, self.check_every = stop_on_success, check_every
         self.seed = seed
-        self.batch_size, self.max_padding = batch_size, max_padding
+        self.batch_size, self.batch_overhead = batch_size, batch_overhead
         self.verbose = verbose
         self._check_params()
 
@@ -209,7 +210,7 @@ class ProjectedGradientDescentASR(EvasionAttack):
             s: [np.empty(0)] * len(waves) for s in self.recorded_steps
         }
         plan = self.estimator.recognizer.batches(
-            [len(w) for w in waves], self.batch_size, self.max_padding
+            [len(w) for w in waves], self.batch_size, self.batch_overhead
         )
         for indices in tqdm(plan, desc="PGD", unit="batch", disable=not self.verbose):
             batch = AttackBatch(
@@ -289,10 +290,6 @@ class _BatchAttack:
         steps = torch.arange(self.original.size(1), device=device)
         self.speech = steps < self.lengths.unsqueeze(1)
         self.direction = -1.0 if attack.targeted else 1.0
-        if attack.targeted:
-            self.estimator.check_feasible(
-                batch.names, self.original, self.lengths, batch.transcripts
-            )
 
     def begin(self) -> AttackState:
         start = self.original
@@ -323,10 +320,7 @@ class _BatchAttack:
         if attack.stop_on_success:
             self._step_of_running(state)
         else:
-            gradient, _ = self.estimator.input_gradient(
-                state.adversarial, self.lengths, self.targets
-            )
-            self._move(state, gradient, slice(None))
+            self._move(state, self._gradient(state, slice(None)), slice(None))
         state.step += 1
         if attack.stop_on_success and state.step % attack.check_every == 0:
             self._check_success(state)
@@ -336,14 +330,18 @@ class _BatchAttack:
 
     def _step_of_running(self, state: AttackState) -> None:
         rows = state.running.nonzero().squeeze(1)
-        if len(rows) == 0:
-            return
-        width = int(self.lengths[rows].max())
-        gradient, _ = self.estimator.input_gradient(
-            state.adversarial[rows, :width], self.lengths[rows], self.targets.rows(rows)
+        if len(rows) > 0:
+            self._move(state, self._gradient(state, rows), rows)
+
+    def _gradient(self, state: AttackState, rows: torch.Tensor | slice) -> torch.Tensor:
+        targets = self.targets if isinstance(rows, slice) else self.targets.rows(rows)
+        gradient, losses = self.estimator.input_gradient(
+            state.adversarial[rows], self.lengths[rows], targets
         )
-        padding = self.original.size(1) - width
-        self._move(state, torch.nn.functional.pad(gradient, (0, padding)), rows)
+        if state.step == 0 and self.attack.targeted:
+            # Here and not before, because the model has just told how many frames there are.
+            self.estimator.check_feasible(self.batch.names, losses.frames, self.batch.transcripts)
+        return gradient
 
     def _move(self, state: AttackState, gradient: torch.Tensor, rows: torch.Tensor | slice) -> None:
         gradient = gradient.masked_fill(~self.speech[rows], 0.0)

@@ -136,7 +136,7 @@ class AttackRun:
         self.checkpoint_seconds = checkpoint_seconds
         _check_file_names(self.utterances)
         self.plan = estimator.recognizer.batches(
-            [u.samples for u in self.utterances], settings.batch_size, settings.max_padding
+            [u.samples for u in self.utterances], settings.batch_size, settings.batch_overhead
         )
         self._claim_directory(model)
 

@@ -37,7 +37,7 @@ class AttackSettings:
     check_every: int = 10
     seed: int = 0
     batch_size: int = 20
-    max_padding: float = 0.1
+    batch_overhead: float = 1.5
     autocast: str | None = None
 
     @classmethod

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -103,27 +105,48 @@ def test_legacy_model_batches_equal_lengths_only(caplog):
 lengths_of_sets = st.lists(st.integers(1, 10_000), min_size=1, max_size=60)
 
 
-@given(
-    lengths=lengths_of_sets,
-    count=st.integers(1, 9),
-    padding=st.floats(0.0, 2.0),
-    samples=st.none() | st.integers(10_000, 50_000),
-)
+@given(lengths=lengths_of_sets, count=st.integers(1, 9), overhead=st.floats(0.0, 20_000.0))
 @settings(max_examples=200)
-def test_plan_holds_its_limits_and_loses_nobody(lengths, count, padding, samples):
-    plan = plan_batches(lengths, count, padding, samples)
+def test_plan_loses_nobody_and_begins_with_the_longest(lengths, count, overhead):
+    plan = plan_batches(lengths, count, overhead)
     assert sorted(i for batch in plan for i in batch) == list(range(len(lengths)))
-    for batch in plan:
-        own = sum(lengths[i] for i in batch)
-        padded = len(batch) * max(lengths[i] for i in batch)
-        assert len(batch) <= count
-        assert padded <= (1.0 + padding) * own + 1e-6
-        assert samples is None or padded <= samples or len(batch) == 1
+    assert all(len(batch) <= count for batch in plan)
+    longest = [max(lengths[i] for i in batch) for batch in plan]
+    assert longest == sorted(longest, reverse=True)
+
+
+def cost(plan, lengths, overhead):
+    return sum(overhead + len(b) * max(lengths[i] for i in b) for b in plan)
+
+
+def partitions(items, count):
+    """Every way to divide `items` into batches."""
+    if not items:
+        yield []
+        return
+    first, rest = items[0], items[1:]
+    for size in range(min(count, len(items))):
+        for others in itertools.combinations(rest, size):
+            left = [i for i in rest if i not in others]
+            for plan in partitions(left, count):
+                yield [[first, *others], *plan]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 100), min_size=1, max_size=6),
+    count=st.integers(1, 4),
+    overhead=st.integers(0, 100),
+)
+@settings(max_examples=50)
+def test_no_other_plan_costs_less(lengths, count, overhead):
+    found = cost(plan_batches(lengths, count, overhead), lengths, overhead)
+    indices = list(range(len(lengths)))
+    assert found == min(cost(p, lengths, overhead) for p in partitions(indices, count))
 
 
 @given(lengths=lengths_of_sets)
 def test_without_padding_only_equal_lengths_share_a_batch(lengths):
-    for batch in plan_batches(lengths, 8, max_padding=0.0):
+    for batch in plan_batches(lengths, 8, overhead=1e6, equal_lengths=True):
         assert len({lengths[i] for i in batch}) == 1
 
 

@@ -15,7 +15,7 @@ from tiny import RATE, noise, tiny_recognizer
 
 from espnet_ext.asr.losses import frozen, prepare_targets, utterance_losses
 from espnet_ext.asr.waveforms import like, pad
-from espnet_ext.attack import PyTorchESPnet
+from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
 from espnet_ext.errors import InputError
 
 Y = np.array(["one two", "three", "four five six"])
@@ -205,11 +205,13 @@ def test_mixed_precision_gradient_points_the_same_way(equal):
 
 
 def test_target_too_long_for_ctc_is_refused_with_the_utterance(estimator):
-    speech, lengths = pad(noise(2000, 8000))
+    waves, names = like([], noise(2000, 8000)), ["u1", "u2"]
     texts = [" ".join(["one"] * 9), "one"]
+    options = {"eps": 1.0, "max_iter": 1}
     with pytest.raises(InputError, match=r"utterance u1: .* needs 17 encoder frames.* has \d"):
-        estimator.check_feasible(["u1", "u2"], speech, lengths, texts)
-    PyTorchESPnet(estimator.recognizer, 0.0).check_feasible(["u1", "u2"], speech, lengths, texts)
+        ProjectedGradientDescentASR(estimator, **options).generate(waves, texts, names=names)
+    decoder = PyTorchESPnet(estimator.recognizer, 0.0)
+    ProjectedGradientDescentASR(decoder, **options).generate(waves, texts, names=names)
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,7 @@ def test_a_step_adds_no_host_transfer_to_the_model(estimator, batch):
     with estimator.attack_mode():
         running = _BatchAttack(attack, batch)
         state = running.begin()
+        running.step(state)  # the first one also looks whether the targets are possible
         with Transfers() as model_alone:
             estimator.input_gradient(state.adversarial, running.lengths, running.targets)
         with Transfers() as step:

@@ -11,7 +11,7 @@ from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
 
-STEPS = 5
+STEPS = 10
 
 
 class EspressoStyle(PyTorchESPnet):
@@ -89,7 +89,7 @@ def main() -> None:
         args.repeats,
         args.device,
     )
-    print(f"4 x 4 s, a step of {STEPS}, {args.device}:")
+    print(f"4 x 4 s, a step ({STEPS} in a run), {args.device}:")
     show(seconds, unit=STEPS)
     loaded.model.eval()
     difference = float(np.abs(engine.generate(x, y) - art(lean, x, y)).max())

@@ -18,7 +18,7 @@ def main() -> None:
     x = like([], waves)
     attack = ProjectedGradientDescentASR(estimator, eps=2.0, max_iter=STEPS, batch_size=8)
     everything = ProjectedGradientDescentASR(
-        estimator, eps=2.0, max_iter=STEPS, batch_size=8, max_padding=9.0
+        estimator, eps=2.0, max_iter=STEPS, batch_size=8, batch_overhead=1000.0
     )
     together, alone, padded = "ragged set", "one at a time", "one padded batch of all"
     seconds = compare(
