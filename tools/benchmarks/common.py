@@ -104,4 +104,4 @@ def verdict(text: str, value: float, limit: float, at_most: bool = True) -> None
     """Print a ratio beside what it must reach."""
     good = value <= limit if at_most else value >= limit
     relation = "<=" if at_most else ">="
-    print(f"{text:<52}{value:9.3f}   ({relation} {limit}: {'yes' if good else 'NO'})")
+    print(f"{text:<52}{value:9.4g}   ({relation} {limit}: {'yes' if good else 'NO'})")
