@@ -46,12 +46,13 @@ PROGRAMS = [
     ),
     Requirement("shellcheck", "make lint", "pip install 'espnet_ext[lint]'"),
 ]
+WIDTH = 2 + max(len(r.name) for r in [*REQUIRED, *OPTIONAL, *PROGRAMS])
 
 
 def main() -> None:
     """Print the table; exit with 1 where something needed is missing."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    print(f"{'python':<14}{platform.python_version():<12}{sys.executable}")
+    print(f"{'python':<{WIDTH}}{platform.python_version():<12}{sys.executable}")
     missing = [r for r in REQUIRED if not _show(r, _version(r))]
     print("optional:")
     for requirement in OPTIONAL:
@@ -74,7 +75,7 @@ def _version(requirement: Requirement) -> str | None:
 
 def _show(requirement: Requirement, version: str | None) -> bool:
     note = requirement.purpose if version else f"for {requirement.purpose}: {requirement.remedy}"
-    print(f"{requirement.name:<14}{version or 'missing':<12}{note}")
+    print(f"{requirement.name:<{WIDTH}}{version or 'missing':<12}{note}")
     return version is not None
 
 

@@ -34,7 +34,8 @@ fi
 
 mkdir -p "${dir}/conf" "${dir}/local"
 for target in "${targets[@]}"; do
-    relative=$(python3 -c 'import os, sys; print(os.path.relpath(*map(os.path.realpath, sys.argv[1:])))' \
+    relative=$(python3 -c \
+        'import os, sys; print(os.path.relpath(*map(os.path.realpath, sys.argv[1:])))' \
         "${target}" "${dir}")
     ln -sfn "${relative}" "${dir}/$(basename "${target}")"
 done

@@ -124,7 +124,8 @@ set_data_options() {
         data_options+=("--${part}_data_path_and_name_and_type" "${dir}/wav.scp,speech,sound")
         data_options+=("--${part}_data_path_and_name_and_type" "${dir}/text,text,text")
         for head in ${heads}; do
-            data_options+=("--${part}_data_path_and_name_and_type" "${dir}/utt2${head},${head},text")
+            data_options+=("--${part}_data_path_and_name_and_type")
+            data_options+=("${dir}/utt2${head},${head},text")
         done
     done
     for head in ${heads}; do
@@ -172,23 +173,24 @@ main() {
     done
     write_conditions
 
-    if stage 1 "local/data.sh makes data/{${train_set},${valid_set},${test_set}}"; then
+    if stage 1 "corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}, by local/data.sh"; then
         # shellcheck disable=SC2086
         local/data.sh ${local_data_opts}
     fi
 
-    if stage 2 "check the audio of data/ and format it at ${fs} Hz into ${dumpdir}/"; then
+    if stage 2 "check and format audio at ${fs} Hz: data/ -> ${dumpdir}/"; then
         for set in "${train_set}" "${valid_set}" "${test_set}"; do
             limits=(--min_seconds "${min_seconds}" --max_seconds "${max_seconds}")
             if [ "${set}" = "${test_set}" ]; then
                 limits=(--min_seconds 0 --max_seconds inf)
             fi
             python3 -m espnet_ext.bin.format_data --source "data/${set}" \
-                --destination "${dumpdir}/${set}" --sample_rate "${fs}" --resample true "${limits[@]}"
+                --destination "${dumpdir}/${set}" --sample_rate "${fs}" --resample true \
+                "${limits[@]}"
         done
     fi
 
-    if stage 3 "list tokens in ${token_dir}/ and the classes of the heads in data/classes/"; then
+    if stage 3 "tokens and classes of heads: ${dumpdir}/ -> ${token_dir}/, data/classes/"; then
         python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
             --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
         for head in ${heads}; do
@@ -197,7 +199,7 @@ main() {
         done
     fi
 
-    if stage 4 "collect lengths and feature statistics in ${stats_dir}/"; then
+    if stage 4 "lengths, feature statistics: ${dumpdir}/ -> ${stats_dir}/"; then
         set_data_options
         split_dir=${stats_dir}/split
         mkdir -p "${split_dir}"
@@ -225,7 +227,7 @@ main() {
 
     if [ -n "${init_param}" ]; then
         log "Stage 5 is left out: all models start from ${init_param}"
-    elif stage 5 "train the hybrid model that all others start from in ${pretrain_dir}/"; then
+    elif stage 5 "train the hybrid that all models start from: ${dumpdir}/, ${stats_dir}/ -> ${pretrain_dir}/"; then
         mkdir -p "${pretrain_dir}"
         # Options are words of their own.
         # shellcheck disable=SC2086
@@ -234,7 +236,7 @@ main() {
         run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
     fi
 
-    if stage 6 "train the models of ${sweep} in ${expdir}/la*_lc*_seed${seed}/"; then
+    if stage 6 "train the models of ${sweep}: ${dumpdir}/, start -> ${expdir}/la*_lc*_seed${seed}/"; then
         jobs=${expdir}/train_jobs_seed${seed}.sh
         cut -f 1,2,4 "${conditions}" | awk '!seen[$0]++' | while read -r la lc model; do
             train_command "${model}" --config "${train_config}" \
@@ -248,7 +250,7 @@ main() {
     by_speaker=()
     if [ "${interval_unit}" = speaker ]; then by_speaker=(--by_speaker true); fi
 
-    if stage 7 "transcribe ${dumpdir}/${test_set} with every condition"; then
+    if stage 7 "transcribe ${dumpdir}/${test_set} -> ${expdir}/la*/decode_li*/${test_set}/"; then
         jobs=${expdir}/decode_jobs_seed${seed}.sh
         while read -r _ _ li model decode _; do
             printf 'python3 -m espnet_ext.bin.asr_inference'
@@ -261,13 +263,13 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_seed${seed}"
     fi
 
-    if stage 8 "choose utterances of ${test_set} and their targets in ${targets}"; then
+    if stage 8 "choose utterances and targets: ${dumpdir}/${test_set}, ${target_set} -> ${targets}"; then
         python3 -m espnet_ext.bin.make_targets --data_dir "${dumpdir}/${test_set}" \
             --num_utts "${num_attack_utts}" --target_set "${target_set}" \
             --length_unit "${target_length_unit}" --output "${targets}"
     fi
 
-    if stage 9 "attack every condition with ${attack_config}"; then
+    if stage 9 "attack with ${attack_config}: ${targets} -> ${expdir}/la*/${attack_name}_li*/"; then
         jobs=${expdir}/${attack_name}_jobs_seed${seed}.sh
         speakers=()
         if [ "${interval_unit}" = speaker ]; then
@@ -288,14 +290,14 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_seed${seed}"
     fi
 
-    if stage 10 "make tables and figures in ${report_dir}/"; then
+    if stage 10 "tables and figure: ${expdir}/la*/ -> ${report_dir}/"; then
         python3 -m espnet_ext.bin.asr_report --conditions "${conditions}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --interval_unit "${interval_unit}" \
             --output_dir "${report_dir}"
         log "The report: ${PWD}/${report_dir}/RESULTS.md"
     fi
 
-    if stage 11 "export the models for espnet2.bin.asr_inference"; then
+    if stage 11 "models for espnet2.bin.asr_inference: ${expdir}/la*/ -> ${expdir}/la*/stock/"; then
         cut -f 4 "${conditions}" | sort -u | while read -r model; do
             python3 -m espnet_ext.bin.export_stock --asr_train_config "${model}/config.yaml" \
                 --asr_model_file "${model}/${inference_model}" --output_dir "${model}/stock"
