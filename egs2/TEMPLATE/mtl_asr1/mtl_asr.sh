@@ -149,15 +149,9 @@ main() {
     fi
 
     if stage 2 "check and format audio at ${fs} Hz: data/ -> ${dumpdir}/"; then
-        for set in "${train_set}" "${valid_set}" "${test_set}"; do
-            limits=(--min_seconds "${min_seconds}" --max_seconds "${max_seconds}")
-            if [ "${set}" = "${test_set}" ]; then
-                limits=(--min_seconds 0 --max_seconds inf)
-            fi
-            python3 -m espnet_ext.bin.format_data --source "data/${set}" \
-                --destination "${dumpdir}/${set}" --sample_rate "${fs}" --resample true \
-                "${limits[@]}"
-        done
+        format_set "${train_set}" "${min_seconds}" "${max_seconds}"
+        format_set "${valid_set}" "${min_seconds}" "${max_seconds}"
+        format_set "${test_set}" 0 inf
     fi
 
     if stage 3 "tokens and classes of heads: ${dumpdir}/ -> ${token_dir}/, data/classes/"; then

@@ -37,6 +37,12 @@ check_arguments() {
     done
 }
 
+# Check the audio of data/<set> and format it: format_set <set> <least seconds> <most seconds>
+format_set() {
+    python3 -m espnet_ext.bin.format_data --source "data/$1" --destination "${dumpdir}/$1" \
+        --sample_rate "${fs}" --resample true --min_seconds "$2" --max_seconds "$3"
+}
+
 # Run every line of a file as a job: run_list <command> <gpus> <file> <log directory>
 run_list() {
     local jobs
