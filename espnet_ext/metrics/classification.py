@@ -17,6 +17,7 @@ from espnet_ext.metrics.intervals import RESAMPLES, Interval
 from espnet_ext.metrics.resampling import Statistic, resample
 
 SPOOF, BONAFIDE = 0, 1
+NO_ATTACK = "-"
 Groups = Sequence[Hashable] | None
 
 
@@ -175,12 +176,12 @@ def attack_success_rate(
     return _share_where(1.0 - _right(label, attacked), _right(label, clean) == 1.0, groups)
 
 
-def attack_eers(scores: ArrayLike, attacks: Sequence[str | None]) -> dict[str, EqualErrorRate]:
+def attack_eers(scores: ArrayLike, attacks: Sequence[str]) -> dict[str, EqualErrorRate]:
     """Equal error rate of each kind of spoof against all bona fide trials, fractions of 1.
 
     Args:
         scores: higher for bona fide (N,).
-        attacks: of each trial; None for bona fide.
+        attacks: of each trial; "-" for bona fide, as in the protocols.
 
     Returns:
         attack -> rate, sorted by attack.
@@ -191,8 +192,8 @@ def attack_eers(scores: ArrayLike, attacks: Sequence[str | None]) -> dict[str, E
     values, names = np.asarray(scores, dtype=np.float64), list(attacks)
     if len(values) != len(names):
         raise ValueError(f"{len(values)} scores, but {len(names)} attacks")
-    bonafide = values[[name is None for name in names]]
-    found = sorted({name for name in names if name is not None})
+    bonafide = values[[name == NO_ATTACK for name in names]]
+    found = sorted(set(names) - {NO_ATTACK})
     return {a: equal_error_rate(bonafide, values[[n == a for n in names]]) for a in found}
 
 

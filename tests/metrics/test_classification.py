@@ -112,12 +112,12 @@ def test_success_of_an_attack_draws_the_speakers_of_those_trials():
 
 def test_each_attack_stands_against_all_bona_fide_trials():
     scores = [2.0, 1.0, -1.0, -2.0, 1.5, 3.0]
-    attacks = [None, None, "A08", "A08", "A07", "A07"]
+    attacks = ["-", "-", "A08", "A08", "A07", "A07"]
     found = attack_eers(scores, attacks)
     assert list(found) == ["A07", "A08"]
     assert found["A08"].rate == 0.0
     assert found["A07"] == equal_error_rate([2.0, 1.0], [1.5, 3.0])
-    assert attack_eers([1.0], [None]) == {}
+    assert attack_eers([1.0], ["-"]) == {}
 
 
 def test_attacks_without_bona_fide_trials_are_refused():
