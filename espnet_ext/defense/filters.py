@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import zero_padding
 
 KINDS = ("median", "mean", "gaussian")
 SIZES = (3, 5, 7)
@@ -93,8 +94,7 @@ class SmoothingFilter(torch.nn.Module):
         smooth = self._blocks_together(smooth, feats)
         if self.straight_through:
             smooth = _IdentityGradient.apply(feats, smooth)
-        padding = torch.arange(feats.size(1), device=feats.device) >= lengths.unsqueeze(1)
-        return smooth.masked_fill(padding.unsqueeze(-1), 0.0), lengths
+        return zero_padding(smooth, lengths), lengths
 
     def _blocks_apart(self, feats: torch.Tensor) -> torch.Tensor:
         """(B, F, D) to (B * blocks, F, D / blocks)."""
