@@ -57,7 +57,7 @@ class MelFrontend(AbsFrontend):
         pad_mode: str = "reflect",
     ):
         super().__init__()
-        rate = sample_rate(fs)
+        rate = self.fs = sample_rate(fs)
         check_band(rate, fmin, fmax)
         check_delta_window(delta_window)
         self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode)

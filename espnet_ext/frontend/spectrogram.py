@@ -48,7 +48,7 @@ class DecibelFrontend(AbsFrontend):
         pad_mode: str = "reflect",
     ):
         super().__init__()
-        rate = sample_rate(fs)
+        rate = self.fs = sample_rate(fs)
         check_band(rate, fmin, fmax)
         self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, window, pad_mode)
         self.floor = floor
