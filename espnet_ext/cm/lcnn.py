@@ -5,6 +5,7 @@ Lavrentyeva et al. (2019), in the version that Liu et al. (2019) attack and Wu e
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -21,12 +22,33 @@ HALVINGS = 4
 """Max poolings by two between the input and the last map."""
 
 
+class _LargerHalf(torch.autograd.Function):
+    """Maximum of two halves; among equals the first has the gradient.
+
+    PyTorch's own maximum divides the gradient among equals, which takes half of the time of an
+    LCNN's backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2, dim=1)
+        ctx.save_for_backward(first >= second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (is_first,) = ctx.saved_tensors
+        kept = gradient * is_first
+        return torch.cat([kept, gradient - kept], dim=1)
+
+
 class MaxFeatureMap(torch.nn.Module):
     """Elementwise maximum of the two halves of the channels (dimension 1)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Halve the channels: (B, 2C, ...) to (B, C, ...)."""
-        return torch.maximum(*x.chunk(2, dim=1))
+        return _LargerHalf.apply(x)
 
 
 class MFMConv(torch.nn.Module):
@@ -140,6 +162,8 @@ class LCNN(torch.nn.Module):
             torch.nn.BatchNorm1d(embedding),
         )
         self.apply(_initialize)
+        # A fifth faster on a CPU; the input's single channel takes on the layout of the weights.
+        self.to(memory_format=torch.channels_last)
 
     def output_size(self) -> int:
         """Size of the embedding."""

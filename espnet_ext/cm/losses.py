@@ -162,7 +162,7 @@ class ASoftmax(_Angular):
         return (base / (1.0 + rate * self.iteration)).clamp(min=least)
 
     def psi(self, cosines: torch.Tensor) -> torch.Tensor:
-        """psi(theta) of cos(theta), any shape; falls from 1 to 1 - 2m over [0, pi]."""
+        """The margin function of cos(theta), any shape; falls from 1 to 1 - 2m over [0, pi]."""
         # The angle only says which branch: its own gradient is infinite at the ends.
         angle = cosines.detach().acos()
         k = (self.margin * angle / math.pi).floor().clamp(max=self.margin - 1)

@@ -121,6 +121,8 @@ class SENet(torch.nn.Module):
             previous = width
         self.embedding_size = previous
         self.apply(_initialize)
+        # A fifth faster on a CPU; the input's single channel takes on the layout of the weights.
+        self.to(memory_format=torch.channels_last)
 
     def output_size(self) -> int:
         """Size of the embedding."""

@@ -82,6 +82,20 @@ def test_maximum_of_two_halves():
     assert conv(x, None).flatten().tolist() == [2.0, 3.0]
 
 
+def test_gradient_of_the_maximum_is_that_of_pytorch():
+    x = torch.randn(3, 8, 5, 4, requires_grad=True)
+    weights = torch.randn(3, 4, 5, 4)
+    expected = torch.autograd.grad((torch.maximum(*x.chunk(2, dim=1)) * weights).sum(), x)[0]
+    found = torch.autograd.grad((MaxFeatureMap()(x) * weights).sum(), x)[0]
+    assert torch.equal(found, expected)
+
+
+def test_among_equal_halves_the_gradient_is_not_counted_twice():
+    x = torch.ones(1, 2, requires_grad=True)
+    MaxFeatureMap()(x).backward(torch.tensor([[5.0]]))
+    assert x.grad.tolist() == [[5.0, 0.0]]
+
+
 def test_dropout_stands_between_linear_layer_and_maximum():
     model = LCNN(20, 40, TINY)
     kinds = [type(layer).__name__ for layer in model.head]
