@@ -111,11 +111,11 @@ def check_trials(
             another key or attack there.
     """
     found = {row.utterance: (row.key, row.attack) for row in scores}
-    truth = {name: (label, utt2attack.get(name)) for name, label in utt2label.items()}
+    truth = {name: (label, utt2attack.get(name, "?")) for name, label in utt2label.items()}
     problems = [f"utterance {name} has no score" for name in truth if name not in found]
     problems += [f"utterance {name} is not in the data" for name in found if name not in truth]
     problems += [
-        f"utterance {name} is '{' '.join(found[name])}', in the data '{truth[name]}'"
+        f"utterance {name} is '{' '.join(found[name])}', in the data '{' '.join(truth[name])}'"
         for name in found
         if name in truth and found[name] != truth[name]
     ]

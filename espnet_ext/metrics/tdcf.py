@@ -31,6 +31,7 @@ from espnet_ext.metrics.intervals import RESAMPLES, Interval
 from espnet_ext.metrics.resampling import resample
 
 Version = Literal["2019", "2021"]
+VERSIONS: tuple[Version, ...] = ("2019", "2021")
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def _cost(
     miss: np.ndarray, false_alarm: np.ndarray, weights: Coefficients, version: Version
 ) -> np.ndarray:
     c0, c1, c2 = weights
-    if version not in ("2019", "2021"):
+    if version not in VERSIONS:
         raise ValueError(f"t-DCF of '{version}'; known are 2019 and 2021")
     fixed = c0 if version == "2021" else 0.0
     default = fixed + min(c1, c2)
