@@ -14,6 +14,7 @@ from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.asr.specaug.specaug import SpecAug
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.samplers.category_balanced_sampler import CategoryBalancedSampler
+from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions
 from espnet2.train.class_choices import ClassChoices
 from espnet2.train.collate_fn import CommonCollateFn
@@ -38,11 +39,14 @@ from espnet_ext.cm.senet import SENet
 from espnet_ext.data.files import write_lines
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense.filters import SmoothingFilter
+from espnet_ext.defense.mockingjay import MockingjayDefense
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
 from espnet_ext.metrics.eer import equal_error_rate
+from espnet_ext.ssl.checkpoint import FEATURE_OPTIONS
 from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
 from espnet_ext.ssl.frontend import portable
+from espnet_ext.ssl.schedule import LinearWarmupDecayLR
 from espnet_ext.ssl.upstream import self_contained
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
 
@@ -50,7 +54,11 @@ specaug_choices = ClassChoices(
     "specaug", {"specaug": SpecAug}, type_check=AbsSpecAug, default=None, optional=True
 )
 defense_choices = ClassChoices(
-    "defense", {"filter": SmoothingFilter}, type_check=torch.nn.Module, default=None, optional=True
+    "defense",
+    {"filter": SmoothingFilter, MOCKINGJAY: MockingjayDefense},
+    type_check=torch.nn.Module,
+    default=None,
+    optional=True,
 )
 encoder_choices = ClassChoices("encoder", {"lcnn": LCNN, "senet": SENet}, default="senet")
 cm_loss_choices = ClassChoices(
@@ -64,6 +72,8 @@ cm_loss_choices = ClassChoices(
     type_check=CountermeasureLoss,
     default="cross_entropy",
 )
+# ESPnet builds `--scheduler NAME` from this table: a registration, the stock entries stay.
+abs_task.scheduler_classes["linearwarmupdecaylr"] = LinearWarmupDecayLR
 
 CATEGORY_FILE = "category2utt"  # ESPnet looks for this name beside the first data file
 
@@ -235,7 +245,10 @@ class CountermeasureTask(CarefulTask, AbsTask):
         segment = SegmentOptions(**(args.segment_conf or {}))
         frontend = _build(frontend_choices, args)
         normalize = _build(normalize_choices, args)
-        defense = _build(defense_choices, args, input_size=frontend.output_size())
+        given: dict[str, Any] = {"input_size": frontend.output_size()}
+        if args.defense == MOCKINGJAY:
+            given["features"] = {name: getattr(args, name) for name in FEATURE_OPTIONS}
+        defense = _build(defense_choices, args, **given)
         size = (frontend if defense is None else defense).output_size()
         encoder = _build(encoder_choices, args, input_size=size, num_frames=segment.num_frames)
         _detach_from_checkpoints(args)
@@ -273,7 +286,8 @@ def _build(choices: ClassChoices, args: argparse.Namespace, **given: Any) -> Any
     for key in set(conf) & set(given):
         raise InputError(
             f"{choices.name}_conf: leave '{key}' out, it follows from other options "
-            "(input_size from the layer before, num_frames from segment_conf)"
+            "(input_size from the layer before, num_frames from segment_conf, features from "
+            "frontend and normalize)"
         )
     return class_(**given, **conf)
 

@@ -1,10 +1,12 @@
 import pytest
 import torch
 import yaml
-from tiny_cm import cm_config, cm_model, save_countermeasure
+from tiny_cm import cm_arguments, cm_config, cm_model, save_countermeasure
+from tiny_mockingjay import FEATURES, save_checkpoint
 
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.cm_loading import load_countermeasure
+from espnet_ext.tasks.countermeasure import CountermeasureTask
 
 CONFIG = {"defense": "filter", "defense_conf": {"kind": "mean"}, "cm_loss": "asoftmax"}
 
@@ -51,5 +53,55 @@ def test_configuration_that_cannot_be_built_is_explained(files, change, message)
 
 def test_configuration_of_another_task_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("token_list: [a]\nencoder: conformer\n")
-    with pytest.raises(InputError, match="config.yaml of a countermeasure"):
+    with pytest.raises(InputError, match=r"config\.yaml of a countermeasure"):
         load_countermeasure(tmp_path / "config.yaml")
+
+
+CASCADES = {
+    "defense": lambda path: cm_config(
+        **FEATURES,
+        defense="mockingjay",
+        defense_conf={"checkpoint": str(path), "layer": "weighted"},
+    ),
+    "frontend": lambda path: cm_config(
+        frontend="mockingjay", frontend_conf={"checkpoint": str(path)}, normalize=None
+    ),
+}
+
+
+@pytest.mark.parametrize("place", CASCADES)
+def test_cascade_is_loaded_without_the_checkpoint_of_its_pretraining(tmp_path, place):
+    path = save_checkpoint(tmp_path / "ssl")
+    pretrained = torch.load(path)["encoder.project.weight"]
+    config = CASCADES[place](path)
+    arguments = cm_arguments(config)
+    model = CountermeasureTask.build_model(arguments)
+    for name in ("frontend_conf", "defense_conf"):
+        config[name] = getattr(arguments, name)
+    files = save_countermeasure(model, config, tmp_path / "cm")
+    path.unlink()
+    path.with_name("config.yaml").unlink()
+    loaded = load_countermeasure(*files)
+    upstream = getattr(loaded, place).upstream
+    assert torch.equal(upstream.encoder.project.weight, pretrained)
+    speech, lengths = torch.randn(2, 5000) * 0.1, torch.tensor([5000, 4000])
+    with torch.no_grad():
+        found, expected = (m.logits(*m.features(speech, lengths)) for m in (loaded, model.eval()))
+    torch.testing.assert_close(found, expected)
+
+
+def test_defence_pretrained_on_other_features_is_refused(tmp_path):
+    config = CASCADES["defense"](save_checkpoint(tmp_path / "ssl"))
+    config["normalize_conf"] = {"variance": False}
+    with pytest.raises(InputError, match=r"other features:\nnormalize_conf\.variance: True"):
+        CountermeasureTask.build_model(cm_arguments(config))
+
+
+def test_gradient_goes_through_a_frozen_defence_and_not_into_it(tmp_path):
+    config = CASCADES["defense"](save_checkpoint(tmp_path / "ssl"))
+    model = CountermeasureTask.build_model(cm_arguments(config)).train()
+    speech = (torch.randn(2, 5000) * 0.1).requires_grad_()
+    model(speech, torch.tensor([5000, 4000]), torch.tensor([[0], [1]]))[0].sum().backward()
+    assert (speech.grad.abs().amax(dim=1) > 0).all()
+    assert all(p.grad is None for p in model.defense.upstream.encoder.parameters())
+    assert model.defense.upstream.weights.grad is not None
