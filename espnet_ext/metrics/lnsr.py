@@ -42,7 +42,10 @@ def matrix_norm(matrix: torch.Tensor, norm: Norm = "frobenius") -> torch.Tensor:
     """Frobenius norm, or largest singular value, of a matrix (F, D), in double precision.
 
     The singular value is the root of the largest eigenvalue of the smaller Gram matrix:
-    several times faster than a decomposition of the matrix, and as exact for the largest.
+    1.3 to 4 times faster than a decomposition of the matrix, and as exact for the largest.
+
+    Returns:
+        a number on the device of the matrix; NaN where the matrix is not finite.
 
     Raises:
         ValueError: an unknown norm.
@@ -57,7 +60,10 @@ def matrix_norm(matrix: torch.Tensor, norm: Norm = "frobenius") -> torch.Tensor:
     if norm != "spectral":
         raise ValueError(f"norm '{norm}'; known are {', '.join(NORMS)}")
     gram = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
-    return torch.linalg.eigvalsh(gram)[-1].clamp(min=0.0).sqrt()
+    # The eigenvalues of NaN raise an error that says nothing of layers.
+    finite = gram.isfinite().all()
+    largest = torch.linalg.eigvalsh(torch.where(finite, gram, 0.0))[-1].clamp(min=0.0)
+    return torch.where(finite, largest.sqrt(), torch.nan)
 
 
 def noise_to_signal(
@@ -73,8 +79,8 @@ def noise_to_signal(
             cancels out in the noise.
 
     Raises:
-        ValueError: shapes or numbers of layers differ, or the states of a layer are all
-            zero.
+        ValueError: shapes or numbers of layers differ, the states of a layer are all zero,
+            or one is not a finite number.
 
     Example:
         >>> noise_to_signal([torch.tensor([[3.0, 4.0]])], [torch.tensor([[3.0, 3.0]])])

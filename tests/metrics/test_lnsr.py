@@ -144,6 +144,24 @@ def test_states_that_do_not_fit_are_refused(clean, adversarial, message):
         noise_to_signal(clean, adversarial)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_state_that_is_no_number_is_refused_by_layer(norm):
+    broken = states(1)
+    broken[1][2, 3] = float("nan")
+    with pytest.raises(ValueError, match="layer 1: a state is not a finite number"):
+        noise_to_signal(states(0), broken, norm)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_ratio_is_the_same_on_a_gpu(norm):
+    there = [[layer.cuda() for layer in states(seed)] for seed in (0, 1)]
+    means = MeanStates()
+    means.add(there[0])
+    here = noise_to_signal(states(0), states(1), norm, [m.cpu() for m in means.result()])
+    assert noise_to_signal(*there, norm, means.result()) == pytest.approx(here, rel=1e-9)
+
+
 def test_layers_that_come_and_go_are_refused():
     lnsr, means = LNSR(), MeanStates()
     lnsr.add(states(0), states(1))
