@@ -143,7 +143,7 @@ write_conditions() {
 main() {
     write_conditions
 
-    if stage 1 "corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}, by local/data.sh"; then
+    if stage 1 "local/data.sh: corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}"; then
         # shellcheck disable=SC2086
         local/data.sh ${local_data_opts}
     fi
@@ -173,7 +173,7 @@ main() {
 
     if [ -n "${init_param}" ]; then
         log "Stage 5 is left out: all models start from ${init_param}"
-    elif stage 5 "train the hybrid that all models start from: ${dumpdir}/, ${stats_dir}/ -> ${pretrain_dir}/"; then
+    elif stage 5 "train the hybrid that all start from: ${dumpdir}/ -> ${pretrain_dir}/"; then
         mkdir -p "${pretrain_dir}"
         # Options are words of their own.
         # shellcheck disable=SC2086
@@ -182,7 +182,7 @@ main() {
         run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
     fi
 
-    if stage 6 "train the models of ${sweep}: ${dumpdir}/, start -> ${expdir}/la*_lc*_seed${seed}/"; then
+    if stage 6 "train: ${sweep}, ${dumpdir}/ -> ${expdir}/la*_lc*_seed${seed}/"; then
         jobs=${expdir}/train_jobs_seed${seed}.sh
         cut -f 1,2,4 "${conditions}" | awk '!seen[$0]++' | while read -r la lc model; do
             train_command "${model}" --config "${train_config}" \
@@ -209,7 +209,7 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_seed${seed}"
     fi
 
-    if stage 8 "choose utterances and targets: ${dumpdir}/${test_set}, ${target_set} -> ${targets}"; then
+    if stage 8 "choose targets: ${dumpdir}/${test_set}, ${target_set} -> ${targets}"; then
         python3 -m espnet_ext.bin.make_targets --data_dir "${dumpdir}/${test_set}" \
             --num_utts "${num_attack_utts}" --target_set "${target_set}" \
             --length_unit "${target_length_unit}" --output "${targets}"

@@ -40,7 +40,7 @@ Stages:
     2  check and format audio                       -> ${dumpdir}/
     3  lengths and feature statistics               -> ${expdir}/<configuration>_stats/
     4  pretrain                                     -> ${expdir}/<configuration>_seed*/
-    5  reconstruction loss, pictures                -> ${expdir}/<configuration>_seed*/reconstruction/
+    5  reconstruction loss, pictures                -> ${expdir}/<...>/reconstruction/
 
 Options and their defaults:
 $(list_options "${BASH_SOURCE[0]}")
@@ -66,7 +66,7 @@ main() {
         data_options+=("${dumpdir}/${set#* }/wav.scp,speech,sound")
     done
 
-    if stage 1 "corpus (db.sh) -> data/, by local/data.sh"; then
+    if stage 1 "local/data.sh: corpus (db.sh) -> data/"; then
         # shellcheck disable=SC2086
         local/data.sh ${local_data_opts}
     fi
