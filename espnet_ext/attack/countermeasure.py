@@ -78,12 +78,14 @@ class PyTorchCountermeasure(PyTorchClassifier):
         self.countermeasure = model
         self.space, self.train_mode, self.through_filters = space, train_mode, through_filters
         device = next(model.parameters()).device
+        if clip_values is None:
+            clip_values = (-1.0, 1.0) if space == "waveform" else (-np.inf, np.inf)
         super().__init__(
             model=_EqualLengths(self, scale),
             loss=torch.nn.CrossEntropyLoss(),
             input_shape=input_shape or ((None,) if space == "waveform" else (None, None)),
             nb_classes=2,
-            clip_values=clip_values or ((-1.0, 1.0) if space == "waveform" else _UNBOUNDED),
+            clip_values=clip_values,
             preprocessing=None,
             device_type="cpu" if device.type == "cpu" else "gpu",
         )
@@ -205,9 +207,6 @@ class PyTorchCountermeasure(PyTorchClassifier):
                 "encoder, e.g. defense: mockingjay; attack the waveform where it is the front end"
             )
         return defense(inputs, lengths) if defense is not None else (inputs, lengths)
-
-
-_UNBOUNDED = (-np.inf, np.inf)
 
 
 class _EqualLengths(torch.nn.Module):

@@ -83,8 +83,8 @@ class Ball:
         scale = torch.as_tensor(scale, dtype=torch.float64, device=centre.device)
         radius = eps * scale * batch.mask().double()
         low, high = (centre - radius).float(), (centre + radius).float()
-        low = torch.where(low.double() < centre - radius, low.nextafter(batch.inputs), low)
-        high = torch.where(high.double() > centre + radius, high.nextafter(batch.inputs), high)
+        low = torch.where(centre - low.double() > radius, low.nextafter(batch.inputs), low)
+        high = torch.where(high.double() - centre > radius, high.nextafter(batch.inputs), high)
         if clip_values is not None:
             # A sample that is outside of the range already stays where it is.
             low = torch.minimum(low.clamp(min=float(clip_values[0])), batch.inputs)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -164,7 +166,7 @@ def test_more_steps_are_never_weaker(net, batch, start):
         )
         for steps in (1, 2, 5, 10)
     ]
-    for fewer, more in zip(losses, losses[1:], strict=False):
+    for fewer, more in itertools.pairwise(losses):
         assert (more >= fewer - 1e-5).all()
     assert losses[-1].sum() > losses[0].sum()
 
