@@ -1,8 +1,14 @@
 #!/usr/bin/env python3
-"""Time of a pretraining step against one in the manner of s3prl, with the same weights."""
+"""Time of a pretraining step against one of s3prl, with the same weights.
 
+Without `--s3prl` the other side is a re-implementation in s3prl's manner: separate
+projections, written-out normalisation and GELU, attention scores kept, head on all steps.
+"""
+
+import importlib.util
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -121,24 +127,8 @@ class Embedding(nn.Module):
         return self.dropout(self.LayerNorm(self.spec_transform(x) + positions))
 
 
-class Reference(nn.Module):
-    """Encoder and head in the manner of s3prl: the head on all steps, then the masked ones."""
-
-    def __init__(self, s: Setting):
-        super().__init__()
-        self.input_representations = Embedding(s)
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(s) for _ in range(s.layers))})
-        self.dense, self.norm = nn.Linear(s.hidden, s.hidden), Norm(s.hidden)
-        self.output = nn.Linear(s.hidden, OUTPUT)
-        self.register_buffer("positions", position_table(s.steps, s.hidden), persistent=False)
-
-    def forward(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-        """Predicted steps."""
-        mask = (1.0 - inside.float())[:, None, None, :] * -10000.0
-        states = self.input_representations(x, self.positions.expand(len(x), -1, -1))
-        for layer in self.encoder["layer"]:
-            states = layer(states, mask)
-        return self.output(self.norm(gelu(self.dense(states))))
+class Masked(nn.Module):
+    """The head on all steps, then the loss on the masked ones, as s3prl has it."""
 
     def loss(self, data: dict[str, torch.Tensor]) -> torch.Tensor:
         """Mean absolute error on the selected steps."""
@@ -148,22 +138,91 @@ class Reference(nn.Module):
         return nn.functional.l1_loss(predicted.masked_select(chosen), wanted)
 
 
+class Published(Masked):
+    """s3prl's own classes.
+
+    Args:
+        s: sizes.
+        path: s3prl/upstream/mockingjay/model.py; it needs nothing but PyTorch and NumPy.
+    """
+
+    def __init__(self, s: Setting, path: Path):
+        super().__init__()
+        spec = importlib.util.spec_from_file_location("s3prl_mockingjay", path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        config = module.TransformerConfig(
+            {
+                "hidden_size": s.hidden,
+                "num_hidden_layers": s.layers,
+                "num_attention_heads": s.heads,
+                "hidden_act": "gelu",
+                "intermediate_size": 4 * s.hidden,
+                "hidden_dropout_prob": s.dropout,
+                "attention_probs_dropout_prob": s.dropout,
+                "initializer_range": 0.02,
+                "layer_norm_eps": 1e-12,
+                "share_layer": False,
+                "pre_layer_norm": False,
+            }
+        )
+        self.transformer = module.TransformerModel(config, INPUT)
+        self.head = module.TransformerSpecPredictionHead(config, OUTPUT)
+        self.register_buffer("positions", position_table(s.steps, s.hidden), persistent=False)
+
+    def forward(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        """Predicted steps."""
+        positions = self.positions.expand(len(x), -1, -1)
+        states = self.transformer(x, positions, inside.float(), output_all_encoded_layers=False)
+        return self.head(states)[0]
+
+    def weights(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Of the encoder and of the head, with s3prl's names."""
+        return self.transformer.state_dict(), self.head.state_dict()
+
+
+class Reference(Masked):
+    """Encoder and head in the manner of s3prl."""
+
+    def __init__(self, s: Setting):
+        super().__init__()
+        self.input_representations = Embedding(s)
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(s) for _ in range(s.layers))})
+        self.dense, self.LayerNorm = nn.Linear(s.hidden, s.hidden), Norm(s.hidden)
+        self.output = nn.Linear(s.hidden, OUTPUT)
+        self.register_buffer("positions", position_table(s.steps, s.hidden), persistent=False)
+
+    def forward(self, x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        """Predicted steps."""
+        mask = (1.0 - inside.float())[:, None, None, :] * -10000.0
+        states = self.input_representations(x, self.positions.expand(len(x), -1, -1))
+        for layer in self.encoder["layer"]:
+            states = layer(states, mask)
+        return self.output(self.LayerNorm(gelu(self.dense(states))))
+
+    def weights(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Of the encoder and of the head, with s3prl's names."""
+        state = self.state_dict()
+        head = {k: v for k, v in state.items() if k.startswith(("dense", "LayerNorm", "output"))}
+        return {k: v for k, v in state.items() if k not in head}, head
+
+
 class Ours(nn.Module):
     """This project's encoder, and its head on the selected steps alone."""
 
-    def __init__(self, s: Setting, reference: Reference):
+    def __init__(self, s: Setting, reference: Reference | Published):
         super().__init__()
         self.encoder = MockingjayEncoder(
             INPUT, s.hidden, s.layers, s.heads, 4 * s.hidden, 1, s.dropout, s.dropout
         )
         self.head = ReconstructionHead(s.hidden, OUTPUT)
-        weights = reference.state_dict()
+        encoder, head = reference.weights()
         names = encoder_names(s.layers)
         self.encoder.load_state_dict(
-            {own: torch.cat([weights[part] for part in parts]) for own, parts in names.items()}
+            {own: torch.cat([encoder[part] for part in parts]) for own, parts in names.items()}
         )
-        for part in ("dense", "norm", "output"):
-            getattr(self.head, part).load_state_dict(getattr(reference, part).state_dict())
+        self.head.load_state_dict({k.replace("LayerNorm", "norm"): v for k, v in head.items()})
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Predicted steps, all of them."""
@@ -200,7 +259,7 @@ def make_batch(s: Setting, device: str) -> dict[str, Any]:
 
 
 def training_step(
-    model: Reference | Ours, data: dict[str, Any], device: str, half: bool = False
+    model: Masked | Ours, data: dict[str, Any], device: str, half: bool = False
 ) -> Callable[[], None]:
     """Forward, backward, clip, update."""
     fused = {"fused": True} if device != "cpu" and isinstance(model, Ours) else {}
@@ -218,7 +277,7 @@ def training_step(
 
 
 @torch.no_grad()
-def largest_difference(reference: Reference, ours: Ours, data: dict[str, Any]) -> float:
+def largest_difference(reference: Masked, ours: Ours, data: dict[str, Any]) -> float:
     """Between the outputs of the two in evaluation mode."""
     reference.eval(), ours.eval()
     difference = reference(data["steps"], data["inside"]) - ours(data["steps"], data["lengths"])
@@ -231,21 +290,23 @@ def main() -> None:
     parser = get_parser(__doc__)
     parser.add_argument("--setting", choices=SETTINGS, help="one of them (default: all)")
     parser.add_argument("--batch", type=int, help="utterances, in place of the setting's")
+    parser.add_argument("--s3prl", type=Path, help="model.py of s3prl's upstream/mockingjay")
     args = parser.parse_args()
     for name in [args.setting] if args.setting else SETTINGS:
         setting = SETTINGS[name]._replace(**({"batch": args.batch} if args.batch else {}))
-        run(name, setting, args.device, args.repeats)
+        run(name, setting, args.device, args.repeats, args.s3prl)
 
 
-def run(name: str, s: Setting, device: str, repeats: int) -> None:
+def run(name: str, s: Setting, device: str, repeats: int, published: Path | None) -> None:
     """One comparison."""
     torch.manual_seed(0)
-    reference = Reference(s).to(device)
+    reference = (Published(s, published) if published else Reference(s)).to(device)
+    other = "s3prl" if published else "manner of s3prl"
     ours, data = Ours(s, reference).to(device), make_batch(s, device)
     print(f"{name}: {s.layers} x {s.hidden}, {s.batch} x {s.steps} steps, dropout {s.dropout}")
     verdict("largest difference of the outputs", largest_difference(reference, ours, data), 1e-5)
     cases = {
-        "manner of s3prl": training_step(reference, data, device),
+        other: training_step(reference, data, device),
         "this project": training_step(ours, data, device),
     }
     limit = s.limit
@@ -255,7 +316,7 @@ def run(name: str, s: Setting, device: str, repeats: int) -> None:
     seconds = compare(cases, repeats, device)
     show(seconds)
     for case in list(cases)[1:]:
-        verdict(f"manner of s3prl / {case}", ratio(seconds, "manner of s3prl", case), limit, False)
+        verdict(f"{other} / {case}", ratio(seconds, other, case), limit, at_most=False)
 
 
 if __name__ == "__main__":
