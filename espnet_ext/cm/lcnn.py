@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from espnet_ext.cm.segment import mean_over_frames, silence_padding
+from espnet_ext.cm.padding import MaskedBatchNorm2d, mean_over_frames, silence_padding
 from espnet_ext.errors import InputError
 
 BIG = (32, 48, 64, 32, 32, 80)
@@ -67,13 +67,14 @@ class MFMConv(torch.nn.Module):
             in_channels, 2 * out_channels, kernel_size, padding=kernel_size // 2
         )
         self.mfm = MaxFeatureMap()
-        self.norm = torch.nn.BatchNorm2d(out_channels) if norm else torch.nn.Identity()
+        self.norm = MaskedBatchNorm2d(out_channels) if norm else None
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """(B, C, F, D) to (B, C', F, D); `lengths` (B,) or None where all frames count."""
         if self.conv.kernel_size[0] > 1:
             x = silence_padding(x, lengths)
-        return self.norm(self.mfm(self.conv(x)))
+        x = self.mfm(self.conv(x))
+        return x if self.norm is None else self.norm(x, lengths)
 
 
 class Group(torch.nn.Module):
@@ -110,8 +111,8 @@ class LCNN(torch.nn.Module):
     with `SMALL` their 509,072.
 
     Whole utterances in a padded batch (`pooling` "mean") get in evaluation the embedding that they
-    get alone, up to rounding. In training, batch normalisation takes its statistics over the
-    padding as well.
+    get alone, up to rounding: the padding is set to zero before every convolution and left out of
+    every mean. In training, the statistics of batch normalisation leave it out as well.
 
     Args:
         input_size: bins D of a frame, at least 16.
@@ -149,10 +150,10 @@ class LCNN(torch.nn.Module):
         first, second, third, fourth, fifth, embedding = channels
         self.stem = MFMConv(1, first, 5, norm=group_norm == "every")
         self.group1 = Group(first, second, group_norm)
-        self.norm1 = torch.nn.BatchNorm2d(second)
+        self.norm1 = MaskedBatchNorm2d(second)
         self.group2 = Group(second, third, group_norm)
         self.group3 = Group(third, fourth, group_norm)
-        self.norm3 = torch.nn.BatchNorm2d(fourth)
+        self.norm3 = MaskedBatchNorm2d(fourth)
         self.group4 = Group(fourth, fifth, group_norm)
         self.pool = torch.nn.MaxPool2d(2)
         self.head = torch.nn.Sequential(
@@ -196,8 +197,8 @@ class LCNN(torch.nn.Module):
         """The last map (B, C, F // 16, D // 16) of (B, 1, F, D), and its lengths."""
         x, lengths = self._halve(self.stem(x, lengths), lengths)
         x, lengths = self._halve(self.group1(x, lengths), lengths)
-        x, lengths = self._halve(self.group2(self.norm1(x), lengths), lengths)
-        x = self.norm3(self.group3(x, lengths))
+        x, lengths = self._halve(self.group2(self.norm1(x, lengths), lengths), lengths)
+        x = self.norm3(self.group3(x, lengths), lengths)
         return self._halve(self.group4(x, lengths), lengths)
 
     def _halve(

@@ -100,8 +100,11 @@ class _Angular(CountermeasureLoss):
 
     def cosines(self, embedding: torch.Tensor) -> torch.Tensor:
         """Cosines to the direction of each class: (B, E) to (B, 2)."""
-        weight = torch.nn.functional.normalize(self.weight, dim=0)
-        return (torch.nn.functional.normalize(embedding, dim=1) @ weight).clamp(-1.0, 1.0)
+        return self._projection(torch.nn.functional.normalize(embedding, dim=1)).clamp(-1.0, 1.0)
+
+    def _projection(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Lengths along the directions: (B, E) to (B, 2)."""
+        return _dot(embedding.unsqueeze(2), torch.nn.functional.normalize(self.weight, dim=0))
 
 
 class ASoftmax(_Angular):
@@ -170,7 +173,7 @@ class ASoftmax(_Angular):
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """|x| cos(theta), (B, 2)."""
-        return embedding @ torch.nn.functional.normalize(self.weight, dim=0)
+        return self._projection(embedding)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """Logit of bona fide, (B,)."""
@@ -263,7 +266,7 @@ class OCSoftmax(CountermeasureLoss):
     def cosine(self, embedding: torch.Tensor) -> torch.Tensor:
         """Cosine to the direction of bona fide speech: (B, E) to (B,)."""
         weight = torch.nn.functional.normalize(self.weight, dim=0)
-        return torch.nn.functional.normalize(embedding, dim=1) @ weight
+        return _dot(torch.nn.functional.normalize(embedding, dim=1), weight)
 
     def forward(self, embedding: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """The loss of each utterance; see the base class."""
@@ -284,6 +287,14 @@ class OCSoftmax(CountermeasureLoss):
     @property
     def _threshold(self) -> float:
         return sum(self.margins) / 2.0
+
+
+def _dot(embedding: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Sum over dimension 1 of the products.
+
+    Not a matrix product: mixed precision would round it, and an angle near 0 with it.
+    """
+    return (embedding.to(weight.dtype) * weight).sum(dim=1)
 
 
 def _norms(embedding: torch.Tensor) -> torch.Tensor:

@@ -157,7 +157,7 @@ class CountermeasureModel(AbsESPnetModel):
         flat, segments = embeddings.flatten(0, 1), embeddings.size(1)
         loss = self.loss(flat, label.repeat_interleave(segments)).mean()
         with torch.no_grad():
-            logits = self._segment_mean(self.loss.logits(flat), len(label))
+            logits = self._segment_mean(self.loss.logits(flat).float(), len(label))
         stats = {"loss": loss.detach()}
         if self._trials is None:
             stats |= accuracies(logits, label)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from espnet_ext.cm.segment import mean_over_frames, silence_padding
+from espnet_ext.cm.padding import MaskedBatchNorm2d, mean_over_frames, silence_padding
 from espnet_ext.errors import InputError
 
 SENET12 = (1, 2, 3, 1)
@@ -53,15 +53,14 @@ class SEBlock(torch.nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, reduction: int):
         super().__init__()
         self.conv1 = _conv(in_channels, out_channels, 3, stride)
-        self.norm1 = torch.nn.BatchNorm2d(out_channels)
+        self.norm1 = MaskedBatchNorm2d(out_channels)
         self.conv2 = _conv(out_channels, out_channels, 3, 1)
-        self.norm2 = torch.nn.BatchNorm2d(out_channels)
+        self.norm2 = MaskedBatchNorm2d(out_channels)
         self.excite = SqueezeExcitation(out_channels, reduction)
-        self.shortcut: torch.nn.Module = torch.nn.Identity()
+        self.shortcut = None
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = torch.nn.Sequential(
-                _conv(in_channels, out_channels, 1, stride), torch.nn.BatchNorm2d(out_channels)
-            )
+            self.shortcut = _conv(in_channels, out_channels, 1, stride)
+            self.shortcut_norm = MaskedBatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """(B, C, F, D) to (B, C', F', D').
@@ -70,9 +69,11 @@ class SEBlock(torch.nn.Module):
             x: zero behind the end of each utterance.
             lengths: (B,) frames of the output; None where all count.
         """
-        y = silence_padding(torch.relu(self.norm1(self.conv1(x))), lengths)
-        y = self.excite(self.norm2(self.conv2(y)), lengths)
-        return silence_padding(torch.relu(y + self.shortcut(x)), lengths)
+        y = silence_padding(torch.relu(self.norm1(self.conv1(x), lengths)), lengths)
+        y = self.excite(self.norm2(self.conv2(y), lengths), lengths)
+        if self.shortcut is not None:
+            x = self.shortcut_norm(self.shortcut(x), lengths)
+        return silence_padding(torch.relu(y + x), lengths)
 
 
 class SENet(torch.nn.Module):
@@ -80,8 +81,8 @@ class SENet(torch.nn.Module):
 
     Takes any number of frames and bins. Utterances in a padded batch get in evaluation the
     embedding that they get alone, up to rounding: the padding is set to zero before every
-    convolution and left out of every mean. In training, batch normalisation takes its statistics
-    over the padding as well.
+    convolution and left out of every mean. In training, the statistics of batch normalisation leave
+    it out as well.
 
     Args:
         input_size: bins D of a frame; the network does not depend on it.
@@ -109,9 +110,8 @@ class SENet(torch.nn.Module):
     ):
         super().__init__()
         _check(layers, channels, reduction)
-        self.stem = torch.nn.Sequential(
-            _conv(1, channels[0], 7, 2), torch.nn.BatchNorm2d(channels[0]), torch.nn.ReLU()
-        )
+        self.stem = _conv(1, channels[0], 7, 2)
+        self.stem_norm = MaskedBatchNorm2d(channels[0])
         self.pool = torch.nn.MaxPool2d(3, stride=2, padding=1)
         self.stages = torch.nn.ModuleList()
         previous = channels[0]
@@ -140,6 +140,7 @@ class SENet(torch.nn.Module):
         """
         x = self.stem(silence_padding(feats.unsqueeze(1), lengths))
         lengths = _halved(lengths)
+        x = torch.relu(self.stem_norm(x, lengths))
         # Behind a ReLU the zeros of the padding never win over a frame of the utterance.
         x = self.pool(silence_padding(x, lengths))
         lengths = _halved(lengths)

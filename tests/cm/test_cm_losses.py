@@ -57,6 +57,16 @@ def test_higher_scores_are_more_bona_fide(kind, embedding):
     assert (loss.scores(loss.logits(x - 1e-2 * step)) > scores).all()
 
 
+@pytest.mark.parametrize("kind", LOSSES)
+def test_mixed_precision_gives_the_loss_of_single_precision(kind, embedding):
+    torch.manual_seed(2)
+    loss = kind(6).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(embedding.bfloat16(), LABEL)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, loss(embedding, LABEL), rtol=0.05, atol=0.05)
+
+
 def test_weighted_cross_entropy(embedding):
     loss = WeightedCrossEntropy(6, class_weights=[0.1, 0.9])
     plain = cross_entropy(loss.logits(embedding), LABEL, reduction="none")

@@ -80,6 +80,17 @@ def test_loss_is_the_mean_over_the_utterances(speech):
     assert set(stats) == {"loss", "acc", "acc_balanced", "acc_spoof", "acc_bonafide"}
 
 
+@pytest.mark.parametrize("encoder", ["lcnn", "senet"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "asoftmax", "ocsoftmax"])
+def test_mixed_precision_trains(speech, encoder, loss):
+    model = cm_model(encoder=encoder, cm_loss=loss)
+    with torch.autocast("cpu", dtype=torch.bfloat16), model.collected_trials() as trials:
+        value = model(speech, LENGTHS, LABEL)[0]
+    value.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert trials[0][0].dtype == trials[0][1].dtype == torch.float32
+
+
 def test_only_the_loss_is_reported_while_trials_are_collected(speech):
     model = cm_model().eval()
     with model.collected_trials() as trials:

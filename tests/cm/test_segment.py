@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from espnet_ext.cm.segment import SegmentOptions, cut, mean_over_frames, silence_padding
+from espnet_ext.cm.segment import SegmentOptions, cut
 from espnet_ext.errors import InputError
 
 LENGTHS = torch.tensor([9, 5, 3])
@@ -80,15 +80,6 @@ def test_gradient_of_a_frame_counts_its_repetitions():
     x = torch.zeros(1, 3, 2, requires_grad=True)
     cut(x, torch.tensor([3]), SegmentOptions(num_frames=5), False)[0].sum().backward()
     assert x.grad.tolist() == [[[2, 2], [2, 2], [1, 1]]]
-
-
-def test_masks():
-    maps = torch.ones(2, 1, 3, 2)
-    maps[1, :, 2:] = float("nan")
-    lengths = torch.tensor([3, 2])
-    assert silence_padding(maps, lengths)[1, 0].tolist() == [[1, 1], [1, 1], [0, 0]]
-    assert silence_padding(maps, None) is maps
-    assert mean_over_frames(maps, lengths).tolist() == [[[1, 1]], [[1, 1]]]
 
 
 @pytest.mark.parametrize(
