@@ -15,6 +15,7 @@ from typing import Any
 _PUBLIC = {
     "AutoPGD": "art_attacks",
     "Budget": "budget",
+    "InputBatch": "linf",
     "LinfPGD": "linf",
     "ProjectedGradientDescentASR": "pgd",
     "PyTorchCountermeasure": "countermeasure",

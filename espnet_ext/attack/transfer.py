@@ -7,9 +7,7 @@ finished has its rows in `log/<method>/eps<eps>/<batch>.jsonl` and is never atta
 """
 
 import contextlib
-import dataclasses
 import functools
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +22,13 @@ from espnet_ext.asr.waveforms import pad, unpad
 from espnet_ext.attack.cm_settings import Condition, CountermeasureAttackSettings
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import InputBatch, LinfAttack, generator_of
+from espnet_ext.attack.resynthesis import can_resynthesize, resynthesis_snr
+from espnet_ext.attack.trials import Trial, digest
 from espnet_ext.attack.units import FeatureSpace, measure_space
-from espnet_ext.cm import CLASSES
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.scores import TrialScore, write_scores
 from espnet_ext.cm.segment import SegmentOptions, cut
-from espnet_ext.data.audio import audio_length, read_audio, write_wav
+from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import (
     read_json,
     read_jsonl,
@@ -38,71 +37,12 @@ from espnet_ext.data.files import (
     write_jsonl,
     write_lines,
 )
-from espnet_ext.data.kaldi import read_table
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.errors import InputError
 
 CLEAN = "clean"
 RESERVED = ("log", "kept")
 
 Rows = list[dict[str, Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One utterance of a test set.
-
-    Attributes:
-        name: utterance id.
-        path: audio file.
-        samples: its length.
-        key: "spoof" or "bonafide".
-        attack: kind of spoof, "-" for bona fide.
-    """
-
-    name: str
-    path: str
-    samples: int
-    key: str
-    attack: str
-
-    @property
-    def label(self) -> int:
-        """Class of the trial: 0 spoof, 1 bona fide."""
-        return CLASSES.index(self.key)
-
-
-def read_trials(data_dir: str | Path, sample_rate: int) -> list[Trial]:
-    """The utterances of a data directory, sorted by id.
-
-    Args:
-        data_dir: with wav.scp, utt2label and utt2attack.
-        sample_rate: that the audio must have, in Hz.
-
-    Raises:
-        InputError: a file is missing, the files do not list the same utterances, a label is
-            not a class, or audio cannot be used.
-    """
-    data = Path(data_dir)
-    audio, labels, attacks = (
-        read_table(data / name) for name in ("wav.scp", "utt2label", "utt2attack")
-    )
-    problems = [f"{data}/utt2label: no label of utterance {u}" for u in audio if u not in labels]
-    problems += [
-        f"{data}/utt2attack: no attack of utterance {u}" for u in audio if u not in attacks
-    ]
-    problems += [
-        f"{data}/utt2label: '{labels[u]}' of utterance {u} is neither of {', '.join(CLASSES)}"
-        for u in audio
-        if labels.get(u, CLASSES[0]) not in CLASSES
-    ]
-    if problems:
-        raise InputError(summarize(problems))
-    return [
-        Trial(
-            u, path, audio_length(path, sample_rate=sample_rate, utterance=u), labels[u], attacks[u]
-        )
-        for u, path in sorted(audio.items())
-    ]
 
 
 class TransferRun:
@@ -123,7 +63,8 @@ class TransferRun:
 
     The directory::
 
-        attack.json                            what was attacked and how; eps in all units
+        attack.json                            what was attacked and how; eps in all units;
+                                               after `collect` the SNR of each method and eps
         log/<method>/eps<eps>/<batch>.jsonl    rows of the finished batches; log/clean/
         kept/<method>/eps<eps>/                adversarial inputs, only with `keep`
         <target>/<method>/eps<eps>/scores.txt  after `collect`; <target>/clean/scores.txt
@@ -183,7 +124,7 @@ class TransferRun:
             "settings": self.settings.to_json(),
             "models": dict(models),
             "targets": sorted(self.targets),
-            "trials": {"count": len(self.trials), "sha256": _digest(self.trials)},
+            "trials": {"count": len(self.trials), "sha256": digest(self.trials)},
         }
         identity = json.loads(json.dumps(identity))  # tuples become the lists that are read back
         path = self.output_dir / "attack.json"
@@ -239,10 +180,15 @@ class TransferRun:
 
     def _run_batch(self, index: int, conditions: Sequence[Condition | None]) -> None:
         trials = self._batch_trials(index)
-        batch = self._batch(trials)
+        speech, lengths = self._speech(trials)
+        batch = self._batch(trials, *self._inputs(speech, lengths))
         for condition in conditions:
             adversarial = batch.inputs if condition is None else self._attacked(condition, batch)
             rows = self._rows(condition, trials, batch, adversarial)
+            for row, ratio in zip(
+                rows, self._snr(speech, lengths, batch, adversarial), strict=True
+            ):
+                row["snr"] = ratio
             if condition is not None and self.settings.keep:
                 self._keep(condition, index, batch, adversarial)
             write_jsonl(self._log_path(condition, index), rows)
@@ -269,8 +215,9 @@ class TransferRun:
         segments, _ = cut(feats, lengths, SegmentOptions(num_frames=frames), training=False)
         return segments, torch.full_like(lengths, frames)
 
-    def _batch(self, trials: Sequence[Trial]) -> InputBatch:
-        inputs, lengths = self._inputs(*self._speech(trials))
+    def _batch(
+        self, trials: Sequence[Trial], inputs: torch.Tensor, lengths: torch.Tensor
+    ) -> InputBatch:
         labels = torch.tensor([trial.label for trial in trials], device=self.device)
         return InputBatch([trial.name for trial in trials], inputs, lengths, labels)
 
@@ -315,6 +262,22 @@ class TransferRun:
             for row, trial in enumerate(trials)
         ]
 
+    def _snr(
+        self,
+        speech: torch.Tensor,
+        lengths: torch.Tensor,
+        batch: InputBatch,
+        adversarial: torch.Tensor,
+    ) -> list[float | None]:
+        """Signal-to-noise ratio in dB of waveforms, or of those that features stand for."""
+        if self.settings.space == "features":
+            if not can_resynthesize(self.source):
+                return [None] * len(speech)
+            return resynthesis_snr(self.source, speech, lengths, adversarial, batch.lengths)
+        noise = (adversarial.double() - speech.double()).square().sum(dim=1)
+        ratio = 10.0 * (speech.double().square().sum(dim=1) / noise).log10()
+        return [value if np.isfinite(value) else None for value in ratio.tolist()]
+
     def _scored(
         self, target: CountermeasureModel, inputs: torch.Tensor, lengths: torch.Tensor
     ) -> Rows:
@@ -347,7 +310,7 @@ class TransferRun:
 
         Returns:
             a summary of each condition: method, eps, utterances, mean loss of the source,
-            largest perturbation.
+            largest perturbation, mean SNR.
         """
         every, summary = [], []
         for condition in [None, *self.settings.conditions()]:
@@ -359,7 +322,17 @@ class TransferRun:
             if condition is not None and self.settings.keep:
                 self._collect_kept(condition)
         write_jsonl(self.output_dir / "attack_log.jsonl", every)
+        self._state_snr(summary)
         return summary
+
+    def _state_snr(self, summary: Rows) -> None:
+        """Add a table by eps for each method to attack.json, beside the units of eps."""
+        path = self.output_dir / "attack.json"
+        stated = read_json(path)
+        for row in summary:
+            if row["snr"] is not None:
+                stated.setdefault(f"snr_{row['method']}", {})[f"{row['eps']:g}"] = row["snr"]
+        write_json(path, stated)
 
     def _finished_rows(self, condition: Condition | None) -> Rows:
         paths = [self._log_path(condition, index) for index in range(len(self.plan))]
@@ -433,11 +406,6 @@ def _check_names(targets: Mapping[str, Any], trials: Sequence[Trial]) -> None:
             raise InputError(f"target '{name}' cannot be the name of a directory; rename it")
 
 
-def _digest(trials: Sequence[Trial]) -> str:
-    lines = [f"{t.name} {t.samples} {t.key} {t.attack}" for t in trials]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 @contextlib.contextmanager
 def _torch_seed(key: str, device: torch.device) -> Iterator[None]:
     """PyTorch's generators by `key`; afterwards as before."""
@@ -469,10 +437,12 @@ def _trial_scores(rows: Rows, target: str) -> list[TrialScore]:
 
 
 def _summary(rows: Rows) -> dict[str, Any]:
+    ratios = [row["snr"] for row in rows if row["snr"] is not None]
     return {
         "method": rows[0]["method"],
         "eps": rows[0]["eps"],
         "utterances": len(rows),
         "source_loss": float(np.mean([row["source_loss"] for row in rows])),
         "largest": max(row["largest"] for row in rows),
+        "snr": float(np.mean(ratios)) if ratios else None,
     }

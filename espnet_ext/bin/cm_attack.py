@@ -71,7 +71,8 @@ def main() -> None:
     settings = CountermeasureAttackSettings.read(args.config)
     files = _model_files(args)
     device = cli.device(args.ngpu)
-    from espnet_ext.attack.transfer import TransferRun, read_trials
+    from espnet_ext.attack.transfer import TransferRun
+    from espnet_ext.attack.trials import read_trials
     from espnet_ext.data.files import write_json
     from espnet_ext.report.environment import environment
 

@@ -10,11 +10,12 @@ from tiny_countermeasure import DIMS, model
 
 from espnet_ext.attack import transfer
 from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.transfer import TransferRun, read_trials
+from espnet_ext.attack.transfer import TransferRun
+from espnet_ext.attack.trials import read_trials
 from espnet_ext.cm.scores import check_trials, read_scores
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.files import read_json, read_jsonl
-from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 
@@ -170,6 +171,13 @@ def test_every_eps_is_stated_in_all_units(make):
     assert stated["eps_raw"]["2"] == pytest.approx(2.0, rel=0.02)
     assert stated["eps_db"]["2"] == pytest.approx(4 * stated["eps_db"]["0.5"])
     assert stated["settings"]["unit"] == "std" and len(stated["space"]["std"]) == DIMS
+    finish(run)
+    stated = read_json(run.output_dir / "attack.json")
+    for method in METHODS:
+        assert stated[f"snr_{method}"]["0.5"] > stated[f"snr_{method}"]["2"]
+    assert "snr_clean" not in stated
+    finish(make(eps=[0.5, 2.0], unit="std"))
+    assert read_json(run.output_dir / "attack.json") == stated
 
 
 def test_an_epsilon_in_decibels_moves_by_decibels(make):
@@ -211,9 +219,14 @@ def test_waveforms_are_attacked_and_kept(make):
     stated = read_json(run.output_dir / "attack.json")
     assert stated["eps_dbfs"] == {"0.01": pytest.approx(-40.0)} and "space" not in stated
     kept = read_table(run.output_dir / "kept/pgd/eps0.01/wav.scp")
+    rows = [r for r in read_jsonl(run.output_dir / "attack_log.jsonl") if r["method"] == "pgd"]
     for trial in run.trials:
         clean, moved = read_audio(trial.path)[0], read_audio(kept[trial.name])[0]
-        assert 0.0 < np.abs(moved.astype(np.float64) - clean).max() <= 0.01
+        noise = moved.astype(np.float64) - clean
+        assert 0.0 < np.abs(noise).max() <= 0.01
+        row = next(r for r in rows if r["utterance"] == trial.name)
+        expected = 20 * np.log10(np.linalg.norm(clean.astype(np.float64)) / np.linalg.norm(noise))
+        assert row["snr"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_features_of_a_fixed_number_of_frames(make):
@@ -253,24 +266,6 @@ def test_a_target_whose_name_is_no_directory_is_refused(make, models, name):
 def test_no_target_is_refused(make):
     with pytest.raises(InputError, match="at least one target"):
         make(targets={})
-
-
-def test_trials_are_read_and_checked(tmp_path):
-    folder = write_tones(tmp_path / "data", 4)
-    trials = read_trials(folder, RATE)
-    assert [t.name for t in trials] == sorted(t.name for t in trials) and len(trials) == 4
-    assert {t.key: t.label for t in trials} == {"spoof": 0, "bonafide": 1}
-    assert all(len(read_audio(t.path)[0]) == t.samples for t in trials)
-    labels = read_table(folder / "utt2label")
-    write_table(folder / "utt2label", {**labels, trials[0].name: "genuine"})
-    with pytest.raises(InputError, match=f"'genuine' of utterance {trials[0].name}"):
-        read_trials(folder, RATE)
-    write_table(folder / "utt2label", {t.name: t.key for t in trials[1:]})
-    with pytest.raises(InputError, match=f"no label of utterance {trials[0].name}"):
-        read_trials(folder, RATE)
-    with pytest.raises(InputError, match="sample rate"):
-        write_table(folder / "utt2label", labels)
-        read_trials(folder, 16000)
 
 
 def test_the_log_of_a_batch_is_whole_or_absent(make, monkeypatch):
