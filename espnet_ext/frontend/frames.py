@@ -22,6 +22,14 @@ def sample_rate(fs: int | str) -> int:
         raise InputError(f"frontend_conf.fs is not a sample rate: {fs}") from None
 
 
+def full_precision(speech: torch.Tensor) -> torch.autocast:
+    """A block in which nothing is computed in half precision, whatever `--use_amp` says.
+
+    Mel powers span many orders of magnitude: in bfloat16 their logarithms are off by 0.01.
+    """
+    return torch.autocast(speech.device.type, enabled=False)
+
+
 def is_inside(lengths: torch.Tensor, size: int) -> torch.Tensor:
     """Which positions belong to each utterance, without a transfer to the host.
 

@@ -4,7 +4,7 @@ import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torchaudio.functional import create_dct, linear_fbanks
 
-from espnet_ext.frontend.frames import deltas, sample_rate, zero_padding
+from espnet_ext.frontend.frames import deltas, full_precision, sample_rate, zero_padding
 from espnet_ext.frontend.mel import check_band, check_delta_window
 from espnet_ext.frontend.stft import PowerSpectrum
 
@@ -89,8 +89,9 @@ class LFCCFrontend(AbsFrontend):
         Returns:
             (B, F, output_size()), zero in the padding, and the frames (B,).
         """
-        power, lengths = self.spectrum(input, input_lengths)
-        feats = [(power @ self.filters + self.floor).log() @ self.cosines]
-        for _ in range(self.order):
-            feats.append(deltas(feats[-1], lengths, self.delta_window))
+        with full_precision(input):
+            power, lengths = self.spectrum(input, input_lengths)
+            feats = [(power @ self.filters + self.floor).log() @ self.cosines]
+            for _ in range(self.order):
+                feats.append(deltas(feats[-1], lengths, self.delta_window))
         return zero_padding(torch.cat(feats, dim=-1), lengths), lengths

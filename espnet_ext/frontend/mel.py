@@ -5,7 +5,7 @@ from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torchaudio.functional import melscale_fbanks
 
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import deltas, sample_rate, zero_padding
+from espnet_ext.frontend.frames import deltas, full_precision, sample_rate, zero_padding
 from espnet_ext.frontend.stft import PowerSpectrum
 
 
@@ -85,10 +85,11 @@ class MelFrontend(AbsFrontend):
         Returns:
             (B, F, output_size()), zero in the padding, and the frames (B,).
         """
-        power, lengths = self.spectrum(input, input_lengths)
-        feats = (power @ self.mels.to(power.dtype) + self.floor).log()
-        if self.delta_window:
-            feats = torch.cat([feats, deltas(feats, lengths, self.delta_window)], dim=-1)
+        with full_precision(input):
+            power, lengths = self.spectrum(input, input_lengths)
+            feats = (power @ self.mels.to(power.dtype) + self.floor).log()
+            if self.delta_window:
+                feats = torch.cat([feats, deltas(feats, lengths, self.delta_window)], dim=-1)
         return zero_padding(feats, lengths), lengths
 
 

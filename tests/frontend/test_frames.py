@@ -5,6 +5,9 @@ import torch
 
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import deltas, is_inside, pad_both_ends, sample_rate, zero_padding
+from espnet_ext.frontend.lfcc import LFCCFrontend
+from espnet_ext.frontend.mel import MelFrontend
+from espnet_ext.frontend.spectrogram import DecibelFrontend, LinearFrontend
 
 
 @pytest.mark.parametrize(("given", "rate"), [(8000, 8000), ("16k", 16000), ("44100", 44100)])
@@ -59,3 +62,14 @@ def test_deltas_of_few_frames_are_the_slope_through_all(frames):
     found = deltas(feats, torch.tensor([frames, 20]))[0, :frames]
     expected = 0.0 if frames == 1 else 3.0
     torch.testing.assert_close(found, torch.full((frames, 1), expected))
+
+
+@pytest.mark.parametrize("kind", [MelFrontend, LFCCFrontend, DecibelFrontend, LinearFrontend])
+def test_features_do_not_change_in_mixed_precision(kind):
+    speech = 0.1 * torch.randn(1, 3000, generator=torch.Generator().manual_seed(0))
+    frontend, lengths = kind(), torch.tensor([3000])
+    expected, _ = frontend(speech, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = frontend(speech, lengths)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)

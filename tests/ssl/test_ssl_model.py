@@ -113,6 +113,16 @@ def test_training_reduces_the_loss():
     assert stats["loss"].item() < 0.75 * stats["loss_zero"].item()
 
 
+def test_mixed_precision_changes_little():
+    model = tiny_model().eval()
+    speech, lengths = batch(8000, 5000)
+    expected = model(speech, lengths, utt_id=NAMES)[0].item()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, stats, _ = model(speech, lengths, utt_id=NAMES)
+    assert found.item() == pytest.approx(expected, rel=0.01)
+    assert stats["loss_zero"].dtype == torch.float32
+
+
 def test_utterance_too_short_to_be_masked_gives_no_loss_but_a_gradient():
     model = tiny_model()
     loss, _, weight = model(*batch(300))
