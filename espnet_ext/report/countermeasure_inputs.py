@@ -182,7 +182,7 @@ def read_run(
     if not files:
         raise InputError(
             f"{expdir}: no scores of any of the {len(models)} models; './run.sh' makes them in "
-            f"its stages that score and attack, {missing[0]}"
+            f"its stages that score and attack; {missing[0]}"
         )
     first = next(iter(files.values()))[0]
     for (name, seed), (scored, _) in files.items():
@@ -199,14 +199,17 @@ def _clean_files(
     models: Sequence[Model], expdir: Path, seeds: Sequence[int]
 ) -> tuple[dict[tuple[str, int], tuple[_Scored, CleanScores]], list[str]]:
     """Clean scores by name and seed, and what is not there."""
-    files, missing = {}, []
+    files: dict[tuple[str, int], tuple[_Scored, CleanScores]] = {}
+    lacking: dict[str, list[Path]] = {}
     for name, seed in ((model.name, seed) for model in models for seed in seeds):
         found = _clean_scores(expdir / f"{name}_seed{seed}" / "score")
         if isinstance(found, Path):
-            missing.append(f"{name}, seed {seed}: no clean scores ({found})")
+            lacking.setdefault(name, []).append(found.relative_to(expdir))
         else:
             files[name, seed] = found
-    return files, missing
+    return files, [
+        f"{name}: no clean scores ({', '.join(map(str, paths))})" for name, paths in lacking.items()
+    ]
 
 
 def _clean_scores(directory: Path) -> tuple[_Scored, CleanScores] | Path:

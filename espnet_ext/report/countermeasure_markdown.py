@@ -62,9 +62,9 @@ def _about(results: Entry) -> str:
     return (
         f"{len(results['models'])} countermeasures, training seeds "
         f"{', '.join(map(str, results['seeds']))}; evaluation set of {_trials(evaluation)}; "
-        f"attacked: {_trials(attacked)}. Answers are taken at the threshold of the clean "
-        f"development set. Always answering 'spoof' has {all_spoof:.1f} % plain and 50 % balanced "
-        "accuracy."
+        f"attacked: {_trials(attacked) if results['cells'] else 'none'}. Answers are taken at the "
+        "threshold of the clean development set. Always answering 'spoof' has "
+        f"{all_spoof:.1f} % plain and 50 % balanced accuracy."
     )
 
 

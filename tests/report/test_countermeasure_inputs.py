@@ -139,7 +139,7 @@ def test_a_model_without_clean_scores_is_missing_and_no_error(tmp_path, read):
     run = read()
     assert ("lcnn_mock", 1) not in run.clean
     (line,) = [line for line in run.missing if "clean" in line]
-    assert line.startswith("lcnn_mock, seed 1: no clean scores (") and "dev/scores.txt" in line
+    assert line == "lcnn_mock: no clean scores (lcnn_mock_seed1/score/dev/scores.txt)"
 
 
 def test_without_attacks_there_is_a_line_that_says_so(tmp_path, read):

@@ -92,6 +92,7 @@ def test_what_is_not_there_has_no_section(tmp_path, make, report):
     write_clean(tmp_path, "lcnn_mel", 0)
     found = report(make([0]))
     assert not [title for title in found if "Attack" in title or "LNSR" in title]
+    assert "attacked: none." in found["Countermeasures under attack"]
     assert "EER by kind of spoof, lcnn" in found and "EER by kind of spoof, senet" not in found
     assert "Linear probe by layer" not in found
 
