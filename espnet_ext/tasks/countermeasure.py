@@ -165,8 +165,9 @@ class CountermeasureTask(CarefulTask, AbsTask):
     The data are `wav.scp,speech,sound` and `utt2label,label,text`. By default both classes come
     equally often in training, in another order with every `--seed`, through ESPnet's category
     iterator; the file that it needs is written beside `wav.scp`. The development set is always
-    seen as it is. The model of an epoch is chosen by its `eer`; `cross_entropy`, `acc_balanced`
-    and `loss` can choose as well.
+    seen as it is, and its `eer` chooses the epoch (the first of those that share the lowest) and
+    ends the training early. `cross_entropy`, which has no ties, `acc_balanced` and `loss` can choose
+    as well; `loss` of A-softmax rises with its margin.
     """
 
     num_optimizers = 1
@@ -200,6 +201,7 @@ class CountermeasureTask(CarefulTask, AbsTask):
             valid_iterator_type="sequence",
             valid_batch_type="unsorted",
             best_model_criterion=[("valid", "eer", "min")],
+            early_stopping_criterion=("valid", "eer", "min"),
             num_att_plot=0,
         )
 

@@ -1,5 +1,3 @@
-import argparse
-
 import numpy as np
 import pytest
 import torch
@@ -141,7 +139,7 @@ def test_defaults_balance_training_and_leave_development_as_it_is():
     assert (arguments.iterator_type, arguments.batch_type) == ("category", "catbel")
     assert (arguments.valid_iterator_type, arguments.valid_batch_type) == ("sequence", "unsorted")
     assert arguments.best_model_criterion == [("valid", "eer", "min")]
-    assert isinstance(arguments, argparse.Namespace)
+    assert arguments.early_stopping_criterion == ("valid", "eer", "min")
 
 
 def test_detection_stats_are_those_of_the_whole_set():
