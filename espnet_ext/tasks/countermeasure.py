@@ -166,8 +166,8 @@ class CountermeasureTask(CarefulTask, AbsTask):
     equally often in training, in another order with every `--seed`, through ESPnet's category
     iterator; the file that it needs is written beside `wav.scp`. The development set is always
     seen as it is, and its `eer` chooses the epoch (the first of those that share the lowest) and
-    ends the training early. `cross_entropy`, which has no ties, `acc_balanced` and `loss` can choose
-    as well; `loss` of A-softmax rises with its margin.
+    ends the training early. `cross_entropy`, which has no ties, `acc_balanced` and `loss` can
+    choose as well; `loss` of A-softmax rises with its margin.
     """
 
     num_optimizers = 1

@@ -1,5 +1,6 @@
 """Training, loading and scoring on tones, called as `python -m` calls them."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -106,6 +107,20 @@ def test_trained_model_separates_unseen_tones(monkeypatch, data, trained, tmp_pa
     labels, attacks = (read_table(data / f"eval/utt2{name}") for name in ("label", "attack"))
     assert all((r.key, r.attack) == (labels[r.utterance], attacks[r.utterance]) for r in rows)
     assert equal_error_rate(by_key(rows, "bonafide"), by_key(rows, "spoof")).rate <= 0.1
+
+
+def test_training_goes_on_where_it_was_and_only_with_its_configuration(
+    monkeypatch, data, trained, tmp_path
+):
+    output = tmp_path / "cm"
+    shutil.copytree(trained, output, symlinks=True)
+    config = yaml.safe_load((trained.parent / "cm.yaml").read_text())
+    train(monkeypatch, data, output, config | {"max_epoch": 4}, "--resume", "true")
+    state = torch.load(output / "checkpoint.pth", weights_only=False)["reporter"]
+    assert sorted(state["stats"]) == [1, 2, 3, 4]
+    with pytest.raises(InputError, match="segment_conf"):
+        other = {"max_epoch": 5, "segment_conf": {"num_frames": 31}}
+        train(monkeypatch, data, output, config | other, "--resume", "true")
 
 
 def test_both_classes_were_offered_equally(data, trained):
