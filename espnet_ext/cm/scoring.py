@@ -92,12 +92,31 @@ def score_batches(
     Raises:
         InputError: an audio file cannot be used.
     """
-    device = next(model.parameters()).device
     for names in batches:
-        waves = [_read(paths[name], name, model.sample_rate) for name in names]
-        lengths = torch.tensor([len(wave) for wave in waves], device=device)
-        speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(device)
+        speech, lengths = read_speech(model, paths, names)
         yield dict(zip(names, _scores(model, speech, lengths), strict=True))
+
+
+def read_speech(
+    model: CountermeasureModel, paths: Mapping[str, str], names: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Waveforms of a batch, at the sample rate and on the device of the model.
+
+    Args:
+        model: that will take them.
+        paths: audio file of each utterance.
+        names: utterances of the batch.
+
+    Returns:
+        waveforms (B, T) and their lengths (B,).
+
+    Raises:
+        InputError: an audio file cannot be used.
+    """
+    device = next(model.parameters()).device
+    waves = [_read(paths[name], name, model.sample_rate) for name in names]
+    lengths = torch.tensor([len(wave) for wave in waves], device=device)
+    return torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(device), lengths
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ class MockingjayDefense(torch.nn.Module):
             them with those of the head. Without use where there is a checkpoint.
         encoder_conf: arguments of `MockingjayEncoder`.
         features: front end and normalisation to compare with the checkpoint's.
-        allow_pickle: see `espnet_ext.tasks.checkpoint.read_weights`.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
         pretrained_from: see `MockingjayUpstream`.
 
     Raises:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
+from espnet_ext.data.weights import read_weights
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
 from espnet_ext.frontend.frames import sample_rate
 from espnet_ext.ssl.encoder import MockingjayEncoder
 from espnet_ext.ssl.s3prl import read_s3prl
-from espnet_ext.tasks.checkpoint import read_weights
 
 CONFIG = "config.yaml"
 FEATURE_OPTIONS = ("frontend", "frontend_conf", "normalize", "normalize_conf")
@@ -66,7 +66,7 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
     Args:
         path: weights that `espnet_ext.bin.ssl_train` has written, with `config.yaml` beside
             them, or a checkpoint of s3prl (see `espnet_ext.ssl.s3prl`).
-        allow_pickle: see `espnet_ext.tasks.checkpoint.read_weights`.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
     Raises:
         InputError: the file is missing, damaged, or neither of the two.

@@ -29,7 +29,7 @@ class MockingjayUpstream(torch.nn.Module):
             can be changed.
         features: `frontend`, `frontend_conf`, `normalize` and `normalize_conf` of the model that
             this is a part of. Where given they must be those of the checkpoint.
-        allow_pickle: see `espnet_ext.tasks.checkpoint.read_weights`.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
         pretrained_from: not used; where the weights came from, in a configuration
             of `self_contained`.
 

@@ -25,7 +25,7 @@ def load_countermeasure(
             where training was started.
         model_file: its weights; None for random ones.
         device: "cpu" or "cuda".
-        allow_pickle: see `espnet_ext.tasks.checkpoint.read_weights`.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
     Returns:
         the model in evaluation mode.
