@@ -19,11 +19,15 @@ from espnet_ext.asr.heads import IGNORED
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError
+from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
+from espnet_ext.ssl.frontend import portable, register
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
 
 MODEL_NAME = "mtl_asr"
 # ESPnet builds `--model NAME` from this table: a registration, the stock entries stay.
 asr.model_choices.classes[MODEL_NAME] = ESPnetMTLASRModel
+# --frontend mockingjay
+register(asr.frontend_choices)
 
 
 class LabelsToIds:
@@ -115,7 +119,11 @@ class MTLASRTask(CarefulTask, ASRTask):
             # Names in place of a path: config.yaml must say all, wherever it is read.
             args.model_conf["heads"] = read_heads(args.model_conf)
         check_configuration(cls, args, {"ctc": CTC})
-        return super().build_model(args)
+        model = super().build_model(args)
+        if args.frontend == MOCKINGJAY:
+            # The checkpoint of the whole model has its weights from now on.
+            args.frontend_conf = portable(args.frontend_conf)
+        return model
 
 
 def read_heads(model_conf: dict[str, Any]) -> dict[str, list[str]]:
