@@ -156,7 +156,19 @@ def test_part_of_an_earlier_run_is_not_mixed_in(monkeypatch, untrained, data, tm
     assert output.read_bytes() == (tmp_path / "before").read_bytes()
     with pytest.raises(InputError):
         score(monkeypatch, ("absent.yaml", "x"), data / "eval", output, "--shard", "1/2")
-    assert not output.exists()
+    # Bad input destroys nothing.
+    assert output.read_bytes() == (tmp_path / "before").read_bytes()
+
+
+def test_several_sets_are_scored_by_one_command(monkeypatch, untrained, data, tmp_path):
+    one, both = tmp_path / "one.txt", [tmp_path / "train.txt", tmp_path / "eval.txt"]
+    score(monkeypatch, untrained, data / "eval", one)
+    files = ("--cm_train_config", untrained[0], "--cm_model_file", untrained[1])
+    sets = ("--data_dir", data / "train", data / "eval", "--output", *both)
+    call(monkeypatch, cm_inference, *files, *sets)
+    assert both[1].read_bytes() == one.read_bytes() != both[0].read_bytes()
+    with pytest.raises(SystemExit):
+        call(monkeypatch, cm_inference, *files, *sets[:-1])
 
 
 @pytest.mark.parametrize(

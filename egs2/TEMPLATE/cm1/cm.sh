@@ -37,7 +37,7 @@ ssl_checkpoint=          # a pretrained one, config.yaml beside it, in place of 
 # Countermeasures: lines of name, architecture, variant, base, configuration, options
 models=conf/models.tsv   # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters
 train_args=              # more options of espnet_ext.bin.cm_train, e.g. "--max_epoch 1"
-inference_model=valid.eer.best.pth  # weights that are scored and attacked
+inference_model=valid.cross_entropy.best.pth    # weights that are scored and attacked
 
 # Attack
 attack_config=conf/attack.yaml      # methods, eps (paper: FGSM, PGD; 0.1, 1, 2, 4, 8, 16)
@@ -162,8 +162,7 @@ main() {
     if stage 3 "lengths: ${dumpdir}/ -> ${stats_dir}/, ${ssl_stats_dir}/"; then
         set_data_options "${train_set}" "${valid_set}" labels
         collect_stats espnet_ext.bin.cm_train "${stats_dir}" "${data_options[@]}" \
-            --config "$(model_lines trained | head -n 1 | cut -f 5)" \
-            --model_conf extract_feats_in_collect_stats=false
+            --config "$(model_lines trained | head -n 1 | cut -f 5)"
         if [ -z "${ssl_checkpoint}" ]; then
             set_data_options "${ssl_train_set}" "${ssl_valid_set}" none
             train_set=${ssl_train_set} valid_set=${ssl_valid_set} collect_stats \
@@ -214,14 +213,13 @@ main() {
         jobs=${expdir}/score_jobs.sh
         for seed in ${seeds}; do
             for name in $(model_lines all | cut -f 1); do
-                for set in "dev ${valid_set}" "eval ${test_set}"; do
-                    printf 'python3 -m espnet_ext.bin.cm_inference'
-                    printf ' %q' --cm_train_config "${expdir}/${name}_seed${seed}/config.yaml" \
-                        --cm_model_file "${expdir}/${name}_seed${seed}/${inference_model}" \
-                        --data_dir "${dumpdir}/${set#* }" --ngpu "${one_gpu}" \
-                        --output "${expdir}/${name}_seed${seed}/score/${set% *}/scores.txt"
-                    printf '\n'
-                done
+                dir=${expdir}/${name}_seed${seed}
+                printf 'python3 -m espnet_ext.bin.cm_inference'
+                printf ' %q' --cm_train_config "${dir}/config.yaml" \
+                    --cm_model_file "${dir}/${inference_model}" --ngpu "${one_gpu}" \
+                    --data_dir "${dumpdir}/${valid_set}" "${dumpdir}/${test_set}" \
+                    --output "${dir}/score/dev/scores.txt" "${dir}/score/eval/scores.txt"
+                printf '\n'
             done
         done > "${jobs}"
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/score"
