@@ -7,12 +7,13 @@ set -euo pipefail
 . ./path.sh
 
 if [ ! -f data/local/LA/.done ]; then
-    python3 ../mtl_asr1/local/prepare.py --archive ../mtl_asr1/downloads.tar.gz \
+    python3 "${MAIN_ROOT}/egs2/mini/mtl_asr1/local/prepare.py" \
+    --archive "${MAIN_ROOT}/egs2/mini/mtl_asr1/downloads.tar.gz" \
         --data data/local/speech
     python3 local/make_spoofs.py --speech data/local/speech --output data/local/LA
     touch data/local/LA/.done
 fi
-python3 ../../asvspoof2019/cm1/local/prepare.py data/local/LA
+python3 "${MAIN_ROOT}/egs2/asvspoof2019/cm1/local/prepare.py" data/local/LA
 for set in train dev eval; do
     utils/validate_data_dir.sh --no-feats --no-text "data/${set}"
 done
