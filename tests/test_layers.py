@@ -9,7 +9,10 @@ ROOT = Path(__file__).resolve().parents[1] / "espnet_ext"
 LAYERS = [
     {"compat", "errors"},
     {"metrics", "data", "jobs"},
-    {"asr"},
+    {"frontend"},
+    {"asr", "ssl"},
+    {"defense"},
+    {"cm"},
     {"tasks", "attack", "report"},
     {"bin"},
 ]

@@ -1,7 +1,6 @@
-"""Reading weights safely, and saying what was read."""
+"""Putting weights into a model, and saying what was read."""
 
 import logging
-import pickle
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,41 +8,10 @@ from typing import Any
 
 import torch
 
+from espnet_ext.data.weights import read_weights
 from espnet_ext.errors import InputError, summarize
 
 Weights = Mapping[str, torch.Tensor]
-
-
-def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torch.Tensor]:
-    """Read the state dictionary of a model onto the CPU.
-
-    Args:
-        path: a file that `torch.save` wrote.
-        allow_pickle: unpickle without restriction. A pickle can run any code when it is
-            loaded: only for files whose source you trust.
-
-    Raises:
-        InputError: the file is missing, is not a state dictionary, or needs `allow_pickle`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint; has the training stage been run?")
-    if allow_pickle:
-        logging.warning("%s: unpickled without restriction; it can run any code", path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
-            "source, say --allow_pickle true"
-        ) from error
-    except (RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: damaged or not a PyTorch file ({error})") from error
-    # DeepSpeed wraps the weights.
-    state = state.get("module", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{path}: not the weights of a model; give a *.pth of an epoch or average")
-    return state
 
 
 def load_weights(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from espnet_ext.data.files import write_aside, write_text
-from espnet_ext.tasks.checkpoint import read_weights
+from espnet_ext.data.weights import read_weights
 from espnet_ext.tasks.loading import read_config
 from espnet_ext.tasks.mtl_asr import MODEL_NAME
 

@@ -33,7 +33,7 @@ def load_recognizer(
             directory where training was started.
         model_file: its weights; None for random ones.
         device: "cpu" or "cuda".
-        allow_pickle: see `espnet_ext.tasks.checkpoint.read_weights`.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
     Raises:
         InputError: a file is missing or damaged, the configuration has a key that nothing

@@ -1,17 +1,14 @@
 """The ESPnet task of multi-task ASR."""
 
 import argparse
-import difflib
-import inspect
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from espnet_ext import compat  # isort: skip  (before ESPnet: it keeps g2p_en from being imported)
+# Before ESPnet: it keeps g2p_en from being imported.
+import espnet_ext.compat  # noqa: F401  # isort: skip
 
 from espnet2.asr.ctc import CTC
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -22,12 +19,15 @@ from espnet_ext.asr.heads import IGNORED
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError
-from espnet_ext.tasks.checkpoint import load_init_param
-from espnet_ext.tasks.resume import check_same_configuration
+from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
+from espnet_ext.ssl.frontend import portable, register
+from espnet_ext.tasks.configuration import CarefulTask, check_configuration
 
 MODEL_NAME = "mtl_asr"
 # ESPnet builds `--model NAME` from this table: a registration, the stock entries stay.
 asr.model_choices.classes[MODEL_NAME] = ESPnetMTLASRModel
+# --frontend mockingjay
+register(asr.frontend_choices)
 
 
 class LabelsToIds:
@@ -71,7 +71,7 @@ class LabelsToIds:
         return self.labels[name].index(label)
 
 
-class MTLASRTask(ASRTask):
+class MTLASRTask(CarefulTask, ASRTask):
     """ASR with utterance classification heads (Das and Chau 2022).
 
     Everything of ESPnet's ASR task can be configured. In addition, `model_conf` takes
@@ -118,26 +118,12 @@ class MTLASRTask(ASRTask):
         if args.model == MODEL_NAME:
             # Names in place of a path: config.yaml must say all, wherever it is read.
             args.model_conf["heads"] = read_heads(args.model_conf)
-        check_configuration(cls, args)
-        return super().build_model(args)
-
-    @classmethod
-    def build_optimizers(
-        cls, args: argparse.Namespace, model: torch.nn.Module
-    ) -> list[torch.optim.Optimizer]:
-        """Build the optimisers.
-
-        Training comes through here after the model is built and before anything is
-        written: the place to refuse a directory of another configuration.
-        """
-        check_same_configuration(args)
-        return super().build_optimizers(args, model)
-
-    @classmethod
-    def main_worker(cls, args: argparse.Namespace) -> None:
-        """Train; `--init_param` is read safely and reported."""
-        with compat.pretrained_loader(load_init_param):
-            super().main_worker(args)
+        check_configuration(cls, args, {"ctc": CTC})
+        model = super().build_model(args)
+        if args.frontend == MOCKINGJAY:
+            # The checkpoint of the whole model has its weights from now on.
+            args.frontend_conf = portable(args.frontend_conf)
+        return model
 
 
 def read_heads(model_conf: dict[str, Any]) -> dict[str, list[str]]:
@@ -162,53 +148,3 @@ def _read_labels(head: str, value: str | list[str]) -> list[str]:
     if len(labels) < 2 or len(set(labels)) < len(labels):
         raise InputError(f"head '{head}' needs at least two classes, each once; got {labels}")
     return labels
-
-
-def check_configuration(task: type[ASRTask], args: argparse.Namespace) -> None:
-    """Refuse keys that no class takes, before anything is built or written.
-
-    Raises:
-        InputError: names the option and the unknown key with the key that was probably
-            meant, or a number that YAML takes for text.
-    """
-    classes: dict[str, Any] = {"ctc": CTC}
-    for choices in task.class_choices_list:
-        name = getattr(args, choices.name, None)
-        if name is not None:
-            classes[choices.name] = choices.get_class(name)
-    for option, class_ in classes.items():
-        _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
-    for option, conf in vars(args).items():
-        if option.endswith("_conf") and isinstance(conf, dict):
-            _check_numbers(option, conf)
-
-
-def _check_numbers(option: str, conf: dict[str, Any]) -> None:
-    for key, value in conf.items():
-        if isinstance(value, dict):
-            _check_numbers(f"{option}.{key}", value)
-        elif isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
-            mantissa, exponent = value.lower().split("e")
-            raise InputError(
-                f"{option}.{key}: YAML takes '{value}' for text; write {mantissa}.0e{exponent}"
-            )
-
-
-def _check_keys(option: str, class_: type, conf: dict[str, Any]) -> None:
-    known = _keyword_arguments(class_)
-    for key in conf:
-        if known is not None and key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(f"{option}: {class_.__name__} has no option '{key}'{hint}")
-
-
-def _keyword_arguments(class_: type) -> set[str] | None:
-    """Names that the constructors of `class_` take; None where one takes anything."""
-    names: set[str] = set()
-    for base in class_.__mro__:
-        parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-        names.update(parameters)
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return names
-    return None

@@ -4,10 +4,7 @@
 # shellcheck disable=SC1091,SC2034,SC2154
 set -euo pipefail
 
-log() {
-    echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${BASH_SOURCE[1]##*/}:${BASH_LINENO[0]}) $*"
-}
-SECONDS=0
+. utils/stages.sh
 
 # General
 stage=1                  # first stage
@@ -70,17 +67,14 @@ Stages:
     11 checkpoints for espnet2.bin.asr_inference    -> ${expdir}/*/stock/ (with --stop_stage 11)
 
 Options and their defaults:
-$(sed -n '/^# General/,/^help_message/{/^help_message/d;p}' "${BASH_SOURCE[0]}")
+$(list_options "${BASH_SOURCE[0]}")
 EOF
 )
 
 . ./path.sh
 . ./cmd.sh
 . utils/parse_options.sh
-if [ $# -ne 0 ]; then
-    log "error: what is '$1'? See ./run.sh --help"
-    exit 2
-fi
+check_arguments "$@" -- "${sweep}" "${attack_config}" "${train_config}"
 
 # What this run is made of
 token_dir=data/token_list/${token_type}
@@ -92,24 +86,6 @@ conditions=${expdir}/conditions_${attack_name}_seed${seed}.tsv
 targets=${expdir}/targets/${test_set}_${num_attack_utts}
 report_dir=${expdir}/report_${attack_name}_seed${seed}
 one_gpu=$((ngpu > 0 ? 1 : 0))
-
-# Whether a stage is asked for; tells what it does.
-stage() {
-    if [ "${stage}" -gt "$1" ] || [ "${stop_stage}" -lt "$1" ]; then
-        return 1
-    fi
-    log "Stage $1: $2"
-}
-
-# Run every line of a file as a job: run_list <command> <gpus> <file> <log directory>
-run_list() {
-    local jobs
-    jobs=$(wc -l < "$3")
-    # ${1} is a command with its options.
-    # shellcheck disable=SC2086
-    ${1} --gpu "$2" --max-jobs-run "${nj}" JOB=1:"${jobs}" "$4/JOB.log" \
-        utils/run_line.sh "$3" JOB
-}
 
 # Options that statistics and training share; sets ${data_options[@]}.
 set_data_options() {
@@ -165,29 +141,17 @@ write_conditions() {
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
 # while it works.
 main() {
-    for file in "${sweep}" "${attack_config}" "${train_config}"; do
-        if [ ! -f "${file}" ]; then
-            log "error: there is no ${file}; give it with its option, see ./run.sh --help"
-            exit 2
-        fi
-    done
     write_conditions
 
-    if stage 1 "corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}, by local/data.sh"; then
+    if stage 1 "local/data.sh: corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}"; then
         # shellcheck disable=SC2086
         local/data.sh ${local_data_opts}
     fi
 
     if stage 2 "check and format audio at ${fs} Hz: data/ -> ${dumpdir}/"; then
-        for set in "${train_set}" "${valid_set}" "${test_set}"; do
-            limits=(--min_seconds "${min_seconds}" --max_seconds "${max_seconds}")
-            if [ "${set}" = "${test_set}" ]; then
-                limits=(--min_seconds 0 --max_seconds inf)
-            fi
-            python3 -m espnet_ext.bin.format_data --source "data/${set}" \
-                --destination "${dumpdir}/${set}" --sample_rate "${fs}" --resample true \
-                "${limits[@]}"
-        done
+        format_set "${train_set}" "${min_seconds}" "${max_seconds}"
+        format_set "${valid_set}" "${min_seconds}" "${max_seconds}"
+        format_set "${test_set}" 0 inf
     fi
 
     if stage 3 "tokens and classes of heads: ${dumpdir}/ -> ${token_dir}/, data/classes/"; then
@@ -201,33 +165,15 @@ main() {
 
     if stage 4 "lengths, feature statistics: ${dumpdir}/ -> ${stats_dir}/"; then
         set_data_options
-        split_dir=${stats_dir}/split
-        mkdir -p "${split_dir}"
-        parts=${nj}
-        for set in "${train_set}" "${valid_set}"; do
-            lines=$(wc -l < "${dumpdir}/${set}/wav.scp")
-            parts=$((lines < parts ? lines : parts))
-        done
-        for set in "${train_set}" "${valid_set}"; do
-            scps=()
-            for part in $(seq "${parts}"); do scps+=("${split_dir}/${set}.${part}.scp"); done
-            utils/split_scp.pl "${dumpdir}/${set}/wav.scp" "${scps[@]}"
-        done
+        # Options are words of their own.
         # shellcheck disable=SC2086
-        ${train_cmd} JOB=1:"${parts}" "${split_dir}/stats.JOB.log" \
-            python3 -m espnet_ext.bin.asr_train --config "${train_config}" --collect_stats true \
-            "${data_options[@]}" --train_shape_file "${split_dir}/${train_set}.JOB.scp" \
-            --valid_shape_file "${split_dir}/${valid_set}.JOB.scp" \
-            --output_dir "${split_dir}/stats.JOB" ${train_args}
-        inputs=()
-        for part in $(seq "${parts}"); do inputs+=(--input_dir "${split_dir}/stats.${part}"); done
-        python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${stats_dir}" \
-            --log_level WARNING
+        collect_stats espnet_ext.bin.asr_train "${stats_dir}" --config "${train_config}" \
+            "${data_options[@]}" ${train_args}
     fi
 
     if [ -n "${init_param}" ]; then
         log "Stage 5 is left out: all models start from ${init_param}"
-    elif stage 5 "train the hybrid that all models start from: ${dumpdir}/, ${stats_dir}/ -> ${pretrain_dir}/"; then
+    elif stage 5 "train the hybrid that all start from: ${dumpdir}/ -> ${pretrain_dir}/"; then
         mkdir -p "${pretrain_dir}"
         # Options are words of their own.
         # shellcheck disable=SC2086
@@ -236,7 +182,7 @@ main() {
         run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
     fi
 
-    if stage 6 "train the models of ${sweep}: ${dumpdir}/, start -> ${expdir}/la*_lc*_seed${seed}/"; then
+    if stage 6 "train: ${sweep}, ${dumpdir}/ -> ${expdir}/la*_lc*_seed${seed}/"; then
         jobs=${expdir}/train_jobs_seed${seed}.sh
         cut -f 1,2,4 "${conditions}" | awk '!seen[$0]++' | while read -r la lc model; do
             train_command "${model}" --config "${train_config}" \
@@ -263,7 +209,7 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_seed${seed}"
     fi
 
-    if stage 8 "choose utterances and targets: ${dumpdir}/${test_set}, ${target_set} -> ${targets}"; then
+    if stage 8 "choose targets: ${dumpdir}/${test_set}, ${target_set} -> ${targets}"; then
         python3 -m espnet_ext.bin.make_targets --data_dir "${dumpdir}/${test_set}" \
             --num_utts "${num_attack_utts}" --target_set "${target_set}" \
             --length_unit "${target_length_unit}" --output "${targets}"

@@ -1,0 +1,284 @@
+#!/usr/bin/env bash
+# Spoofing countermeasures, black-box attacks on them, and defences, after Wu, Liu and Lee,
+# "Defense for Black-box Attacks on Anti-spoofing Models by Self-Supervised Learning" (2020).
+# Called by the run.sh of a recipe, from the recipe's directory.
+# shellcheck disable=SC1091,SC2034,SC2154
+set -euo pipefail
+
+. utils/stages.sh
+
+# General
+stage=1                  # first stage
+stop_stage=10            # last stage
+nj=2                     # jobs at once on this machine
+ngpu=0                   # GPUs of a training; scoring and attacks use one of them
+seeds="0"                # of training; every seed is a model of its own (paper: one)
+expdir=exp               # models and results
+dumpdir=dump             # formatted data
+
+# Data
+train_set=train          # directory below data/ that is trained on
+valid_set=dev            # directory below data/ that chooses the epoch and the threshold
+test_set="eval"          # directory below data/ that is scored and attacked
+fs=16000                 # sample rate in Hz (paper: 16000)
+min_seconds=0.3          # shorter training utterances are left out
+max_seconds=30           # longer training utterances are left out
+local_data_opts=         # options of local/data.sh
+asv_scores=              # of the test set, for the min t-DCF; data/<test_set>/asv_scores if empty
+
+# Mockingjay
+ssl_config=conf/train_ssl.yaml      # pretraining (paper: LARGE, LibriSpeech 360 h)
+ssl_train_set=${train_set}          # directory below data/ that is pretrained on
+ssl_valid_set=${valid_set}          # directory below data/ that chooses its epoch
+ssl_seed=0               # one pretraining for all seeds of the countermeasures
+ssl_args=                # more options of espnet_ext.bin.ssl_train
+ssl_checkpoint=          # a pretrained one, config.yaml beside it, in place of stage 4
+
+# Countermeasures: lines of name, architecture, variant, base, configuration, options
+models=conf/models.tsv   # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters
+train_args=              # more options of espnet_ext.bin.cm_train, e.g. "--max_epoch 1"
+inference_model=valid.cross_entropy.best.pth    # weights that are scored and attacked
+
+# Attack
+attack_config=conf/attack.yaml      # methods, eps (paper: FGSM, PGD; 0.1, 1, 2, 4, 8, 16)
+attack_sources="lcnn_mel senet_mel" # models that the attacker has (paper: these two)
+attack_targets=all       # models that are attacked: all, self, or names
+attack_shards=1          # parts of the utterances that are attacked in parallel
+
+# LNSR: which of the models hold the pretrained and the random Mockingjay
+lnsr_config=conf/attack_lnsr.yaml   # what the adversarial examples are (paper: PGD, 8 and 16)
+lnsr_source=senet_mel    # model that they are made with
+lnsr_pretrained=lcnn_mock           # countermeasure with the pretrained Mockingjay
+lnsr_random=lcnn_rand    # countermeasure with the random one
+
+help_message=$(cat << EOF
+Usage: ./run.sh [--stage N] [--stop_stage M] [--option value ...]
+
+Stages:
+    1  local/data.sh: the corpus                    -> data/
+    2  check and format audio                       -> ${dumpdir}/
+    3  lengths                                      -> ${expdir}/stats/, ${expdir}/ssl_stats/
+    4  pretrain Mockingjay                          -> ${expdir}/ssl_seed*/
+    5  train countermeasures                        -> ${expdir}/<model>_seed*/
+    6  put filters before trained ones              -> ${expdir}/<model>_seed*/
+    7  score dev and test                           -> ${expdir}/<model>_seed*/score/
+    8  attack, score the targets                    -> ${expdir}/<source>_seed*/attack*/
+    9  layerwise noise to signal, linear probe      -> ${expdir}/{lnsr,probe}_seed*/
+    10 tables and figures                           -> ${expdir}/report_*/RESULTS.md
+
+Options and their defaults:
+$(list_options "${BASH_SOURCE[0]}")
+EOF
+)
+
+. ./path.sh
+. ./cmd.sh
+. utils/parse_options.sh
+check_arguments "$@" -- "${models}" "${attack_config}"
+
+# What this run is made of
+stats_dir=${expdir}/stats
+ssl_stats_dir=${expdir}/ssl_stats
+ssl_dir=${expdir}/ssl_seed${ssl_seed}
+attack_name=$(basename "${attack_config}" .yaml)
+report_dir=${expdir}/report_${attack_name}
+one_gpu=$((ngpu > 0 ? 1 : 0))
+
+# The models as lines without comments, fields by tabs: model_lines <trained|defended|all>
+model_lines() {
+    awk -F '\t' -v kind="$1" '!/^#/ && NF {
+        if (kind == "all" || (kind == "trained") == ($4 == "-")) print }' "${models}"
+}
+
+# Names of the models that an attack with source $1 is scored on.
+targets_of() {
+    case ${attack_targets} in
+        all) model_lines all | cut -f 1 ;;
+        self) echo "$1" ;;
+        *) tr ' ' '\n' <<< "${attack_targets}" ;;
+    esac
+}
+
+# Configuration and weights of a model as options: model_files <prefix> <name> <seed>
+model_files() {
+    local dir=${expdir}/$2_seed$3
+    printf ' --%s_config %q --%s_checkpoint %q' "$1" "${dir}/config.yaml" \
+        "$1" "${dir}/${inference_model}"
+}
+
+# Data of training and validation; sets ${data_options[@]}:
+# set_data_options <train> <valid> <labels or none>
+set_data_options() {
+    local part set
+    data_options=()
+    for part in "train $1" "valid $2"; do
+        set=${dumpdir}/${part#* }
+        part=--${part% *}_data_path_and_name_and_type
+        data_options+=("${part}" "${set}/wav.scp,speech,sound")
+        if [ "$3" = labels ]; then data_options+=("${part}" "${set}/utt2label,label,text"); fi
+    done
+}
+
+# Print the command that trains a model: train_command <name> <seed> <configuration> <option ...>
+train_command() {
+    local name=$1 seed=$2 config=$3
+    shift 3
+    set_data_options "${train_set}" "${valid_set}" labels
+    printf 'python3 -m espnet_ext.bin.cm_train'
+    printf ' %q' --config "${config}" "${data_options[@]}" \
+        --train_shape_file "${stats_dir}/train/speech_shape" \
+        --valid_shape_file "${stats_dir}/valid/speech_shape" \
+        --seed "${seed}" --ngpu "${ngpu}" --multiprocessing_distributed true --resume true \
+        --output_dir "${expdir}/${name}_seed${seed}"
+    printf ' %s' "$@" "${train_args}"
+    printf '\n'
+}
+
+# The options of a model with the checkpoint and the seed put in: fill_in <seed> <options>
+fill_in() {
+    local options=${2//@SSL@/${ssl_checkpoint:-${ssl_dir}/valid.loss.best.pth}}
+    echo "${options//@SEED@/$1}"
+}
+
+# A function, so that bash has read all of it before the first stage runs: the file may be edited
+# while it works.
+main() {
+    local seed name base config options jobs set shard target dir data_options
+
+    if stage 1 "local/data.sh: corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}"; then
+        # shellcheck disable=SC2086
+        local/data.sh ${local_data_opts}
+    fi
+
+    if stage 2 "check and format audio at ${fs} Hz: data/ -> ${dumpdir}/"; then
+        for set in "${train_set}" "${ssl_train_set}" "${valid_set}" "${ssl_valid_set}"; do
+            echo "${set}"
+        done | sort -u | while read -r set; do
+            format_set "${set}" "${min_seconds}" "${max_seconds}"
+        done
+        format_set "${test_set}" 0 inf
+    fi
+
+    if stage 3 "lengths: ${dumpdir}/ -> ${stats_dir}/, ${ssl_stats_dir}/"; then
+        set_data_options "${train_set}" "${valid_set}" labels
+        collect_stats espnet_ext.bin.cm_train "${stats_dir}" "${data_options[@]}" \
+            --config "$(model_lines trained | head -n 1 | cut -f 5)"
+        if [ -z "${ssl_checkpoint}" ]; then
+            set_data_options "${ssl_train_set}" "${ssl_valid_set}" none
+            train_set=${ssl_train_set} valid_set=${ssl_valid_set} collect_stats \
+                espnet_ext.bin.ssl_train "${ssl_stats_dir}" "${data_options[@]}" \
+                --config "${ssl_config}"
+        fi
+    fi
+
+    if [ -n "${ssl_checkpoint}" ]; then
+        log "Stage 4 is left out: Mockingjay is ${ssl_checkpoint}"
+    elif stage 4 "pretrain: ${dumpdir}/${ssl_train_set}, ${ssl_stats_dir}/ -> ${ssl_dir}/"; then
+        set_data_options "${ssl_train_set}" "${ssl_valid_set}" none
+        # Options are words of their own.
+        # shellcheck disable=SC2086
+        ${cuda_cmd} --gpu "${ngpu}" "${ssl_dir}/train.log" \
+            python3 -m espnet_ext.bin.ssl_train --config "${ssl_config}" "${data_options[@]}" \
+            --train_shape_file "${ssl_stats_dir}/train/speech_shape" \
+            --valid_shape_file "${ssl_stats_dir}/valid/speech_shape" \
+            --seed "${ssl_seed}" --ngpu "${ngpu}" --multiprocessing_distributed true \
+            --resume true --output_dir "${ssl_dir}" ${ssl_args}
+    fi
+
+    if stage 5 "train: ${models}, ${dumpdir}/, ${stats_dir}/ -> ${expdir}/<model>_seed*/"; then
+        jobs=${expdir}/train_jobs.sh
+        for seed in ${seeds}; do
+            while IFS=$'\t' read -r name _ _ _ config options; do
+                train_command "${name}" "${seed}" "${config}" \
+                    "$(fill_in "${seed}" "${options}")"
+            done < <(model_lines trained)
+        done > "${jobs}"
+        run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${expdir}/log/train"
+    fi
+
+    if stage 6 "defend: ${models}, ${expdir}/<base>_seed*/ -> ${expdir}/<model>_seed*/"; then
+        for seed in ${seeds}; do
+            while IFS=$'\t' read -r name _ _ base _ options; do
+                # shellcheck disable=SC2046
+                python3 -m espnet_ext.bin.cm_defend \
+                    --cm_train_config "${expdir}/${base}_seed${seed}/config.yaml" \
+                    --cm_model_file "${expdir}/${base}_seed${seed}/${inference_model}" \
+                    --output_dir "${expdir}/${name}_seed${seed}" \
+                    $(fill_in "${seed}" "${options}")
+            done < <(model_lines defended)
+        done
+    fi
+
+    if stage 7 "score: ${dumpdir}/, ${models} -> ${expdir}/<model>_seed*/score/"; then
+        jobs=${expdir}/score_jobs.sh
+        for seed in ${seeds}; do
+            for name in $(model_lines all | cut -f 1); do
+                dir=${expdir}/${name}_seed${seed}
+                printf 'python3 -m espnet_ext.bin.cm_inference'
+                printf ' %q' --cm_train_config "${dir}/config.yaml" \
+                    --cm_model_file "${dir}/${inference_model}" --ngpu "${one_gpu}" \
+                    --data_dir "${dumpdir}/${valid_set}" "${dumpdir}/${test_set}" \
+                    --output "${dir}/score/dev/scores.txt" "${dir}/score/eval/scores.txt"
+                printf '\n'
+            done
+        done > "${jobs}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/score"
+    fi
+
+    if stage 8 "attack: ${attack_config}, ${dumpdir}/${test_set} -> ${expdir}/<source>_seed*/"; then
+        jobs=${expdir}/${attack_name}_jobs.sh
+        for seed in ${seeds}; do
+            for name in ${attack_sources}; do
+                for shard in $(seq "${attack_shards}"); do
+                    printf 'python3 -m espnet_ext.bin.cm_attack'
+                    model_files source "${name}" "${seed}"
+                    for target in $(targets_of "${name}"); do
+                        dir=${expdir}/${target}_seed${seed}
+                        printf ' --target %q' \
+                            "${target}=${dir}/config.yaml,${dir}/${inference_model}"
+                    done
+                    printf ' %q' --data_dir "${dumpdir}/${test_set}" --config "${attack_config}" \
+                        --output_dir "${expdir}/${name}_seed${seed}/${attack_name}" \
+                        --shard "${shard}/${attack_shards}" --ngpu "${one_gpu}"
+                    printf '\n'
+                done
+            done
+        done > "${jobs}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}"
+    fi
+
+    if stage 9 "LNSR, probe: ${lnsr_config}, ${expdir}/ -> ${expdir}/{lnsr,probe}_seed*/"; then
+        jobs=${expdir}/lnsr_jobs.sh
+        for seed in ${seeds}; do
+            printf 'python3 -m espnet_ext.bin.cm_lnsr'
+            model_files source "${lnsr_source}" "${seed}"
+            model_files pretrained "${lnsr_pretrained}" "${seed}"
+            model_files random "${lnsr_random}" "${seed}"
+            printf ' %q' --data_dir "${dumpdir}/${test_set}" --config "${lnsr_config}" \
+                --output_dir "${expdir}/lnsr_seed${seed}" --ngpu "${one_gpu}"
+            printf '\npython3 -m espnet_ext.bin.cm_probe'
+            model_files pretrained "${lnsr_pretrained}" "${seed}"
+            model_files random "${lnsr_random}" "${seed}"
+            printf ' %q' --train "${dumpdir}/${train_set}" --dev "${dumpdir}/${valid_set}" \
+                --eval "${dumpdir}/${test_set}" --output_dir "${expdir}/probe_seed${seed}" \
+                --ngpu "${one_gpu}"
+            printf '\n'
+        done > "${jobs}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/lnsr"
+    fi
+
+    if stage 10 "tables and figures: ${expdir}/ -> ${report_dir}/"; then
+        asv=()
+        if [ -z "${asv_scores}" ]; then asv_scores=data/${test_set}/asv_scores; fi
+        if [ -f "${asv_scores}" ]; then asv=(--asv_scores "${asv_scores}"); fi
+        python3 -m espnet_ext.bin.cm_report --models "${models}" --expdir "${expdir}" \
+            --seeds "${seeds}" --attack_name "${attack_name}" \
+            --utt2spk "${dumpdir}/${test_set}/utt2spk" --output_dir "${report_dir}" "${asv[@]}"
+        log "The report: ${PWD}/${report_dir}/RESULTS.md"
+    fi
+
+    log "Done in ${SECONDS} s"
+}
+
+main
+exit

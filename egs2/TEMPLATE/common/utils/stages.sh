@@ -1,0 +1,81 @@
+# shellcheck shell=bash disable=SC2154
+# What the main scripts of all recipes share. Source it from the recipe's directory; the script
+# has set stage, stop_stage, nj, train_set, valid_set and dumpdir when it calls these functions.
+
+SECONDS=0
+
+log() {
+    echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${0##*/}) $*"
+}
+
+# Whether a stage is asked for; tells what it does: stage <number> <what it reads -> what it writes>
+stage() {
+    if [ "${stage}" -gt "$1" ] || [ "${stop_stage}" -lt "$1" ]; then
+        return 1
+    fi
+    log "Stage $1: $2"
+}
+
+# The options of a main script with their defaults, for its help: list_options <script>
+list_options() {
+    sed -n '/^# General/,/^help_message/{/^help_message/d;p}' "$1"
+}
+
+# Stop where an argument was not understood or a file is missing: check_arguments <rest> -- <file ...>
+check_arguments() {
+    if [ "$1" != -- ]; then
+        log "error: what is '$1'? See ./run.sh --help"
+        exit 2
+    fi
+    shift
+    local file
+    for file in "$@"; do
+        if [ ! -f "${file}" ]; then
+            log "error: there is no ${file}; give it with its option, see ./run.sh --help"
+            exit 2
+        fi
+    done
+}
+
+# Check the audio of data/<set> and format it: format_set <set> <least seconds> <most seconds>
+format_set() {
+    python3 -m espnet_ext.bin.format_data --source "data/$1" --destination "${dumpdir}/$1" \
+        --sample_rate "${fs}" --resample true --min_seconds "$2" --max_seconds "$3"
+}
+
+# Run every line of a file as a job: run_list <command> <gpus> <file> <log directory>
+run_list() {
+    local jobs
+    jobs=$(wc -l < "$3")
+    # ${1} is a command with its options.
+    # shellcheck disable=SC2086
+    ${1} --gpu "$2" --max-jobs-run "${nj}" JOB=1:"${jobs}" "$4/JOB.log" \
+        utils/run_line.sh "$3" JOB
+}
+
+# Lengths of utterances and statistics of features, in up to nj jobs:
+# collect_stats <training module> <directory> <option of the module ...>
+collect_stats() {
+    local module=$1 dir=$2 split_dir=$2/split parts=${nj} set lines part
+    shift 2
+    mkdir -p "${split_dir}"
+    for set in "${train_set}" "${valid_set}"; do
+        lines=$(wc -l < "${dumpdir}/${set}/wav.scp")
+        parts=$((lines < parts ? lines : parts))
+    done
+    local scps inputs=()
+    for set in "${train_set}" "${valid_set}"; do
+        scps=()
+        for part in $(seq "${parts}"); do scps+=("${split_dir}/${set}.${part}.scp"); done
+        utils/split_scp.pl "${dumpdir}/${set}/wav.scp" "${scps[@]}"
+    done
+    # shellcheck disable=SC2086
+    ${train_cmd} JOB=1:"${parts}" "${split_dir}/stats.JOB.log" \
+        python3 -m "${module}" --collect_stats true "$@" \
+        --train_shape_file "${split_dir}/${train_set}.JOB.scp" \
+        --valid_shape_file "${split_dir}/${valid_set}.JOB.scp" \
+        --output_dir "${split_dir}/stats.JOB"
+    for part in $(seq "${parts}"); do inputs+=(--input_dir "${split_dir}/stats.${part}"); done
+    python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${dir}" \
+        --log_level WARNING
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Mockingjay pretraining, after Liu et al. (2020), as Wu, Liu and Lee (2020) use it.
+# Called by the run.sh of a recipe, from the recipe's directory.
+# shellcheck disable=SC1091,SC2034,SC2154
+set -euo pipefail
+
+. utils/stages.sh
+
+# General
+stage=1                  # first stage
+stop_stage=5             # last stage
+nj=2                     # jobs at once on this machine
+ngpu=0                   # GPUs of the training
+seed=0                   # of initialisation, batches and masks
+expdir=exp               # models and results
+dumpdir=dump             # formatted data
+
+# Data
+train_set=train          # directory below data/ that is trained on
+valid_set=dev            # directory below data/ that chooses the epoch: other speakers
+test_sets=               # more directories below data/ that the reconstruction is measured on
+fs=16000                 # sample rate in Hz (paper: 16000)
+min_seconds=0.5          # shorter utterances are left out
+max_seconds=37.5         # longer utterances are left out (official code: 3000 frames)
+local_data_opts=         # options of local/data.sh
+
+# Training
+train_config=conf/train.yaml        # features, masking, encoder, optimiser (paper: LARGE)
+train_args=              # more options of espnet_ext.bin.ssl_train, e.g. "--max_epoch 1"
+inference_model=valid.loss.best.pth # weights that are evaluated
+
+# Report
+num_pictures=4           # utterances of which the reconstruction is drawn
+
+help_message=$(cat << EOF
+Usage: ./run.sh [--stage N] [--stop_stage M] [--option value ...]
+
+Stages:
+    1  local/data.sh: the corpus                    -> data/
+    2  check and format audio                       -> ${dumpdir}/
+    3  lengths and feature statistics               -> ${expdir}/<configuration>_stats/
+    4  pretrain                                     -> ${expdir}/<configuration>_seed*/
+    5  reconstruction loss, pictures                -> ${expdir}/<...>/reconstruction/
+
+Options and their defaults:
+$(list_options "${BASH_SOURCE[0]}")
+EOF
+)
+
+. ./path.sh
+. ./cmd.sh
+. utils/parse_options.sh
+check_arguments "$@" -- "${train_config}"
+
+# What this run is made of
+config_name=$(basename "${train_config}" .yaml)
+stats_dir=${expdir}/${config_name}_stats
+ssl_dir=${expdir}/${config_name}_seed${seed}
+
+# A function, so that bash has read all of it before the first stage runs: the file may be edited
+# while it works.
+main() {
+    local set data_options=()
+    for set in "train ${train_set}" "valid ${valid_set}"; do
+        data_options+=("--${set% *}_data_path_and_name_and_type")
+        data_options+=("${dumpdir}/${set#* }/wav.scp,speech,sound")
+    done
+
+    if stage 1 "local/data.sh: corpus (db.sh) -> data/"; then
+        # shellcheck disable=SC2086
+        local/data.sh ${local_data_opts}
+    fi
+
+    if stage 2 "check and format audio at ${fs} Hz: data/ -> ${dumpdir}/"; then
+        for set in "${train_set}" "${valid_set}" ${test_sets}; do
+            format_set "${set}" "${min_seconds}" "${max_seconds}"
+        done
+    fi
+
+    if stage 3 "lengths, feature statistics: ${dumpdir}/ -> ${stats_dir}/"; then
+        # Options are words of their own.
+        # shellcheck disable=SC2086
+        collect_stats espnet_ext.bin.ssl_train "${stats_dir}" --config "${train_config}" \
+            "${data_options[@]}" ${train_args}
+    fi
+
+    if stage 4 "pretrain with ${train_config}: ${dumpdir}/, ${stats_dir}/ -> ${ssl_dir}/"; then
+        # shellcheck disable=SC2086
+        ${cuda_cmd} --gpu "${ngpu}" "${ssl_dir}/train.log" \
+            python3 -m espnet_ext.bin.ssl_train --config "${train_config}" "${data_options[@]}" \
+            --train_shape_file "${stats_dir}/train/speech_shape" \
+            --valid_shape_file "${stats_dir}/valid/speech_shape" \
+            --seed "${seed}" --ngpu "${ngpu}" --multiprocessing_distributed true \
+            --resume true --output_dir "${ssl_dir}" ${train_args}
+    fi
+
+    if stage 5 "reconstruction: ${ssl_dir}/, ${dumpdir}/ -> ${ssl_dir}/reconstruction/"; then
+        for set in "${valid_set}" ${test_sets}; do
+            python3 -m espnet_ext.bin.ssl_evaluate --ssl_train_config "${ssl_dir}/config.yaml" \
+                --ssl_model_file "${ssl_dir}/${inference_model}" --data_dir "${dumpdir}/${set}" \
+                --output_dir "${ssl_dir}/reconstruction/${set}" --num_pictures "${num_pictures}" \
+                --ngpu "$((ngpu > 0 ? 1 : 0))"
+            cat "${ssl_dir}/reconstruction/${set}/RESULTS.md"
+        done
+    fi
+
+    log "Done in ${SECONDS} s"
+}
+
+main
+exit

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Countermeasures, attacks and defences on synthetic speech that comes with the repository.
+#     ./run.sh                          all stages
+#     ./run.sh --stage 8                attack again and report
+set -euo pipefail
+
+./cm.sh \
+    --fs 8000 \
+    "$@"

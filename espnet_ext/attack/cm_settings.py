@@ -1,0 +1,229 @@
+"""The YAML file of an attack on countermeasures."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import yaml
+
+from espnet_ext.attack.settings import _number
+from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from espnet_ext.attack.countermeasure import PyTorchCountermeasure
+    from espnet_ext.attack.linf import LinfAttack
+
+METHODS = ("fgsm", "pgd", "noise", "upstream", "apgd", "square")
+CHOICES = {
+    "space": ("features", "waveform"),
+    "unit": ("std", "db", "raw"),
+    "start": ("random", "clean", "fgsm"),
+    "loss": ("cross_entropy", "margin"),
+}
+
+
+class Condition(NamedTuple):
+    """One method with one epsilon.
+
+    Attributes:
+        method: of `METHODS`.
+        eps: in the unit of the settings.
+    """
+
+    method: str
+    eps: float
+
+    @property
+    def tag(self) -> str:
+        """Name of its directory.
+
+        Example:
+            >>> Condition("pgd", 0.1).tag
+            'pgd/eps0.1'
+        """
+        return f"{self.method}/eps{self.eps:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class CountermeasureAttackSettings:
+    """Everything that decides the result of an attack on given models and utterances.
+
+    Attributes:
+        methods: fgsm; pgd; noise, random signs; upstream, PGD on the representations of the
+            source's defence (or of its front end, in the space of waveforms); apgd and square
+            of ART.
+        eps: radii, each a condition of its own for each method.
+        unit: of eps: std, multiples of each dimension's standard deviation; db; raw, the
+            unit of the attacked features, or full scale for waveforms.
+        space: features or waveform.
+        steps: of PGD, APGD and the attack on the upstream.
+        alpha: length of a step of PGD as a fraction of eps.
+        start: of PGD: random, clean or fgsm, see `LinfPGD`.
+        restarts: of PGD and APGD.
+        best: keep the strongest iterate, not the last.
+        loss: cross_entropy or margin.
+        queries: of the square attack.
+        train_mode: take gradients in training mode, as the code of the paper's attack did.
+        through_filters: straight through smoothing filters of the source.
+        frames: cut or repeat the features of each utterance to this number of frames before
+            they are attacked, as the original did with 600; 0 leaves them as they are.
+        keep: write the adversarial features or waveforms (ark/scp).
+        seed: of all random numbers.
+        batch_size: most utterances in a batch.
+        batch_overhead: seconds of audio that cost as much as one more batch.
+        measured: utterances, evenly spread, on which standard deviations are measured.
+    """
+
+    methods: tuple[str, ...] = ("fgsm", "pgd", "noise")
+    eps: tuple[float, ...] = ()
+    unit: str = "std"
+    space: str = "features"
+    steps: int = 10
+    alpha: float = 0.25
+    start: str = "random"
+    restarts: int = 1
+    best: bool = True
+    loss: str = "cross_entropy"
+    queries: int = 1000
+    train_mode: bool = False
+    through_filters: bool = False
+    frames: int = 0
+    keep: bool = False
+    seed: int = 0
+    batch_size: int = 16
+    batch_overhead: float = 1.5
+    measured: int = 200
+
+    _at_least_one: ClassVar[tuple[str, ...]] = (
+        "steps",
+        "restarts",
+        "queries",
+        "batch_size",
+        "measured",
+    )
+
+    @classmethod
+    def read(cls, path: str | Path) -> "CountermeasureAttackSettings":
+        """Read a YAML file.
+
+        Raises:
+            InputError: the file is missing or not YAML, has a key that nothing takes, a
+                value of the wrong type or out of its range, or no eps.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such attack configuration") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not valid YAML ({error})") from error
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: expected keys with values")
+        try:
+            return cls.from_mapping(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "CountermeasureAttackSettings":
+        """Check and take over keys and values, see `read`."""
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise InputError(f"an attack has no option '{key}'{_hint(str(key), known)}")
+        settings = cls(**{k: _typed(k, v, known[k].default) for k, v in values.items()})
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        for method in self.methods:
+            if method not in METHODS:
+                raise InputError(f"unknown method '{method}'{_hint(method, METHODS)}")
+        for key, choices in CHOICES.items():
+            if getattr(self, key) not in choices:
+                raise InputError(
+                    f"{key} must be one of {', '.join(choices)}, not '{getattr(self, key)}'"
+                )
+        for key in self._at_least_one:
+            if getattr(self, key) < 1:
+                raise InputError(f"{key} must be at least 1, not {getattr(self, key)}")
+        if not self.alpha > 0.0 or self.frames < 0 or self.batch_overhead < 0.0:
+            raise InputError("alpha must be positive, frames and batch_overhead not negative")
+        self._check_conditions()
+        self._check_combinations()
+
+    def _check_conditions(self) -> None:
+        if not self.eps or not self.methods:
+            raise InputError("nothing to do: give eps and methods as lists, e.g. eps: [0.1, 1.0]")
+        if not all(eps > 0.0 for eps in self.eps):
+            raise InputError("every eps must be positive; scores without attack come by themselves")
+        tags = [condition.tag for condition in self.conditions()]
+        if len(set(tags)) < len(tags):
+            raise InputError(
+                f"methods and eps must differ, eps in their first six digits: {', '.join(tags)}"
+            )
+
+    def _check_combinations(self) -> None:
+        if self.start != "random" and (self.restarts > 1 or "upstream" in self.methods):
+            raise InputError("restarts and the method upstream need start: random")
+        if self.space == "waveform":
+            if self.unit != "raw":
+                raise InputError("space: waveform has unit: raw, with full scale 1")
+            if "square" in self.methods or self.frames:
+                raise InputError("method square and frames are for space: features")
+
+    def conditions(self) -> list[Condition]:
+        """Every method with every eps."""
+        return [Condition(method, eps) for method in self.methods for eps in self.eps]
+
+    def attack(
+        self, estimator: "PyTorchCountermeasure", condition: Condition, scale: Any = 1.0
+    ) -> "LinfAttack":
+        """The attack of one condition.
+
+        Args:
+            estimator: the source.
+            condition: of `conditions`.
+            scale: what an eps of 1 is, see `espnet_ext.attack.units.FeatureSpace.scale`.
+        """
+        # PyTorch and ART are imported when they are used: a bad file is told in no time.
+        from espnet_ext.attack.art_attacks import AutoPGD, Square
+        from espnet_ext.attack.linf import REPRESENTATION, LinfPGD, RandomSigns
+
+        given: dict[str, Any] = {"scale": scale, "seed": self.seed, "batch_size": self.batch_size}
+        method, eps = condition
+        if method == "noise":
+            return RandomSigns(estimator, eps, **given)
+        if method == "fgsm":
+            return LinfPGD.fgsm(estimator, eps, loss=self.loss, **given)
+        if method == "apgd":
+            return AutoPGD(estimator, eps, steps=self.steps, restarts=self.restarts, **given)
+        if method == "square":
+            return Square(estimator, eps, queries=self.queries, **given)
+        loss = REPRESENTATION if method == "upstream" else self.loss
+        names = ("steps", "alpha", "start", "restarts", "best")
+        return LinfPGD(estimator, eps, loss=loss, **{k: getattr(self, k) for k in names}, **given)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON knows them."""
+        return dataclasses.asdict(self)
+
+
+def _hint(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _typed(key: str, value: Any, default: Any) -> Any:
+    """`value` in the type of `default`; a single value will do for a list."""
+    if isinstance(default, tuple):
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(str(i) if key == "methods" else _number(key, i, float) for i in items)
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise InputError(f"{key} must be true or false, not {value!r}")
+        return value
+    if isinstance(default, str):
+        return str(value)
+    return _number(key, value, type(default))

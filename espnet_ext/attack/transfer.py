@@ -1,0 +1,448 @@
+"""Attacking one countermeasure and scoring others: shards, files, going on after an interruption.
+
+The utterances are divided into batches once, from all their lengths; a shard takes whole
+batches. So the result does not depend on the number of shards. For each batch and condition
+(method and epsilon) adversarial inputs are made, scored by every target and dropped; what is
+finished has its rows in `log/<method>/eps<eps>/<batch>.jsonl` and is never attacked again.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet_ext.asr.batching import plan_batches
+from espnet_ext.asr.waveforms import pad, unpad
+from espnet_ext.attack.cm_settings import Condition, CountermeasureAttackSettings
+from espnet_ext.attack.countermeasure import PyTorchCountermeasure
+from espnet_ext.attack.linf import InputBatch, LinfAttack, generator_of
+from espnet_ext.attack.resynthesis import can_resynthesize, resynthesis_snr
+from espnet_ext.attack.trials import Trial, digest
+from espnet_ext.attack.units import FeatureSpace, measure_space
+from espnet_ext.cm.model import CountermeasureModel
+from espnet_ext.cm.scores import TrialScore, write_scores
+from espnet_ext.cm.segment import SegmentOptions, cut
+from espnet_ext.data.audio import read_audio, write_wav
+from espnet_ext.data.files import (
+    read_json,
+    read_jsonl,
+    write_aside,
+    write_json,
+    write_jsonl,
+    write_lines,
+)
+from espnet_ext.errors import InputError
+
+CLEAN = "clean"
+RESERVED = ("log", "kept")
+
+Rows = list[dict[str, Any]]
+
+
+class TransferRun:
+    """The attack of one source on a list of targets, with all conditions of the settings.
+
+    Args:
+        source: the model that the attacker has.
+        targets: models that score what was made, by name; the source may be one of them.
+        settings: the attack.
+        trials: what is attacked.
+        output_dir: where everything is written, see below.
+        models: what identifies source and targets, e.g. their files and digests.
+
+    Raises:
+        InputError: `output_dir` holds the results of another attack, a target's features are
+            not the source's, its name cannot be that of a directory, or a method needs what
+            the source does not have.
+
+    The directory::
+
+        attack.json                            what was attacked and how; eps in all units;
+                                               after `collect` the SNR of each method and eps
+        log/<method>/eps<eps>/<batch>.jsonl    rows of the finished batches; log/clean/
+        kept/<method>/eps<eps>/                adversarial inputs, only with `keep`
+        <target>/<method>/eps<eps>/scores.txt  after `collect`; <target>/clean/scores.txt
+        attack_log.jsonl                       after `collect`
+
+    Example:
+        >>> run = TransferRun(lcnn, {"senet": senet}, settings, trials, "exp/lcnn/attack", {})
+        ... # doctest: +SKIP
+        >>> run.run()                                                  # doctest: +SKIP
+        >>> run.collect()                                              # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        source: CountermeasureModel,
+        targets: Mapping[str, CountermeasureModel],
+        settings: CountermeasureAttackSettings,
+        trials: Sequence[Trial],
+        output_dir: str | Path,
+        models: Mapping[str, Any],
+    ):
+        self.source, self.targets, self.settings = source.eval(), dict(targets), settings
+        self.trials, self.output_dir = list(trials), Path(output_dir)
+        self.estimator = PyTorchCountermeasure(
+            source,
+            space=settings.space,
+            train_mode=settings.train_mode,
+            through_filters=settings.through_filters,
+        )
+        self.device = self.estimator.device
+        _check_names(self.targets, self.trials)
+        overhead = settings.batch_overhead * source.sample_rate
+        samples = [trial.samples for trial in self.trials]
+        self.plan = plan_batches(samples, settings.batch_size, overhead)
+        self._check_targets()
+        self.space = self._claim_directory(models)
+
+    def _check_targets(self) -> None:
+        """Refuse targets that would score something else than was attacked."""
+        speech, lengths = self._speech(self._batch_trials(len(self.plan) - 1))
+        for name, target in self.targets.items():
+            target.eval()
+            if target.sample_rate != self.source.sample_rate:
+                raise InputError(
+                    f"target {name} takes {target.sample_rate} Hz, the source "
+                    f"{self.source.sample_rate} Hz"
+                )
+            if self.settings.space == "features":
+                check_same_features(self.source, target, speech, lengths, name)
+        if "upstream" in self.settings.methods:
+            with torch.no_grad():
+                self.estimator.representations(*self._inputs(speech, lengths))
+
+    def _claim_directory(self, models: Mapping[str, Any]) -> FeatureSpace | None:
+        """Write attack.json, or refuse that of another attack; the space as it says it is."""
+        identity = {
+            "settings": self.settings.to_json(),
+            "models": dict(models),
+            "targets": sorted(self.targets),
+            "trials": {"count": len(self.trials), "sha256": digest(self.trials)},
+        }
+        identity = json.loads(json.dumps(identity))  # tuples become the lists that are read back
+        path = self.output_dir / "attack.json"
+        if not path.exists():
+            write_json(path, {**identity, **self._measured()})
+        before = read_json(path)
+        changed = [key for key in identity if before.get(key) != identity[key]]
+        if changed:
+            raise InputError(
+                f"{self.output_dir} holds the results of another attack (different: "
+                f"{', '.join(changed)}; see attack.json); give another --output_dir or remove it"
+            )
+        # From the file: every shard must have the same scale to the last digit.
+        return FeatureSpace.from_json(before["space"]) if before.get("space") else None
+
+    def _measured(self) -> dict[str, Any]:
+        """The feature space, and each eps in deviations and in decibels of the static features."""
+        if self.settings.space == "waveform":
+            full_scale = {f"{eps:g}": 20.0 * float(np.log10(eps)) for eps in self.settings.eps}
+            return {"eps_dbfs": full_scale}
+        count = min(self.settings.measured, len(self.trials))
+        chosen = np.linspace(0, len(self.trials) - 1, count).round().astype(int)
+        space = measure_space(self.source, (self._speech([self.trials[i]]) for i in chosen))
+        space = FeatureSpace.from_json(space.to_json())
+        stated = {f"{eps:g}": space.state(eps, self.settings.unit) for eps in self.settings.eps}
+        tables: dict[str, Any] = {
+            f"eps_{unit}": {eps: values[unit] for eps, values in stated.items()}
+            for unit in ("std", "db", "raw")
+            if all(values[unit] is not None for values in stated.values())
+        }
+        return {"space": space.to_json(), **tables}
+
+    def run(self, shard: int = 1, shards: int = 1) -> None:
+        """Attack and score the batches of one shard, as far as they are not finished.
+
+        Args:
+            shard: from 1.
+            shards: their number.
+        """
+        mine = range(len(self.plan))[shard - 1 :: shards]
+        work = {index: self._unfinished(index) for index in mine}
+        todo = {index: conditions for index, conditions in work.items() if conditions}
+        logging.info(
+            "shard %d/%d: %d batches, %d finished", shard, shards, len(mine), len(mine) - len(todo)
+        )
+        for number, (index, conditions) in enumerate(todo.items(), 1):
+            self._run_batch(index, conditions)
+            logging.info("batch %d/%d: %d conditions", number, len(todo), len(conditions))
+
+    def _unfinished(self, index: int) -> list[Condition | None]:
+        conditions = [None, *self.settings.conditions()]
+        return [c for c in conditions if not self._log_path(c, index).exists()]
+
+    def _run_batch(self, index: int, conditions: Sequence[Condition | None]) -> None:
+        trials = self._batch_trials(index)
+        speech, lengths = self._speech(trials)
+        batch = self._batch(trials, *self._inputs(speech, lengths))
+        for condition in conditions:
+            adversarial = batch.inputs if condition is None else self._attacked(condition, batch)
+            rows = self._rows(condition, trials, batch, adversarial)
+            for row, ratio in zip(
+                rows, self._snr(speech, lengths, batch, adversarial), strict=True
+            ):
+                row["snr"] = ratio
+            if condition is not None and self.settings.keep:
+                self._keep(condition, index, batch, adversarial)
+            write_jsonl(self._log_path(condition, index), rows)
+
+    def _batch_trials(self, index: int) -> list[Trial]:
+        return [self.trials[i] for i in self.plan[index]]
+
+    def _speech(self, trials: Sequence[Trial]) -> tuple[torch.Tensor, torch.Tensor]:
+        rate = self.source.sample_rate
+        waves = [read_audio(t.path, sample_rate=rate, utterance=t.name)[0] for t in trials]
+        return pad(waves, self.device)
+
+    @torch.no_grad()
+    def _inputs(
+        self, speech: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is attacked: waveforms, or the source's features cut to `frames`."""
+        if self.settings.space == "waveform":
+            return speech, lengths
+        feats, lengths = self.source.features(speech, lengths)
+        frames = self.settings.frames
+        if not frames:
+            return feats, lengths
+        segments, _ = cut(feats, lengths, SegmentOptions(num_frames=frames), training=False)
+        return segments, torch.full_like(lengths, frames)
+
+    def _batch(
+        self, trials: Sequence[Trial], inputs: torch.Tensor, lengths: torch.Tensor
+    ) -> InputBatch:
+        labels = torch.tensor([trial.label for trial in trials], device=self.device)
+        return InputBatch([trial.name for trial in trials], inputs, lengths, labels)
+
+    @functools.cached_property
+    def _attacks(self) -> dict[Condition, LinfAttack]:
+        scale = 1.0 if self.space is None else self.space.scale(self.settings.unit)
+        return {
+            c: self.settings.attack(self.estimator, c, scale) for c in self.settings.conditions()
+        }
+
+    def _attacked(self, condition: Condition, batch: InputBatch) -> torch.Tensor:
+        key = f"{self.settings.seed} {condition.tag} {' '.join(batch.names)}"
+        # Dropout in training mode draws from the global generator, in the order of the batches.
+        fixed = _torch_seed(key, self.device) if self.settings.train_mode else None
+        with fixed or contextlib.nullcontext():
+            return self._attacks[condition].attack_batch(batch)
+
+    @torch.no_grad()
+    def _rows(
+        self,
+        condition: Condition | None,
+        trials: Sequence[Trial],
+        batch: InputBatch,
+        adversarial: torch.Tensor,
+    ) -> Rows:
+        """Scores of all targets, the loss of the source, and the size of the perturbation."""
+        with self.estimator.attack_mode(False):
+            losses = self.estimator.losses(adversarial, batch.lengths, batch.labels).tolist()
+        moved = (adversarial.double() - batch.inputs.double()).abs().flatten(1).amax(dim=1).tolist()
+        scored = {n: self._scored(t, adversarial, batch.lengths) for n, t in self.targets.items()}
+        return [
+            {
+                "utterance": trial.name,
+                "key": trial.key,
+                "attack": trial.attack,
+                "method": CLEAN if condition is None else condition.method,
+                "eps": 0.0 if condition is None else condition.eps,
+                "source_loss": losses[row],
+                "largest": moved[row],
+                "targets": {name: found[row] for name, found in scored.items()},
+            }
+            for row, trial in enumerate(trials)
+        ]
+
+    def _snr(
+        self,
+        speech: torch.Tensor,
+        lengths: torch.Tensor,
+        batch: InputBatch,
+        adversarial: torch.Tensor,
+    ) -> list[float | None]:
+        """Signal-to-noise ratio in dB of waveforms, or of those that features stand for."""
+        if self.settings.space == "features":
+            if not can_resynthesize(self.source):
+                return [None] * len(speech)
+            return resynthesis_snr(self.source, speech, lengths, adversarial, batch.lengths)
+        noise = (adversarial.double() - speech.double()).square().sum(dim=1)
+        ratio = 10.0 * (speech.double().square().sum(dim=1) / noise).log10()
+        return [value if np.isfinite(value) else None for value in ratio.tolist()]
+
+    def _scored(
+        self, target: CountermeasureModel, inputs: torch.Tensor, lengths: torch.Tensor
+    ) -> Rows:
+        if self.settings.space == "waveform":
+            inputs, lengths = target.features(inputs, lengths)
+        logits = target.logits(inputs, lengths)
+        scores = target.scores(logits).tolist()
+        pairs = zip(scores, logits.tolist(), strict=True)
+        return [{"score": score, "logits": both} for score, both in pairs]
+
+    def _keep(
+        self, condition: Condition, index: int, batch: InputBatch, adversarial: torch.Tensor
+    ) -> None:
+        arrays = dict(zip(batch.names, unpad(adversarial, batch.lengths), strict=True))
+        folder = self.output_dir / "kept" / condition.tag
+        if self.settings.space == "waveform":
+            lines = [f"{name} {folder / 'wav' / f'{name}.wav'}" for name in arrays]
+            for name, wave in arrays.items():
+                write_wav(folder / "wav" / f"{name}.wav", wave, self.source.sample_rate)
+        else:
+            lines = _write_ark(folder / f"{index:05d}.ark", arrays)
+        write_lines(folder / f"{index:05d}.scp", lines)
+
+    def finished(self) -> bool:
+        """Whether every batch of every condition is finished, by whatever shard."""
+        return not any(self._unfinished(index) for index in range(len(self.plan)))
+
+    def collect(self) -> Rows:
+        """Write score files, attack_log.jsonl and the scp of what was kept.
+
+        Returns:
+            a summary of each condition: method, eps, utterances, mean loss of the source,
+            largest perturbation, mean SNR.
+        """
+        every, summary = [], []
+        for condition in [None, *self.settings.conditions()]:
+            rows = self._finished_rows(condition)
+            for name in self.targets:
+                write_scores(self._scores_path(name, condition), _trial_scores(rows, name))
+            summary.append(_summary(rows))
+            every += rows
+            if condition is not None and self.settings.keep:
+                self._collect_kept(condition)
+        write_jsonl(self.output_dir / "attack_log.jsonl", every)
+        self._state_snr(summary)
+        return summary
+
+    def _state_snr(self, summary: Rows) -> None:
+        """Add a table by eps for each method to attack.json, beside the units of eps."""
+        path = self.output_dir / "attack.json"
+        stated = read_json(path)
+        for row in summary:
+            if row["snr"] is not None:
+                stated.setdefault(f"snr_{row['method']}", {})[f"{row['eps']:g}"] = row["snr"]
+        write_json(path, stated)
+
+    def _finished_rows(self, condition: Condition | None) -> Rows:
+        paths = [self._log_path(condition, index) for index in range(len(self.plan))]
+        rows = [row for path in paths for row in read_jsonl(path)]
+        return sorted(rows, key=lambda row: row["utterance"])
+
+    def _collect_kept(self, condition: Condition) -> None:
+        folder = self.output_dir / "kept" / condition.tag
+        paths = [folder / f"{index:05d}.scp" for index in range(len(self.plan))]
+        lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+        name = "wav.scp" if self.settings.space == "waveform" else "feats.scp"
+        write_lines(folder / name, sorted(lines))
+
+    def _log_path(self, condition: Condition | None, index: int) -> Path:
+        return self.output_dir / "log" / _tag(condition) / f"{index:05d}.jsonl"
+
+    def _scores_path(self, target: str, condition: Condition | None) -> Path:
+        return self.output_dir / target / _tag(condition) / "scores.txt"
+
+
+@torch.no_grad()
+def check_same_features(
+    source: CountermeasureModel,
+    target: CountermeasureModel,
+    speech: torch.Tensor,
+    lengths: torch.Tensor,
+    name: str,
+) -> None:
+    """Refuse a target that computes other features than the source.
+
+    The features themselves are compared, not configurations: statistics in files and defaults
+    that changed between releases count as well.
+
+    Args:
+        source: the attacked model.
+        target: a model that is to score the source's adversarial features.
+        speech: (B, T), any utterances.
+        lengths: (B,).
+        name: of the target, for the message.
+
+    Raises:
+        InputError: shapes or values differ.
+    """
+    (own, _), (other, _) = source.features(speech, lengths), target.features(speech, lengths)
+    advice = (
+        "adversarial features transfer between models of one front end and normalisation; put "
+        "what differs behind them (defense), or attack the waveform"
+    )
+    if own.shape != other.shape:
+        raise InputError(
+            f"target {name} has features of {tuple(other.shape[1:])} frames and dimensions where "
+            f"the source has {tuple(own.shape[1:])}: {advice}"
+        )
+    difference = float((own - other).abs().max() / own.std())
+    if not difference < 1e-3:
+        raise InputError(
+            f"target {name} has other features than the source, different by up to "
+            f"{difference:.2g} standard deviations: {advice}"
+        )
+
+
+def _tag(condition: Condition | None) -> str:
+    return CLEAN if condition is None else condition.tag
+
+
+def _check_names(targets: Mapping[str, Any], trials: Sequence[Trial]) -> None:
+    if not targets or not trials:
+        raise InputError("nothing to score: give at least one target and one utterance")
+    for name in targets:
+        if "/" in name or name.startswith(".") or name in RESERVED or name.split() != [name]:
+            raise InputError(f"target '{name}' cannot be the name of a directory; rename it")
+
+
+@contextlib.contextmanager
+def _torch_seed(key: str, device: torch.device) -> Iterator[None]:
+    """PyTorch's generators by `key`; afterwards as before."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(generator_of("dropout", key).integers(2**31)))
+        yield
+
+
+def _write_ark(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Write float32 matrices; returns the lines of their scp."""
+    import kaldiio
+
+    with write_aside(path) as aside:
+        offsets = []
+        with aside.open("wb") as file:
+            for name, array in arrays.items():
+                file.write(f"{name} ".encode())
+                offsets.append(file.tell())
+                kaldiio.save_mat(file, array.astype(np.float32))
+    return [f"{name} {path}:{offset}" for name, offset in zip(arrays, offsets, strict=True)]
+
+
+def _trial_scores(rows: Rows, target: str) -> list[TrialScore]:
+    return [
+        TrialScore(row["utterance"], row["attack"], row["key"], row["targets"][target]["score"])
+        for row in rows
+    ]
+
+
+def _summary(rows: Rows) -> dict[str, Any]:
+    ratios = [row["snr"] for row in rows if row["snr"] is not None]
+    return {
+        "method": rows[0]["method"],
+        "eps": rows[0]["eps"],
+        "utterances": len(rows),
+        "source_loss": float(np.mean([row["source_loss"] for row in rows])),
+        "largest": max(row["largest"] for row in rows),
+        "snr": float(np.mean(ratios)) if ratios else None,
+    }

@@ -1,0 +1,140 @@
+"""Attack one countermeasure, and score what was made with others."""
+
+import argparse
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from espnet_ext.bin import cli
+
+if TYPE_CHECKING:
+    from espnet_ext.cm.model import CountermeasureModel
+
+
+class ModelFiles(NamedTuple):
+    """Configuration and weights of a model."""
+
+    config: str
+    checkpoint: str
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Attack a countermeasure in an L-infinity ball (FGSM, PGD, random signs, "
+        "Auto-PGD, square, upstream), score the targets, and drop what was made.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source_config", required=True, help="config.yaml of the model that the attacker has")
+    add("--source_checkpoint", required=True, help="its weights, e.g. valid.eer.best.pth")
+    add(
+        "--target",
+        required=True,
+        action="append",
+        type=target,
+        metavar="NAME=CONFIG,CHECKPOINT",
+        help="a model that is attacked; give it once for each, the source too for white-box",
+    )
+    add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
+    add("--config", required=True, help="YAML of the attack: methods, eps, unit, steps...")
+    add("--output_dir", required=True, help="attack.json, score files, attack_log.jsonl")
+    add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add(
+        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
+    )
+    return parser
+
+
+def target(text: str) -> tuple[str, ModelFiles]:
+    """Type of an option that takes NAME=CONFIG,CHECKPOINT.
+
+    Example:
+        >>> target("senet=exp/senet/config.yaml,exp/senet/valid.eer.best.pth")[0]
+        'senet'
+    """
+    name, _, files = text.partition("=")
+    config, _, checkpoint = files.partition(",")
+    if not name or not config or not checkpoint:
+        raise argparse.ArgumentTypeError(f"must be NAME=CONFIG,CHECKPOINT, not '{text}'")
+    return name, ModelFiles(config, checkpoint)
+
+
+def main() -> None:
+    """Attack, and write the score files once all shards are finished."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+
+    settings = CountermeasureAttackSettings.read(args.config)
+    files = _model_files(args)
+    device = cli.device(args.ngpu)
+    from espnet_ext.attack.transfer import TransferRun
+    from espnet_ext.attack.trials import read_trials
+    from espnet_ext.data.files import write_json
+    from espnet_ext.report.environment import environment
+
+    models = _load(files, device, args.allow_pickle)
+    source = models[files[None]]
+    trials = read_trials(args.data_dir, source.sample_rate)
+    run = TransferRun(
+        source,
+        {name: models[at] for name, at in files.items() if name is not None},
+        settings,
+        trials,
+        args.output_dir,
+        _identity(files),
+    )
+    run.run(*args.shard)
+    if not run.finished():
+        logging.info("other shards are not finished; the last one writes the score files")
+        return
+    results = {"conditions": run.collect(), "environment": environment(device)}
+    write_json(Path(args.output_dir) / "results.json", results)
+    logging.info("wrote %s/results.json", args.output_dir)
+
+
+def _model_files(args: argparse.Namespace) -> dict[str | None, ModelFiles]:
+    """Files of the source (None) and of each target.
+
+    Raises:
+        InputError: a name stands twice.
+    """
+    from espnet_ext.errors import InputError
+
+    files: dict[str | None, ModelFiles] = {
+        None: ModelFiles(args.source_config, args.source_checkpoint)
+    }
+    for name, at in args.target:
+        if name in files:
+            raise InputError(f"--target {name} stands twice; give each model a name of its own")
+        files[name] = at
+    return files
+
+
+def _load(
+    files: dict[str | None, ModelFiles], device: str, allow_pickle: bool
+) -> dict[ModelFiles, "CountermeasureModel"]:
+    """Each model once, however many names it has."""
+    from espnet_ext.tasks.cm_loading import load_countermeasure
+
+    return {
+        at: load_countermeasure(*at, device=device, allow_pickle=allow_pickle)
+        for at in dict.fromkeys(files.values())
+    }
+
+
+def _identity(files: dict[str | None, ModelFiles]) -> dict[str, Any]:
+    return {
+        name or "(source)": {
+            part: {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+            for part, path in at._asdict().items()
+        }
+        for name, at in files.items()
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,60 @@
+"""Put a defence before a trained countermeasure."""
+
+import argparse
+from typing import Any
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Write the cascade of a defence and a trained countermeasure as one model.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--cm_train_config", required=True, help="config.yaml of the countermeasure")
+    add("--cm_model_file", required=True, help="its weights, e.g. valid.eer.best.pth")
+    add("--output_dir", required=True, help="config.yaml and weights of the cascade")
+    add("--defense", required=True, help="filter, or another choice of cm_train")
+    add("--defense_conf", type=key_value, action="append", default=[], help="KEY=VALUE, repeatable")
+    add(
+        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
+    )
+    return parser
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """Type of an option that takes KEY=VALUE, the value as in YAML.
+
+    Example:
+        >>> key_value("size=3")
+        ('size', 3)
+    """
+    import yaml
+
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, not '{text}'")
+    return key, yaml.safe_load(value)
+
+
+def main() -> None:
+    """Write the cascade and say where."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.tasks.cascade import put_before
+
+    path = put_before(
+        args.cm_train_config,
+        args.cm_model_file,
+        args.output_dir,
+        args.defense,
+        dict(args.defense_conf),
+        args.allow_pickle,
+    )
+    print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

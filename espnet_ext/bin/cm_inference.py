@@ -1,0 +1,111 @@
+"""Score a data directory with a countermeasure."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_ext.bin import cli
+
+if TYPE_CHECKING:
+    from espnet_ext.cm.model import CountermeasureModel
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Score utterances with a countermeasure: lines of 'utt attack key score'.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--cm_train_config", required=True, help="config.yaml saved in training")
+    add("--cm_model_file", required=True, help="weights, e.g. valid.eer.best.pth")
+    add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")
+    add("--output", required=True, nargs="+", help="a score file for each, sorted by utterance")
+    add("--batch_size", type=int, default=16, help="utterances in a batch")
+    add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="score the J-th of N parts")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add(
+        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
+    )
+    return parser
+
+
+def main() -> None:
+    """Score a part of each data directory."""
+    parser = get_parser()
+    args = parser.parse_args()
+    if len(args.data_dir) != len(args.output):
+        parser.error("give as many --output as --data_dir")
+    cli.log_to_stderr()
+    from espnet_ext.tasks.cm_loading import load_countermeasure
+
+    model = load_countermeasure(
+        args.cm_train_config,
+        args.cm_model_file,
+        device=cli.device(args.ngpu),
+        allow_pickle=args.allow_pickle,
+    )
+    for data_dir, output in zip(args.data_dir, args.output, strict=True):
+        score(model, data_dir, Path(output), args.shard, args.batch_size)
+
+
+def score(
+    model: "CountermeasureModel",
+    data_dir: str,
+    output: Path,
+    shard: tuple[int, int],
+    batch_size: int,
+) -> None:
+    """Score a part of a data directory, and put the parts together once all are there."""
+    from espnet_ext.cm.scores import write_scores
+    from espnet_ext.cm.scoring import (
+        audio_lengths,
+        plan_batches,
+        read_trials,
+        score_batches,
+        trial_scores,
+    )
+    from espnet_ext.data.kaldi import read_table
+
+    part, parts = shard
+    files = [part_file(output, number, parts) for number in range(1, parts + 1)]
+    # What an earlier run has left must not be mixed with this one.
+    for stale in (output, files[part - 1]):
+        stale.unlink(missing_ok=True)
+    trials = read_trials(data_dir)
+    paths = read_table(Path(data_dir) / "wav.scp")
+    batches = plan_batches(audio_lengths(paths, model.sample_rate), batch_size)
+    scores: dict[str, float] = {}
+    for number, found in enumerate(score_batches(model, paths, batches[part - 1 :: parts]), 1):
+        scores |= found
+        if number % 100 == 0:
+            logging.info("%d of %d batches", number, len(batches))
+    write_scores(files[part - 1], trial_scores(scores, trials))
+    logging.info("%s: %d utterances", files[part - 1], len(scores))
+    _join(files, output)
+
+
+def _join(files: list[Path], output: Path) -> None:
+    from espnet_ext.cm.scores import read_scores, write_scores
+
+    if len(files) > 1 and all(file.is_file() for file in files):
+        filled = [file for file in files if file.stat().st_size]
+        write_scores(output, read_scores(*filled))
+        logging.info("%s: all %d parts together", output, len(files))
+
+
+def part_file(output: Path, part: int, parts: int) -> Path:
+    """Where the scores of a part go: beside `output`; `output` itself where there is one part.
+
+    Example:
+        >>> part_file(Path("eval/scores.txt"), 2, 3).as_posix()
+        'eval/scores.2of3.txt'
+    """
+    if parts == 1:
+        return output
+    return output.with_name(f"{output.stem}.{part}of{parts}{output.suffix}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,64 @@
+"""Layerwise noise-to-signal ratio of a pretrained and a random Mockingjay."""
+
+import argparse
+from pathlib import Path
+
+from espnet_ext.bin import cli
+
+MODELS = ("pretrained", "random")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Attack a countermeasure and measure the noise in each layer of a Mockingjay.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source_config", required=True, help="countermeasure that the attacker has")
+    add("--source_checkpoint", required=True, help="its weights")
+    for name in MODELS:
+        add(f"--{name}_config", required=True, help=f"countermeasure behind the {name} Mockingjay")
+        add(f"--{name}_checkpoint", required=True, help="its weights")
+    add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
+    add("--config", required=True, help="YAML of the attack")
+    add("--output_dir", required=True, help="results.json")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    return parser
+
+
+def main() -> None:
+    """Measure and write."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+
+    settings = CountermeasureAttackSettings.read(args.config)
+    from espnet_ext.attack.lnsr import LayerwiseNoise
+    from espnet_ext.attack.trials import read_trials
+    from espnet_ext.data.files import write_json
+    from espnet_ext.report.environment import environment
+    from espnet_ext.tasks.cm_loading import load_countermeasure
+
+    device = cli.device(args.ngpu)
+    source, *models = (
+        load_countermeasure(
+            getattr(args, f"{name}_config"), getattr(args, f"{name}_checkpoint"), device=device
+        )
+        for name in ("source", *MODELS)
+    )
+    trials = read_trials(args.data_dir, source.sample_rate)
+    noise = LayerwiseNoise(source, dict(zip(MODELS, models, strict=True)), settings, trials)
+    results = {
+        "layers": noise.layers,
+        "curves": noise.curves(),
+        "settings": settings.to_json(),
+        "utterances": len(trials),
+        "environment": environment(device),
+    }
+    write_json(Path(args.output_dir) / "results.json", results)
+    print(f"{args.output_dir}/results.json")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,70 @@
+"""Linear probe of the layers of a pretrained and a random Mockingjay."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_ext.bin import cli
+
+if TYPE_CHECKING:
+    from espnet_ext.cm.model import CountermeasureModel
+    from espnet_ext.cm.probe import LabelledStatistics
+
+MODELS = ("pretrained", "random")
+SETS = ("train", "dev", "eval")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Equal error rate of a logistic regression on statistics of each layer.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    for name in MODELS:
+        add(f"--{name}_config", required=True, help=f"countermeasure behind the {name} Mockingjay")
+        add(f"--{name}_checkpoint", required=True, help="its weights")
+    for name in SETS:
+        add(f"--{name}", required=True, help="data directory: wav.scp, utt2label, utt2attack")
+    add("--output_dir", required=True, help="results.json")
+    add("--batch_size", type=int, default=16, help="utterances in a batch")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    return parser
+
+
+def main() -> None:
+    """Probe both models and write the results."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.cm.probe import layer_names, probe
+    from espnet_ext.data.files import write_json
+    from espnet_ext.report.environment import environment
+    from espnet_ext.tasks.cm_loading import load_countermeasure
+
+    device = cli.device(args.ngpu)
+    rows = []
+    for name in MODELS:
+        files = (getattr(args, f"{name}_config"), getattr(args, f"{name}_checkpoint"))
+        model = load_countermeasure(*files, device=device)
+        train, dev, test = (_measure(model, getattr(args, s), args.batch_size) for s in SETS)
+        for layer, (on_dev, on_test) in zip(
+            layer_names(model), probe(train, dev, test), strict=True
+        ):
+            rows.append({"model": name, "layer": layer, "dev_eer": on_dev, "eval_eer": on_test})
+            print(f"{name:<12}{layer:<12}dev {100 * on_dev:5.1f} %  eval {100 * on_test:5.1f} %")
+    results = {"rows": rows, "environment": environment(device)}
+    write_json(Path(args.output_dir) / "results.json", results)
+
+
+def _measure(model: "CountermeasureModel", data_dir: str, batch_size: int) -> "LabelledStatistics":
+    from espnet_ext.cm.probe import measure
+    from espnet_ext.cm.scoring import audio_lengths, plan_batches, read_trials
+    from espnet_ext.data.kaldi import read_table
+
+    paths = read_table(Path(data_dir) / "wav.scp")
+    batches = plan_batches(audio_lengths(paths, model.sample_rate), batch_size)
+    return measure(model, paths, read_trials(data_dir), batches)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,75 @@
+"""Make the tables and figures of the countermeasure half."""
+
+import argparse
+from pathlib import Path
+
+from espnet_ext.bin import cli
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split()]
+
+
+def _fractions(text: str) -> list[float]:
+    return [float(word) for word in text.split()]
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="results.json, RESULTS.md and figures from the scores of countermeasures.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--models", required=True, help="list of models: name, architecture and variant a line")
+    add("--expdir", required=True, help="with <model>_seed<seed>, and with the LNSR results")
+    add("--seeds", default="0", type=_numbers, help="training seeds, e.g. '0 1 2'")
+    add("--attack_name", default="attack", help="directory of the attack below each source")
+    add("--utt2spk", required=True, help="speakers of the evaluation set")
+    add("--asv_scores", help="scores of speaker verification on it, for the t-DCF")
+    add("--transfer_method", default="pgd", help="of the heat map")
+    add("--transfer_eps", default=0.3, type=float, help="of the heat map")
+    add("--histogram_eps", default="0.3 1 8", type=_fractions, help="of the score histograms")
+    add("--resamples", default=4999, type=int, help="draws of the bootstrap")
+    add("--output_dir", required=True, help="results.json, RESULTS.md and the pictures")
+    return parser
+
+
+def main() -> None:
+    """Collect, write, and say where."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.data.files import read_json, write_json
+    from espnet_ext.report.countermeasure_figures import draw_all
+    from espnet_ext.report.countermeasure_markdown import write_results
+
+    output = Path(args.output_dir)
+    write_json(output / "results.json", _collect(args))
+    results = read_json(output / "results.json")
+    write_results(results, output / "RESULTS.md", draw_all(results, output))
+    print(f"{output}/RESULTS.md")
+
+
+def _collect(args: argparse.Namespace) -> dict[str, object]:
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.report import countermeasure_inputs as inputs
+    from espnet_ext.report.countermeasures import Options, make_results
+    from espnet_ext.report.environment import environment
+
+    models, utt2spk = inputs.read_models(args.models), read_table(args.utt2spk)
+    run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk)
+    asv = inputs.read_asv(args.asv_scores, run.trials) if args.asv_scores else None
+    return make_results(
+        run,
+        environment("cpu"),
+        asv_scores=asv,
+        lnsr=inputs.read_seeds(args.expdir, "lnsr", args.seeds),
+        probe=inputs.read_seeds(args.expdir, "probe", args.seeds),
+        options=Options(
+            args.resamples, args.transfer_method, args.transfer_eps, tuple(args.histogram_eps)
+        ),
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

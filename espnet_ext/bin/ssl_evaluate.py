@@ -1,0 +1,66 @@
+"""Measure and draw what a Mockingjay reconstructs."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_ext.bin import cli
+
+if TYPE_CHECKING:
+    from espnet_ext.ssl.model import MockingjayModel
+    from espnet_ext.ssl.pictures import Reconstruction
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Reconstruction error on hidden frames, beside that of interpolation.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--ssl_train_config", required=True, help="config.yaml saved in pretraining")
+    add("--ssl_model_file", required=True, help="weights, e.g. valid.loss.best.pth")
+    add("--data_dir", required=True, help="with wav.scp")
+    add("--output_dir", required=True, help="results.json, RESULTS.md, pictures")
+    add("--num_pictures", type=int, default=4, help="utterances that are drawn")
+    add("--batch_size", type=int, default=16, help="utterances in a batch")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    return parser
+
+
+def main() -> None:
+    """Reconstruct every utterance, measure, draw a few."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.report.reconstruction import errors_of, write_reconstruction
+    from espnet_ext.ssl.pictures import write_picture
+    from espnet_ext.tasks.ssl_loading import load_mockingjay
+
+    device = cli.device(args.ngpu)
+    model = load_mockingjay(args.ssl_train_config, args.ssl_model_file, device=device)
+    audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
+    drawn = list(audio)[: args.num_pictures]
+    errors = {}
+    names = list(audio)
+    for start in range(0, len(names), args.batch_size):
+        batch = {name: audio[name] for name in names[start : start + args.batch_size]}
+        for row in _reconstruct(model, batch):
+            errors[row.utterance] = errors_of(row)
+            if row.utterance in drawn:
+                write_picture(row, Path(args.output_dir) / f"{row.utterance}.png")
+    pictures = [f"{name}.png" for name in drawn]
+    write_reconstruction(errors, args.output_dir, pictures, device)
+
+
+def _reconstruct(model: "MockingjayModel", audio: dict[str, str]) -> list["Reconstruction"]:
+    from espnet_ext.asr.waveforms import pad
+    from espnet_ext.data.audio import read_audio
+
+    rate = model.frontend.fs
+    waves = [read_audio(path, sample_rate=rate, utterance=u)[0] for u, path in audio.items()]
+    return model.reconstruct(*pad(waves, next(model.parameters()).device), list(audio))
+
+
+if __name__ == "__main__":
+    cli.run(main)

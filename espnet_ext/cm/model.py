@@ -1,0 +1,225 @@
+"""Front end, defence, encoder and loss: one model, one checkpoint."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.asr.specaug.abs_specaug import AbsSpecAug
+from espnet2.layers.abs_normalize import AbsNormalize
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+
+from espnet_ext.cm import CLASSES
+from espnet_ext.cm.losses import CountermeasureLoss
+from espnet_ext.cm.segment import SegmentOptions, cut
+
+Trials = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+class CountermeasureModel(AbsESPnetModel):
+    """A spoofing countermeasure.
+
+    Waveforms become features (`features`, the space that Wu et al. 2020 attack), features become
+    class scores (`logits`), and these become one score an utterance (`scores`):
+
+        speech -> front end -> normalisation -> [SpecAug in training] -> [defence]
+               -> segment -> encoder -> output layer
+
+    Args:
+        frontend: waveforms to features.
+        normalize: of the features; None for none.
+        defense: `forward(feats, lengths) -> (feats, lengths)` between features and encoder, such
+            as a filter or Mockingjay; None for none. It is part of the checkpoint.
+        encoder: `forward(feats, lengths) -> (B, E)`.
+        loss: the output layer with its loss.
+        segment: how utterances are cut; arguments of `SegmentOptions` will do.
+        specaug: ESPnet's augmentation, in training only; None for none. It is applied behind the
+            normalisation, so that a zero is the mean.
+        sample_rate: of the waveforms in Hz, for whoever reads them.
+
+    Example:
+        >>> feats, lengths = model.features(speech, speech_lengths)      # doctest: +SKIP
+        >>> scores = model.scores(model.logits(feats, lengths))          # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        frontend: AbsFrontend,
+        normalize: AbsNormalize | None,
+        defense: torch.nn.Module | None,
+        encoder: torch.nn.Module,
+        loss: CountermeasureLoss,
+        segment: SegmentOptions | Mapping[str, Any] | None = None,
+        specaug: AbsSpecAug | None = None,
+        sample_rate: int = 16000,
+    ):
+        super().__init__()
+        self.frontend = frontend
+        self.normalize = normalize
+        self.specaug = specaug
+        self.defense = defense
+        self.encoder = encoder
+        self.loss = loss
+        if not isinstance(segment, SegmentOptions):
+            segment = SegmentOptions(**(segment or {}))
+        self.segment = segment
+        self.sample_rate = sample_rate
+        self._trials: Trials | None = None
+
+    def features(
+        self, speech: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised features.
+
+        Args:
+            speech: (B, T) waveforms in [-1, 1].
+            lengths: (B,) samples.
+
+        Returns:
+            (B, F, D) and their lengths (B,).
+        """
+        feats, feats_lengths = self.frontend(speech, lengths)
+        if self.normalize is not None:
+            feats, feats_lengths = self.normalize(feats, feats_lengths)
+        return feats, feats_lengths
+
+    def embeddings(self, feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Embeddings of the segments of defended features.
+
+        Args:
+            feats: (B, F, D).
+            lengths: (B,).
+
+        Returns:
+            (B, S, E); S is 1 in training, and in evaluation what `segment` says.
+        """
+        if self.defense is not None:
+            feats, lengths = self.defense(feats, lengths)
+        segments, segment_lengths = cut(feats, lengths, self.segment, self.training)
+        return self.encoder(segments, segment_lengths).unflatten(0, (feats.size(0), -1))
+
+    def logits(self, feats: torch.Tensor, feats_lengths: torch.Tensor) -> torch.Tensor:
+        """Class scores as used in evaluation, without margins; the mean over the segments.
+
+        Differentiable to `feats`. Crops are fixed in evaluation mode and drawn in training mode;
+        it is the mode of this module that decides, so an encoder alone may be in training mode.
+
+        Args:
+            feats: (B, F, D), of `features`.
+            feats_lengths: (B,).
+
+        Returns:
+            (B, 2) for spoof and bona fide.
+        """
+        embeddings = self.embeddings(feats, feats_lengths)
+        return self._segment_mean(self.loss.logits(embeddings.flatten(0, 1)), len(embeddings))
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """One score an utterance, higher for bona fide, as the output layer defines it.
+
+        Args:
+            logits: (B, 2).
+
+        Returns:
+            (B,).
+        """
+        return self.loss.scores(logits)
+
+    def forward(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        label: torch.Tensor,
+        label_lengths: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Loss of a batch.
+
+        Args:
+            speech: (B, T) waveforms.
+            speech_lengths: (B,) samples.
+            label: (B, 1) class ids.
+            label_lengths: not used.
+            **kwargs: not used; ESPnet's trainer adds the names of the utterances.
+
+        Returns:
+            loss, statistics of the batch, batch size. The statistics are the loss and, except
+            inside `collected_trials`, accuracy, accuracy of each class (nan where it is absent)
+            and their mean.
+        """
+        label = label.reshape(-1)
+        feats, lengths = self.features(speech, speech_lengths)
+        if self.specaug is not None and self.training:
+            feats, lengths = self.specaug(feats, lengths)
+        embeddings = self.embeddings(feats, lengths)
+        flat, segments = embeddings.flatten(0, 1), embeddings.size(1)
+        loss = self.loss(flat, label.repeat_interleave(segments)).mean()
+        with torch.no_grad():
+            logits = self._segment_mean(self.loss.logits(flat).float(), len(label))
+        stats = {"loss": loss.detach()}
+        if self._trials is None:
+            stats |= accuracies(logits, label)
+        else:
+            self._trials.append((logits, self.scores(logits), label))
+        return force_gatherable((loss, stats, len(label)), loss.device)
+
+    def collect_feats(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs: Any
+    ) -> dict[str, torch.Tensor]:
+        """Features before normalisation, for ESPnet's statistics.
+
+        Args:
+            speech: (B, T).
+            speech_lengths: (B,).
+            **kwargs: not used.
+        """
+        feats, feats_lengths = self.frontend(speech, speech_lengths)
+        return {"feats": feats, "feats_lengths": feats_lengths}
+
+    @contextlib.contextmanager
+    def collected_trials(self) -> Iterator[Trials]:
+        """Keep logits, scores and labels of every batch that goes through `forward`.
+
+        Rates of a whole set cannot be had from those of its batches: their classes are mixed
+        differently. Inside the block, `forward` leaves them out of its statistics.
+
+        Yields:
+            a list of (logits (B, 2), scores (B,), labels (B,)) that grows with every batch.
+        """
+        trials: Trials = []
+        self._trials = trials
+        try:
+            yield trials
+        finally:
+            self._trials = None
+
+    @staticmethod
+    def _segment_mean(logits: torch.Tensor, utterances: int) -> torch.Tensor:
+        """(B * S, 2) to (B, 2)."""
+        return logits.unflatten(0, (utterances, -1)).mean(dim=1)
+
+
+def accuracies(logits: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Shares of utterances whose class has the highest logit.
+
+    Args:
+        logits: (B, 2).
+        label: (B,).
+
+    Returns:
+        `acc`, for each class `acc_<class>` (nan where no utterance has it), and `acc_balanced`,
+        the mean of these.
+
+    Example:
+        >>> accuracies(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))["acc"]
+        tensor(0.5000)
+    """
+    right = (logits.argmax(dim=-1) == label).float()
+    by_class = [
+        (right * (label == number)).sum() / (label == number).sum()
+        for number in range(len(CLASSES))
+    ]
+    stats = {f"acc_{name}": share for name, share in zip(CLASSES, by_class, strict=True)}
+    return {"acc": right.mean(), "acc_balanced": torch.stack(by_class).mean(), **stats}

@@ -1,0 +1,80 @@
+"""Layers over maps of frames in which the padding of a batch does not count."""
+
+import torch
+
+
+def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
+    """Which frames of a map (B, C, F, D) belong to the utterances: (B, 1, F, 1), boolean.
+
+    Example:
+        >>> frame_mask(torch.tensor([1]), 2).flatten()
+        tensor([ True, False])
+    """
+    steps = torch.arange(frames, device=lengths.device)
+    return (steps < lengths.unsqueeze(1)).view(len(lengths), 1, frames, 1)
+
+
+def silence_padding(maps: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """Set the frames of `maps` (B, C, F, D) behind each utterance's end to zero.
+
+    A convolution then reads at the end of an utterance what it reads there when the utterance is
+    alone: its own zero padding.
+
+    Args:
+        maps: (B, C, F, D).
+        lengths: (B,) frames; None where all count.
+    """
+    if lengths is None:
+        return maps
+    return maps.masked_fill(~frame_mask(lengths, maps.size(2)), 0.0)
+
+
+def mean_over_frames(maps: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """Mean over the frames of each utterance, padding left out.
+
+    Args:
+        maps: (B, C, F, D).
+        lengths: (B,) frames; None where all count.
+
+    Returns:
+        (B, C, D).
+    """
+    if lengths is None:
+        return maps.mean(dim=2)
+    total = silence_padding(maps, lengths).sum(dim=2)
+    return total / lengths.clamp(min=1).to(maps.dtype).view(-1, 1, 1)
+
+
+class MaskedBatchNorm2d(torch.nn.BatchNorm2d):
+    """PyTorch's batch normalisation with statistics over the frames of the utterances only.
+
+    Statistics over the padding as well would belong to maps that evaluation never sees.
+    """
+
+    def forward(self, input: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Normalise the channels.
+
+        Args:
+            input: (B, C, F, D).
+            lengths: (B,) frames; None where all count.
+
+        Returns:
+            (B, C, F, D).
+        """
+        if lengths is None or not self.training:
+            return super().forward(input)
+        mask = frame_mask(lengths, input.size(2)).to(input.dtype)
+        count = mask.sum() * input.size(3)
+        mean = (input * mask).sum(dim=(0, 2, 3), keepdim=True) / count
+        variance = ((input - mean).square() * mask).sum(dim=(0, 2, 3), keepdim=True) / count
+        self._update(mean.flatten(), variance.flatten() * count / (count - 1).clamp(min=1))
+        scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
+        return (input - mean) * scale + self.bias.view(1, -1, 1, 1)
+
+    @torch.no_grad()
+    def _update(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        """Move the running statistics as PyTorch does."""
+        assert self.running_mean is not None and self.running_var is not None
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+        self.num_batches_tracked.add_(1)

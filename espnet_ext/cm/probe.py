@@ -1,0 +1,151 @@
+"""Linear probe: how well each layer of a Mockingjay tells spoofed from bona fide speech.
+
+A logistic regression on statistics of the states over time, without any network behind
+them: it says what a layer holds, where the error of a countermeasure also says how well
+that was trained.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from espnet_ext.cm import CLASSES
+from espnet_ext.cm.model import CountermeasureModel
+from espnet_ext.cm.scoring import Trial, read_speech
+from espnet_ext.errors import InputError
+from espnet_ext.metrics.eer import equal_error_rate
+
+# Inverse strengths of the regularisation; the development set chooses.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+class LabelledStatistics(NamedTuple):
+    """Statistics of a set of utterances.
+
+    layers: one matrix (N, 3 D) a layer; bonafide: (N,), True for bona fide.
+    """
+
+    layers: list[np.ndarray]
+    bonafide: np.ndarray
+
+
+def layer_names(model: CountermeasureModel) -> list[str]:
+    """Names of what `layer_states` returns, e.g. input, embedding, layer 1.
+
+    Raises:
+        InputError: the defence of the model is no Mockingjay.
+    """
+    return ["input", "embedding", *(f"layer {i + 1}" for i in range(upstream_of(model).depth))]
+
+
+def upstream_of(model: CountermeasureModel) -> Any:
+    """The Mockingjay between features and countermeasure.
+
+    Raises:
+        InputError: there is none.
+    """
+    upstream = getattr(model.defense, "upstream", None)
+    if upstream is None:
+        raise InputError("this countermeasure has no Mockingjay before it (defense: mockingjay)")
+    return upstream
+
+
+@torch.no_grad()
+def layer_states(
+    model: CountermeasureModel, feats: torch.Tensor, lengths: torch.Tensor
+) -> list[list[torch.Tensor]]:
+    """Features and states of every layer, utterance by utterance, without padding.
+
+    Args:
+        model: a countermeasure behind a Mockingjay.
+        feats: (B, F, D).
+        lengths: (B,).
+
+    Returns:
+        for each utterance its features (F_n, D) and the states (S_n, H) of each layer.
+    """
+    states, steps = upstream_of(model).states(feats, lengths)
+    return [
+        [feats[i, : lengths[i]], *(layer[i, : steps[i]] for layer in states)]
+        for i in range(len(feats))
+    ]
+
+
+def statistics(states: torch.Tensor) -> torch.Tensor:
+    """Mean, standard deviation and mean absolute difference over time: (F, D) to (3 D,)."""
+    change = states.diff(dim=0).abs().mean(dim=0) if len(states) > 1 else states[0] * 0.0
+    return torch.cat([states.mean(dim=0), states.std(dim=0, correction=0), change])
+
+
+@torch.no_grad()
+def measure(
+    model: CountermeasureModel,
+    paths: Mapping[str, str],
+    trials: Mapping[str, Trial],
+    batches: Sequence[Sequence[str]],
+) -> LabelledStatistics:
+    """Statistics of each layer for the utterances of a data directory.
+
+    Args:
+        model: a countermeasure behind a Mockingjay, in evaluation mode.
+        paths: audio of each utterance.
+        trials: of `espnet_ext.cm.scoring.read_trials`.
+        batches: of `espnet_ext.cm.scoring.plan_batches`.
+    """
+    rows: list[list[np.ndarray]] = []
+    labels: list[bool] = []
+    for names in batches:
+        feats, lengths = model.features(*read_speech(model, paths, names))
+        for name, layers in zip(names, layer_states(model, feats, lengths), strict=True):
+            rows.append([statistics(layer).cpu().numpy() for layer in layers])
+            labels.append(trials[name][1] == CLASSES[1])
+    return LabelledStatistics(
+        [np.stack(layer) for layer in zip(*rows, strict=True)], np.array(labels)
+    )
+
+
+def probe(
+    train: LabelledStatistics, dev: LabelledStatistics, test: LabelledStatistics
+) -> list[tuple[float, float]]:
+    """Equal error rates on the development and the test set for each layer.
+
+    The development set chooses the regularisation; its rate is that of the choice.
+
+    Args:
+        train: what the regression is fitted to.
+        dev: chooses.
+        test: is reported.
+
+    Returns:
+        (dev, test) as fractions of 1, one pair a layer.
+    """
+    return [
+        min(
+            (_rates(layer, strength, train, dev, test) for strength in STRENGTHS),
+            key=lambda rates: rates[0],
+        )
+        for layer in range(len(train.layers))
+    ]
+
+
+def _rates(layer: int, strength: float, *sets: LabelledStatistics) -> tuple[float, float]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    train, dev, test = sets
+    classifier = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=strength, class_weight="balanced", max_iter=2000),
+    )
+    classifier.fit(train.layers[layer], train.bonafide)
+    dev_rate, test_rate = (
+        _rate(classifier.decision_function(s.layers[layer]), s.bonafide) for s in (dev, test)
+    )
+    return dev_rate, test_rate
+
+
+def _rate(scores: np.ndarray, bonafide: np.ndarray) -> float:
+    return equal_error_rate(scores[bonafide], scores[~bonafide]).rate

@@ -1,0 +1,139 @@
+"""Score the utterances of a data directory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from espnet_ext.cm.model import CountermeasureModel
+from espnet_ext.cm.scores import TrialScore
+from espnet_ext.data.asvspoof import check_attack
+from espnet_ext.data.audio import audio_length, read_audio
+from espnet_ext.data.kaldi import read_table
+from espnet_ext.errors import InputError, summarize
+
+Trial = tuple[str, str]
+
+
+def read_trials(data_dir: str | Path) -> dict[str, Trial]:
+    """Attack and key of each utterance of a data directory, in the order of `wav.scp`.
+
+    Args:
+        data_dir: with `wav.scp`, `utt2label` and, where there are spoofs, `utt2attack`.
+
+    Returns:
+        utterance -> (attack, key); the attack is "-" for bona fide.
+
+    Raises:
+        InputError: a table is missing, or an utterance has no label, or a spoof no attack.
+    """
+    folder = Path(data_dir)
+    labels, attacks = read_table(folder / "utt2label"), _read_attacks(folder)
+    trials, problems = {}, []
+    for name in read_table(folder / "wav.scp"):
+        key = labels.get(name, "")
+        try:
+            trials[name] = (check_attack(attacks.get(name, "-"), key), key)
+        except ValueError as error:
+            problems.append(f"{folder}: utterance {name}: {error}")
+    if problems:
+        raise InputError(summarize(problems))
+    return trials
+
+
+def _read_attacks(folder: Path) -> dict[str, str]:
+    path = folder / "utt2attack"
+    return read_table(path) if path.is_file() else {}
+
+
+def plan_batches(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
+    """Batches of utterances of like length, longest first.
+
+    The plan depends on nothing but the arguments. Jobs that share its batches compute the
+    same numbers, bit by bit, as one job that computes all of them.
+
+    Args:
+        lengths: samples of each utterance.
+        batch_size: utterances in a batch.
+
+    Example:
+        >>> plan_batches({"a": 5, "b": 9, "c": 8}, batch_size=2)
+        [['b', 'c'], ['a']]
+    """
+    order = sorted(lengths, key=lambda name: (-lengths[name], name))
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def audio_lengths(paths: Mapping[str, str], sample_rate: int) -> dict[str, int]:
+    """Samples of each utterance, from the headers of the files.
+
+    Raises:
+        InputError: see `espnet_ext.data.audio.audio_length`.
+    """
+    return {
+        name: audio_length(path, sample_rate=sample_rate, utterance=name)
+        for name, path in paths.items()
+    }
+
+
+def score_batches(
+    model: CountermeasureModel, paths: Mapping[str, str], batches: Sequence[Sequence[str]]
+) -> Iterator[dict[str, float]]:
+    """Score utterances batch by batch.
+
+    Args:
+        model: in evaluation mode.
+        paths: audio file of each utterance.
+        batches: of `plan_batches`.
+
+    Yields:
+        utterance -> score, higher for bona fide.
+
+    Raises:
+        InputError: an audio file cannot be used.
+    """
+    for names in batches:
+        speech, lengths = read_speech(model, paths, names)
+        yield dict(zip(names, _scores(model, speech, lengths), strict=True))
+
+
+def read_speech(
+    model: CountermeasureModel, paths: Mapping[str, str], names: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Waveforms of a batch, at the sample rate and on the device of the model.
+
+    Args:
+        model: that will take them.
+        paths: audio file of each utterance.
+        names: utterances of the batch.
+
+    Returns:
+        waveforms (B, T) and their lengths (B,).
+
+    Raises:
+        InputError: an audio file cannot be used.
+    """
+    device = next(model.parameters()).device
+    waves = [_read(paths[name], name, model.sample_rate) for name in names]
+    lengths = torch.tensor([len(wave) for wave in waves], device=device)
+    return torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(device), lengths
+
+
+@torch.no_grad()
+def _scores(model: CountermeasureModel, speech: torch.Tensor, lengths: torch.Tensor) -> list[float]:
+    return model.scores(model.logits(*model.features(speech, lengths))).tolist()
+
+
+def _read(path: str, utterance: str, sample_rate: int) -> torch.Tensor:
+    samples, _ = read_audio(path, sample_rate=sample_rate, utterance=utterance)
+    return torch.from_numpy(samples)
+
+
+def trial_scores(scores: Mapping[str, float], trials: Mapping[str, Trial]) -> list[TrialScore]:
+    """Lines of a score file.
+
+    Args:
+        scores: of each utterance.
+        trials: of `read_trials`.
+    """
+    return [TrialScore(name, *trials[name], score) for name, score in scores.items()]

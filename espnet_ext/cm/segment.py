@@ -1,0 +1,111 @@
+"""What a countermeasure sees of an utterance: a segment of fixed length, or all of it.
+
+Liu et al. (2019), "Adversarial attacks on spoofing countermeasures", train on random crops of 600
+frames and evaluate the first 600; shorter utterances are repeated until they are long enough.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from espnet_ext.errors import InputError
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How an utterance is cut.
+
+    Args:
+        num_frames: length of a segment in frames of the encoder's input; None for the whole
+            utterance, which needs an encoder with masked pooling.
+        eval_segments: segments of an utterance in evaluation, spread evenly from its beginning
+            to its end; their logits are averaged. 1: the first frames only, as the original.
+        random_phase: in training, begin the repetition of an utterance that is shorter than the
+            segment anywhere, not at its first frame.
+        min_frames: with whole utterances, shorter ones are repeated up to this length; 16 is the
+            least that the four halvings of an LCNN leave a frame of.
+
+    Raises:
+        InputError: a number is not positive, or several segments of a whole utterance.
+    """
+
+    num_frames: int | None = 600
+    eval_segments: int = 1
+    random_phase: bool = False
+    min_frames: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "eval_segments", "min_frames"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"segment: {name} must be at least 1, not {value}")
+        if self.num_frames is None and self.eval_segments > 1:
+            raise InputError(
+                f"segment: eval_segments {self.eval_segments} needs num_frames; with whole "
+                "utterances there is one segment"
+            )
+
+
+def cut(
+    feats: torch.Tensor, lengths: torch.Tensor, options: SegmentOptions, training: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Cut the segments of a batch; differentiable, and computed on the device of `feats`.
+
+    Args:
+        feats: (B, F, D).
+        lengths: (B,) frames of each utterance.
+        options: see there.
+        training: draw crops (from PyTorch's generator) where evaluation takes fixed ones.
+
+    Returns:
+        (B * S, num_frames, D) with the S segments of an utterance one after the other, and None:
+        every frame counts. For whole utterances (B, F', D) and their lengths (B,).
+
+    Example:
+        >>> x = torch.arange(3.0).reshape(1, 3, 1)
+        >>> cut(x, torch.tensor([3]), SegmentOptions(num_frames=5), training=False)[0].flatten()
+        tensor([0., 1., 2., 0., 1.])
+    """
+    lengths = lengths.to(feats.device)
+    if options.num_frames is None:
+        return _whole(feats, lengths, options.min_frames)
+    if training:
+        starts = _drawn_starts(lengths, options.num_frames, options.random_phase)
+    else:
+        starts = _even_starts(lengths, options.num_frames, options.eval_segments)
+    steps = torch.arange(options.num_frames, device=feats.device)
+    # (B, S, N): the frame behind the last one is the first one.
+    index = (starts.unsqueeze(-1) + steps) % lengths.clamp(min=1).view(-1, 1, 1)
+    return _frames(feats, index.flatten(1)).reshape(-1, options.num_frames, feats.size(2)), None
+
+
+def _drawn_starts(lengths: torch.Tensor, num_frames: int, random_phase: bool) -> torch.Tensor:
+    """One random start an utterance: (B, 1)."""
+    choices = (lengths - num_frames + 1).clamp(min=1)
+    if random_phase:
+        choices = torch.where(lengths < num_frames, lengths.clamp(min=1), choices)
+    drawn = (torch.rand(lengths.shape, device=lengths.device) * choices).long()
+    return torch.minimum(drawn, choices - 1).unsqueeze(1)
+
+
+def _even_starts(lengths: torch.Tensor, num_frames: int, segments: int) -> torch.Tensor:
+    """Starts that are spread evenly: (B, S)."""
+    last = (lengths - num_frames).clamp(min=0).unsqueeze(1)
+    steps = torch.arange(segments, device=lengths.device)
+    return torch.div(last * steps, max(segments - 1, 1), rounding_mode="floor")
+
+
+def _whole(
+    feats: torch.Tensor, lengths: torch.Tensor, min_frames: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    longer = lengths.clamp(min=min_frames)
+    # The shape of the batch says how long it is: asking `lengths` would wait for the device.
+    steps = torch.arange(max(feats.size(1), min_frames), device=feats.device)
+    repeated = steps % lengths.clamp(min=1).unsqueeze(1)
+    index = torch.where(steps < longer.unsqueeze(1), repeated, steps.clamp(max=feats.size(1) - 1))
+    return _frames(feats, index), longer
+
+
+def _frames(feats: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """The frames `index` (B, N) of `feats` (B, F, D): (B, N, D)."""
+    return feats.gather(1, index.unsqueeze(-1).expand(-1, -1, feats.size(2)))

@@ -1,0 +1,363 @@
+"""The ASVspoof corpora: protocols, partitions, Kaldi data directories.
+
+Everything is driven by the protocol files. The audio folders of the development and
+evaluation partitions hold more files than the protocols list (enrolment speech), so that a
+glob would give another set of trials.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from espnet_ext.data.columns import check_count, read_columns
+from espnet_ext.data.directory import DataDirectory
+from espnet_ext.errors import InputError, summarize
+
+KEYS = ("spoof", "bonafide")
+NO_ATTACK = "-"
+ASV_KEYS = ("target", "nontarget", "spoof")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A line of a protocol.
+
+    Attributes:
+        speaker: who speaks, or whose voice the spoof claims to be.
+        utterance: name of the file without its ending.
+        attack: id of the spoofing system; "-" for bona fide.
+        key: "bonafide" or "spoof".
+        extras: the other columns by name, e.g. `codec` or `subset`; empty ones ("-") too.
+    """
+
+    speaker: str
+    utterance: str
+    attack: str
+    key: str
+    extras: Mapping[str, str] = field(default_factory=dict)
+
+
+class Layout(NamedTuple):
+    """Columns of a protocol.
+
+    Attributes:
+        columns: their names, in order.
+        required: how many of them every line has.
+    """
+
+    columns: tuple[str, ...]
+    required: int
+
+    @property
+    def counts(self) -> set[int]:
+        """Numbers of columns that fit."""
+        return set(range(self.required, len(self.columns) + 1))
+
+
+def _layout(columns: str, optional: int = 0) -> Layout:
+    names = tuple(columns.split())
+    return Layout(names, len(names) - optional)
+
+
+LAYOUTS = {
+    "2019_la": _layout("speaker utterance environment attack key"),
+    "2021_la": _layout("speaker utterance codec transmission attack key trim subset"),
+    "2021_df": _layout(
+        "speaker utterance codec source attack key trim subset vocoder task team gender language",
+        optional=1,
+    ),
+    "asvspoof5": _layout(
+        "speaker utterance gender codec quality codec_source condition attack key unused"
+    ),
+    "asvspoof5_challenge": _layout("speaker utterance gender condition attack key"),
+}
+"""Columns of the protocols: ASVspoof 2019 LA, 2021 LA and DF (`trial_metadata.txt`), and
+ASVspoof 5 as released (`*.tsv`) and as in the challenge (`*.metadata.txt`)."""
+
+
+class Partition(NamedTuple):
+    """A partition of ASVspoof 2019 LA, with paths below the folder of `la_2019`.
+
+    Attributes:
+        protocol: of the countermeasure.
+        audio: folder of its files.
+        asv_scores: of speaker verification; training data has none.
+        asv_protocol: of the same trials, line by line.
+        official: bona fide and spoof trials of the official partition.
+    """
+
+    protocol: str
+    audio: str
+    asv_scores: str | None
+    asv_protocol: str | None
+    official: tuple[int, int]
+
+
+def _partition(name: str, ending: str, official: tuple[int, int], asv: bool = True) -> Partition:
+    trials = f"ASVspoof2019.LA.asv.{name}.gi.trl"
+    return Partition(
+        f"ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{name}.{ending}.txt",
+        f"ASVspoof2019_LA_{name}/flac",
+        f"ASVspoof2019_LA_asv_scores/{trials}.scores.txt" if asv else None,
+        f"ASVspoof2019_LA_asv_protocols/{trials}.txt" if asv else None,
+        official,
+    )
+
+
+PARTITIONS_2019 = {
+    "train": _partition("train", "trn", (2580, 22800), asv=False),
+    "dev": _partition("dev", "trl", (2548, 22296)),
+    "eval": _partition("eval", "trl", (7355, 63882)),
+}
+
+
+def read_protocol(path: str | Path, layout: str | None = None) -> list[Trial]:
+    """Read a countermeasure protocol, in the order of the file.
+
+    Args:
+        path: the protocol.
+        layout: a name of `LAYOUTS`; by default the one with as many columns as the first
+            line.
+
+    Raises:
+        InputError: names file and line: another number of columns, a key that is neither
+            bonafide nor spoof, an attack of a bona fide trial or none of a spoof, an
+            utterance that stands in two lines.
+
+    Example:
+        >>> read_protocol("ASVspoof2019.LA.cm.train.trn.txt")[0]   # doctest: +SKIP
+        Trial(speaker='LA_0079', utterance='LA_T_1138215', attack='-', key='bonafide', ...)
+    """
+    name = layout or _guess_layout(path)
+    if name not in LAYOUTS:
+        raise InputError(f"protocol layout '{name}' is not known; use one of {', '.join(LAYOUTS)}")
+    chosen = LAYOUTS[name]
+
+    def parse(columns: list[str]) -> Trial:
+        return _trial(columns, chosen)
+
+    return read_columns(path, parse, key=lambda trial: trial.utterance)
+
+
+def _guess_layout(path: str | Path) -> str:
+    count = read_columns(path, len)[0]
+    for name, layout in LAYOUTS.items():
+        if count in layout.counts:
+            return name
+    known = ", ".join(f"{min(a.counts)} ({name})" for name, a in LAYOUTS.items())
+    raise InputError(f"{path}:1: {count} columns; a protocol has {known}; is it the right file?")
+
+
+def _trial(columns: list[str], layout: Layout) -> Trial:
+    check_count(columns, layout.counts, " ".join(layout.columns[: layout.required]))
+    values = dict(zip(layout.columns, columns, strict=False))
+    key = values.pop("key")
+    attack = check_attack(values.pop("attack"), key)
+    return Trial(values.pop("speaker"), values.pop("utterance"), attack, key, values)
+
+
+def check_attack(attack: str, key: str) -> str:
+    """The attack of a trial, "-" for bona fide.
+
+    ASVspoof 2021 and 5 write "bonafide" in the column of the attack, 2019 writes "-".
+
+    Raises:
+        ValueError: the key is unknown, or does not agree with the attack.
+
+    Example:
+        >>> check_attack("bonafide", "bonafide"), check_attack("A07", "spoof")
+        ('-', 'A07')
+    """
+    if key not in KEYS:
+        raise ValueError(f"unknown key '{key}'; it must be bonafide or spoof")
+    none = attack in (NO_ATTACK, "bonafide")
+    if none and key == "spoof":
+        raise ValueError("a spoof without the id of its attack; correct the line")
+    if not none and key == "bonafide":
+        raise ValueError(f"a bona fide trial with the attack '{attack}'; correct the line")
+    return NO_ATTACK if none else attack
+
+
+class AsvTrial(NamedTuple):
+    """A line of a protocol of speaker verification."""
+
+    speaker: str
+    utterance: str
+    source: str
+    key: str
+
+
+def read_asv_protocol(path: str | Path) -> list[AsvTrial]:
+    """Read a protocol of speaker verification: `speaker utterance bonafide|attack key`.
+
+    An utterance may stand in many lines, with a claimed speaker each. Line n belongs to line
+    n of the score file.
+
+    Raises:
+        InputError: names file and line.
+    """
+
+    def parse(columns: list[str]) -> AsvTrial:
+        check_count(columns, {4}, "speaker utterance bonafide-or-attack key")
+        check_asv_key(columns[2], columns[3])
+        return AsvTrial(*columns)
+
+    return read_columns(path, parse)
+
+
+def check_asv_key(source: str, key: str) -> None:
+    """Refuse a verification trial whose two keys disagree.
+
+    Raises:
+        ValueError: an unknown key, a spoof without an attack, or the reverse.
+    """
+    if key not in ASV_KEYS:
+        raise ValueError(f"unknown ASV key '{key}'; it must be target, nontarget or spoof")
+    if (key == "spoof") != (source not in ("bonafide", NO_ATTACK)):
+        raise ValueError(f"'{source}' and '{key}' contradict each other; correct the line")
+
+
+def la_2019(corpus: str | Path) -> Path:
+    """The folder of ASVspoof 2019 LA that has the protocols: `corpus` or its `LA/`.
+
+    Raises:
+        InputError: neither has them.
+    """
+    for folder in (Path(corpus), Path(corpus, "LA")):
+        if (folder / "ASVspoof2019_LA_cm_protocols").is_dir():
+            return folder
+    raise InputError(
+        f"{corpus}: no ASVspoof2019_LA_cm_protocols/ here or in LA/; set ASVSPOOF2019_LA in db.sh "
+        "to the folder that has it"
+    )
+
+
+def audio_paths(
+    trials: Sequence[Trial], folder: str | Path, suffix: str = ".flac"
+) -> dict[str, str]:
+    """File of every utterance.
+
+    Args:
+        trials: of a protocol.
+        folder: has the files; its path is kept as it is, relative or absolute.
+        suffix: of the files.
+
+    Raises:
+        InputError: names the files that are missing.
+    """
+    paths = {trial.utterance: Path(folder, f"{trial.utterance}{suffix}") for trial in trials}
+    missing = [f"{p}: no such file (utterance {u})" for u, p in paths.items() if not p.is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(paths)} audio files of the protocol are missing; complete the "
+            f"corpus or correct its path:\n{summarize(missing)}"
+        )
+    return {utterance: str(path) for utterance, path in paths.items()}
+
+
+def data_directory(
+    trials: Sequence[Trial], audio: Mapping[str, str], others: Mapping[str, Path] | None = None
+) -> DataDirectory:
+    """A Kaldi data directory: wav.scp utt2spk spk2utt utt2label utt2attack.
+
+    Utterances keep their official names, so that score files can be compared with others'.
+
+    Args:
+        trials: of a protocol.
+        audio: file of each utterance.
+        others: files to copy into it, such as the scores of speaker verification.
+    """
+    tables = {
+        "wav.scp": dict(audio),
+        "utt2spk": {trial.utterance: trial.speaker for trial in trials},
+        "utt2label": {trial.utterance: trial.key for trial in trials},
+        "utt2attack": {trial.utterance: trial.attack for trial in trials},
+    }
+    return DataDirectory(tables, dict(others or {}))
+
+
+def count_keys(trials: Sequence[Trial]) -> tuple[int, int]:
+    """Numbers of bona fide and of spoof trials."""
+    bonafide = sum(trial.key == "bonafide" for trial in trials)
+    return bonafide, len(trials) - bonafide
+
+
+def describe(trials: Sequence[Trial], official: tuple[int, int] | None = None) -> str:
+    """One line about a partition: how many trials, and whether it is the official one by count.
+
+    Args:
+        trials: of the partition.
+        official: bona fide and spoof trials of the official partition.
+
+    Example:
+        >>> describe([Trial("s", "u", "-", "bonafide")], official=(2580, 22800))
+        '1 bona fide, 0 spoof; not the official partition (2580 bona fide, 22800 spoof)'
+    """
+    found = count_keys(trials)
+    text = _counts(found)
+    if official is None:
+        return text
+    if found == official:
+        return f"{text}; the official partition"
+    return f"{text}; not the official partition ({_counts(official)})"
+
+
+def _counts(counts: tuple[int, int]) -> str:
+    return f"{counts[0]} bona fide, {counts[1]} spoof"
+
+
+def check_classes(trials: Sequence[Trial], where: str | Path) -> None:
+    """Refuse a partition for training that lacks a class.
+
+    Raises:
+        InputError: names the class.
+    """
+    for key, count in zip(reversed(KEYS), count_keys(trials), strict=True):
+        if count == 0:
+            raise InputError(
+                f"{where}: no {key} trial among {len(trials)}; a countermeasure cannot be trained "
+                "or chosen on it, use the whole protocol"
+            )
+
+
+def check_disjoint(partitions: Mapping[str, Sequence[Trial]]) -> list[str]:
+    """Look for speakers and utterances that stand in two partitions.
+
+    Args:
+        partitions: name -> trials.
+
+    Returns:
+        a warning for every pair of partitions with common speakers, which are logged too.
+
+    Raises:
+        InputError: an utterance stands in two partitions.
+    """
+    warnings = []
+    for first, second in combinations(partitions, 2):
+        pair = partitions[first], partitions[second]
+        if common := _common(*pair, lambda trial: trial.utterance):
+            raise InputError(
+                f"{first} and {second} have {len(common)} utterances in common ({_some(common)}); "
+                "remove them from one of the protocols"
+            )
+        if common := _common(*pair, lambda trial: trial.speaker):
+            warnings.append(
+                f"{first} and {second} have {len(common)} speakers in common ({_some(common)}); "
+                "results on them are too good"
+            )
+    for warning in warnings:
+        logging.warning(warning)
+    return warnings
+
+
+def _common(
+    first: Sequence[Trial], second: Sequence[Trial], of: Callable[[Trial], str]
+) -> list[str]:
+    return sorted({of(trial) for trial in first} & {of(trial) for trial in second})
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,1 @@
+"""Acoustic front ends: differentiable to the waveform, the same for an utterance in any batch."""

@@ -1,0 +1,131 @@
+"""What all front ends do with waveforms and frames of different lengths in one batch."""
+
+import humanfriendly
+import torch
+
+from espnet_ext.errors import InputError
+
+
+def sample_rate(fs: int | str) -> int:
+    """Sample rate in Hz from a number or from text as ESPnet's recipes write it.
+
+    Raises:
+        InputError: the text is not a number.
+
+    Example:
+        >>> sample_rate("16k")
+        16000
+    """
+    try:
+        return humanfriendly.parse_size(str(fs))
+    except humanfriendly.InvalidSize:
+        raise InputError(f"frontend_conf.fs is not a sample rate: {fs}") from None
+
+
+def full_precision(speech: torch.Tensor) -> torch.autocast:
+    """A block in which nothing is computed in half precision, whatever `--use_amp` says.
+
+    Mel powers span many orders of magnitude: in bfloat16 their logarithms are off by 0.01.
+    """
+    return torch.autocast(speech.device.type, enabled=False)
+
+
+def is_inside(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    """Which positions belong to each utterance, without a transfer to the host.
+
+    Args:
+        lengths: (B,).
+        size: positions of the padded batch.
+
+    Returns:
+        (B, size), True inside.
+
+    Example:
+        >>> is_inside(torch.tensor([1, 2]), 2)
+        tensor([[ True, False],
+                [ True,  True]])
+    """
+    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def zero_padding(feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """`feats` (B, F, D) with zeros behind the end of each utterance; a new tensor."""
+    inside = is_inside(lengths.to(feats.device), feats.size(1))
+    return feats.masked_fill(~inside.unsqueeze(-1), 0.0)
+
+
+def pad_both_ends(
+    speech: torch.Tensor, lengths: torch.Tensor, width: int, mode: str
+) -> torch.Tensor:
+    """Continue each utterance by `width` samples at its own two ends.
+
+    PyTorch's own padding continues the batch: the last frames of a shorter utterance
+    would depend on what it is batched with.
+
+    Args:
+        speech: (B, T).
+        lengths: (B,), at least 1.
+        width: samples to add at each end.
+        mode: "reflect" as `numpy.pad` (also where `width` exceeds the utterance), or
+            "constant" for zeros.
+
+    Returns:
+        (B, T + 2 width); zero from `width` samples after the end of an utterance.
+    """
+    lengths = lengths.to(speech.device).unsqueeze(-1)
+    positions = torch.arange(-width, speech.size(1) + width, device=speech.device)
+    positions = positions.expand(len(speech), -1)
+    wanted = (positions >= 0) & (positions < lengths)
+    source = positions
+    if mode == "reflect":
+        wanted = positions < lengths + width
+        period = (2 * (lengths - 1)).clamp(min=1)
+        folded = positions.remainder(period)
+        source = torch.minimum(folded, period - folded)
+    source = source.clamp(min=0, max=speech.size(1) - 1)
+    return speech.gather(1, source).masked_fill(~wanted, 0.0)
+
+
+def deltas(feats: torch.Tensor, lengths: torch.Tensor, window: int = 9) -> torch.Tensor:
+    """Slope of the line fitted to `window` frames around each frame.
+
+    The same as `librosa.feature.delta(feats, width=window)`: at both ends the fit to the first
+    and last `window` frames is continued. An utterance of fewer frames, which librosa
+    refuses, takes the slope of one line through all of them (0 for a single frame).
+
+    Args:
+        feats: (B, F, D).
+        lengths: (B,).
+        window: frames of the fit, odd and at least 3.
+
+    Returns:
+        (B, F, D); the padding is not meaningful.
+    """
+    reach = window // 2
+    slopes = _slopes(torch.nn.functional.pad(feats, (0, 0, 0, window)), reach)
+    lengths = lengths.to(feats.device).unsqueeze(-1)
+    frames = torch.arange(feats.size(1), device=feats.device)
+    # The slope at index i is that of the fit centred on frame i + reach.
+    nearest = torch.minimum(frames - reach, lengths - window).clamp(min=0)
+    inner = slopes.gather(1, nearest.unsqueeze(-1).expand_as(feats))
+    short = (lengths < window).unsqueeze(-1)
+    return torch.where(short, _slope_of_all(feats, lengths), inner)
+
+
+def _slopes(feats: torch.Tensor, reach: int) -> torch.Tensor:
+    """Least-squares slope of every run of 2 `reach` + 1 frames, (B, F - 2 reach, D)."""
+    count = feats.size(1) - 2 * reach
+    total = torch.zeros_like(feats[:, :count])
+    for k in range(1, reach + 1):
+        after, before = feats[:, reach + k :][:, :count], feats[:, reach - k :][:, :count]
+        total = total + k * (after - before)
+    return total / (2 * sum(k * k for k in range(1, reach + 1)))
+
+
+def _slope_of_all(feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Least-squares slope through all frames of each utterance, (B, 1, D)."""
+    frames = torch.arange(feats.size(1), device=feats.device, dtype=feats.dtype)
+    centred = (frames - (lengths - 1) / 2).masked_fill(frames >= lengths, 0.0)
+    # One frame has no slope: 0 / 1, not 0 / 0.
+    spread = centred.square().sum(dim=1).clamp(min=0.5)
+    return torch.einsum("bf,bfd->bd", centred / spread.unsqueeze(-1), feats).unsqueeze(1)

@@ -1,0 +1,137 @@
+"""Log-power spectrogram in decibels, and the linear spectrogram that Mockingjay reconstructs."""
+
+import torch
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+
+from espnet_ext.frontend.frames import sample_rate, zero_padding
+from espnet_ext.frontend.mel import check_band
+from espnet_ext.frontend.stft import PowerSpectrum
+
+
+class DecibelFrontend(AbsFrontend):
+    """10 log10(power + floor): the input of the attacked countermeasures, unit dB.
+
+    Liu et al. (2019) take `n_fft: 1724, win_length: 1724, hop_length: 130` with a Blackman
+    window, 863 bins, and neither mean nor variance normalisation (`stft_T45.json` of the
+    official code). The defaults here are a quarter of that resolution.
+
+    Args:
+        fs: sample rate in Hz, also as text ("16k").
+        n_fft: size of the Fourier transform.
+        win_length: samples of the window.
+        hop_length: samples from frame to frame.
+        window: "blackman", "hann" or "hamming".
+        floor: added to the power before the logarithm.
+        fmin: bins below this frequency in Hz are left out.
+        fmax: bins above this frequency in Hz are left out; None for no limit.
+        pad_mode: see `PowerSpectrum`.
+
+    Raises:
+        InputError: an unknown window or an impossible size or band.
+
+    Example:
+        >>> feats, frames = DecibelFrontend()(torch.randn(1, 16000), torch.tensor([16000]))
+        >>> feats.shape
+        torch.Size([1, 81, 257])
+    """
+
+    def __init__(
+        self,
+        fs: int | str = 16000,
+        n_fft: int = 512,
+        win_length: int = 512,
+        hop_length: int = 200,
+        window: str = "blackman",
+        floor: float = 1e-10,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        pad_mode: str = "reflect",
+    ):
+        super().__init__()
+        rate = self.fs = sample_rate(fs)
+        check_band(rate, fmin, fmax)
+        self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, window, pad_mode)
+        self.floor = floor
+        self.hop_length = hop_length
+        frequencies = torch.arange(self.spectrum.num_bins()) * rate / n_fft
+        kept = (frequencies >= fmin) & (frequencies <= (fmax or rate / 2))
+        self.first, self.bins = int(kept.int().argmax()), int(kept.sum())
+
+    def output_size(self) -> int:
+        """Frequency bins."""
+        return self.bins
+
+    def forward(
+        self, input: torch.Tensor, input_lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of a batch.
+
+        Args:
+            input: waveforms (B, T).
+            input_lengths: (B,).
+
+        Returns:
+            (B, F, output_size()) in dB, zero in the padding, and the frames (B,).
+        """
+        power, lengths = self.spectrum(input, input_lengths)
+        power = power[..., self.first : self.first + self.bins]
+        return zero_padding(10.0 * (power + self.floor).log10(), lengths), lengths
+
+
+class LinearFrontend(AbsFrontend):
+    """Linear spectrogram scaled to [0, 1], the reconstruction target of Mockingjay LARGE.
+
+    20 log10(max(1e-5, |STFT|)) - 20 dB, then (S + 100) / 100 clipped to [0, 1], after
+    pre-emphasis (`utility/audio.py` of the official code, feature "linear").
+
+    Args:
+        fs: sample rate in Hz; not used, so that it can be given alike to all front ends.
+        n_fft: size of the Fourier transform; 2048 gives 1025 bins.
+        win_length: Hann window in samples.
+        hop_length: samples from frame to frame.
+        preemphasis: factor of the previous sample, 0 for none.
+        reference: dB taken away.
+        minimum: dB range below the reference that is kept.
+        pad_mode: see `PowerSpectrum`.
+    """
+
+    def __init__(
+        self,
+        fs: int | str = 16000,
+        n_fft: int = 2048,
+        win_length: int = 800,
+        hop_length: int = 200,
+        preemphasis: float = 0.97,
+        reference: float = 20.0,
+        minimum: float = 100.0,
+        pad_mode: str = "reflect",
+    ):
+        super().__init__()
+        self.fs = sample_rate(fs)
+        self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode)
+        self.preemphasis = preemphasis
+        self.reference = reference
+        self.minimum = minimum
+        self.hop_length = hop_length
+
+    def output_size(self) -> int:
+        """Frequency bins."""
+        return self.spectrum.num_bins()
+
+    def forward(
+        self, input: torch.Tensor, input_lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of a batch.
+
+        Args:
+            input: waveforms (B, T).
+            input_lengths: (B,).
+
+        Returns:
+            (B, F, n_fft // 2 + 1) in [0, 1], zero in the padding, and the frames (B,).
+        """
+        previous = torch.nn.functional.pad(input, (1, -1))
+        power, lengths = self.spectrum(input - self.preemphasis * previous, input_lengths)
+        decibel = 10.0 * power.clamp(min=1e-10).log10() - self.reference
+        scaled = ((decibel + self.minimum) / self.minimum).clamp(0.0, 1.0)
+        return zero_padding(scaled, lengths), lengths

@@ -1,0 +1,235 @@
+"""Tandem detection cost of a countermeasure and a speaker verification system (min t-DCF).
+
+Two forms are in use, and their values must not be mixed in a table:
+
+- 2019 (v1): Kinnunen et al., "t-DCF: a detection cost function for the tandem assessment of
+  spoofing countermeasures and automatic speaker verification", Odyssey 2018, as in the
+  evaluation package of ASVspoof 2019. 0 is a perfect countermeasure.
+- 2021 (v2): Kinnunen et al., "Tandem assessment of spoofing countermeasures and automatic
+  speaker verification: fundamentals", TASLP 2020, as in the evaluation package of
+  ASVspoof 2021. Its lowest value is `c0 / (c0 + min(c1, c2))`, which is not 0.
+
+With one cost for misses, and one for false alarms of each kind, both have the same c1 and
+c2, and `v2 = (c0 + min(c1, c2) * v1) / (c0 + min(c1, c2))`.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from espnet_ext.metrics.eer import (
+    checked,
+    curve_statistic,
+    det_curve,
+    equal_error_rate,
+    error_rates,
+)
+from espnet_ext.metrics.intervals import RESAMPLES, Interval
+from espnet_ext.metrics.resampling import resample
+
+Version = Literal["2019", "2021"]
+VERSIONS: tuple[Version, ...] = ("2019", "2021")
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Priors and costs; the defaults are those of ASVspoof 2019 and 2021.
+
+    Attributes:
+        spoof: prior of a spoofing attack.
+        target: prior of the claimed speaker.
+        nontarget: prior of another speaker who does not spoof.
+        miss: cost of rejecting the claimed speaker, by either system.
+        false_alarm: cost of the verification system accepting another speaker.
+        false_alarm_spoof: cost of accepting a spoof.
+    """
+
+    spoof: float = 0.05
+    target: float = 0.95 * 0.99
+    nontarget: float = 0.95 * 0.01
+    miss: float = 1.0
+    false_alarm: float = 10.0
+    false_alarm_spoof: float = 10.0
+
+    def __post_init__(self) -> None:
+        if abs(self.spoof + self.target + self.nontarget - 1.0) > 1e-9:
+            raise ValueError("the priors of spoof, target and nontarget must add up to 1")
+
+
+class VerificationErrors(NamedTuple):
+    """Errors of a speaker verification system at one threshold, fractions of 1.
+
+    Attributes:
+        miss: rejected target trials.
+        false_alarm: accepted non-target trials.
+        false_alarm_spoof: accepted spoof trials.
+        threshold: scores at or above it are accepted.
+    """
+
+    miss: float
+    false_alarm: float
+    false_alarm_spoof: float
+    threshold: float
+
+
+class Coefficients(NamedTuple):
+    """Weights of the t-DCF: c0 of the verification system alone, c1 of misses, c2 of spoofs."""
+
+    c0: float
+    c1: float
+    c2: float
+
+
+class TandemCost(NamedTuple):
+    """A normalised t-DCF and the countermeasure threshold it is reached at."""
+
+    value: float
+    threshold: float
+
+
+class TandemCurve(NamedTuple):
+    """Normalised t-DCF at every countermeasure threshold, each (N + 1,)."""
+
+    values: np.ndarray
+    thresholds: np.ndarray
+
+
+def verification_errors(
+    target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, threshold: float | None = None
+) -> VerificationErrors:
+    """Errors of the speaker verification system, by default at its own EER threshold.
+
+    Source: `obtain_asv_error_rates` of the evaluation packages: the threshold is where
+    `equal_error_rate` of targets and non-targets has it, but a score at it is accepted.
+
+    Args:
+        target: scores of the claimed speakers (N_t,).
+        nontarget: scores of other speakers (N_n,).
+        spoof: scores of the spoofs (N_s,).
+        threshold: another operating point.
+
+    Raises:
+        ValueError: a kind of trial has no scores, or a score is not finite.
+    """
+    if threshold is None:
+        threshold = equal_error_rate(target, nontarget).threshold
+    accepted_spoofs = float(np.mean(checked(spoof, "spoof") >= threshold))
+    return VerificationErrors(
+        *error_rates(target, nontarget, threshold), accepted_spoofs, threshold
+    )
+
+
+def coefficients(errors: VerificationErrors, costs: CostModel | None = None) -> Coefficients:
+    """Weights of the t-DCF from the errors of the verification system.
+
+    Raises:
+        ValueError: c1 or c2 is negative: the verification system costs more than rejecting
+            everybody would, so that a tandem has no meaning.
+    """
+    costs = costs or CostModel()
+    c0 = costs.target * costs.miss * errors.miss
+    c0 += costs.nontarget * costs.false_alarm * errors.false_alarm
+    c1 = costs.target * costs.miss - c0
+    c2 = costs.spoof * costs.false_alarm_spoof * errors.false_alarm_spoof
+    if min(c1, c2) < 0.0:
+        raise ValueError(f"negative t-DCF weights (c1 {c1:g}, c2 {c2:g}): check the ASV scores")
+    return Coefficients(c0, c1, c2)
+
+
+def tdcf_curve(
+    bonafide: ArrayLike, spoof: ArrayLike, weights: Coefficients, version: Version = "2019"
+) -> TandemCurve:
+    """Normalised t-DCF at every threshold of the countermeasure.
+
+    Args:
+        bonafide: countermeasure scores (N_b,), higher for bona fide.
+        spoof: countermeasure scores (N_s,).
+        weights: see `coefficients`.
+        version: form of the t-DCF, see the top of this module.
+
+    Raises:
+        ValueError: a class has no scores, a score is not finite, or the verification system
+            accepts no spoof at all, so that the 2019 form is not defined.
+    """
+    curve = det_curve(bonafide, spoof)
+    return TandemCurve(_cost(curve.miss, curve.false_alarm, weights, version), curve.thresholds)
+
+
+def min_tdcf(
+    bonafide: ArrayLike, spoof: ArrayLike, weights: Coefficients, version: Version = "2019"
+) -> TandemCost:
+    """The lowest normalised t-DCF over all thresholds; 1 is a useless countermeasure.
+
+    Args:
+        bonafide: countermeasure scores (N_b,), higher for bona fide.
+        spoof: countermeasure scores (N_s,).
+        weights: see `coefficients`.
+        version: form of the t-DCF, see the top of this module.
+
+    Raises:
+        ValueError: see `tdcf_curve`.
+
+    Example:
+        >>> weights = Coefficients(c0=0.019, c1=0.9215, c2=0.375)
+        >>> min_tdcf([2.0, 1.0], [0.0, 1.5], weights)
+        TandemCost(value=0.5, threshold=0.0)
+    """
+    curve = tdcf_curve(bonafide, spoof, weights, version)
+    best = int(np.argmin(curve.values))
+    return TandemCost(float(curve.values[best]), float(curve.thresholds[best]))
+
+
+def min_tdcf_interval(
+    bonafide: ArrayLike,
+    spoof: ArrayLike,
+    weights: Coefficients,
+    bonafide_groups: Sequence[Hashable],
+    spoof_groups: Sequence[Hashable],
+    version: Version = "2019",
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Min t-DCF with its bootstrap interval; the verification system is taken as it is.
+
+    Args:
+        bonafide: countermeasure scores (N_b,).
+        spoof: countermeasure scores (N_s,).
+        weights: see `coefficients`.
+        bonafide_groups: speaker of each bona fide trial, drawn as a whole.
+        spoof_groups: claimed speaker of each spoof.
+        version: form of the t-DCF.
+        confidence: of the interval.
+        seed: of the draws.
+        resamples: number of draws.
+
+    Raises:
+        ValueError: see `tdcf_curve`.
+    """
+
+    def measure(miss: np.ndarray, false_alarm: np.ndarray) -> float:
+        return float(_cost(miss, false_alarm, weights, version).min())
+
+    groups = [*bonafide_groups, *spoof_groups]
+    statistic = curve_statistic(bonafide, spoof, measure)
+    return resample(statistic, groups, confidence=confidence, seed=seed, resamples=resamples)
+
+
+def _cost(
+    miss: np.ndarray, false_alarm: np.ndarray, weights: Coefficients, version: Version
+) -> np.ndarray:
+    c0, c1, c2 = weights
+    if version not in VERSIONS:
+        raise ValueError(f"t-DCF of '{version}'; known are 2019 and 2021")
+    fixed = c0 if version == "2021" else 0.0
+    default = fixed + min(c1, c2)
+    if default <= 0.0:
+        raise ValueError(
+            "the normalised t-DCF is not defined: the verification system accepts no spoof (c2 = 0)"
+            " or rejects every target (c1 = 0)"
+        )
+    return (fixed + c1 * miss + c2 * false_alarm) / default

@@ -1,0 +1,93 @@
+"""How well a Mockingjay reconstructs what was hidden from it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from espnet_ext.data.files import write_json, write_text
+from espnet_ext.metrics.intervals import Interval, rate
+from espnet_ext.report.environment import environment
+from espnet_ext.report.tables import interval, markdown_table
+from espnet_ext.ssl.baselines import interpolate
+from espnet_ext.ssl.pictures import Reconstruction
+
+PREDICTORS = ("model", "linear interpolation", "zero")
+DEFINITION = (
+    "mean absolute error on the hidden frames, in the unit of the normalised features "
+    "(standard deviations); all hidden steps are zeroed, masks fixed by the utterance's name; "
+    "95 % percentile bootstrap over utterances"
+)
+
+
+class Errors(NamedTuple):
+    """Absolute errors of an utterance, summed over hidden frames and dimensions.
+
+    sums: one number a predictor, in the order of `PREDICTORS`; values: that were predicted.
+    """
+
+    sums: tuple[float, ...]
+    values: int
+
+
+def errors_of(row: Reconstruction) -> Errors:
+    """Errors of the model, of linear interpolation over the gap, and of predicting zero."""
+    hidden, target = row.hidden, row.target
+    length = torch.tensor([len(target)])
+    line = interpolate(target.unsqueeze(0), hidden.unsqueeze(0), length).squeeze(0)
+    predictions = (row.predicted, line, torch.zeros_like(target))
+    sums = tuple(float((p - target)[hidden].abs().double().sum()) for p in predictions)
+    return Errors(sums, int(hidden.sum()) * target.size(-1))
+
+
+def summarise(errors: Sequence[Errors]) -> dict[str, Interval]:
+    """Mean error of each predictor over all hidden frames, with its interval."""
+    counts = [float(e.values) for e in errors]
+    found = {}
+    for number, name in enumerate(PREDICTORS):
+        value, low, high = rate([e.sums[number] for e in errors], counts)
+        bounds = (None if bound is None else bound / 100.0 for bound in (low, high))
+        found[name] = Interval(value / 100.0, *bounds)
+    return found
+
+
+def write_reconstruction(
+    errors: dict[str, Errors], output_dir: str | Path, pictures: Sequence[str], device: str
+) -> None:
+    """Write `results.json` and `RESULTS.md`.
+
+    Args:
+        errors: of each utterance.
+        output_dir: where the pictures are too.
+        pictures: their names.
+        device: that the model ran on.
+    """
+    found = summarise(list(errors.values()))
+    folder = Path(output_dir)
+    results: dict[str, Any] = {
+        "definition": DEFINITION,
+        "utterances": len(errors),
+        "predictors": {name: list(value) for name, value in found.items()},
+        "environment": environment(device),
+    }
+    write_json(folder / "results.json", results)
+    rows = [[name, interval(value, digits=3)] for name, value in found.items()]
+    lines = [
+        f"# Reconstruction of {len(errors)} utterances",
+        markdown_table(["predictor", "L1 on hidden frames"], rows),
+        _verdict(found),
+        f"L1: {DEFINITION}.",
+        *(f"![{name}]({name})" for name in pictures),
+    ]
+    write_text(folder / "RESULTS.md", "\n\n".join(lines) + "\n")
+
+
+def _verdict(found: dict[str, Interval]) -> str:
+    model, line, zero = (found[name].value or 0.0 for name in PREDICTORS)
+    beats = "beats" if model < line else "does not beat"
+    return (
+        f"The model {beats} linear interpolation over the gap; it is "
+        f"{100.0 * (1.0 - model / zero):.0f} % below the zero predictor, interpolation "
+        f"{100.0 * (1.0 - line / zero):.0f} %."
+    )

@@ -1,0 +1,157 @@
+"""Pretrained encoders in files, ours and s3prl's, and the features that they were trained on."""
+
+import inspect
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+from espnet_ext.data.weights import read_weights
+from espnet_ext.errors import InputError, summarize
+from espnet_ext.frontend.choices import frontend_choices, normalize_choices
+from espnet_ext.frontend.frames import sample_rate
+from espnet_ext.ssl.encoder import MockingjayEncoder
+from espnet_ext.ssl.s3prl import read_s3prl
+
+CONFIG = "config.yaml"
+FEATURE_OPTIONS = ("frontend", "frontend_conf", "normalize", "normalize_conf")
+# May differ: a dropout of fine-tuning is chosen for the new task.
+DROPOUTS = {"dropout", "attention_dropout"}
+
+
+class Pretrained(NamedTuple):
+    """A pretrained encoder.
+
+    path: of the file.
+    encoder_conf: arguments of `MockingjayEncoder`.
+    weights: its state dictionary.
+    features: `frontend`, `frontend_conf`, `normalize` and `normalize_conf` of its training;
+        None where the file does not say.
+    """
+
+    path: Path
+    encoder_conf: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    features: dict[str, Any] | None
+
+    def build(self, **changes: Any) -> MockingjayEncoder:
+        """The encoder with its weights.
+
+        Args:
+            **changes: dropouts that replace those of the pretraining; other arguments must
+                be as in the file.
+
+        Raises:
+            InputError: an argument differs, or the weights do not fit.
+        """
+        wrong = [
+            f"{key}: {self.encoder_conf.get(key)} in the checkpoint, {value} configured"
+            for key, value in changes.items()
+            if key not in DROPOUTS and self.encoder_conf.get(key) != value
+        ]
+        if wrong:
+            raise InputError(f"{self.path}: another encoder_conf:\n{summarize(wrong)}")
+        encoder = MockingjayEncoder(**{**self.encoder_conf, **changes})
+        try:
+            encoder.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise InputError(f"{self.path}: does not fit its encoder_conf ({error})") from error
+        return encoder
+
+
+def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
+    """Read a pretrained Mockingjay.
+
+    Args:
+        path: weights that `espnet_ext.bin.ssl_train` has written, with `config.yaml` beside
+            them, or a checkpoint of s3prl (see `espnet_ext.ssl.s3prl`).
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
+
+    Raises:
+        InputError: the file is missing, damaged, or neither of the two.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; has the pretraining been run?")
+    if not path.with_name(CONFIG).is_file():
+        conf, weights, _ = read_s3prl(path, allow_pickle)
+        return Pretrained(path, conf, weights, None)
+    config = _read_config(path.with_name(CONFIG))
+    state = read_weights(path, allow_pickle)
+    weights = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+    if "project.weight" not in weights:
+        raise InputError(f"{path}: not the weights of a Mockingjay of {path.with_name(CONFIG)}")
+    conf = _encoder_conf(config, weights)
+    return Pretrained(path, conf, weights, {k: config.get(k) for k in FEATURE_OPTIONS})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({error})") from error
+    if not isinstance(config, dict) or "encoder_conf" not in config:
+        raise InputError(f"{path}: not the configuration of a Mockingjay, it has no encoder_conf")
+    return config
+
+
+def _encoder_conf(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, Any]:
+    conf = {**default_arguments(MockingjayEncoder), **config["encoder_conf"]}
+    conf["input_size"] = weights["project.weight"].size(1) // conf["downsample"]
+    return conf
+
+
+def default_arguments(class_: type) -> dict[str, Any]:
+    """Arguments of the constructor of `class_` that have a default, with it."""
+    parameters = inspect.signature(class_).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def check_features(
+    trained: dict[str, Any] | None, configured: dict[str, Any], path: str | Path
+) -> None:
+    """Refuse features that are not those of the pretraining.
+
+    Args:
+        trained: `Pretrained.features`; None, of a file that does not say, agrees with anything.
+        configured: `frontend`, `frontend_conf`, `normalize`, `normalize_conf` of the model that
+            is to use the encoder; what is left out of a conf has the default of its class.
+        path: the checkpoint, for the message.
+
+    Raises:
+        InputError: names what differs.
+    """
+    if trained is None:
+        return
+    there, here = _all_options(trained), _all_options(configured)
+    wrong = [
+        f"{key}: {there.get(key)} in the checkpoint, {here.get(key)} configured"
+        for key in dict.fromkeys([*there, *here])
+        if there.get(key) != here.get(key)
+    ]
+    if wrong:
+        raise InputError(
+            f"{path}: pretrained on other features:\n{summarize(wrong)}\n"
+            "Configure the features of the checkpoint, or pretrain on these."
+        )
+
+
+def _all_options(features: dict[str, Any]) -> dict[str, Any]:
+    """Front end and normalisation with every option, by its name in a YAML."""
+    options: dict[str, Any] = {}
+    for name, choices in (("frontend", frontend_choices), ("normalize", normalize_choices)):
+        chosen = features.get(name)
+        options[name] = chosen
+        if chosen is None:
+            continue
+        conf = {
+            **default_arguments(choices.get_class(chosen)),
+            **(features.get(f"{name}_conf") or {}),
+        }
+        options.update({f"{name}_conf.{key}": value for key, value in conf.items()})
+    if "frontend_conf.fs" in options:
+        options["frontend_conf.fs"] = sample_rate(options["frontend_conf.fs"])
+    # The same statistics may lie elsewhere.
+    options.pop("normalize_conf.stats_file", None)
+    return options

@@ -1,0 +1,188 @@
+"""Checkpoints of s3prl's Mockingjay and TERA, and of the official Mockingjay code.
+
+Such a file is a dictionary: the weights under "Transformer" (older: "Mockingjay")
+and "SpecHead", the configuration under "Config", "Upstream_Config" or "Settings", and the
+state of the training. The names are those of
+s3prl/upstream/mockingjay/model.py and builder.py.
+"""
+
+import argparse
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_ext.errors import InputError, summarize
+from espnet_ext.ssl.encoder import LAYER_NORM_EPS
+
+State = dict[str, torch.Tensor]
+# Theirs: ours. Query, key and value are one matrix here.
+EMBEDDING = {
+    "input_representations.spec_transform": "project",
+    "input_representations.LayerNorm": "norm",
+}
+LAYER = {
+    "attention.output.dense": "attention_output",
+    "attention.output.LayerNorm": "attention_norm",
+    "intermediate.dense": "inner",
+    "output.dense": "outer",
+    "output.LayerNorm": "norm",
+}
+QKV = ("attention.self.query", "attention.self.key", "attention.self.value")
+HEAD = {"dense": "dense", "LayerNorm": "norm", "output": "output"}
+
+
+def read_s3prl(
+    path: str | Path, allow_pickle: bool = False
+) -> tuple[dict[str, Any], State, State | None]:
+    """Read a checkpoint of s3prl.
+
+    The features of its training are not checked: the user's front end must give them.
+
+    Args:
+        path: the file, e.g. `states-500000.ckpt`.
+        allow_pickle: unpickle without restriction, which can run any code: only for
+            files whose source you trust. Files that hold nothing but tensors, plain
+            values and the arguments of the command do not need it.
+
+    Returns:
+        arguments and weights of `MockingjayEncoder`, weights of `ReconstructionHead` (None
+        where the file has none).
+
+    Raises:
+        InputError: not such a file, a model that `MockingjayEncoder` is not (pre-LN, another
+            activation), or tensors that are missing or left over.
+
+    Example:
+        >>> conf, weights, head = read_s3prl("states-500000.ckpt")  # doctest: +SKIP
+        >>> encoder = MockingjayEncoder(**conf)                     # doctest: +SKIP
+        >>> encoder.load_state_dict(weights)                        # doctest: +SKIP
+    """
+    states = _load(Path(path), allow_pickle)
+    weights = states.get("Transformer", states.get("Mockingjay"))
+    if not isinstance(weights, dict):
+        raise InputError(
+            f"{path}: neither weights with a config.yaml beside them nor a checkpoint of s3prl "
+            f"(it has {', '.join(map(str, list(states)[:8]))}, but no Transformer)"
+        )
+    sections = _sections(states, path)
+    settings = sections.get("transformer") or sections.get("mockingjay") or {}
+    _check_kind(settings, path)
+    layers = int(settings["num_hidden_layers"])
+    encoder = _renamed(_upgraded(weights), encoder_names(layers), path)
+    head = states.get("SpecHead")
+    head = _renamed(_upgraded(head), _pairs(HEAD), path) if isinstance(head, dict) else None
+    return _encoder_conf(sections, settings, encoder, path), encoder, head
+
+
+def _load(path: Path, allow_pickle: bool) -> dict[str, Any]:
+    if allow_pickle:
+        logging.warning("%s: unpickled without restriction; it can run any code", path)
+    try:
+        # The arguments of the command: a class without behaviour.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            states = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
+            "source, say allow_pickle: true"
+        ) from error
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{path}: needs a package that is not installed ({error})") from error
+    except (RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: damaged or not a PyTorch file ({error})") from error
+    if not isinstance(states, dict):
+        raise InputError(f"{path}: not a checkpoint of s3prl, which is a dictionary")
+    return states
+
+
+def _sections(states: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """The configuration of the model, wherever this version of s3prl keeps it."""
+    settings = states.get("Settings")
+    older = settings.get("Config") if isinstance(settings, dict) else None
+    for sections in (states.get("Upstream_Config"), states.get("Config"), older):
+        if isinstance(sections, dict) and {"transformer", "mockingjay"} & set(sections):
+            return sections
+    raise InputError(f"{path}: no configuration of a Transformer in it")
+
+
+def _check_kind(settings: dict[str, Any], path: str | Path) -> None:
+    wrong = []
+    if settings.get("pre_layer_norm"):
+        wrong.append("pre_layer_norm: only post-LN is supported")
+    if settings.get("hidden_act", "gelu") != "gelu":
+        wrong.append(f"hidden_act: {settings['hidden_act']}, only gelu is supported")
+    if float(settings.get("layer_norm_eps", LAYER_NORM_EPS)) != LAYER_NORM_EPS:
+        wrong.append(f"layer_norm_eps: {settings['layer_norm_eps']}, not {LAYER_NORM_EPS}")
+    wrong += [
+        f"{key}: missing"
+        for key in ("num_hidden_layers", "num_attention_heads")
+        if key not in settings
+    ]
+    if wrong:
+        raise InputError(f"{path}: another model than Mockingjay:\n{summarize(wrong)}")
+
+
+def encoder_names(num_layers: int) -> dict[str, list[str]]:
+    """For each tensor of `MockingjayEncoder`, its name in s3prl; three for query, key, value."""
+    names = _pairs(EMBEDDING)
+    for i in range(num_layers):
+        names.update(_pairs(LAYER, f"encoder.layer.{i}.", f"layers.{i}."))
+        for kind in ("weight", "bias"):
+            parts = [f"encoder.layer.{i}.{part}.{kind}" for part in QKV]
+            names[f"layers.{i}.qkv.{kind}"] = parts
+    return names
+
+
+def _pairs(table: dict[str, str], theirs: str = "", ours: str = "") -> dict[str, list[str]]:
+    return {
+        f"{ours}{own}.{kind}": [f"{theirs}{their}.{kind}"]
+        for their, own in table.items()
+        for kind in ("weight", "bias")
+    }
+
+
+def _upgraded(state: State) -> State:
+    """The oldest files name the parameters of LayerNorm as TensorFlow does."""
+    return {k.replace("gamma", "weight").replace("beta", "bias"): v for k, v in state.items()}
+
+
+def _renamed(state: State, names: dict[str, list[str]], path: str | Path) -> State:
+    """`state` under this project's names, each tensor used once and none left over."""
+    wanted = {name for parts in names.values() for name in parts}
+    problems = [f"missing: {name}" for name in sorted(wanted - set(state))]
+    problems += [f"without a place: {name}" for name in sorted(set(state) - wanted)]
+    if problems:
+        raise InputError(f"{path}: tensors that do not fit:\n{summarize(problems)}")
+    return {own: torch.cat([state[part] for part in parts]) for own, parts in names.items()}
+
+
+def _encoder_conf(
+    sections: dict[str, Any], settings: dict[str, Any], weights: State, path: str | Path
+) -> dict[str, Any]:
+    hidden_size, stacked_size = weights["project.weight"].shape
+    downsample = int(_anywhere(sections, "downsample_rate", 1))
+    if stacked_size % downsample:
+        raise InputError(
+            f"{path}: its input of {stacked_size} is not a multiple of downsample_rate {downsample}"
+        )
+    return {
+        "input_size": stacked_size // downsample,
+        "hidden_size": hidden_size,
+        "num_layers": int(settings["num_hidden_layers"]),
+        "num_heads": int(settings["num_attention_heads"]),
+        "ff_size": weights["layers.0.inner.weight"].size(0),
+        "downsample": downsample,
+        "dropout": float(settings.get("hidden_dropout_prob", 0.1)),
+        "attention_dropout": float(settings.get("attention_probs_dropout_prob", 0.1)),
+    }
+
+
+def _anywhere(sections: dict[str, Any], key: str, default: Any) -> Any:
+    """The value of `key` in whatever section this version of s3prl has it."""
+    for section in sections.values():
+        if isinstance(section, dict) and key in section:
+            return section[key]
+    return default

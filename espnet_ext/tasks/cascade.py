@@ -1,0 +1,79 @@
+"""A defence before a countermeasure that was trained without it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from espnet_ext.data.files import write_aside, write_text
+from espnet_ext.data.weights import read_weights
+from espnet_ext.errors import InputError
+from espnet_ext.tasks.countermeasure import CountermeasureTask
+from espnet_ext.tasks.loading import read_config
+
+
+def put_before(
+    config_file: str | Path,
+    model_file: str | Path,
+    output_dir: str | Path,
+    defense: str,
+    defense_conf: dict[str, Any],
+    allow_pickle: bool = False,
+) -> Path:
+    """Write the cascade of a defence and a trained countermeasure as one model.
+
+    The countermeasure stays as it is: filters are a passive defence (Wu, Liu and Lee 2020,
+    section 4.2.1).
+
+    Args:
+        config_file: `config.yaml` of the countermeasure.
+        model_file: its weights.
+        output_dir: gets `config.yaml`, and weights under the name of `model_file`.
+        defense: a choice of `--defense`.
+        defense_conf: its arguments.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
+
+    Returns:
+        the weights that were written.
+
+    Raises:
+        InputError: the countermeasure has a defence already, or another input size than
+            the defence gives, or a file cannot be read.
+
+    Example:
+        >>> put_before("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth",
+        ...            "exp/lcnn_median", "filter", {"kind": "median"})   # doctest: +SKIP
+    """
+    config = read_config(config_file)
+    if config.get("defense") is not None:
+        raise InputError(f"{config_file}: has the defence '{config['defense']}' already")
+    config.update(defense=defense, defense_conf=dict(defense_conf))
+    config["output_dir"] = str(output_dir)
+    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+    weights = _weights(config, read_weights(model_file, allow_pickle), Path(model_file))
+    path = Path(output_dir) / Path(model_file).name
+    with write_aside(path) as aside:
+        torch.save(weights, aside)
+    write_text(Path(output_dir) / "config.yaml", text)
+    return path
+
+
+def _weights(
+    config: dict[str, Any], trained: dict[str, torch.Tensor], path: Path
+) -> dict[str, torch.Tensor]:
+    """State of the cascade: that of the defence as built, the rest as trained."""
+    model = CountermeasureTask.build_model(argparse.Namespace(**config))
+    own = model.state_dict()
+    expected = {name for name in own if not name.startswith("defense.")}
+    if set(trained) != expected:
+        differing = sorted(set(trained) ^ expected)
+        raise InputError(f"{path}: not the weights of this countermeasure ({differing[0]})")
+    shapes = [n for n, value in trained.items() if value.shape != own[n].shape]
+    if shapes:
+        raise InputError(
+            f"{path}: '{shapes[0]}' has another shape behind the defence, which must give as many "
+            "dimensions as it takes; train this cascade instead"
+        )
+    return {**own, **trained}

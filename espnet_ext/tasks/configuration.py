@@ -1,0 +1,94 @@
+"""What all tasks of this project do alike: refuse bad configurations, load safely."""
+
+import argparse
+import difflib
+import inspect
+import re
+from typing import Any
+
+import torch
+from espnet2.tasks.abs_task import AbsTask
+
+from espnet_ext import compat
+from espnet_ext.errors import InputError
+from espnet_ext.tasks.checkpoint import load_init_param
+from espnet_ext.tasks.resume import check_same_configuration
+
+
+class CarefulTask(AbsTask):
+    """Mixin that makes the training of an ESPnet task refuse what it would get wrong in silence."""
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """Build the optimisers.
+
+        Training comes through here after the model is built and before anything is
+        written: the place to refuse a directory of another configuration.
+        """
+        check_same_configuration(args)
+        return super().build_optimizers(args, model)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Train; `--init_param` is read safely and reported."""
+        with compat.pretrained_loader(load_init_param):
+            super().main_worker(args)
+
+
+def check_configuration(
+    task: type[AbsTask], args: argparse.Namespace, further: dict[str, Any] | None = None
+) -> None:
+    """Refuse keys that no class takes, before anything is built or written.
+
+    Args:
+        task: its class choices say which class takes an option.
+        args: the configuration.
+        further: classes of options that are no class choices.
+
+    Raises:
+        InputError: names the option and the unknown key with the key that was probably
+            meant, or a number that YAML takes for text.
+    """
+    classes = dict(further or {})
+    for choices in task.class_choices_list:
+        name = getattr(args, choices.name, None)
+        if name is not None:
+            classes[choices.name] = choices.get_class(name)
+    for option, class_ in classes.items():
+        _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
+    for option, conf in vars(args).items():
+        if option.endswith("_conf") and isinstance(conf, dict):
+            _check_numbers(option, conf)
+
+
+def _check_numbers(option: str, conf: dict[str, Any]) -> None:
+    for key, value in conf.items():
+        if isinstance(value, dict):
+            _check_numbers(f"{option}.{key}", value)
+        elif isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
+            mantissa, exponent = value.lower().split("e")
+            raise InputError(
+                f"{option}.{key}: YAML takes '{value}' for text; write {mantissa}.0e{exponent}"
+            )
+
+
+def _check_keys(option: str, class_: type, conf: dict[str, Any]) -> None:
+    known = _keyword_arguments(class_)
+    for key in conf:
+        if known is not None and key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise InputError(f"{option}: {class_.__name__} has no option '{key}'{hint}")
+
+
+def _keyword_arguments(class_: type) -> set[str] | None:
+    """Names that the constructors of `class_` take; None where one takes anything."""
+    names: set[str] = set()
+    for base in class_.__mro__:
+        parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+        names.update(parameters)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return names
+    return None

@@ -1,0 +1,60 @@
+import os
+import pickle
+
+import pytest
+import torch
+
+from espnet_ext.data.weights import read_weights
+from espnet_ext.errors import InputError
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path):
+    path, trace = tmp_path / "evil.pth", tmp_path / "was_here"
+    torch.save({"encoder.weight": Malicious(trace)}, path)
+    with pytest.raises(InputError, match="--allow_pickle true"):
+        read_weights(path)
+    assert not trace.exists()
+
+
+def test_pickle_is_read_when_the_user_says_so(tmp_path, caplog):
+    path = tmp_path / "own.pth"
+    torch.save({"weight": torch.nn.Parameter(torch.ones(2)), "module": {"w": torch.ones(1)}}, path)
+    assert read_weights(path, allow_pickle=True)["w"].item() == 1.0
+    assert "can run any code" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "damaged|not a PyTorch"), (b"PK\x03\x04 cut off", "damaged|not a PyTorch")],
+)
+def test_damaged_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_weights(path)
+
+
+def test_file_of_other_objects_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"model": {"w": torch.ones(1)}, "epoch": 3}, path)
+    with pytest.raises(InputError, match="not the weights of a model"):
+        read_weights(path)
+    with pytest.raises(InputError, match="no such checkpoint"):
+        read_weights(tmp_path / "absent.pth")
+
+
+def test_plain_pickle_file_is_refused(tmp_path):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({"w": 1}))
+    with pytest.raises(InputError):
+        read_weights(path)

@@ -1,0 +1,81 @@
+"""The mini recipes of the countermeasure half, from the archive to the reports."""
+
+import json
+
+import pytest
+from recipes.recipe import ROOT, copy_recipe, run
+
+pytestmark = pytest.mark.recipe
+
+SSL_SHORT = "--max_epoch 1 --num_iters_per_epoch 5"
+ATTACK = "methods: [pgd, noise]\neps: [0.3]\nsteps: 2\n"
+KEPT = ("lcnn_mel", "senet_mel", "senet_median", "lcnn_mock", "lcnn_rand")
+
+
+def check(process):
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+
+
+def test_pretraining_ends_with_the_reconstruction(tmp_path):
+    recipe = copy_recipe("mini/ssl1", tmp_path / "ssl1")
+    check(run(recipe, "--train_args", SSL_SHORT))
+    folder = recipe / "exp/train_seed0/reconstruction/test"
+    results = json.loads((folder / "results.json").read_text())
+    values = {name: value[0] for name, value in results["predictors"].items()}
+    assert results["utterances"] == 72
+    # Five updates teach nothing: near the zero predictor, far from interpolation.
+    assert values["linear interpolation"] < values["model"] < 1.2 * values["zero"]
+    assert len(list(folder.glob("*.png"))) == 4
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    recipe = copy_recipe("mini/cm1", tmp_path_factory.mktemp("mini") / "cm1")
+    models = (recipe / "conf/models.tsv").read_text().splitlines()
+    chosen = [line for line in models if line.split("\t")[0] in KEPT]
+    (recipe / "conf/models.tsv").write_text("\n".join(chosen) + "\n")
+    (recipe / "conf/attack.yaml").write_text(ATTACK)
+    (recipe / "conf/attack_lnsr.yaml").write_text(ATTACK)
+    check(run(recipe, "--train_args", "--max_epoch 1", "--ssl_args", SSL_SHORT))
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def results(recipe):
+    return json.loads((recipe / "exp/report_attack/results.json").read_text())
+
+
+def test_every_model_is_scored_and_attacked(recipe):
+    for name in KEPT:
+        for part in ("dev", "eval"):
+            assert (recipe / f"exp/{name}_seed0/score/{part}/scores.txt").stat().st_size > 0
+        for source in ("lcnn_mel", "senet_mel"):
+            folder = recipe / f"exp/{source}_seed0/attack/{name}"
+            assert len((folder / "pgd/eps0.3/scores.txt").read_text().splitlines()) == 72
+
+
+def test_lnsr_and_probe_have_every_layer(recipe):
+    lnsr = json.loads((recipe / "exp/lnsr_seed0/results.json").read_text())
+    assert lnsr["layers"] == ["input", "embedding", "layer 1", "layer 2"]
+    assert {curve["model"] for curve in lnsr["curves"]} == {"pretrained", "random"}
+    probe = json.loads((recipe / "exp/probe_seed0/results.json").read_text())
+    assert [row["layer"] for row in probe["rows"]] == 2 * lnsr["layers"]
+
+
+def test_report_is_there_with_its_figures_and_without_machine_paths(recipe, results):
+    folder = recipe / "exp/report_attack"
+    pictures = {path.name for path in folder.glob("*.png")}
+    assert {"figure2.png", "figure2_plain.png", "figure3.png", "histograms.png"} <= pictures
+    text = (folder / "RESULTS.md").read_text()
+    for place in (str(recipe), str(ROOT)):
+        assert place not in text and place not in json.dumps(results)
+
+
+def test_a_second_run_attacks_nothing_again(recipe):
+    logs = sorted((recipe / "exp/lcnn_mel_seed0/attack/log").rglob("*.jsonl"))
+    before = [log.stat().st_mtime_ns for log in logs]
+    scores = (recipe / "exp/lcnn_mel_seed0/attack/senet_mel/pgd/eps0.3/scores.txt").read_bytes()
+    check(run(recipe, "--stage", "8", "--stop_stage", "8"))
+    assert before == [log.stat().st_mtime_ns for log in logs] and before
+    again = (recipe / "exp/lcnn_mel_seed0/attack/senet_mel/pgd/eps0.3/scores.txt").read_bytes()
+    assert scores == again

@@ -1,0 +1,204 @@
+import json
+import struct
+import sys
+from itertools import pairwise
+
+import pytest
+from countermeasure_run import MODELS, UTT2SPK, lnsr, write_clean, write_run
+
+from espnet_ext.errors import InputError
+from espnet_ext.report import countermeasure_figures as module
+from espnet_ext.report.countermeasure_inputs import Model, read_run
+from espnet_ext.report.countermeasures import Options, make_results
+
+LISTED = [Model(*model) for model in MODELS]
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(seeds=(0, 1), **options):
+        run = read_run(LISTED, tmp_path, seeds, "attack", UTT2SPK)
+        found = make_results(run, {}, options=Options(resamples=99), **options)
+        return json.loads(json.dumps(found))
+
+    return make
+
+
+@pytest.fixture
+def results(tmp_path, make):
+    write_run(tmp_path)
+    return make(lnsr={0: lnsr(), 1: lnsr(1.0)})
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Draw without painting, and give the figure back."""
+    from matplotlib import pyplot
+
+    close, kept = pyplot.close, []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *arguments, **options: None)
+
+    def drawn(draw, results: dict, *options):
+        draw(results, tmp_path / "figure.png", *options)
+        return kept[-1]
+
+    yield drawn
+    for figure in kept:
+        close(figure)
+
+
+def curves(axis) -> dict:
+    """Labelled curves with error bars: label -> heights."""
+    return {c.get_label(): list(c.lines[0].get_ydata()) for c in axis.containers}
+
+
+def dashed(axis) -> list:
+    return [
+        line for line in axis.get_lines() if line.get_linestyle() == "--" and len(line.get_xdata())
+    ]
+
+
+def test_every_picture_is_written(results, tmp_path):
+    captions = module.draw_all(results, tmp_path / "report")
+    names = ["figure2.png", "figure2_plain.png", "transfer_pgd_0.3.png", "histograms.png"]
+    assert list(captions) == [*names, "figure3.png"]
+    for name in captions:
+        data = (tmp_path / "report" / name).read_bytes()
+        assert data[:8] == b"\x89PNG\r\n\x1a\n" and min(struct.unpack(">II", data[16:24])) > 400
+    assert "as the paper plots" not in captions["figure2.png"]
+    assert "what the paper plots" in captions["figure2_plain.png"]
+
+
+def test_without_data_no_picture_is_promised(tmp_path, make):
+    write_clean(tmp_path, "lcnn_mel", 0)
+    assert module.draw_all(make([0]), tmp_path / "report") == {}
+
+
+def test_an_epsilon_without_conditions_has_no_heat_map(results):
+    results["options"]["transfer_eps"] = 2.0
+    names = [name for name, _, _ in module._plan(results)]
+    assert "histograms.png" in names and not [n for n in names if n.startswith("transfer")]
+
+
+def test_a_panel_shows_clean_and_attacked_accuracy_of_every_variant(results, drawn):
+    first, second, *empty = drawn(module.figure_2, results).axes
+    assert curves(first) == {"mel": [100.0] + [50.0] * 3, "mock": [100.0] + [50.0] * 3}
+    assert curves(second) == {"mel": [100.0] * 4, "mock": [100.0] + [50.0] * 3}
+    assert first.get_title() == "A)  PGD from senet_mel on LCNN and its variants"
+    for axis in empty:
+        assert [text.get_text() for text in axis.texts] == ["no scores of this attack"]
+
+
+def test_controls_are_dashed_in_the_colour_of_their_variant(results, drawn):
+    axis = drawn(module.figure_2, results).axes[0]
+    colours = {c.get_label(): c.lines[0].get_color() for c in axis.containers}
+    found = {line.get_color(): list(line.get_ydata()) for line in dashed(axis)}
+    assert found == {colours["mel"]: [100.0] * 4, colours["mock"]: [100.0] + [50.0] * 3}
+
+
+def test_the_axis_starts_with_clean_and_is_logarithmic(results, drawn):
+    axis = drawn(module.figure_2, results).axes[0]
+    assert axis.get_xscale() == "log"
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["clean", "0.1", "0.3", "8"]
+    assert axis.get_xticks()[0] == pytest.approx(0.04)
+
+
+def test_the_legend_names_each_variant_once(results, drawn):
+    (legend,) = drawn(module.figure_2, results).legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert sorted(names) == sorted(["mel", "mock", "random signs", "constant answer"])
+
+
+def test_plain_accuracy_is_marked_and_has_the_line_of_a_constant_answer(results, drawn):
+    axis = drawn(module.figure_2_plain, results).axes[0]
+    assert axis.get_ylabel() == "plain accuracy in %, as the paper plots"
+    assert curves(axis)["mock"] == [100.0] + [60.0] * 3
+    (line,) = [line for line in axis.get_lines() if line.get_label() == "always 'spoof'"]
+    assert list(line.get_ydata()) == [60.0, 60.0]
+
+
+def test_without_control_there_is_no_dashed_line(results, drawn):
+    results["cells"] = [c for c in results["cells"] if c["method"] != "noise"]
+    assert dashed(drawn(module.figure_2, results).axes[0]) == []
+
+
+def test_intervals_are_bars_and_none_is_no_bar():
+    assert module._bars([[50.0, 40.0, 55.0], [30.0, None, None]]).tolist() == [[10, 0], [5, 0]]
+
+
+def test_a_variant_has_one_colour_everywhere_and_strangers_differ():
+    variants = ["mel", "mock", "db", "lfcc", "db"]
+    found = [module.style_of(v, variants) for v in variants]
+    assert found[2] == found[4] and len({*found}) == 4
+    assert found[1] == module.style_of("mock", ["mock"]) == module.STYLES["mock"]
+
+
+def test_labels_of_epsilons_do_not_touch():
+    eps = [0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1, 2, 4, 8, 16]
+    shown = module._spread(eps)
+    assert shown[-1] == 16 and shown[0] == 0.003 and {0.1, 1}.issubset(shown)
+    assert min(b / a for a, b in pairwise(shown)) > 1.5
+    assert module._spread([0.3]) == [0.3]
+
+
+def test_heat_maps_show_the_chosen_attack_and_the_control(results, drawn):
+    attack, control, *_ = drawn(module.transfer, results).axes
+    numbers = [text.get_text() for text in attack.texts]
+    assert numbers == ["100", "100", "100", "50", "50", "0"]
+    assert [text.get_text() for text in control.texts][3:] == ["100", "50", "100"]
+    assert [tick.get_text() for tick in attack.get_yticklabels()] == ["no attack", "senet_mel"]
+    assert attack.get_title() == "PGD, ε 0.3" and control.get_title() == "random signs, ε 0.3"
+
+
+def test_a_pair_that_was_not_run_is_a_dash(results, drawn):
+    gone = ("senet_mel", "lcnn_mock", "noise")
+    results["cells"] = [
+        c for c in results["cells"] if (c["source"], c["target"], c["method"]) != gone
+    ]
+    control = drawn(module.transfer, results).axes[1]
+    assert [text.get_text() for text in control.texts][3:] == ["100", "-", "100"]
+
+
+def test_histograms_have_a_row_a_countermeasure_and_a_column_an_epsilon(results, drawn):
+    axes = drawn(module.score_histograms, results).axes
+    titles = [axis.get_title() for axis in axes if axis.get_title()]
+    assert titles == ["no attack", "PGD, ε 0.3", "PGD, ε 8"] and len(axes) == 6
+    assert axes[3].get_ylabel() == "lcnn_mock\nshare in %"
+
+
+def test_a_histogram_that_is_not_there_says_so(results, drawn):
+    results["histograms"] = results["histograms"][:-1]
+    last = drawn(module.score_histograms, results).axes[-1]
+    assert [text.get_text() for text in last.texts] == ["missing"]
+
+
+def test_ratios_have_a_row_a_norm_and_a_column_an_epsilon(results, drawn):
+    figure = drawn(module.figure_3, results)
+    assert [axis.get_title() for axis in figure.axes] == ["ε 1", "ε 8", "", ""]
+    assert figure.axes[2].get_ylabel() == "LNSR, Spectral norm"
+    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
+    assert list(lines["pretrained, PGD"].get_ydata()) == [8.5, 1.5, 1.0]
+    assert lines["pretrained, random signs"].get_linestyle() == "--"
+    assert lines["pretrained, PGD"].get_color() == module.STYLES["mock"][0]
+    assert lines["random, PGD"].get_color() == module.STYLES["rand"][0]
+
+
+@pytest.mark.parametrize(
+    ("eps", "expected"),
+    [
+        ([8.0, 16.0], [8.0, 16.0]),
+        ([0.1, 1.0, 8.0, 16.0], [0.1, 1.0, 8.0, 16.0]),
+        ([0.01, 0.1, 1.0, 4.0, 8.0, 16.0], [0.01, 4.0, 8.0, 16.0]),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.1, 0.3, 0.4, 0.6]),
+    ],
+)
+def test_the_epsilons_of_the_paper_are_shown_and_a_few_smaller_ones(eps, expected):
+    assert module._chosen_eps(eps) == expected
+
+
+def test_without_matplotlib_the_cure_is_told(results, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"pip install 'espnet_ext\[report\]'"):
+        module.draw_all(results, tmp_path)

@@ -1,0 +1,153 @@
+import json
+
+import pytest
+from countermeasure_run import MODELS, UTT2SPK, lnsr, write_clean, write_run
+
+from espnet_ext.report import countermeasure_tables as tables
+from espnet_ext.report.countermeasure_inputs import Model, read_run
+from espnet_ext.report.countermeasures import Options, make_results
+
+LISTED = [Model(*model) for model in MODELS]
+
+
+@pytest.fixture
+def results(tmp_path):
+    write_run(tmp_path)
+    run = read_run([*LISTED, Model("absent", "lcnn", "rand")], tmp_path, [0, 1], "attack", UTT2SPK)
+    probe = {"model": "random", "layer": "input", "dev_eer": 0.25, "eval_eer": 0.5}
+    options = Options(resamples=99)
+    found = make_results(run, {}, lnsr={0: lnsr()}, probe={0: {"rows": [probe]}}, options=options)
+    return json.loads(json.dumps(found))
+
+
+def rows(table: str) -> list[list[str]]:
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return [line for line in lines if set(line[0]) - set(":-")]
+
+
+def shown(value: list[float]) -> str:
+    return "{:.1f} ({:.1f} to {:.1f})".format(*value)
+
+
+def entry(results: dict, target: str, method: str, eps: float) -> dict:
+    key = (target, method, eps)
+    return next(c for c in results["cells"] if (c["target"], c["method"], c["eps"]) == key)
+
+
+def test_values_are_shown_with_their_intervals_or_as_missing():
+    assert tables.shown([12.34, 10.0, 15.0]) == "12.3 (10.0 to 15.0)"
+    assert tables.shown([12.34, None, None]) == "12.3"
+    assert tables.shown(None) == tables.shown([None, None, None]) == "missing"
+    assert tables.shown([0.1234, 0.1, 0.2], 3) == "0.123 (0.100 to 0.200)"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [([1, 0.5, 2], " ↑"), ([-1, -2, -0.5], " ↓"), ([1, 0.0, 2], ""), ([1, None, None], "")],
+)
+def test_arrows_need_the_whole_interval(value, expected):
+    assert tables.arrow(value) == expected
+
+
+def test_methods_have_names():
+    assert tables.method_name("noise") == "random signs"
+    assert tables.method_name("another") == "another"
+
+
+def test_the_clean_table_has_the_numbers_of_the_results(results):
+    header, *body = rows(tables.clean_table(results))
+    assert header[:5] == ["countermeasure", "variant", "seeds", "eval EER %", "dev EER % by seed"]
+    model = results["models"][0]
+    assert body[0][:5] == ["lcnn_mel", "mel", "2", shown(model["eer"]), "0.0 / 0.0"]
+    keys = ("balanced_accuracy", "bonafide_accuracy", "spoof_accuracy", "accuracy")
+    assert body[0][5:] == [shown(model["clean"][key]) for key in keys]
+
+
+def test_a_model_without_scores_is_missing_in_the_table(results):
+    body = rows(tables.clean_table(results))
+    assert body[-1] == ["absent", "rand", "0", *["missing"] * (len(body[0]) - 3)]
+
+
+def test_tandem_costs_have_three_digits_and_a_column_a_form(results):
+    for model in results["models"][:3]:
+        model |= {"min_tdcf_2019": [0.1234, 0.1, 0.2], "min_tdcf_2021": [0.2, None, None]}
+    header, first, *_ = rows(tables.clean_table(results))
+    assert header[4:6] == ["min t-DCF (2019)", "min t-DCF (2021)"]
+    assert first[4:6] == ["0.123 (0.100 to 0.200)", "0.200"]
+
+
+def test_kinds_of_spoof_have_a_row_each(results):
+    header, *body = rows(tables.kinds_table(results, "lcnn"))
+    assert header == ["EER %", "lcnn_mel", "lcnn_mock"]
+    assert [row[0] for row in body] == ["A07", "A08"]
+    assert body[0][1] == shown(results["models"][0]["eer_by_attack"]["A07"])
+    assert tables.kinds_table(results, "other") is None
+
+
+def test_harm_beyond_noise_is_that_of_the_results(results):
+    header, *body = rows(tables.beyond_noise_table(results, "senet_mel", "pgd"))
+    assert header[1:] == ["ε 0.1", "ε 0.3", "ε 8"]
+    assert [row[0] for row in body] == ["lcnn_mel", "lcnn_mock", "senet_mel (white box)"]
+    expected = entry(results, "lcnn_mel", "pgd", 0.3)["beyond_noise"]
+    assert body[0][2] == shown(expected) + " ↑"
+    assert body[1][2] == "0.0 (0.0 to 0.0)"
+
+
+def test_a_missing_control_and_a_missing_epsilon_are_missing(results):
+    entry(results, "lcnn_mel", "pgd", 0.1)["beyond_noise"] = None
+    results["cells"].remove(entry(results, "lcnn_mock", "pgd", 8.0))
+    _, mel, mock, _ = rows(tables.beyond_noise_table(results, "senet_mel", "pgd"))
+    assert (mel[1], mock[3]) == ("missing", "missing") and "missing" not in (mel[2], mock[2])
+
+
+def test_a_constant_answer_shows_in_the_classes(results):
+    header, *body = rows(tables.classes_table(results, "senet_mel", "pgd"))
+    assert header[1:] == ["clean", "ε 0.1", "ε 0.3", "ε 8"]
+    assert body[1] == ["lcnn_mock", "100.0 (100.0 / 100.0)", *["50.0 (0.0 / 100.0)"] * 3]
+
+
+def test_accepted_spoofs_and_success_are_shown(results):
+    _, mel, mock, white = rows(tables.harm_table(results, "senet_mel", "pgd"))
+    assert mel[1] == "50.0 / 50.0" and mock[1] == "0.0 / 40.0"
+    assert white == ["senet_mel (white box)", *["100.0 / 100.0"] * 3]
+
+
+def test_comparisons_are_those_of_the_results(results):
+    header, (pair, *values) = rows(tables.comparison_table(results, "senet_mel", "fgsm"))
+    assert pair == "lcnn_mock less lcnn_mel" and header[1] == "ε 0.1"
+    assert values == ["-50.0 (-50.0 to -50.0) ↓"] * 3
+    assert tables.comparison_table(results, "lcnn_mel", "fgsm") is None
+
+
+def test_the_cost_of_a_defence_is_shown(results):
+    _, row = rows(tables.clean_cost_table(results))
+    assert row == ["lcnn_mock less lcnn_mel", "0.0 (0.0 to 0.0)"]
+    assert tables.clean_cost_table({"comparisons": []}) is None
+
+
+def test_sizes_of_epsilon_are_shown_in_all_units(results):
+    results["attack"]["senet_mel"]["by_eps"]["eps_in_std"] = {"0.1": 0.1}
+    header, *body = rows(tables.eps_table(results, "senet_mel"))
+    assert header == ["ε", "in db", "in std"]
+    assert body == [["0.1", "1.5", "0.1"], ["8", "80", "missing"]]
+    assert tables.eps_table(results, "lcnn_mel") is None
+
+
+def test_lnsr_has_a_row_a_curve(results):
+    header, *body = rows(tables.lnsr_table(results, "spectral", False))
+    assert header == ["LNSR, spectral", "input", "embedding", "layer 1"]
+    assert body[0] == ["pretrained, random signs, ε 1", "1.000", "1.000", "0.500"]
+    assert len(body) == 8 and tables.lnsr_table(results, "spectral", True) is None
+    assert tables.lnsr_table({"lnsr": None}, "spectral", False) is None
+
+
+def test_the_probe_is_shown(results):
+    assert rows(tables.probe_table(results))[1:] == [["random, input", "25.0", "50.0"]]
+    assert tables.probe_table({"probe": []}) is None
+
+
+def test_without_models_of_an_architecture_there_is_no_table(tmp_path):
+    write_clean(tmp_path, "lcnn_mel", 0)
+    run = read_run(LISTED, tmp_path, [0], "attack", UTT2SPK)
+    found = make_results(run, {}, options=Options(resamples=9))
+    assert tables.kinds_table(found, "senet") is None

@@ -1,0 +1,215 @@
+import json
+
+import numpy as np
+import pytest
+from countermeasure_run import (
+    ALL_BONAFIDE,
+    MODELS,
+    UTT2SPK,
+    lnsr,
+    write_attack,
+    write_clean,
+    write_run,
+)
+
+from espnet_ext.errors import InputError
+from espnet_ext.metrics.tdcf import coefficients, min_tdcf, verification_errors
+from espnet_ext.report.countermeasure_inputs import Model, read_run
+from espnet_ext.report.countermeasures import Options, make_results
+
+LISTED = [Model(*model) for model in MODELS]
+ASV = {
+    "target": np.array([3, 2.5, 2, 1.5, 0.2]),
+    "nontarget": np.array([0.5, -0.5, -1, -2, -3]),
+    "spoof": np.array([2.2, 1.0, 0.8, -0.3]),
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Results of the run on disk, as they are read back from results.json."""
+
+    def make(models=LISTED, seeds=(0, 1), **options):
+        run = read_run(models, tmp_path, seeds, "attack", UTT2SPK)
+        found = make_results(run, {"commit": "0"}, options=Options(resamples=199), **options)
+        return json.loads(json.dumps(found, allow_nan=False))
+
+    return make
+
+
+@pytest.fixture
+def results(tmp_path, make):
+    write_run(tmp_path)
+    return make()
+
+
+def cell(results: dict, target: str, method: str, eps: float) -> dict:
+    key = (target, method, eps)
+    return next(c for c in results["cells"] if (c["target"], c["method"], c["eps"]) == key)
+
+
+def comparison(results: dict, target: str, baseline: str, method: str) -> list[dict]:
+    key = (target, baseline, method)
+    found = results["comparisons"]
+    return [c for c in found if (c["target"], c["baseline"], c["method"]) == key]
+
+
+def test_trials_and_seeds_are_counted(results):
+    counts = {"bonafide": 4, "spoof": 6, "speakers": 4}
+    assert results["trials"] == {"evaluation": counts, "attacked": counts}
+    assert results["seeds"] == [0, 1]
+
+
+def test_a_perfect_countermeasure_has_no_errors(results):
+    model = results["models"][0]
+    assert model["eer"] == [0.0, 0.0, 0.0] and model["eer_by_seed"] == [0.0, 0.0]
+    assert model["eer_by_attack"] == {"A07": [0.0] * 3, "A08": [0.0] * 3}
+    assert model["clean"]["balanced_accuracy"] == [100.0] * 3
+    assert model["clean"]["spoof_accept_rate"] == [0.0] * 3
+    assert model["dev_eer"] == [0.0, 0.0]
+
+
+def test_accuracies_under_attack_are_those_counted_by_hand(results):
+    found = cell(results, "lcnn_mel", "pgd", 0.3)
+    for key in ("balanced_accuracy", "accuracy", "bonafide_accuracy", "spoof_accuracy"):
+        assert found[key][0] == 50.0
+    assert found["spoof_accept_rate"][0] == found["success_rate"][0] == found["loss"][0] == 50.0
+    assert found["seeds"] == [0, 1] and found["source"] == "senet_mel"
+
+
+def test_a_constant_answer_has_half_of_balanced_accuracy(results):
+    found = cell(results, "lcnn_mock", "pgd", 8.0)
+    assert found["balanced_accuracy"] == [50.0] * 3
+    assert found["accuracy"][0] == 60.0
+    assert (found["bonafide_accuracy"][0], found["spoof_accuracy"][0]) == (0.0, 100.0)
+
+
+def test_the_harm_beyond_noise_is_the_difference_to_the_control(results):
+    found = cell(results, "lcnn_mel", "pgd", 0.1)
+    value, low, high = found["beyond_noise"]
+    assert value == 50.0 and 0.0 < low < high <= 100.0
+    assert found["beyond_noise_by_seed"] == [50.0, 50.0]
+
+
+@pytest.mark.parametrize(("target", "method"), [("lcnn_mel", "fgsm"), ("lcnn_mock", "pgd")])
+def test_an_attack_that_does_what_noise_does_has_no_harm_of_its_own(results, target, method):
+    assert cell(results, target, method, 0.1)["beyond_noise"] == [0.0, 0.0, 0.0]
+
+
+def test_noise_has_no_control_of_its_own(results):
+    assert cell(results, "lcnn_mel", "noise", 0.1)["beyond_noise"] is None
+    assert cell(results, "lcnn_mock", "noise", 0.1)["loss"] == [50.0] * 3
+
+
+def test_the_white_box_attack_leaves_nothing(results):
+    found = cell(results, "senet_mel", "pgd", 0.1)
+    assert found["accuracy"] == [0.0] * 3 and found["success_rate"] == [100.0] * 3
+
+
+def test_a_missing_control_is_none_and_is_told(tmp_path, make):
+    write_run(tmp_path)
+    for seed in (0, 1):
+        (tmp_path / f"senet_mel_seed{seed}/attack/lcnn_mel/noise/eps8/scores.txt").unlink()
+    results = make()
+    assert cell(results, "lcnn_mel", "pgd", 8.0)["beyond_noise"] is None
+    assert cell(results, "lcnn_mel", "pgd", 0.3)["beyond_noise"] is not None
+    assert any("no random signs" in line for line in results["missing"])
+
+
+def test_the_control_is_paired_by_the_seeds_that_both_have(tmp_path, make):
+    write_run(tmp_path)
+    (tmp_path / "senet_mel_seed0/attack/lcnn_mel/noise/eps8/scores.txt").unlink()
+    write_attack(tmp_path, "senet_mel", "lcnn_mel", 0, {"pgd/eps8": ALL_BONAFIDE})
+    found = cell(make(), "lcnn_mel", "pgd", 8.0)
+    assert found["beyond_noise_by_seed"] == [50.0] and found["seeds"] == [0, 1]
+    assert found["bonafide_accuracy"][0] == 75.0
+
+
+def test_seeds_are_averaged(tmp_path, make):
+    write_run(tmp_path)
+    write_attack(tmp_path, "senet_mel", "lcnn_mel", 1, {"pgd/eps8": ALL_BONAFIDE})
+    found = cell(make(), "lcnn_mel", "pgd", 8.0)
+    assert (found["bonafide_accuracy"][0], found["spoof_accuracy"][0]) == (75.0, 25.0)
+    assert found["bonafide_accuracy"][2] == 100.0
+
+
+def test_defences_are_compared_with_the_undefended_countermeasure(results):
+    (clean,) = comparison(results, "lcnn_mock", "lcnn_mel", "clean")
+    assert clean["difference"] == [0.0] * 3 and clean["eps"] is None
+    under_fgsm = comparison(results, "lcnn_mock", "lcnn_mel", "fgsm")
+    assert [c["eps"] for c in under_fgsm] == [0.1, 0.3, 8.0]
+    assert [c["difference"][0] for c in under_fgsm] == [-50.0] * 3
+    assert [c["difference"][0] for c in comparison(results, "lcnn_mock", "lcnn_mel", "pgd")] == [
+        0
+    ] * 3
+
+
+def test_what_is_attacked_by_itself_is_not_compared(tmp_path, make):
+    write_run(tmp_path)
+    write_attack(tmp_path, "lcnn_mel", "lcnn_mel", 0, {"pgd/eps1": ALL_BONAFIDE})
+    write_attack(tmp_path, "lcnn_mel", "lcnn_mock", 0, {"pgd/eps1": ALL_BONAFIDE})
+    found = make()["comparisons"]
+    assert not [c for c in found if c["source"] == "lcnn_mel"]
+
+
+def test_mockingjay_is_compared_with_random_weights_too(tmp_path, make):
+    write_run(tmp_path, [0])
+    write_clean(tmp_path, "lcnn_rand", 0, ALL_BONAFIDE)
+    results = make([*LISTED, Model("lcnn_rand", "lcnn", "rand")], seeds=[0])
+    pairs = {(c["target"], c["baseline"]) for c in results["comparisons"]}
+    mel = {(name, "lcnn_mel") for name in ("lcnn_mock", "lcnn_rand")}
+    assert pairs == {*mel, ("lcnn_mock", "lcnn_rand")}
+    (clean,) = comparison(results, "lcnn_mock", "lcnn_rand", "clean")
+    assert clean["difference"][0] == 50.0
+
+
+def test_a_model_without_scores_has_its_name_only(tmp_path, make):
+    write_run(tmp_path)
+    results = make([*LISTED, Model("lcnn_rand", "lcnn", "rand")])
+    assert results["models"][3] == {
+        "name": "lcnn_rand",
+        "architecture": "lcnn",
+        "variant": "rand",
+        "seeds": [],
+    }
+
+
+def test_costs_are_those_of_the_official_example(tmp_path, make):
+    write_run(tmp_path)
+    path = tmp_path / "lcnn_mel_seed0" / "score" / "eval" / "scores.txt"
+    scores = [2.0, 1.5, 1.0, -0.5, 0.8, 0.0, -1.0, -1.2, -2.0, -2.5]
+    lines = [line.rsplit(maxsplit=1)[0] for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{a} {b}\n" for a, b in zip(lines, scores, strict=True)))
+    model = make(seeds=[0], asv_scores=ASV)["models"][0]
+    weights = coefficients(verification_errors(*ASV.values()))
+    for year in ("2019", "2021"):
+        expected = min_tdcf(scores[:4], scores[4:], weights, year).value
+        value, low, high = model[f"min_tdcf_{year}"]
+        assert value == pytest.approx(expected) and 0 <= low <= value <= high <= 1
+    assert model["eer"][0] == pytest.approx(100 * (1 / 4 + 1 / 3) / 2)
+
+
+def test_without_verification_scores_there_is_no_tandem_cost(results):
+    assert not [key for model in results["models"] for key in model if "tdcf" in key]
+
+
+def test_a_verification_system_that_accepts_no_spoof_is_refused(tmp_path, make):
+    write_run(tmp_path)
+    with pytest.raises(InputError, match="accepts no spoof"):
+        make(asv_scores={**ASV, "spoof": np.array([-9.0])})
+
+
+def test_settings_of_the_attack_are_means_over_seeds(results):
+    attack = results["attack"]["senet_mel"]
+    assert attack["settings"] == {"steps": 10} and attack["space"] is None
+    assert attack["by_eps"] == {"eps_in_db": {"0.1": 1.5, "8": 80.0}}
+
+
+def test_definitions_name_the_draws(results):
+    assert "bootstrap of 199 draws" in results["definitions"]["interval"]
+
+
+def test_lnsr_that_is_not_there_is_missing(tmp_path, results, make):
+    assert results["lnsr"] is None and "no LNSR results" in results["missing"][-1]
+    found = make(lnsr={0: lnsr()})
+    assert found["lnsr"]["seeds"] == [0] and "LNSR" not in "".join(found["missing"])

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from espnet_ext.data.files import read_json
+from espnet_ext.report.reconstruction import PREDICTORS, errors_of, summarise, write_reconstruction
+from espnet_ext.ssl.pictures import Reconstruction
+
+
+def row(predicted, name="utt1"):
+    target = torch.tensor([[0.0], [2.0], [4.0], [10.0]])
+    hidden = torch.tensor([False, True, False, True])
+    return Reconstruction(name, target, torch.tensor(predicted)[:, None], target, hidden)
+
+
+def test_errors_by_hand():
+    found = errors_of(row([9.0, 3.0, 9.0, 8.0]))
+    # Between 0 and 4 the line is right; behind the last visible frame it stays at 4.
+    assert found.sums == pytest.approx((1.0 + 2.0, 0.0 + 6.0, 2.0 + 10.0))
+    assert found.values == 2
+
+
+def test_means_are_over_all_hidden_values():
+    errors = [errors_of(row([0.0, 2.0, 0.0, 10.0])), errors_of(row([0.0, 4.0, 0.0, 10.0]))]
+    found = summarise(errors)
+    assert found["model"].value == pytest.approx(2.0 / 4)
+    assert found["zero"].value == pytest.approx(24.0 / 4)
+    assert found["model"].low <= 0.5 <= found["model"].high
+
+
+@pytest.mark.parametrize(("predicted", "verb"), [(10.0, "beats"), (0.0, "does not beat")])
+def test_results_say_whether_interpolation_is_beaten(tmp_path, predicted, verb):
+    errors = {"utt1": errors_of(row([0.0, 2.0, 0.0, predicted]))}
+    write_reconstruction(errors, tmp_path, ["utt1.png"], "cpu")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert f"The model {verb} linear interpolation" in text and "![utt1.png](utt1.png)" in text
+    results = read_json(tmp_path / "results.json")
+    assert list(results["predictors"]) == list(PREDICTORS) and results["utterances"] == 1
