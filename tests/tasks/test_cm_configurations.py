@@ -1,0 +1,94 @@
+"""Every YAML of the countermeasure recipes builds its model or is read as an attack."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+from espnet_ext.report.countermeasure_inputs import read_models
+from espnet_ext.tasks.countermeasure import CountermeasureTask
+from espnet_ext.tasks.mockingjay import MockingjayTask
+
+ROOT = Path(__file__).resolve().parents[2]
+CM = sorted(p for p in ROOT.glob("egs2/*/cm1/conf/train_*.yaml") if p.name != "train_ssl.yaml")
+SSL = sorted([*ROOT.glob("egs2/*/cm1/conf/train_ssl.yaml"), *ROOT.glob("egs2/*/ssl1/conf/*.yaml")])
+ATTACKS = sorted(ROOT.glob("egs2/*/cm1/conf/attack*.yaml"))
+MODELS = sorted(ROOT.glob("egs2/*/cm1/conf/models*.tsv"))
+
+
+def relative(path):
+    return str(path.relative_to(ROOT / "egs2"))
+
+
+def dry_run(task, path, output):
+    task.main(
+        cmd=[
+            *("--config", str(path), "--output_dir", str(output)),
+            *("--dry_run", "true", "--iterator_type", "none"),
+        ]
+    )
+    return yaml.safe_load((output / "config.yaml").read_text())
+
+
+def test_there_are_configurations():
+    assert len(CM) >= 10 and len(SSL) >= 6 and len(ATTACKS) >= 7 and len(MODELS) >= 4
+
+
+@pytest.mark.parametrize("path", CM, ids=relative)
+def test_countermeasure_is_built(path, tmp_path):
+    written = dry_run(CountermeasureTask, path, tmp_path)
+    assert written["encoder"] in ("lcnn", "senet")
+    assert written["best_model_criterion"] == [["valid", "cross_entropy", "min"]]
+
+
+@pytest.mark.parametrize("path", SSL, ids=relative)
+def test_mockingjay_is_built(path, tmp_path):
+    written = dry_run(MockingjayTask, path, tmp_path)
+    # The rate must not fall to zero before the training ends, nor stay high.
+    steps = written["max_epoch"] * written["num_iters_per_epoch"]
+    assert written["scheduler_conf"]["total_steps"] == steps
+
+
+@pytest.mark.parametrize("path", ATTACKS, ids=relative)
+def test_attack_is_read(path):
+    settings = CountermeasureAttackSettings.read(path)
+    assert "noise" in settings.methods  # no attack without its control
+
+
+@pytest.mark.parametrize("path", MODELS, ids=relative)
+def test_lists_name_configurations_and_bases_that_exist(path):
+    rows = [line.split("\t") for line in path.read_text().splitlines() if line[:1] not in "#"]
+    names = [model.name for model in read_models(path)]
+    assert names == [row[0] for row in rows]
+    for name, _, _, base, config, _ in rows:
+        assert base in names if base != "-" else (path.parent.parent / config).is_file(), name
+
+
+@pytest.mark.parametrize("path", [*CM, *SSL, *ATTACKS], ids=relative)
+def test_every_key_is_explained_on_its_line(path):
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        key, _, value = line.partition(":")
+        # A mapping is explained by its keys.
+        if value.strip() and not line.lstrip().startswith("#"):
+            assert "#" in value, f"{path}:{number}: {key.strip()} is not explained"
+
+
+def test_paper_configurations_are_the_papers():
+    conf = ROOT / "egs2/asvspoof2019/cm1/conf"
+    lcnn = yaml.safe_load((conf / "train_lcnn_paper.yaml").read_text())
+    assert lcnn["encoder_conf"]["channels"] == [32, 48, 64, 32, 32, 80]
+    assert (lcnn["encoder_conf"]["dropout_rate"], lcnn["segment_conf"]["num_frames"]) == (0.75, 600)
+    assert (lcnn["cm_loss"], lcnn["cm_loss_conf"]["margin"], lcnn["batch_size"]) == (
+        *("asoftmax", 4),
+        16,
+    )
+    senet = yaml.safe_load((conf / "train_senet_paper.yaml").read_text())
+    assert (senet["encoder_conf"]["layers"], senet["batch_size"]) == ([1, 2, 3, 1], 64)
+    attack = CountermeasureAttackSettings.read(conf / "attack_paper.yaml")
+    assert attack.eps == (0.1, 1.0, 2.0, 4.0, 8.0, 16.0)
+    assert (attack.steps, attack.alpha, attack.restarts, attack.train_mode) == (10, 0.1, 5, True)
+    large = yaml.safe_load((ROOT / "egs2/librispeech/ssl1/conf/train_large.yaml").read_text())
+    encoder = large["encoder_conf"]
+    assert (encoder["num_layers"], encoder["hidden_size"], encoder["downsample"]) == (12, 768, 3)
+    assert (large["optim_conf"]["lr"], large["scheduler_conf"]["total_steps"]) == (4e-4, 500000)
