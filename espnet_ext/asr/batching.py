@@ -100,6 +100,7 @@ class _FrameMask:
         self.mask: torch.Tensor | None = None
 
     def begin(self, _encoder: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Hook before the encoder: the frames of a new batch."""
         features, lengths = inputs[:2]
         padding = make_pad_mask(lengths, maxlen=features.size(1))
         self.mask = ~padding.to(features.device).unsqueeze(1)
@@ -107,6 +108,7 @@ class _FrameMask:
     def subsample(
         self, module: torch.nn.Module, inputs: tuple[Any, ...], output: tuple[Any, ...]
     ) -> tuple[Any, ...]:
+        """Hook behind the subsampling: the mask that each utterance has alone."""
         frames, mask = output[0], output[1]
         if mask is None:
             return output
@@ -120,6 +122,7 @@ class _FrameMask:
     def silence_padding(
         self, module: torch.nn.Module, inputs: tuple[torch.Tensor]
     ) -> tuple[torch.Tensor] | None:
+        """Hook before a convolution: zero in the padding."""
         if self.mask is None or self.mask.size(-1) != inputs[0].size(-1):
             return None
         return (inputs[0].masked_fill(~self.mask, 0.0),)

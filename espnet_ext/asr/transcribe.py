@@ -95,6 +95,7 @@ class _Progress:
         self.total, self.shown = total, time.monotonic()
 
     def show(self, done: int) -> None:
+        """Log how many are done, unless that was said just now."""
         if time.monotonic() - self.shown > 10.0 or done == self.total:
             logging.info("transcribed %d of %d utterances", done, self.total)
             self.shown = time.monotonic()

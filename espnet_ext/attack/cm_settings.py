@@ -1,14 +1,9 @@
 """The YAML file of an attack on countermeasures."""
 
 import dataclasses
-import difflib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import yaml
-
-from espnet_ext.attack.settings import _number
+from espnet_ext.attack.options import AttackOptions, hint
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +42,7 @@ class Condition(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class CountermeasureAttackSettings:
+class CountermeasureAttackSettings(AttackOptions):
     """Everything that decides the result of an attack on given models and utterances.
 
     Attributes:
@@ -104,42 +99,12 @@ class CountermeasureAttackSettings:
         "measured",
     )
 
-    @classmethod
-    def read(cls, path: str | Path) -> "CountermeasureAttackSettings":
-        """Read a YAML file.
-
-        Raises:
-            InputError: the file is missing or not YAML, has a key that nothing takes, a
-                value of the wrong type or out of its range, or no eps.
-        """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such attack configuration") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not valid YAML ({error})") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: expected keys with values")
-        try:
-            return cls.from_mapping(values)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "CountermeasureAttackSettings":
-        """Check and take over keys and values, see `read`."""
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in known:
-                raise InputError(f"an attack has no option '{key}'{_hint(str(key), known)}")
-        settings = cls(**{k: _typed(k, v, known[k].default) for k, v in values.items()})
-        settings._check()
-        return settings
+    item_types: ClassVar[dict[str, type]] = {"methods": str}
 
     def _check(self) -> None:
         for method in self.methods:
             if method not in METHODS:
-                raise InputError(f"unknown method '{method}'{_hint(method, METHODS)}")
+                raise InputError(f"unknown method '{method}'{hint(method, METHODS)}")
         for key, choices in CHOICES.items():
             if getattr(self, key) not in choices:
                 raise InputError(
@@ -208,22 +173,3 @@ class CountermeasureAttackSettings:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON knows them."""
         return dataclasses.asdict(self)
-
-
-def _hint(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _typed(key: str, value: Any, default: Any) -> Any:
-    """`value` in the type of `default`; a single value will do for a list."""
-    if isinstance(default, tuple):
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(str(i) if key == "methods" else _number(key, i, float) for i in items)
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise InputError(f"{key} must be true or false, not {value!r}")
-        return value
-    if isinstance(default, str):
-        return str(value)
-    return _number(key, value, type(default))

@@ -292,6 +292,7 @@ class _BatchAttack:
         self.direction = -1.0 if attack.targeted else 1.0
 
     def begin(self) -> AttackState:
+        """The state before the first step."""
         start = self.original
         if self.attack.random_start:
             noise, _ = pad([self._random_point(i) for i in range(len(self.batch.names))])

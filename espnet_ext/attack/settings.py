@@ -1,15 +1,11 @@
 """The YAML file of an attack."""
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from espnet_ext.attack.budget import Budget
+from espnet_ext.attack.options import AttackOptions
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackSettings:
+class AttackSettings(AttackOptions):
     """Everything that decides the result of an attack on given models and utterances.
 
     Each value of `eps` and each of `snr` is a budget of its own. The other fields are
@@ -40,43 +36,14 @@ class AttackSettings:
     batch_overhead: float = 1.5
     autocast: str | None = None
 
-    @classmethod
-    def read(cls, path: str | Path) -> "AttackSettings":
-        """Read a YAML file.
+    item_types: ClassVar[dict[str, type]] = {"steps": int}
 
-        Raises:
-            InputError: the file is missing or not YAML, has a key that nothing takes, a
-                value of the wrong type, or no budget.
-        """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such attack configuration") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not valid YAML ({error})") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: expected keys with values")
-        try:
-            return cls.from_mapping(values)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "AttackSettings":
-        """Check and take over keys and values, see `read`."""
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in known:
-                close = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"; did you mean '{close[0]}'?" if close else ""
-                raise InputError(f"an attack has no option '{key}'{hint}")
-        settings = cls(**{k: _typed(k, v, known[k].default) for k, v in values.items()})
-        tags = [budget.tag for budget in settings.budgets()]
+    def _check(self) -> None:
+        tags = [budget.tag for budget in self.budgets()]
         if not tags:
             raise InputError("no budget: give eps, snr or both as lists, e.g. eps: [2.0]")
         if len(set(tags)) < len(tags):
             raise InputError(f"budgets must differ in their first six digits: {', '.join(tags)}")
-        return settings
 
     def budgets(self) -> list[Budget]:
         """One budget for each value of `eps` and `snr`."""
@@ -99,33 +66,10 @@ class AttackSettings:
         values["norm"] = "inf" if self.norm == math.inf else 2
         return values
 
-
-def _typed(key: str, value: Any, default: Any) -> Any:
-    """`value` in the type of `default`; a single number will do for a list."""
-    if key == "norm":
-        return math.inf if str(value) in ("inf", ".inf") else _number(key, value, float)
-    if key == "autocast":
-        return value
-    if isinstance(default, tuple):
-        number = int if key == "steps" else float
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_number(key, item, number) for item in items)
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise InputError(f"{key} must be true or false, not {value!r}")
-        return value
-    return _number(key, value, type(default))
-
-
-def _number(key: str, value: Any, number: type) -> Any:
-    kind = "a whole number" if number is int else "a number"
-    # YAML 1.1 reads 1e-3 as text: what a person would call a number is one.
-    try:
-        converted = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{key} must be {kind}, not {value!r}") from None
-    if isinstance(value, bool) or not math.isfinite(converted):
-        raise InputError(f"{key} must be {kind}, not {value!r}")
-    if number is int and not converted.is_integer():
-        raise InputError(f"{key} must be {kind}, not {value!r}")
-    return number(converted)
+    @classmethod
+    def _typed(cls, key: str, value: Any, default: Any) -> Any:
+        if key == "norm" and str(value) in ("inf", ".inf"):
+            return math.inf
+        if key == "autocast":
+            return value
+        return super()._typed(key, value, float(default) if key == "norm" else default)

@@ -1,7 +1,5 @@
 """Train a multi-task ASR model, or collect statistics for it."""
 
-import sys
-
 from espnet_ext.bin import cli
 
 HELP = """usage: python -m espnet_ext.bin.asr_train --config CONF.yaml --output_dir DIR [option ...]
@@ -17,25 +15,13 @@ are those of espnet2.bin.asr_train; the most used are
                              wav.scp,speech,sound  text,text,text  utt2accent,accent,text
   --valid_data_path_and_name_and_type FILE,NAME,TYPE
   --model_conf KEY=VALUE     asr_weight (lambda_A), ctc_weight (lambda_C), heads, ...
-  --init_param FILE          start from these weights; prints what was loaded
   --ignore_init_mismatch B   leave out what has no place in the model (default false)
-  --collect_stats B          collect shapes and feature statistics in place of training
-  --dry_run B                build the model and stop
-  --ngpu N                   GPUs, 0 for the CPU
-  --help_all                 every option of ESPnet
-  --print_config             the whole configuration with its defaults
 """
 
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(HELP)
-        return
-    from espnet_ext.tasks.mtl_asr import MTLASRTask
-
-    MTLASRTask.main(cmd=["--help" if a == "--help_all" else a for a in arguments])
+    cli.train(HELP, "espnet_ext.tasks.mtl_asr", "MTLASRTask")
 
 
 if __name__ == "__main__":

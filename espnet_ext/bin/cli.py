@@ -1,6 +1,7 @@
 """What every command shares: how it ends when the input is bad."""
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -66,3 +67,29 @@ def device(ngpu: int) -> str:
     if not torch.cuda.is_available():
         raise InputError(f"--ngpu {ngpu}, but PyTorch sees no GPU; use --ngpu 0")
     return "cuda"
+
+
+TRAINING_OPTIONS = """\
+  --init_param FILE          start from these weights; prints what was loaded
+  --collect_stats B          collect shapes and feature statistics in place of training
+  --dry_run B                build the model and stop
+  --ngpu N                   GPUs, 0 for the CPU
+  --help_all                 every option of ESPnet
+  --print_config             the whole configuration with its defaults
+"""
+
+
+def train(text: str, module: str, task: str) -> None:
+    """Run ESPnet's training with a task of this project; without options, print its help.
+
+    Args:
+        text: the help, which `TRAINING_OPTIONS` ends.
+        module: of the task; imported when it is needed, for that takes seconds.
+        task: name of the class.
+    """
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(text + TRAINING_OPTIONS)
+        return
+    task_class = getattr(importlib.import_module(module), task)
+    task_class.main(cmd=["--help" if a == "--help_all" else a for a in arguments])

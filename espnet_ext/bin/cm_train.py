@@ -1,7 +1,5 @@
 """Train a countermeasure, or collect statistics for it."""
 
-import sys
-
 from espnet_ext.bin import cli
 
 HELP = """usage: python -m espnet_ext.bin.cm_train --config CONF.yaml --output_dir DIR [option ...]
@@ -21,24 +19,12 @@ Train a spoofing countermeasure. The options are those of any ESPnet task; the m
   --cm_loss NAME             cross_entropy, asoftmax, amsoftmax, ocsoftmax; --cm_loss_conf
   --segment_conf KEY=VALUE   num_frames (null for whole utterances), eval_segments, ...
   --seed N                   of initialisation, batches and crops
-  --init_param FILE          start from these weights; prints what was loaded
-  --collect_stats B          collect shapes and feature statistics in place of training
-  --dry_run B                build the model and stop
-  --ngpu N                   GPUs, 0 for the CPU
-  --help_all                 every option of ESPnet
-  --print_config             the whole configuration with its defaults
 """
 
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(HELP)
-        return
-    from espnet_ext.tasks.countermeasure import CountermeasureTask
-
-    CountermeasureTask.main(cmd=["--help" if a == "--help_all" else a for a in arguments])
+    cli.train(HELP, "espnet_ext.tasks.countermeasure", "CountermeasureTask")
 
 
 if __name__ == "__main__":

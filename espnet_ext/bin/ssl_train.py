@@ -1,7 +1,5 @@
 """Pretrain a Mockingjay, or collect statistics for it."""
 
-import sys
-
 from espnet_ext.bin import cli
 
 HELP = """usage: python -m espnet_ext.bin.ssl_train --config CONF.yaml --output_dir DIR [option ...]
@@ -21,24 +19,12 @@ ESPnet's training commands; the most used are
   --model_conf KEY=VALUE     masking.fraction, masking.consecutive (C_num in steps), loss_on, ...
   --crop_seconds S           train on random parts of this length of longer utterances
   --num_att_plot N           reconstructions to draw after each epoch (default 3)
-  --init_param FILE          start from these weights; prints what was loaded
-  --collect_stats B          collect shapes and feature statistics in place of training
-  --dry_run B                build the model and stop
-  --ngpu N                   GPUs, 0 for the CPU
-  --help_all                 every option of ESPnet
-  --print_config             the whole configuration with its defaults
 """
 
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(HELP)
-        return
-    from espnet_ext.tasks.mockingjay import MockingjayTask
-
-    MockingjayTask.main(cmd=["--help" if a == "--help_all" else a for a in arguments])
+    cli.train(HELP, "espnet_ext.tasks.mockingjay", "MockingjayTask")
 
 
 if __name__ == "__main__":

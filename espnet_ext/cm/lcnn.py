@@ -31,6 +31,7 @@ class _LargerHalf(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        """(B, 2 C, F, D) to (B, C, F, D)."""
         first, second = x.chunk(2, dim=1)
         ctx.save_for_backward(first >= second)
         return torch.maximum(first, second)
@@ -38,6 +39,7 @@ class _LargerHalf(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient goes to the larger of the two."""
         (is_first,) = ctx.saved_tensors
         kept = gradient * is_first
         return torch.cat([kept, gradient - kept], dim=1)

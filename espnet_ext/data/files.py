@@ -101,6 +101,25 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
 
 
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of keys with values, without running anything that is in it.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or is something else than a mapping.
+    """
+    import yaml  # here, for the tools that never read a configuration start sooner
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such configuration") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({error})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not a configuration; expected keys with values")
+    return values
+
+
 def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")

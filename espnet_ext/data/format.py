@@ -65,6 +65,7 @@ class _Recording:
 
     @property
     def utterances(self) -> list[str]:
+        """Names of the utterances in this recording."""
         return [self.name] if self.segments is None else list(self.segments)
 
 

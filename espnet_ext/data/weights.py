@@ -2,7 +2,9 @@
 
 import logging
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,22 +22,40 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torc
     Raises:
         InputError: the file is missing, is not a state dictionary, or needs `allow_pickle`.
     """
+    state = load_tensors(path, allow_pickle)
+    # DeepSpeed wraps the weights.
+    state = state.get("module", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(f"{path}: not the weights of a model; give a *.pth of an epoch or average")
+    return state
+
+
+def load_tensors(path: str | Path, allow_pickle: bool = False, known: Sequence[type] = ()) -> Any:
+    """What `torch.save` wrote, onto the CPU, without running anything that is in it.
+
+    Args:
+        path: the file.
+        allow_pickle: see `read_weights`.
+        known: classes without behaviour that may be in it.
+
+    Raises:
+        InputError: the file is missing or damaged, needs `allow_pickle`, or a package that is
+            not installed.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; has the training stage been run?")
     if allow_pickle:
         logging.warning("%s: unpickled without restriction; it can run any code", path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+        with torch.serialization.safe_globals(list(known)):
+            return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
-            "source, say --allow_pickle true"
+            "source, say --allow_pickle true (allow_pickle: true in a configuration)"
         ) from error
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{path}: needs a package that is not installed ({error})") from error
     except (RuntimeError, EOFError) as error:
         raise InputError(f"{path}: damaged or not a PyTorch file ({error})") from error
-    # DeepSpeed wraps the weights.
-    state = state.get("module", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{path}: not the weights of a model; give a *.pth of an epoch or average")
-    return state

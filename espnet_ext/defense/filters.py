@@ -168,10 +168,12 @@ class _IdentityGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, feats: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor:
+        """`smooth`, as it is."""
         return smooth.view_as(smooth)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """The gradient goes to `feats`."""
         return gradient, None
 
 

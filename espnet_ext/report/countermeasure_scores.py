@@ -111,6 +111,7 @@ class _Trials(NamedTuple):
     resamples: int
 
     def attacks(self) -> list[str]:
+        """Kinds of spoof, sorted."""
         return sorted({row.attack for row in self.rows} - {NO_ATTACK})
 
     def of(self, attack: str) -> "_Trials":

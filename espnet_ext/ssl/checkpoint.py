@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 
+from espnet_ext.data.files import read_yaml
 from espnet_ext.data.weights import read_weights
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
@@ -87,11 +87,8 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({error})") from error
-    if not isinstance(config, dict) or "encoder_conf" not in config:
+    config = read_yaml(path)
+    if "encoder_conf" not in config:
         raise InputError(f"{path}: not the configuration of a Mockingjay, it has no encoder_conf")
     return config
 

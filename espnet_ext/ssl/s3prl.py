@@ -7,13 +7,12 @@ s3prl/upstream/mockingjay/model.py and builder.py.
 """
 
 import argparse
-import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from espnet_ext.data.weights import load_tensors
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.ssl.encoder import LAYER_NORM_EPS
 
@@ -78,21 +77,8 @@ def read_s3prl(
 
 
 def _load(path: Path, allow_pickle: bool) -> dict[str, Any]:
-    if allow_pickle:
-        logging.warning("%s: unpickled without restriction; it can run any code", path)
-    try:
-        # The arguments of the command: a class without behaviour.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            states = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
-            "source, say allow_pickle: true"
-        ) from error
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{path}: needs a package that is not installed ({error})") from error
-    except (RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: damaged or not a PyTorch file ({error})") from error
+    # The arguments of the command: a class without behaviour.
+    states = load_tensors(path, allow_pickle, known=[argparse.Namespace])
     if not isinstance(states, dict):
         raise InputError(f"{path}: not a checkpoint of s3prl, which is a dictionary")
     return states

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 import yaml
 
-from espnet_ext.data.files import write_aside, write_text
+from espnet_ext.data.files import read_yaml, write_aside, write_text
 from espnet_ext.data.weights import read_weights
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.countermeasure import CountermeasureTask
-from espnet_ext.tasks.loading import read_config
 
 
 def put_before(
@@ -46,7 +45,7 @@ def put_before(
         >>> put_before("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth",
         ...            "exp/lcnn_median", "filter", {"kind": "median"})   # doctest: +SKIP
     """
-    config = read_config(config_file)
+    config = read_yaml(config_file)
     if config.get("defense") is not None:
         raise InputError(f"{config_file}: has the defence '{config['defense']}' already")
     config.update(defense=defense, defense_conf=dict(defense_conf))

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_ext.cm.model import CountermeasureModel
+from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CountermeasureTask
-from espnet_ext.tasks.loading import read_config
 
 
 def load_countermeasure(
@@ -38,7 +38,7 @@ def load_countermeasure(
         >>> model = load_countermeasure("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth")
         ... # doctest: +SKIP
     """
-    model = _build(read_config(config_file), config_file)
+    model = _build(read_yaml(config_file), config_file)
     if model_file is not None:
         load_weights(model, model_file, allow_pickle)
     return model.to(device).eval()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import humanfriendly
-import yaml
 
 from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
 
@@ -14,6 +13,7 @@ from espnet2.text.cleaner import TextCleaner
 
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.text import TextEncoder
+from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.mtl_asr import MTLASRTask
@@ -43,7 +43,7 @@ def load_recognizer(
         >>> asr = load_recognizer("exp/asr/config.yaml", "exp/asr/valid.acc.ave.pth")
         ... # doctest: +SKIP
     """
-    args = argparse.Namespace(**read_config(config_file))
+    args = argparse.Namespace(**read_yaml(config_file))
     try:
         model = MTLASRTask.build_model(args)
     except InputError as error:
@@ -62,23 +62,6 @@ def load_recognizer(
         sample_rate=_sample_rate(config, config_file),
         config=config,
     )
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        InputError: the file is missing or not a YAML mapping.
-    """
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({error})") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: not a configuration; expected keys with values")
-    return config
 
 
 def _text_encoder(config: dict[str, Any]) -> TextEncoder:

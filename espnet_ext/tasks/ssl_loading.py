@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 from espnet_ext.ssl.model import MockingjayModel
 from espnet_ext.tasks.checkpoint import load_weights
-from espnet_ext.tasks.loading import read_config
 from espnet_ext.tasks.mockingjay import MockingjayTask
 
 
@@ -37,7 +37,7 @@ def load_mockingjay(
         ... # doctest: +SKIP
     """
     try:
-        model = MockingjayTask.build_model(argparse.Namespace(**read_config(config_file)))
+        model = MockingjayTask.build_model(argparse.Namespace(**read_yaml(config_file)))
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"{config_file}: not the config.yaml of a Mockingjay ({type(error).__name__}: {error})"

@@ -92,7 +92,7 @@ def test_messages_name_the_file(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         CountermeasureAttackSettings.read(path)
     assert str(path) in str(error.value)
-    with pytest.raises(InputError, match="no such attack configuration"):
+    with pytest.raises(InputError, match="no such configuration"):
         CountermeasureAttackSettings.read(tmp_path / "absent.yaml")
 
 

@@ -111,7 +111,7 @@ def test_a_bad_file_is_named(write, content, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.yaml: no such attack configuration"):
+    with pytest.raises(InputError, match=r"none\.yaml: no such configuration"):
         AttackSettings.read(tmp_path / "none.yaml")
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from espnet_ext.data.files import (
     read_json,
     read_jsonl,
+    read_yaml,
     write_aside,
     write_json,
     write_jsonl,
@@ -196,3 +197,24 @@ def test_only_newlines_end_a_line_of_json(tmp_path, separator):
     row = {"reference": f"one{separator}two"}
     (tmp_path / "a").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
     assert read_jsonl(tmp_path / "a") == [row]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("a: [1,", "not valid YAML"), ("- a\n", "expected keys with values"), ("", "expected keys")],
+)
+def test_yaml_that_is_no_mapping_is_refused(tmp_path, content, message):
+    path = tmp_path / "conf.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_yaml(path)
+    with pytest.raises(InputError, match="no such configuration"):
+        read_yaml(tmp_path / "absent.yaml")
+
+
+def test_yaml_runs_nothing(tmp_path):
+    path = tmp_path / "conf.yaml"
+    path.write_text(f"a: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    with pytest.raises(InputError, match="not valid YAML"):
+        read_yaml(path)
+    assert not (tmp_path / "made").exists()

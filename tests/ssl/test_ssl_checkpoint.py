@@ -55,7 +55,7 @@ def test_missing_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a: [", "not valid YAML"), ("- 1\n", "no encoder_conf"), ("lr: 1\n", "no encoder_conf")],
+    [("a: [", "not valid YAML"), ("- 1\n", "not a configuration"), ("lr: 1\n", "no encoder_conf")],
 )
 def test_configuration_of_something_else(path, content, message):
     path.with_name("config.yaml").write_text(content)

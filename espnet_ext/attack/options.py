@@ -1,0 +1,101 @@
+"""What the YAML files of all attacks have in common: checked keys, checked values."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from espnet_ext.data.files import read_yaml
+from espnet_ext.errors import InputError
+
+Options = TypeVar("Options", bound="AttackOptions")
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackOptions:
+    """Base of the settings of an attack: dataclass fields with defaults.
+
+    The default of a field says the type of its value. Items of lists are floats, unless
+    `item_types` has another type for the field.
+    """
+
+    item_types: ClassVar[Mapping[str, type]] = {}
+
+    @classmethod
+    def read(cls: type[Options], path: str | Path) -> Options:
+        """Read a YAML file.
+
+        Raises:
+            InputError: the file is missing or not YAML, has a key that nothing takes, or a
+                value of the wrong type or out of its range.
+        """
+        values = read_yaml(path)
+        try:
+            return cls.from_mapping(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_mapping(cls: type[Options], values: Mapping[str, Any]) -> Options:
+        """Check and take over keys and values, see `read`."""
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
+        settings = cls(**{k: cls._typed(k, v, known[k].default) for k, v in values.items()})
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        """Refuse values that are out of range or do not go together."""
+
+    @classmethod
+    def _typed(cls, key: str, value: Any, default: Any) -> Any:
+        """`value` in the type of `default`; a single value will do for a list."""
+        if isinstance(default, tuple):
+            kind = cls.item_types.get(key, float)
+            items = value if isinstance(value, list | tuple) else [value]
+            return tuple(str(i) if kind is str else number(key, i, kind) for i in items)
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise InputError(f"{key} must be true or false, not {value!r}")
+            return value
+        if isinstance(default, str):
+            return str(value)
+        return number(key, value, type(default))
+
+
+def hint(word: str, known: Collection[str]) -> str:
+    """What was probably meant by `word`, as the end of a message; empty where nothing is near.
+
+    Example:
+        >>> hint("epss", ["eps", "steps"])
+        "; did you mean 'eps'?"
+    """
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def number(key: str, value: Any, kind: type) -> Any:
+    """`value` as a float or whole number.
+
+    Args:
+        key: names the option in the message.
+        value: YAML 1.1 reads 1e-3 as text; what a person would call a number is one.
+        kind: float or int.
+
+    Raises:
+        InputError: it is none.
+    """
+    wanted = "a whole number" if kind is int else "a number"
+    try:
+        converted = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{key} must be {wanted}, not {value!r}") from None
+    if isinstance(value, bool) or not math.isfinite(converted):
+        raise InputError(f"{key} must be {wanted}, not {value!r}")
+    if kind is int and not converted.is_integer():
+        raise InputError(f"{key} must be {wanted}, not {value!r}")
+    return kind(converted)
