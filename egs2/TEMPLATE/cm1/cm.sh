@@ -177,12 +177,8 @@ main() {
         set_data_options "${ssl_train_set}" "${ssl_valid_set}" none
         # Options are words of their own.
         # shellcheck disable=SC2086
-        ${cuda_cmd} --gpu "${ngpu}" "${ssl_dir}/train.log" \
-            python3 -m espnet_ext.bin.ssl_train --config "${ssl_config}" "${data_options[@]}" \
-            --train_shape_file "${ssl_stats_dir}/train/speech_shape" \
-            --valid_shape_file "${ssl_stats_dir}/valid/speech_shape" \
-            --seed "${ssl_seed}" --ngpu "${ngpu}" --multiprocessing_distributed true \
-            --resume true --output_dir "${ssl_dir}" ${ssl_args}
+        pretrain "${ssl_config}" "${ssl_stats_dir}" "${ssl_seed}" "${ssl_dir}" \
+            "${data_options[@]}" ${ssl_args}
     fi
 
     if stage 5 "train: ${models}, ${dumpdir}/, ${stats_dir}/ -> ${expdir}/<model>_seed*/"; then

@@ -86,12 +86,8 @@ main() {
 
     if stage 4 "pretrain with ${train_config}: ${dumpdir}/, ${stats_dir}/ -> ${ssl_dir}/"; then
         # shellcheck disable=SC2086
-        ${cuda_cmd} --gpu "${ngpu}" "${ssl_dir}/train.log" \
-            python3 -m espnet_ext.bin.ssl_train --config "${train_config}" "${data_options[@]}" \
-            --train_shape_file "${stats_dir}/train/speech_shape" \
-            --valid_shape_file "${stats_dir}/valid/speech_shape" \
-            --seed "${seed}" --ngpu "${ngpu}" --multiprocessing_distributed true \
-            --resume true --output_dir "${ssl_dir}" ${train_args}
+        pretrain "${train_config}" "${stats_dir}" "${seed}" "${ssl_dir}" \
+            "${data_options[@]}" ${train_args}
     fi
 
     if stage 5 "reconstruction: ${ssl_dir}/, ${dumpdir}/ -> ${ssl_dir}/reconstruction/"; then

@@ -79,3 +79,17 @@ collect_stats() {
     python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${dir}" \
         --log_level WARNING
 }
+
+# Pretrain a Mockingjay: pretrain <configuration> <statistics> <seed> <directory> <option ...>
+pretrain() {
+    local config=$1 stats=$2 seed=$3 dir=$4
+    shift 4
+    # ${cuda_cmd} is a command with its options.
+    # shellcheck disable=SC2086
+    ${cuda_cmd} --gpu "${ngpu}" "${dir}/train.log" \
+        python3 -m espnet_ext.bin.ssl_train --config "${config}" \
+        --train_shape_file "${stats}/train/speech_shape" \
+        --valid_shape_file "${stats}/valid/speech_shape" \
+        --seed "${seed}" --ngpu "${ngpu}" --multiprocessing_distributed true --resume true \
+        --output_dir "${dir}" "$@"
+}
