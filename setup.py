@@ -32,6 +32,8 @@ setup(
         "editdistance",
         "numpy",
         "scipy",
+        "scikit-learn",
+        "librosa",
         "PyYAML",
         # Imported by espnet and ART without being declared by them.
         "einops",
