@@ -34,7 +34,8 @@ def mel_griffin_lim(wave: np.ndarray, rate: int, bands: int) -> np.ndarray:
         y=wave, sr=rate, n_fft=WINDOW, hop_length=HOP, n_mels=bands
     )
     magnitude = librosa.feature.inverse.mel_to_stft(mel, sr=rate, n_fft=WINDOW)
-    return librosa.griffinlim(magnitude, hop_length=HOP, random_state=0, length=len(wave))
+    # From zero phase: the same result everywhere, and the same call in every librosa.
+    return librosa.griffinlim(magnitude, hop_length=HOP, init=None, length=len(wave))
 
 
 def linear_prediction_vocoder(wave: np.ndarray, rate: int, voiced: bool) -> np.ndarray:
@@ -64,7 +65,7 @@ def _noise(length: int) -> np.ndarray:
 
 def pitch_shift(wave: np.ndarray, rate: int) -> np.ndarray:
     """Three semitones up."""
-    return librosa.effects.pitch_shift(wave, sr=rate, n_steps=3.0, n_fft=WINDOW, hop_length=HOP)
+    return librosa.effects.pitch_shift(wave, sr=rate, n_steps=3.0)
 
 
 Attack = Callable[[np.ndarray, int], np.ndarray]
