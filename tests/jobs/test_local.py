@@ -143,7 +143,11 @@ def test_a_log_that_cannot_be_written():
 def test_a_signal_stops_all_that_was_started(number, code):
     job = ["sleep", "60", "&", "echo", "$!", ">", "pid.JOB;", "wait"]
     Path("x.3.log").write_text("old log")
-    process = subprocess.Popen([*RUN, "--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", *job])
+    process = subprocess.Popen(
+        [*RUN, "--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", *job],
+        # The tests themselves may run under nohup, where SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     pids = [Path("pid.1"), Path("pid.2")]
     wait_for(lambda: all(p.is_file() and p.read_text().strip() for p in pids))
     process.send_signal(number)
