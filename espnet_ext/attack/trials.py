@@ -5,10 +5,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_ext.cm import CLASSES
-from espnet_ext.data.audio import audio_length
+from espnet_ext.cm import CLASSES, scoring
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.errors import InputError, summarize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,29 +41,14 @@ def read_trials(data_dir: str | Path, sample_rate: int) -> list[Trial]:
         sample_rate: that the audio must have, in Hz.
 
     Raises:
-        InputError: a file is missing, the files do not list the same utterances, a label is
-            not a class, or audio cannot be used.
+        InputError: see `espnet_ext.cm.scoring.read_trials`, or audio cannot be used.
     """
-    data = Path(data_dir)
-    audio, labels, attacks = (
-        read_table(data / name) for name in ("wav.scp", "utt2label", "utt2attack")
-    )
-    problems = [f"{data}/utt2label: no label of utterance {u}" for u in audio if u not in labels]
-    problems += [
-        f"{data}/utt2attack: no attack of utterance {u}" for u in audio if u not in attacks
-    ]
-    problems += [
-        f"{data}/utt2label: '{labels[u]}' of utterance {u} is neither of {', '.join(CLASSES)}"
-        for u in audio
-        if labels.get(u, CLASSES[0]) not in CLASSES
-    ]
-    if problems:
-        raise InputError(summarize(problems))
+    paths = read_table(Path(data_dir) / "wav.scp")
+    keys = scoring.read_trials(data_dir)
+    samples = scoring.audio_lengths(paths, sample_rate)
     return [
-        Trial(
-            u, path, audio_length(path, sample_rate=sample_rate, utterance=u), labels[u], attacks[u]
-        )
-        for u, path in sorted(audio.items())
+        Trial(name, paths[name], samples[name], key, attack)
+        for name, (attack, key) in sorted(keys.items())
     ]
 
 

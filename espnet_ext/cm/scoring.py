@@ -31,7 +31,10 @@ def read_trials(data_dir: str | Path) -> dict[str, Trial]:
     labels, attacks = read_table(folder / "utt2label"), _read_attacks(folder)
     trials, problems = {}, []
     for name in read_table(folder / "wav.scp"):
-        key = labels.get(name, "")
+        if name not in labels:
+            problems.append(f"{folder}/utt2label: no label of utterance {name}")
+            continue
+        key = labels[name]
         try:
             trials[name] = (check_attack(attacks.get(name, "-"), key), key)
         except ValueError as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from espnet_ext.data.files import write_aside
 from espnet_ext.report.countermeasure_tables import Entry, method_name
-from espnet_ext.report.figures import _pyplot
+from espnet_ext.report.figures import load_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ def _plan(results: Entry) -> Iterator[tuple[str, Callable[[Entry, Path], None], 
 @contextmanager
 def _figure(path: str | Path, rows: int, columns: int, **options: Any) -> Iterator[Any]:
     """A grid of axes (rows, columns) that is written to `path` at the end."""
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     with pyplot.rc_context({"font.size": 10, "axes.titlesize": 11, "savefig.dpi": 150}):
         figure, axes = pyplot.subplots(rows, columns, squeeze=False, **options)
         try:

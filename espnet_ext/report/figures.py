@@ -22,7 +22,12 @@ FIGURE_1 = [
 ]
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
+    """Pyplot that draws into files.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
     try:
         import matplotlib
     except ImportError:
@@ -42,7 +47,7 @@ def figure_1(results: Entry, path: str | Path) -> None:
         results: of `results.json`.
         path: the picture, .png or .pdf.
     """
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     conditions = [c for c in results["conditions"] if _weights(c) in FIGURE_1]
     conditions = conditions or results["conditions"]
     budgets = list(dict.fromkeys(e["budget"] for e in conditions[0]["attack"]))

@@ -17,7 +17,7 @@ def test_trials_are_read_and_checked(tmp_path):
     assert all(len(read_audio(t.path)[0]) == t.samples for t in trials)
     labels = read_table(folder / "utt2label")
     write_table(folder / "utt2label", {**labels, trials[0].name: "genuine"})
-    with pytest.raises(InputError, match=f"'genuine' of utterance {trials[0].name}"):
+    with pytest.raises(InputError, match=f"utterance {trials[0].name}: unknown key 'genuine'"):
         read_trials(folder, RATE)
     write_table(folder / "utt2label", {t.name: t.key for t in trials[1:]})
     with pytest.raises(InputError, match=f"no label of utterance {trials[0].name}"):

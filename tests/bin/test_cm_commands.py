@@ -174,7 +174,7 @@ def test_several_sets_are_scored_by_one_command(monkeypatch, untrained, data, tm
 @pytest.mark.parametrize(
     ("table", "change", "message"),
     [
-        ("utt2label", {"s0-u000": None}, "s0-u000.*unknown key"),
+        ("utt2label", {"s0-u000": None}, "no label of utterance s0-u000"),
         ("utt2attack", {"s0-u003": "-", "s1-u001": None}, "s[01]-u00[13].*spoof without"),
         ("wav.scp", {"s0-u000": "absent.wav"}, "absent.wav.*s0-u000.*no such file"),
     ],
