@@ -8,6 +8,7 @@ from espnet_ext.frontend.frames import is_inside
 
 LAYER_NORM_EPS = 1e-12
 INITIAL_DEVIATION = 0.02
+ATTENTION_STARTS = ("normal", "tied")
 
 
 class MockingjayEncoder(torch.nn.Module):
@@ -27,9 +28,14 @@ class MockingjayEncoder(torch.nn.Module):
         downsample: R, frames of a step.
         dropout: after the embedding and after both parts of each layer.
         attention_dropout: of the attention weights.
+        attention_start: initial weights of queries and keys. "normal": as all others, N(0, 0.02)
+            (the original). "tied": equal ones from N(0, 1 / H); steps at like positions then
+            attend to each other from the first update on, and a masked step, which knows
+            nothing but its position, need not first learn where its neighbours are.
 
     Raises:
-        InputError: `hidden_size` is no multiple of `num_heads`, or a size below 1.
+        InputError: `hidden_size` is no multiple of `num_heads`, a size below 1, or an unknown
+            `attention_start`.
 
     Example:
         >>> encoder = MockingjayEncoder(160, hidden_size=64, num_layers=2, num_heads=4, ff_size=128)
@@ -50,8 +56,14 @@ class MockingjayEncoder(torch.nn.Module):
         downsample: int = 3,
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
+        attention_start: str = "normal",
     ):
         super().__init__()
+        if attention_start not in ATTENTION_STARTS:
+            raise InputError(
+                f"encoder_conf: attention_start '{attention_start}' must be one of "
+                f"{', '.join(ATTENTION_STARTS)}"
+            )
         sizes = (input_size, hidden_size, num_layers, num_heads, ff_size, downsample)
         if min(sizes) < 1 or hidden_size % num_heads:
             raise InputError(
@@ -70,6 +82,9 @@ class MockingjayEncoder(torch.nn.Module):
         )
         self.register_buffer("positions", torch.empty(0, hidden_size), persistent=False)
         self.apply(initialize)
+        if attention_start == "tied":
+            for layer in self.layers:
+                tie_queries_and_keys(layer.qkv)
 
     def output_size(self) -> int:
         """Dimensions of a state."""
@@ -212,6 +227,14 @@ def initialize(module: torch.nn.Module) -> None:
     if isinstance(module, torch.nn.Linear):
         torch.nn.init.normal_(module.weight, std=INITIAL_DEVIATION)
         torch.nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def tie_queries_and_keys(qkv: torch.nn.Linear) -> None:
+    """Let the queries and keys of a projection (3 H, H) begin equal, from N(0, 1 / H)."""
+    query, key, _ = qkv.weight.chunk(3)
+    torch.nn.init.normal_(query, std=query.size(1) ** -0.5)
+    key.copy_(query)
 
 
 def position_table(size: int, hidden_size: int) -> torch.Tensor:

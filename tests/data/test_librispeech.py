@@ -207,6 +207,41 @@ def test_the_same_command_makes_the_same_bytes(layout, tmp_path):
     assert set(made[0]) == {"wav.scp", "utt2spk", "spk2utt", "text", "utt2gender"}
 
 
+@pytest.fixture
+def other_corpus(tmp_path) -> Path:
+    """A Kaldi data directory in the manner of speechocean762: tabs, paths beside it, a text."""
+    directory = tmp_path / "other" / "train"
+    directory.mkdir(parents=True)
+    (directory / "wav.scp").write_text("o1\tWAVE/o1.wav\no2\tWAVE/o2.wav\n")
+    (directory / "utt2spk").write_text("o1\tann\no2\tbob\n")
+    (directory / "spk2age").write_text("ann\t6\nbob\t7\n")
+    return directory
+
+
+def test_data_directories_of_other_corpora_are_joined(layout, other_corpus, tmp_path, capsys):
+    args = [layout, "--subsets", "dev-clean", "--data_dirs", other_corpus, "--output", "train"]
+    call(*args, directory=tmp_path)
+    wav, speakers = (read_table(tmp_path / "train" / name) for name in ("wav.scp", "utt2spk"))
+    assert wav["o1"] == str(other_corpus.parent / "WAVE/o1.wav")
+    assert {"ann", "bob"} < set(speakers.values()) and len(wav) == len(speakers) > 2
+    assert not (tmp_path / "train/spk2age").exists()
+    assert f"{other_corpus}: 2 utterances" in capsys.readouterr().out
+
+
+def test_speakers_of_other_corpora_are_held_out_as_well(layout, other_corpus, tmp_path):
+    args = [layout, "--subsets", "dev-clean", "--data_dirs", other_corpus, "--output", "train"]
+    call(*args, "--held_out", 0.9, "--held_out_output", "dev", directory=tmp_path)
+    train, dev = (set(read_table(tmp_path / d / "utt2spk").values()) for d in ("train", "dev"))
+    assert not train & dev and {"ann", "bob"} <= train | dev and {"ann", "bob"} & dev
+
+
+def test_an_utterance_in_two_corpora_is_refused(layout, other_corpus, tmp_path):
+    args = [layout, "--subsets", "dev-clean", "--output", "train"]
+    with pytest.raises(InputError, match="utterance o1 stands in another corpus as well"):
+        call(*args, "--data_dirs", other_corpus, other_corpus, directory=tmp_path)
+    assert not (tmp_path / "train").exists()
+
+
 def test_options_that_go_together(layout, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(layout, "--subsets", "a", "--output", "b", "--held_out", "0.1", directory=tmp_path)

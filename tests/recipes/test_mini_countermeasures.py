@@ -50,8 +50,11 @@ def test_every_model_is_scored_and_attacked(recipe):
         for part in ("dev", "eval"):
             assert (recipe / f"exp/{name}_seed0/score/{part}/scores.txt").stat().st_size > 0
         for source in ("lcnn_mel", "senet_mel"):
-            folder = recipe / f"exp/{source}_seed0/attack/{name}"
-            assert len((folder / "pgd/eps0.3/scores.txt").read_text().splitlines()) == 72
+            scores = recipe / f"exp/{source}_seed0/attack/{name}/pgd/eps0.3/scores.txt"
+            # A source attacks itself and the other architecture.
+            attacked = name == source or name.split("_")[0] != source.split("_")[0]
+            assert scores.is_file() == attacked
+            assert not attacked or len(scores.read_text().splitlines()) == 72
 
 
 def test_lnsr_and_probe_have_every_layer(recipe):
@@ -79,3 +82,27 @@ def test_a_second_run_attacks_nothing_again(recipe):
     assert before == [log.stat().st_mtime_ns for log in logs] and before
     again = (recipe / "exp/lcnn_mel_seed0/attack/senet_mel/pgd/eps0.3/scores.txt").read_bytes()
     assert scores == again
+
+
+def test_all_sources_and_named_targets(recipe):
+    attack = ["--attack_sources", "all", "--attack_targets", "senet_median lcnn_rand"]
+    config = recipe / "conf/attack_matrix.yaml"
+    config.write_text(ATTACK)
+    check(
+        run(recipe, "--stage", "8", "--attack_config", "conf/attack_matrix.yaml", "--stop_stage",
+            "8", *attack)
+    )  # fmt: skip
+    for name in KEPT:
+        folder = recipe / f"exp/{name}_seed0/attack_matrix"
+        targets = {path.parent.name for path in folder.glob("*/pgd")} - {"log"}
+        assert targets == {"senet_median", "lcnn_rand"}
+
+
+def test_a_list_of_models_without_attack_has_a_report_of_its_own(recipe):
+    lines = (recipe / "conf/models.tsv").read_text().splitlines()[:1]
+    (recipe / "conf/models_one.tsv").write_text("\n".join(lines) + "\n")
+    options = ["--models", "conf/models_one.tsv", "--attack_config", "none"]
+    process = run(recipe, "--stage", "8", *options, "--lnsr_pretrained", "lcnn_mock")
+    check(process)
+    assert "Stage 8 is left out" in process.stdout
+    assert "EER" in (recipe / "exp/report_one_none/RESULTS.md").read_text()

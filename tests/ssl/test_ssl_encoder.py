@@ -43,6 +43,31 @@ def test_initial_values():
     assert {m.eps for m in encoder.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-12}
 
 
+def test_tied_attention_begins_with_equal_queries_and_keys():
+    encoder = MockingjayEncoder(160, 256, 2, 4, 1024, attention_start="tied")
+    for layer in encoder.layers:
+        query, key, value = layer.qkv.weight.detach().chunk(3)
+        assert query.equal(key) and not query.equal(value)
+        assert abs(query.std() - 1 / 16) < 0.002
+        assert abs(value.std() - 0.02) < 0.001
+    assert encoder.layers[0].qkv.weight.requires_grad
+
+
+def test_with_tied_attention_a_masked_step_attends_to_its_neighbours():
+    torch.manual_seed(0)
+    encoder = MockingjayEncoder(8, 256, 1, 4, 64, downsample=1, attention_start="tied").eval()
+    state = encoder.encode(torch.zeros(1, 40, 8), torch.tensor([40]))[0]
+    query, key, _ = encoder.layers[0].qkv(state)[0].chunk(3, dim=-1)
+    score = query @ key.T
+    near = score.diagonal(1).mean()
+    assert near > score.diagonal(10).mean() and near > score.diagonal(20).mean()
+
+
+def test_unknown_start_of_the_attention():
+    with pytest.raises(InputError, match=r"attention_start 'local' must be one of normal, tied"):
+        tiny_encoder(attention_start="local")
+
+
 def test_positions():
     table = position_table(50, 6)
     assert table[0].tolist() == [0, 1, 0, 1, 0, 1]

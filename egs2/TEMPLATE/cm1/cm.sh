@@ -40,9 +40,10 @@ train_args=              # more options of espnet_ext.bin.cm_train, e.g. "--max_
 inference_model=valid.cross_entropy.best.pth    # weights that are scored and attacked
 
 # Attack
-attack_config=conf/attack.yaml      # methods, eps (paper: FGSM, PGD; 0.1, 1, 2, 4, 8, 16)
-attack_sources="lcnn_mel senet_mel" # models that the attacker has (paper: these two)
-attack_targets=all       # models that are attacked: all, self, or names
+attack_config=conf/attack.yaml      # methods, eps (paper: FGSM, PGD; 0.1, 1, 2, 4, 8, 16); or none
+attack_sources="lcnn_mel senet_mel" # models that the attacker has, or all (paper: these two)
+attack_targets=other     # who is attacked: other (of the other architecture, as in the paper, and
+                         # the source itself), self, all, or names
 attack_shards=1          # parts of the utterances that are attacked in parallel
 
 # LNSR: which of the models hold the pretrained and the random Mockingjay
@@ -74,14 +75,19 @@ EOF
 . ./path.sh
 . ./cmd.sh
 . utils/parse_options.sh
-check_arguments "$@" -- "${models}" "${attack_config}"
+if [ "${attack_config}" = none ]; then
+    check_arguments "$@" -- "${models}"
+else
+    check_arguments "$@" -- "${models}" "${attack_config}"
+fi
 
 # What this run is made of
 stats_dir=${expdir}/stats
 ssl_stats_dir=${expdir}/ssl_stats
 ssl_dir=${expdir}/ssl_seed${ssl_seed}
 attack_name=$(basename "${attack_config}" .yaml)
-report_dir=${expdir}/report_${attack_name}
+report_dir=$(basename "${models}" .tsv)
+report_dir=${expdir}/${report_dir/#models/report}_${attack_name}
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # The models as lines without comments, fields by tabs: model_lines <trained|defended|all>
@@ -90,9 +96,27 @@ model_lines() {
         if (kind == "all" || (kind == "trained") == ($4 == "-")) print }' "${models}"
 }
 
+# Names of the models that the attacker has.
+sources() {
+    if [ "${attack_sources}" = all ]; then
+        model_lines all | cut -f 1
+    else
+        tr ' ' '\n' <<< "${attack_sources}"
+    fi
+}
+
 # Names of the models that an attack with source $1 is scored on.
 targets_of() {
     case ${attack_targets} in
+        other)
+            model_lines all | awk -F '\t' -v source="$1" '
+                { name[NR] = $1; architecture[$1] = $2 }
+                END {
+                    for (i = 1; i <= NR; i++)
+                        if (name[i] == source || architecture[name[i]] != architecture[source])
+                            print name[i]
+                }'
+            ;;
         all) model_lines all | cut -f 1 ;;
         self) echo "$1" ;;
         *) tr ' ' '\n' <<< "${attack_targets}" ;;
@@ -221,10 +245,12 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/score"
     fi
 
-    if stage 8 "attack: ${attack_config}, ${dumpdir}/${test_set} -> ${expdir}/<source>_seed*/"; then
+    if [ "${attack_config}" = none ]; then
+        log "Stage 8 is left out: no attack is asked for"
+    elif stage 8 "attack: ${attack_config}, ${dumpdir}/${test_set} -> ${expdir}/<source>_seed*/"; then
         jobs=${expdir}/${attack_name}_jobs.sh
         for seed in ${seeds}; do
-            for name in ${attack_sources}; do
+            for name in $(sources); do
                 for shard in $(seq "${attack_shards}"); do
                     printf 'python3 -m espnet_ext.bin.cm_attack'
                     model_files source "${name}" "${seed}"

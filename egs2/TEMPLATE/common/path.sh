@@ -17,6 +17,10 @@ export PYTHONIOENCODING=UTF-8
 # Several jobs share a machine; threads that wait must not use its cores.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 export OMP_WAIT_POLICY=PASSIVE
+# Large arrays come and go with every batch: keep their memory in place of asking the system for it
+# again each time (glibc; nearly half of the time of an LCNN on CPUs).
+export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296}
+export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
 # Figures go to files; there may be no screen.
 export MPLBACKEND=Agg
 

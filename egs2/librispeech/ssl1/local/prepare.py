@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 from espnet_ext.bin import cli
+from espnet_ext.data.directory import DataDirectory, load
 from espnet_ext.data.librispeech import (
     Utterance,
     corpus_root,
@@ -14,6 +15,9 @@ from espnet_ext.data.librispeech import (
     read_speakers,
     read_subset,
 )
+from espnet_ext.errors import InputError
+
+TABLES = ("wav.scp", "utt2spk")  # all that pretraining needs of other corpora
 
 
 def read_all(root: Path, subsets: list[str]) -> list[Utterance]:
@@ -30,11 +34,40 @@ def read_all(root: Path, subsets: list[str]) -> list[Utterance]:
     return utterances
 
 
-def write(utterances: list[Utterance], genders: dict[str, str], output: Path) -> None:
-    """Write a data directory, and say how large it is."""
-    data_directory(utterances, genders).write(output)
-    speakers = len({utterance.speaker for utterance in utterances})
-    print(f"{output}: {len(utterances)} utterances, {speakers} speakers", flush=True)
+def read_directories(paths: list[Path]) -> DataDirectory:
+    """Audio and speakers of Kaldi data directories of other corpora, with a line about each.
+
+    Audio files with a relative path are looked for beside the directory, as in speechocean762.
+
+    Raises:
+        InputError: an utterance stands in two of them; see `espnet_ext.data.directory.load`.
+    """
+    tables: dict[str, dict[str, str]] = {name: {} for name in TABLES}
+    for path in paths:
+        data = load(path, strict=False).tables
+        twice = sorted(data["utt2spk"].keys() & tables["utt2spk"].keys())
+        if twice:
+            raise InputError(f"{path}: utterance {twice[0]} stands in another corpus as well")
+        tables["utt2spk"].update(data["utt2spk"])
+        tables["wav.scp"].update(
+            (name, str(path.resolve().parent / audio)) for name, audio in data["wav.scp"].items()
+        )
+        print(f"{path}: {len(data['utt2spk'])} utterances", flush=True)
+    return DataDirectory(tables)
+
+
+def joined(librispeech: DataDirectory, others: DataDirectory) -> DataDirectory:
+    """All utterances; only the tables that all corpora have."""
+    tables = {name: {**librispeech.tables[name], **others.tables[name]} for name in TABLES}
+    return DataDirectory(tables)
+
+
+def write(data: DataDirectory, speakers: set[str], output: Path) -> None:
+    """Write the part of `speakers`, and say how large it is."""
+    utt2spk = data.tables["utt2spk"]
+    part = [name for name, speaker in utt2spk.items() if speaker in speakers]
+    data.keep(part).write(output)
+    print(f"{output}: {len(part)} utterances, {len(speakers)} speakers", flush=True)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -45,6 +78,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("corpus", type=Path, help="has SPEAKERS.TXT and the subsets as folders")
     add("--subsets", nargs="+", required=True, help="e.g. train-clean-100 train-clean-360")
+    add("--data_dirs", nargs="*", type=Path, default=[], help="Kaldi data directories to join")
     add("--output", type=Path, required=True, help="data directory")
     add("--held_out", type=float, default=0.0, help="fraction of the speakers to hold out")
     add("--held_out_output", type=Path, help="data directory of the speakers held out")
@@ -60,12 +94,15 @@ def main() -> None:
         parser.error("--held_out and --held_out_output go together")
     root = corpus_root(args.corpus)
     genders = read_speakers(root / "SPEAKERS.TXT")
-    utterances = read_all(root, args.subsets)
+    data = data_directory(read_all(root, args.subsets), genders)
+    if args.data_dirs:
+        data = joined(data, read_directories(args.data_dirs))
+    speakers = set(data.tables["utt2spk"].values())
     held_out: set[str] = set()
     if args.held_out:
-        held_out = held_out_speakers((u.speaker for u in utterances), args.held_out, args.seed)
-        write([u for u in utterances if u.speaker in held_out], genders, args.held_out_output)
-    write([u for u in utterances if u.speaker not in held_out], genders, args.output)
+        held_out = held_out_speakers(speakers, args.held_out, args.seed)
+        write(data, held_out, args.held_out_output)
+    write(data, speakers - held_out, args.output)
 
 
 if __name__ == "__main__":
