@@ -33,19 +33,20 @@ class Trial:
         return CLASSES.index(self.key)
 
 
-def read_trials(data_dir: str | Path, sample_rate: int) -> list[Trial]:
+def read_trials(data_dir: str | Path, sample_rate: int, window: int = 1) -> list[Trial]:
     """The utterances of a data directory, sorted by id.
 
     Args:
         data_dir: with wav.scp, utt2label and utt2attack.
         sample_rate: that the audio must have, in Hz.
+        window: samples of the window of the front end; shorter utterances are warned of.
 
     Raises:
         InputError: see `espnet_ext.cm.scoring.read_trials`, or audio cannot be used.
     """
     paths = read_table(Path(data_dir) / "wav.scp")
     keys = scoring.read_trials(data_dir)
-    samples = scoring.audio_lengths(paths, sample_rate)
+    samples = scoring.audio_lengths(paths, sample_rate, window)
     return [
         Trial(name, paths[name], samples[name], key, attack)
         for name, (attack, key) in sorted(keys.items())

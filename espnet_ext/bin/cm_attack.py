@@ -78,7 +78,7 @@ def main() -> None:
 
     models = _load(files, device, args.allow_pickle)
     source = models[files[None]]
-    trials = read_trials(args.data_dir, source.sample_rate)
+    trials = read_trials(args.data_dir, source.sample_rate, source.window)
     run = TransferRun(
         source,
         {name: models[at] for name, at in files.items() if name is not None},

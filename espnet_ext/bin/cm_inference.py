@@ -75,7 +75,8 @@ def score(
         stale.unlink(missing_ok=True)
     trials = read_trials(data_dir)
     paths = read_table(Path(data_dir) / "wav.scp")
-    batches = plan_batches(audio_lengths(paths, model.sample_rate), batch_size)
+    lengths = audio_lengths(paths, model.sample_rate, model.window)
+    batches = plan_batches(lengths, batch_size)
     scores: dict[str, float] = {}
     for number, found in enumerate(score_batches(model, paths, batches[part - 1 :: parts]), 1):
         scores |= found

@@ -47,7 +47,7 @@ def main() -> None:
         )
         for name in ("source", *MODELS)
     )
-    trials = read_trials(args.data_dir, source.sample_rate)
+    trials = read_trials(args.data_dir, source.sample_rate, source.window)
     noise = LayerwiseNoise(source, dict(zip(MODELS, models, strict=True)), settings, trials)
     results = {
         "layers": noise.layers,

@@ -62,7 +62,8 @@ def _measure(model: "CountermeasureModel", data_dir: str, batch_size: int) -> "L
     from espnet_ext.data.kaldi import read_table
 
     paths = read_table(Path(data_dir) / "wav.scp")
-    batches = plan_batches(audio_lengths(paths, model.sample_rate), batch_size)
+    lengths = audio_lengths(paths, model.sample_rate, model.window)
+    batches = plan_batches(lengths, batch_size)
     return measure(model, paths, read_trials(data_dir), batches)
 
 

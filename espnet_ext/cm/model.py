@@ -68,6 +68,12 @@ class CountermeasureModel(AbsESPnetModel):
         self.sample_rate = sample_rate
         self._trials: Trials | None = None
 
+    @property
+    def window(self) -> int:
+        """Samples of the front end's window; 1 where it does not say."""
+        spectrum = getattr(self.frontend, "spectrum", None)
+        return getattr(spectrum, "win_length", 1)
+
     def features(
         self, speech: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,5 +1,6 @@
 """Score the utterances of a data directory."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -67,16 +68,34 @@ def plan_batches(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def audio_lengths(paths: Mapping[str, str], sample_rate: int) -> dict[str, int]:
+def audio_lengths(paths: Mapping[str, str], sample_rate: int, window: int = 1) -> dict[str, int]:
     """Samples of each utterance, from the headers of the files.
+
+    Utterances shorter than one window are named in a warning: every trial needs a score, but
+    theirs is of little more than what the front end pads them with.
+
+    Args:
+        paths: audio file of each utterance.
+        sample_rate: that the files must have, in Hz.
+        window: samples of the window of the front end.
 
     Raises:
         InputError: see `espnet_ext.data.audio.audio_length`.
     """
-    return {
+    lengths = {
         name: audio_length(path, sample_rate=sample_rate, utterance=name)
         for name, path in paths.items()
     }
+    short = [name for name, samples in lengths.items() if samples < window]
+    if short:
+        logging.warning(
+            "%d utterances are shorter than one window of %d samples, such as %s; their scores "
+            "say little: leave them out of the data directory, or shorten the window",
+            len(short),
+            window,
+            ", ".join(short[:3]),
+        )
+    return lengths
 
 
 def score_batches(

@@ -24,7 +24,7 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         path: the final name. Its parent directories are made.
 
     Raises:
-        InputError: the disk is full; what stood under `path` before is untouched.
+        InputError: the disk is full or may not be written to; what stood under `path` before is untouched.
 
     Example:
         >>> with write_aside("exp/results.json") as aside:   # doctest: +SKIP
@@ -49,10 +49,15 @@ def write_aside(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn a full disk into a message that says what to do."""
+    """Turn a full disk or a forbidden place into a message that says what to do."""
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); change the permissions of its "
+                "directory, or choose another one"
+            ) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise InputError(

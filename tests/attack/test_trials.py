@@ -27,6 +27,18 @@ def test_trials_are_read_and_checked(tmp_path):
         read_trials(folder, 16000)
 
 
+def test_utterances_shorter_than_one_window_are_named(tmp_path, caplog):
+    trials = read_trials(write_tones(tmp_path / "data", 4), RATE)
+    assert not caplog.records
+    shortest, longest = (f(t.samples for t in trials) for f in (min, max))
+    assert read_trials(tmp_path / "data", RATE, window=shortest) == trials
+    assert not caplog.records
+    assert read_trials(tmp_path / "data", RATE, window=longest + 1) == trials
+    message = caplog.records[-1].getMessage()
+    assert f"4 utterances are shorter than one window of {longest + 1} samples" in message
+    assert trials[0].name in message
+
+
 def test_the_digest_is_of_the_trials_and_not_of_their_place(tmp_path):
     trials = read_trials(write_tones(tmp_path / "data", 4), RATE)
     elsewhere = [dataclasses.replace(t, path=f"/elsewhere/{t.name}.wav") for t in trials]

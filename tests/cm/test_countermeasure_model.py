@@ -44,6 +44,13 @@ def test_score_of_an_utterance_does_not_depend_on_its_batch(model, speech):
     assert (together.std(dim=0) > 1e-3).all()
 
 
+def test_window_is_that_of_the_front_end():
+    model = cm_model()
+    assert model.window == model.frontend.spectrum.win_length > 1
+    model.frontend = torch.nn.Identity()
+    assert model.window == 1
+
+
 def test_evaluation_is_deterministic_and_training_crops(speech):
     model = cm_model(segment_conf={"num_frames": 20})
     feats = model.features(speech, LENGTHS)

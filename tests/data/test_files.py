@@ -115,10 +115,19 @@ def test_a_disk_without_room_for_one_more_name_is_told_with_the_cure(old, monkey
 
 
 def test_other_errors_of_the_system_keep_their_kind(old, monkeypatch):
-    monkeypatch.setattr(Path, "replace", fail_with(errno.EACCES))
-    with pytest.raises(PermissionError):
+    monkeypatch.setattr(Path, "replace", fail_with(errno.EIO))
+    with pytest.raises(OSError) as caught:
         write_text(old, "new")
+    assert caught.value.errno == errno.EIO
     assert_only_old(old)
+
+
+@pytest.mark.parametrize("where", ["tempfile.mkstemp", "pathlib.Path.mkdir"])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_forbidden_place_is_told_with_the_cure(old, monkeypatch, where, code):
+    monkeypatch.setattr(where, fail_with(code))
+    with pytest.raises(InputError, match=r"results\.json: cannot be written .*permissions"):
+        write_text(old, "new")
 
 
 @pytest.mark.parametrize(("mask", "expected"), [(0o027, 0o640), (0o077, 0o600), (0o022, 0o644)])
