@@ -24,7 +24,8 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         path: the final name. Its parent directories are made.
 
     Raises:
-        InputError: the disk is full or may not be written to; what stood under `path` before is untouched.
+        InputError: the disk is full, or may not be written to; what stood under `path` before
+            is untouched.
 
     Example:
         >>> with write_aside("exp/results.json") as aside:   # doctest: +SKIP
