@@ -2,10 +2,9 @@
 # Countermeasures, attacks and defences on the layout of ASVspoof 2019 logical access.
 #     ./run.sh --asvspoof2019_la /path/to/LA                all stages, one seed
 #     ./run.sh --stage 5 --seeds "0 1 2"                    three seeds, as the tables need
-#     ./run.sh --stage 5 --models conf/models_spectrogram.tsv --expdir exp_spectrogram ...
-#         --attack_config conf/attack_db.yaml --attack_sources "lcnn_spectrogram senet_spectrogram"
 #     ./run.sh --stage 8 --attack_config conf/attack_adaptive.yaml --attack_targets self ...
 #         --attack_sources "lcnn_mock senet_mock"           the attacker who knows the defence
+# More lists of models and attacks: README.md
 set -euo pipefail
 
 # The corpus may be an option in place of ASVSPOOF2019_LA in db.sh.
