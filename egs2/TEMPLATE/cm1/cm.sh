@@ -86,8 +86,10 @@ stats_dir=${expdir}/stats
 ssl_stats_dir=${expdir}/ssl_stats
 ssl_dir=${expdir}/ssl_seed${ssl_seed}
 attack_name=$(basename "${attack_config}" .yaml)
-report_dir=$(basename "${models}" .tsv)
-report_dir=${expdir}/${report_dir/#models/report}_${attack_name}
+list_name=$(basename "${models}" .tsv)
+report_dir=${expdir}/${list_name/#models/report}_${attack_name}
+# Lists and attacks may run at the same time, so each has jobs and logs of its own.
+log_dir=${expdir}/log/${list_name}
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # The models as lines without comments, fields by tabs: model_lines <trained|defended|all>
@@ -168,6 +170,7 @@ fill_in() {
 # while it works.
 main() {
     local seed name base config options jobs set shard target dir data_options
+    mkdir -p "${log_dir}"
 
     if stage 1 "local/data.sh: corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}"; then
         # shellcheck disable=SC2086
@@ -206,14 +209,14 @@ main() {
     fi
 
     if stage 5 "train: ${models}, ${dumpdir}/, ${stats_dir}/ -> ${expdir}/<model>_seed*/"; then
-        jobs=${expdir}/train_jobs.sh
+        jobs=${log_dir}/train.sh
         for seed in ${seeds}; do
             while IFS=$'\t' read -r name _ _ _ config options; do
                 train_command "${name}" "${seed}" "${config}" \
                     "$(fill_in "${seed}" "${options}")"
             done < <(model_lines trained)
         done > "${jobs}"
-        run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${expdir}/log/train"
+        run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${log_dir}/train"
     fi
 
     if stage 6 "defend: ${models}, ${expdir}/<base>_seed*/ -> ${expdir}/<model>_seed*/"; then
@@ -230,7 +233,7 @@ main() {
     fi
 
     if stage 7 "score: ${dumpdir}/, ${models} -> ${expdir}/<model>_seed*/score/"; then
-        jobs=${expdir}/score_jobs.sh
+        jobs=${log_dir}/score.sh
         for seed in ${seeds}; do
             for name in $(model_lines all | cut -f 1); do
                 dir=${expdir}/${name}_seed${seed}
@@ -242,13 +245,13 @@ main() {
                 printf '\n'
             done
         done > "${jobs}"
-        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/score"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${log_dir}/score"
     fi
 
     if [ "${attack_config}" = none ]; then
         log "Stage 8 is left out: no attack is asked for"
     elif stage 8 "attack: ${attack_config}, ${dumpdir}/${test_set} -> ${expdir}/<source>_seed*/"; then
-        jobs=${expdir}/${attack_name}_jobs.sh
+        jobs=${log_dir}/${attack_name}.sh
         for seed in ${seeds}; do
             for name in $(sources); do
                 for shard in $(seq "${attack_shards}"); do
@@ -266,11 +269,11 @@ main() {
                 done
             done
         done > "${jobs}"
-        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${log_dir}/${attack_name}"
     fi
 
     if stage 9 "LNSR, probe: ${lnsr_config}, ${expdir}/ -> ${expdir}/{lnsr,probe}_seed*/"; then
-        jobs=${expdir}/lnsr_jobs.sh
+        jobs=${log_dir}/lnsr.sh
         for seed in ${seeds}; do
             printf 'python3 -m espnet_ext.bin.cm_lnsr'
             model_files source "${lnsr_source}" "${seed}"
@@ -286,7 +289,7 @@ main() {
                 --ngpu "${one_gpu}"
             printf '\n'
         done > "${jobs}"
-        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/lnsr"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${log_dir}/lnsr"
     fi
 
     if stage 10 "tables and figures: ${expdir}/ -> ${report_dir}/"; then
