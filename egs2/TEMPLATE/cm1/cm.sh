@@ -37,7 +37,9 @@ ssl_checkpoint=          # a pretrained one, config.yaml beside it, in place of 
 # Countermeasures: lines of name, architecture, variant, base, configuration, options
 models=conf/models.tsv   # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters
 train_args=              # more options of espnet_ext.bin.cm_train, e.g. "--max_epoch 1"
-inference_model=valid.cross_entropy.best.pth    # weights that are scored and attacked
+inference_model=latest.pth          # weights that are scored and attacked: the last epoch, at whose
+                         # end the learning rate is 0; valid.cross_entropy.best.pth is the epoch
+                         # that is best on ${valid_set} (code: by accuracy)
 
 # Attack
 attack_config=conf/attack.yaml      # methods, eps (paper: FGSM, PGD; 0.1, 1, 2, 4, 8, 16); or none
