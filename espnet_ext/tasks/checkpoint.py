@@ -22,7 +22,7 @@ def load_weights(
     Raises:
         InputError: names the tensors that are missing, left over, or of another shape.
     """
-    state = _upgraded(model, read_weights(path, allow_pickle))
+    state = upgraded(model, read_weights(path, allow_pickle))
     problems = _differences(model.state_dict(), state)
     if problems:
         raise InputError(
@@ -33,8 +33,13 @@ def load_weights(
     return model
 
 
-def _upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
-    """`state` under the names of this ESPnet: 202611 renamed the output of its subsampling."""
+def upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
+    """`state` under the names of this ESPnet: 202611 renamed the output of its subsampling.
+
+    Args:
+        model: built by this ESPnet.
+        state: weights of the same or an earlier release.
+    """
     own, upgraded = model.state_dict().keys(), {}
     for name, value in state.items():
         renamed = name.replace(".embed.out.0.", ".embed.out.")
@@ -78,7 +83,7 @@ def load_init_param(
     """
     path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
     given = _selected(read_weights(path), source, destination or "", excluded)
-    given = _upgraded(model, given)
+    given = upgraded(model, given)
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     rejected = [k for k in given if k not in fitting]

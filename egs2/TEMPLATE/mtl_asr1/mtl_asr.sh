@@ -33,7 +33,9 @@ heads=accent             # utterance classification heads; each has a utt2<head>
 train_config=conf/train.yaml        # model and fine-tuning (paper: lr 1e-3, 30 epochs)
 train_args=              # more options of espnet_ext.bin.asr_train, e.g. "--max_epoch 1"
 pretrain_args=           # options for stage 5, the hybrid model that all others start from
-init_param=              # start from these weights in place of stage 5 (paper: a public model)
+pretrained=              # start from a packed ESPnet2 model in place of stage 5: its archive, or its
+                         # name in espnet_model_zoo; its tokens are used (paper: a public model)
+init_param=              # or from these weights, with tokens of this recipe
 feats_normalize=utterance_mvn       # utterance_mvn or global_mvn
 inference_model=valid.loss.best.pth # weights that are decoded and attacked (paper: lowest loss)
 
@@ -79,6 +81,10 @@ check_arguments "$@" -- "${sweep}" "${attack_config}" "${train_config}"
 # What this run is made of
 token_dir=data/token_list/${token_type}
 if [ "${token_type}" = bpe ]; then token_dir=${token_dir}${nbpe}; fi
+if [ -n "${pretrained}" ]; then
+    token_dir=${expdir}/pretrained
+    init_param=${token_dir}/model.pth
+fi
 stats_dir=${expdir}/stats_${token_dir##*/}
 pretrain_dir=${expdir}/pretrain_seed${seed}
 attack_name=$(basename "${attack_config}" .yaml)
@@ -118,9 +124,14 @@ train_command() {
     options+=(--multiprocessing_distributed true --output_dir "${dir}")
     options+=(--train_shape_file "${stats_dir}/train/speech_shape")
     options+=(--valid_shape_file "${stats_dir}/valid/speech_shape")
+    local stats=${stats_dir}/train/feats_stats.npz
+    if [ -n "${pretrained}" ] && [ -f "${token_dir}/feats_stats.npz" ]; then
+        # The weights expect the features of their own training.
+        feats_normalize=global_mvn stats=${token_dir}/feats_stats.npz
+    fi
     options+=(--normalize "${feats_normalize}")
     if [ "${feats_normalize}" = global_mvn ]; then
-        options+=(--normalize_conf "stats_file=${stats_dir}/train/feats_stats.npz")
+        options+=(--normalize_conf "stats_file=${stats}")
     fi
     printf 'python3 -m espnet_ext.bin.asr_train'
     printf ' %q' "${options[@]}" "$@"
@@ -155,8 +166,14 @@ main() {
     fi
 
     if stage 3 "tokens and classes of heads: ${dumpdir}/ -> ${token_dir}/, data/classes/"; then
-        python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
-            --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
+        if [ -n "${pretrained}" ]; then
+            python3 -m espnet_ext.bin.asr_pretrained --pretrained "${pretrained}" \
+                --train_config "${train_config}" --token_type "${token_type}" \
+                --output_dir "${token_dir}"
+        else
+            python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
+                --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
+        fi
         for head in ${heads}; do
             python3 -m espnet_ext.bin.make_classes --labels "${dumpdir}/${train_set}/utt2${head}" \
                 --check "${dumpdir}/${valid_set}/utt2${head}" --output "data/classes/${head}.txt"

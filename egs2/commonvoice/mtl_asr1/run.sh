@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Multi-task ASR on Common Voice, US and Indian accents, as in the paper.
-#     COMMONVOICE=/path/to/cv-corpus-7.0-2021-07-21 ./run.sh --ngpu 1 --init_param model.pth
+#     COMMONVOICE=/path/to/cv-corpus-7.0-2021-07-21 ./run.sh --ngpu 1 --pretrained model.zip
 #     ./run.sh --heads "accent gender" --local_data_opts "--heads accent,gender"
 set -euo pipefail
 

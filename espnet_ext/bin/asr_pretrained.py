@@ -1,0 +1,49 @@
+r"""Check a public ESPnet2 ASR model and make it the start of a recipe's models.
+
+Example:
+    python -m espnet_ext.bin.asr_pretrained --pretrained asr_conformer.zip \\
+        --train_config conf/train.yaml --output_dir exp/pretrained
+"""
+
+import argparse
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--pretrained", required=True, help="archive of espnet2.bin.pack, or a name on its hub")
+    add("--train_config", required=True, help="of the models that will start from it")
+    add("--token_type", default="bpe", help="that the recipe uses")
+    add("--output_dir", required=True, help="model.pth, tokens.txt, bpe.model, feats_stats.npz")
+    add(
+        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
+    )
+    return parser
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Obtain, check, write."""
+    args = get_parser().parse_args(cmd)
+    cli.log_to_stderr()
+    from pathlib import Path
+
+    from espnet_ext.tasks.pretrained import obtain, prepare
+
+    files = obtain(args.pretrained, Path(args.output_dir, "archive"))
+    prepare(
+        files,
+        args.train_config,
+        args.output_dir,
+        token_type=args.token_type,
+        allow_pickle=args.allow_pickle,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

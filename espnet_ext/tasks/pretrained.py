@@ -1,0 +1,244 @@
+"""A public ESPnet2 ASR model as the start of a multi-task one."""
+
+import argparse
+import logging
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import humanfriendly
+import torch
+
+from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
+
+from espnet2.tasks.asr import frontend_choices
+
+from espnet_ext.data.files import read_yaml, write_aside, write_lines
+from espnet_ext.data.weights import read_weights
+from espnet_ext.errors import InputError, summarize
+from espnet_ext.ssl.checkpoint import default_arguments
+from espnet_ext.tasks.checkpoint import initialisation_table, upgraded
+from espnet_ext.tasks.mtl_asr import MTLASRTask
+
+CONFIG, MODEL = "asr_train_config", "asr_model_file"
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+FRONTEND = ("frontend", "frontend_conf")
+ZENODO = "https://zenodo.org/record/4604011"
+
+
+class Files(NamedTuple):
+    """What a start is made of, all in one directory.
+
+    Attributes:
+        model: weights without the optimiser, tensors only.
+        tokens: token list.
+        bpe: sentencepiece model; None for words and characters.
+        stats: feature statistics of global normalisation; None without it.
+    """
+
+    model: Path
+    tokens: Path
+    bpe: Path | None
+    stats: Path | None
+
+
+def obtain(tag_or_file: str, directory: str | Path) -> dict[str, str]:
+    """Files of a packed model.
+
+    Args:
+        tag_or_file: an archive of `espnet2.bin.pack`, or a name that `espnet_model_zoo` knows.
+        directory: an archive is unpacked here.
+
+    Returns:
+        path by name: `asr_train_config`, `asr_model_file`.
+
+    Raises:
+        InputError: there is no such archive, it is damaged or would write outside of
+            `directory`, or a name cannot be fetched.
+    """
+    if Path(tag_or_file).is_file():
+        return _complete(_unpack(Path(tag_or_file), Path(directory)), tag_or_file)
+    if tag_or_file.endswith(ARCHIVES):
+        raise InputError(f"{tag_or_file}: no such archive")
+    return _complete(_download(tag_or_file), tag_or_file)
+
+
+def _complete(files: Mapping[str, str], where: str) -> dict[str, str]:
+    missing = [name for name in (CONFIG, MODEL) if name not in files]
+    if missing:
+        raise InputError(f"{where}: has no {missing[0]}; is it a packed ASR model?")
+    return dict(files)
+
+
+def _unpack(archive: Path, directory: Path) -> dict[str, str]:
+    from espnet2.main_funcs.pack_funcs import unpack
+
+    try:
+        _check_members(archive)
+        return unpack(archive, directory, use_cache=False)
+    except (ValueError, RuntimeError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise InputError(f"{archive}: not an archive of espnet2.bin.pack ({error})") from error
+
+
+def _check_members(archive: Path) -> None:
+    """Refuse names that lead out of the folder, and anything but files and folders."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as opened:
+            names, odd = opened.namelist(), []
+    else:
+        with tarfile.open(archive) as opened_tar:
+            members = opened_tar.getmembers()
+        names = [member.name for member in members]
+        odd = [member.name for member in members if not (member.isfile() or member.isdir())]
+    paths = [PurePosixPath(name) for name in names]
+    odd += [str(path) for path in paths if path.is_absolute() or ".." in path.parts]
+    if odd:
+        raise InputError(f"{archive}: would write outside of its folder:\n{summarize(odd)}")
+
+
+def _download(tag: str) -> dict[str, str]:
+    try:
+        from espnet_model_zoo.downloader import ModelDownloader
+    except ImportError as error:
+        raise InputError(
+            f"'{tag}' is no file, and names are fetched by espnet_model_zoo, which is not "
+            f"installed ({error}): pip install espnet_model_zoo, or fetch the archive by hand, e.g. "
+            f"from {ZENODO}, and give its path"
+        ) from error
+    try:
+        return ModelDownloader().download_and_unpack(tag)
+    except Exception as error:  # whatever its network and cache run into
+        raise InputError(
+            f"'{tag}' cannot be fetched ({type(error).__name__}: {error}); without a network fetch "
+            f"the archive by hand, e.g. from {ZENODO}, and give its path"
+        ) from error
+
+
+def prepare(
+    files: Mapping[str, str],
+    train_config: str | Path,
+    output_dir: str | Path,
+    *,
+    token_type: str,
+    allow_pickle: bool = False,
+) -> Files:
+    """Check a model against a configuration, and write what the stages of a recipe start from.
+
+    Args:
+        files: of `obtain`.
+        train_config: configuration of the models that will start from it.
+        output_dir: gets `model.pth`, `tokens.txt`, `bpe.model`, `feats_stats.npz`.
+        token_type: that the recipe uses.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
+
+    Raises:
+        InputError: front end, token list or shapes do not agree; names what differs.
+    """
+    config, wanted = read_yaml(files[CONFIG]), read_yaml(train_config)
+    tokens = _tokens(config, token_type, files[CONFIG])
+    _check_frontend(config, wanted, train_config)
+    weights = read_weights(files[MODEL], allow_pickle)
+    table = _check_shapes(weights, wanted, tokens, train_config)
+    logging.info("%s: %s\n%s", files[MODEL], train_config, table)
+    return _write(config, weights, tokens, Path(output_dir), Path(files[CONFIG]))
+
+
+def _tokens(config: Mapping[str, Any], token_type: str, where: str) -> list[str]:
+    if config.get("token_type") != token_type:
+        raise InputError(
+            f"{where}: its tokens are of type {config.get('token_type')}, not {token_type}; say "
+            f"--token_type {config.get('token_type')}"
+        )
+    tokens = config.get("token_list")
+    if not isinstance(tokens, list) or not tokens:
+        raise InputError(f"{where}: no token_list in it; is it the config.yaml of an ASR model?")
+    return [str(token) for token in tokens]
+
+
+def _check_frontend(
+    config: Mapping[str, Any], wanted: Mapping[str, Any], where: str | Path
+) -> None:
+    there, here = (_frontend(c) for c in (config, wanted))
+    wrong = [
+        f"{key}: {there.get(key)} in the pretrained model, {here.get(key)} in {where}"
+        for key in dict.fromkeys([*there, *here])
+        if there.get(key) != here.get(key)
+    ]
+    if wrong:
+        raise InputError(f"the front ends differ:\n{summarize(wrong)}\nUse those of the model.")
+
+
+def _frontend(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of the front end, those that are left out with ESPnet's default."""
+    name = config.get("frontend") or "default"
+    options = {
+        **default_arguments(frontend_choices.get_class(name)),
+        **(config.get("frontend_conf") or {}),
+    }
+    if options.get("fs") is not None:
+        options["fs"] = humanfriendly.parse_size(str(options["fs"]))
+    return {"frontend": name, **options}
+
+
+def _check_shapes(
+    weights: Mapping[str, torch.Tensor],
+    wanted: Mapping[str, Any],
+    tokens: list[str],
+    where: str | Path,
+) -> str:
+    """The table of what will be loaded.
+
+    Raises:
+        InputError: a tensor of encoder, decoder or CTC is missing or of another shape.
+    """
+    arguments = MTLASRTask.get_parser().parse_args([])
+    # Statistics are those of the pretrained model, and no shape depends on them.
+    options = {**wanted, "token_list": tokens, "normalize": None, "normalize_conf": {}}
+    merged = argparse.Namespace(**{**vars(arguments), **options})
+    with torch.device("meta"):
+        own = MTLASRTask.build_model(merged)
+    given = upgraded(own, weights)
+    shapes = own.state_dict()
+    fitting = {k: v for k, v in given.items() if k in shapes and shapes[k].shape == v.shape}
+    shared = ("encoder.", "decoder.", "ctc.")
+    wrong = [
+        f"{name}: {tuple(given[name].shape) if name in given else 'not there'} in the pretrained "
+        f"model, {tuple(value.shape)} in {where}"
+        for name, value in shapes.items()
+        if name.startswith(shared) and name not in fitting
+    ]
+    if wrong:
+        raise InputError(f"the models differ:\n{summarize(wrong)}\nConfigure the model's sizes.")
+    return initialisation_table(str(where), shapes, given, fitting)
+
+
+def _write(
+    config: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    tokens: list[str],
+    output: Path,
+    where: Path,
+) -> Files:
+    model = output / "model.pth"
+    with write_aside(model) as aside:
+        torch.save(dict(weights), aside)
+    write_lines(output / "tokens.txt", tokens)
+    bpe = _copied(config.get("bpemodel"), output / "bpe.model", where)
+    stats = None
+    if config.get("normalize") == "global_mvn":
+        named = (config.get("normalize_conf") or {}).get("stats_file")
+        stats = _copied(named, output / "feats_stats.npz", where)
+    return Files(model, output / "tokens.txt", bpe, stats)
+
+
+def _copied(source: str | None, target: Path, where: Path) -> Path | None:
+    if source is None:
+        return None
+    if not Path(source).is_file():
+        raise InputError(f"{where}: names {source}, which is not there; unpack the archive again")
+    with write_aside(target) as aside:
+        shutil.copyfile(source, aside)
+    return target
