@@ -105,8 +105,8 @@ def _download(tag: str) -> dict[str, str]:
     except ImportError as error:
         raise InputError(
             f"'{tag}' is no file, and names are fetched by espnet_model_zoo, which is not "
-            f"installed ({error}): pip install espnet_model_zoo, or fetch the archive by hand, e.g. "
-            f"from {ZENODO}, and give its path"
+            f"installed ({error}): pip install espnet_model_zoo, or fetch the archive by hand, "
+            f"e.g. from {ZENODO}, and give its path"
         ) from error
     try:
         return ModelDownloader().download_and_unpack(tag)
