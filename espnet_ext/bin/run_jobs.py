@@ -19,7 +19,8 @@ import sys
 
 from espnet_ext.bin import cli
 from espnet_ext.jobs.array import parse_arguments
-from espnet_ext.jobs.local import report_failures, run_jobs
+from espnet_ext.jobs.local import run_jobs
+from espnet_ext.jobs.messages import report_failures
 
 
 def main(cmd: list[str] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Running the shards of a stage: on this machine, later on a cluster."""
+"""Running the shards of a stage: on this machine, or on a cluster with Slurm."""

@@ -190,3 +190,28 @@ def pick_jobs(array: JobArray) -> dict[int, int]:
         for number, code in codes.items()
         if code == 0 or (code is not None and pick == "incomplete")
     }
+
+
+def whole_number(array: JobArray, option: str, default: int) -> int:
+    """The value of an option of `array`.
+
+    Raises:
+        InputError: it is not a whole number.
+    """
+    value = array.options.get(option, str(default))
+    if not value.isdecimal():
+        raise InputError(f"--{option} must be a whole number, not '{value}'")
+    return int(value)
+
+
+def make_log_folders(array: JobArray, numbers: Iterable[int]) -> None:
+    """Make the folders of the logs of these jobs.
+
+    Raises:
+        InputError: a folder cannot be made.
+    """
+    for folder in {array.log_of(number).parent for number in numbers}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot make the folder for logs ({error})") from None

@@ -5,7 +5,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,15 +15,17 @@ from pathlib import Path
 from types import FrameType
 
 from espnet_ext.errors import InputError
-from espnet_ext.jobs.array import JobArray, head, output_lines, pick_jobs, tail
+from espnet_ext.jobs.array import (
+    JobArray,
+    head,
+    make_log_folders,
+    pick_jobs,
+    tail,
+    whole_number,
+)
+from espnet_ext.jobs.messages import newest_line, say
 
 GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
-LINES_SHOWN = 20
-
-
-def say(message: str) -> None:
-    """Print a message as run.pl does."""
-    print(f"run.pl: {message}", file=sys.stderr, flush=True)
 
 
 def run_jobs(array: JobArray) -> dict[int, int]:
@@ -46,10 +47,10 @@ def run_jobs(array: JobArray) -> dict[int, int]:
         {1: 0, 2: 1}
     """
     slots = _slots(array)
-    interval = _number(array, "progress-seconds", 60)
+    interval = whole_number(array, "progress-seconds", 60)
     codes = pick_jobs(array)
     todo = [number for number in array.numbers if number not in codes]
-    _make_log_folders(array, todo)
+    make_log_folders(array, todo)
     runner = _Runner(array, slots)
     with ThreadPoolExecutor(len(slots)) as pool, _stop_on_signal(runner):
         futures = {pool.submit(runner.run, number): number for number in todo}
@@ -58,31 +59,10 @@ def run_jobs(array: JobArray) -> dict[int, int]:
     return dict(sorted(codes.items()))
 
 
-def report_failures(array: JobArray, codes: dict[int, int]) -> None:
-    """Say which jobs failed and show the end of the first failing log; silent if none."""
-    failed = [number for number, code in sorted(codes.items()) if code]
-    if not failed:
-        return
-    count = f"{len(failed)} / {len(codes)}" if len(codes) > 1 else "job"
-    say(f"{count} failed, log is in {array.log_pattern}")
-    log, code = array.log_of(failed[0]), codes[failed[0]]
-    killed = ", killed, most often for lack of memory" if code == 137 else ""
-    say(f"end of {log} (code {code}{killed}):")
-    for line in output_lines(log, LINES_SHOWN) or ["(the command printed nothing)"]:
-        print(f"  {line}", file=sys.stderr)
-
-
-def _number(array: JobArray, option: str, default: int) -> int:
-    value = array.options.get(option, str(default))
-    if not value.isdecimal():
-        raise InputError(f"--{option} must be a whole number, not '{value}'")
-    return int(value)
-
-
 def _slots(array: JobArray) -> list[str | None]:
     """Return one entry for each job that may run at a time: its CUDA_VISIBLE_DEVICES."""
-    gpus = _number(array, "gpu", 0)
-    limit = _number(array, "max-jobs-run", 0)
+    gpus = whole_number(array, "gpu", 0)
+    limit = whole_number(array, "max-jobs-run", 0)
     if limit == 0 and "max-jobs-run" in array.options:
         raise InputError("--max-jobs-run must be at least 1")
     if not gpus:
@@ -113,14 +93,6 @@ def _visible_gpus() -> list[str]:
         return []
     # A GPU that is partitioned lists its partitions below it, indented.
     return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
-
-
-def _make_log_folders(array: JobArray, numbers: list[int]) -> None:
-    for folder in {array.log_of(number).parent for number in numbers}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot make the folder for logs ({error})") from None
 
 
 @dataclass
@@ -254,12 +226,5 @@ def _wait(futures: dict["Future[int]", int], runner: _Runner, interval: int) -> 
         if interval and pending and time.monotonic() >= due:
             logs = runner.running_logs()
             done = len(futures) - len(pending)
-            say(f"{done}/{len(futures)} jobs done, {len(logs)} running{_newest_line(logs)}")
+            say(f"{done}/{len(futures)} jobs done, {len(logs)} running{newest_line(logs)}")
             due = time.monotonic() + interval
-
-
-def _newest_line(logs: list[Path]) -> str:
-    newest = max(logs, key=lambda log: log.stat().st_mtime, default=None)
-    # Indented lines belong to a warning above them and say nothing by themselves.
-    lines = [line for line in output_lines(newest, 20) if line[:1].strip()] if newest else []
-    return f"; newest log line: {lines[-1][:200]}" if lines else ""

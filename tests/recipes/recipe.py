@@ -39,12 +39,28 @@ def write_settings(recipe: Path, conditions: list[str], budget: str) -> None:
 
 def run(recipe: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Call `run.sh` with the Python of the tests first on PATH."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         ["./run.sh", *options],
         cwd=recipe,
-        env={**os.environ, "PATH": path, **environment},
+        env=_environment(environment),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def start(recipe: Path, *options: str, **environment: str) -> "subprocess.Popen[str]":
+    """The same without waiting; its two outputs are one."""
+    return subprocess.Popen(
+        ["./run.sh", *options],
+        cwd=recipe,
+        env=_environment(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _environment(changes: dict[str, str]) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, **changes}

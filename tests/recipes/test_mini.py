@@ -1,9 +1,13 @@
 """The mini recipe from its archive to its report, on models of one epoch."""
 
 import json
+import shutil
+import subprocess
+import time
 
 import pytest
-from recipes.recipe import TINY, copy_recipe, run, write_settings
+from recipes.recipe import TINY, copy_recipe, run, start, write_settings
+from slurm_cluster import kill_program, running_cluster, running_tasks
 
 pytestmark = pytest.mark.recipe
 
@@ -131,3 +135,47 @@ def test_help_lists_stages_and_options(recipe):
     assert process.returncode == 0
     assert "Stages:" in process.stdout
     assert "attack_config=conf/attack.yaml" in process.stdout
+
+
+def test_an_array_on_slurm_gives_what_one_machine_gives(recipe, finished, tmp_path):
+    """One task is killed and one is stopped as at its time limit."""
+    config = "norm: 2\neps: [0.5]\neps_step: 0.05\nsteps: [1, 150]\nbatch_size: 4\n"
+    (recipe / "conf/attack_array.yaml").write_text(config)
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    for copy in (local, remote):
+        shutil.copytree(recipe, copy, symlinks=True)
+    options = [*OPTIONS, "--stage", "9", "--stop_stage", "10", "--attack_shards", "2"]
+    options += ["--attack_config", "conf/attack_array.yaml"]
+    assert run(local, *options).returncode == 0
+    with running_cluster(tmp_path / "slurm"):
+        process = start(remote, *options, cmd_backend="slurm")
+        stopped = _stop_two_tasks(process)
+        output = process.communicate()[0]
+        assert process.returncode == 0, output[-3000:]
+    killed, timed_out = (int(task.split("_")[1]) for task in stopped)
+    assert f"jobs {killed} were killed or lost; submitted again" in output
+    log = (remote / f"exp/log/attack_array_seed0/{timed_out}.log").read_text()
+    assert "# Near the time limit" in log and "# Started again" in log
+    rows = [_conditions(copy, "report_attack_array_seed0") for copy in (local, remote)]
+    assert rows[0] == rows[1]
+
+
+def _stop_two_tasks(process):
+    """Kill the program of one running task, and send another what Slurm sends before the limit."""
+    stopped: list[str] = []
+    while len(stopped) < 2 and process.poll() is None:
+        time.sleep(0.5)
+        for task in set(running_tasks()) - set(stopped):
+            if not stopped:
+                stopped += [task] if kill_program(task, "asr_attack") else []
+            elif len(stopped) == 1:
+                # Its shell must have come to its trap.
+                time.sleep(2.0)
+                subprocess.run(["scancel", "--batch", "--signal=USR1", task], check=True)
+                stopped.append(task)
+    assert len(stopped) == 2
+    return stopped
+
+
+def _conditions(recipe, report):
+    return json.loads((recipe / "exp" / report / "results.json").read_text())["conditions"]

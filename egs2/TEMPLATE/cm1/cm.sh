@@ -307,5 +307,4 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
-main
-exit
+main; exit

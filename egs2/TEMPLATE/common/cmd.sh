@@ -2,7 +2,7 @@
 # Where jobs run. Source this file; it sets train_cmd, cuda_cmd and decode_cmd.
 #
 #     local    on this machine
-#     slurm    with Kaldi's slurm.pl, which must be on PATH
+#     slurm    as job arrays; conf/slurm.conf of the recipe says what options mean to your cluster
 #     sge      with Kaldi's queue.pl, which must be on PATH
 cmd_backend=${cmd_backend:-local}
 
@@ -16,12 +16,9 @@ case ${cmd_backend} in
         ;;
 esac
 
-if [ "${cmd_backend}" != local ]; then
-    echo "cmd.sh: this version has no cluster back end yet; using Kaldi's ${_runner}" >&2
-    if ! command -v "${_runner}" > /dev/null; then
-        echo "cmd.sh: ${_runner} is not on PATH; put it there, or set cmd_backend=local" >&2
-        return 1
-    fi
+if [ "${cmd_backend}" = sge ] && ! command -v queue.pl > /dev/null; then
+    echo "cmd.sh: sge needs Kaldi's queue.pl on PATH; put it there, or set cmd_backend=local" >&2
+    return 1
 fi
 
 # Preparation and statistics; training, with GPUs; decoding and attacks. Add options that

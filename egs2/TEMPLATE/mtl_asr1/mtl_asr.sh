@@ -270,5 +270,4 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
-main
-exit
+main; exit

@@ -103,5 +103,4 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
-main
-exit
+main; exit

@@ -1,0 +1,377 @@
+"""Run a `JobArray` on Slurm: what Kaldi calls slurm.pl.
+
+An array is submitted as one Slurm job array with `sbatch`. A task writes its own log, head and
+end included, as `espnet_ext.jobs.local` does. So that logs say whether it ended, no accounting
+database is needed, and `--pick` works on either back end's logs.
+
+A task that was killed, timed out, preempted or lost with its node leaves a log without an end, or
+with a code of a signal: it is submitted again, alone, up to `--retries` times. A task near its time
+limit is asked to stop and put into the queue again; the stages continue with what is finished.
+"""
+
+import contextlib
+import dataclasses
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from espnet_ext.data.files import write_text
+from espnet_ext.errors import InputError
+from espnet_ext.jobs.array import (
+    JobArray,
+    earlier_code,
+    make_log_folders,
+    pick_jobs,
+    whole_number,
+)
+from espnet_ext.jobs.messages import newest_line, say
+
+PROGRAM = "slurm.pl"
+CONF = Path("conf/slurm.conf")
+# Kaldi's defaults, less its partitions: those are of a cluster.
+DEFAULT_CONF = """\
+command sbatch --export=ALL
+option mem=* --mem-per-cpu=$0
+option mem=0
+option num-threads=* --cpus-per-task=$0
+option time=* --time=$0
+option gpu=* --gres=gpu:$0
+option gpu=0
+option max-jobs-run=*
+default gpu=0
+"""
+OWN_OPTIONS = {
+    *("pick", "retries", "requeues", "notice-seconds", "progress-seconds"),
+    *("max-jobs-run", "config", "dry-run"),
+}
+WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+LIVE = WAITING | {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"}
+NOTICE_SECONDS = 120  # before the time limit; Slurm may give the signal up to 60 s early
+REQUEUES = 20  # a task that saves nothing in its time would never end
+POLL_SECONDS = 3.0
+# A log on shared storage may arrive later than the news that its task is gone.
+LAG_SECONDS = 15.0
+LOST, CANCELLED = 128 + signal.SIGTERM, 128 + signal.SIGINT
+PATIENCE_SECONDS = 600.0  # with a controller that does not answer
+
+_BODY = r"""
+if [ -f ./path.sh ]; then . ./path.sh > /dev/null; fi
+if [ "${SLURM_RESTART_COUNT:-0}" = 0 ]; then
+    printf '# %s\n' "${command//$'\n'/$'\n# '}" "Started at $(date)" > "${log}"
+else
+    echo "# Started again at $(date)" >> "${log}"
+fi
+start=$(date +%s)
+again=
+set -m
+( eval "${command}" ) < /dev/null >> "${log}" 2>&1 &
+child=$!
+trap 'again=1; kill -TERM -- "-${child}"' USR1
+while wait "${child}"; code=$?; kill -0 "${child}" 2> /dev/null; do :; done
+if [ -n "${again}" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "${requeues}" ]; then
+    echo "# Near the time limit: into the queue again at $(date)" >> "${log}"
+    scontrol requeue "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}"
+    sleep 600
+fi
+printf '# Accounting: time=%s threads=1\n# Ended (code %s) at %s\n' \
+    "$(($(date +%s) - start))" "${code}" "$(date)" >> "${log}"
+exit "${code}"
+"""
+
+
+@dataclasses.dataclass
+class SlurmConf:
+    """How options of the command line become options of `sbatch` (Kaldi's conf/slurm.conf).
+
+    Attributes:
+        command: `sbatch` with what is always given.
+        options: name and value -> options of sbatch; value "*" is any, "$0" stands for it.
+        defaults: value of an option that is not given.
+    """
+
+    command: list[str]
+    options: dict[tuple[str, str], str]
+    defaults: dict[str, str]
+
+    def translate(self, given: Mapping[str, str]) -> list[str]:
+        """Options of sbatch.
+
+        Raises:
+            InputError: an option that the file does not know.
+        """
+        words: list[str] = []
+        for name, value in {**self.defaults, **given}.items():
+            if name in OWN_OPTIONS and (name, "*") not in self.options:
+                continue
+            text = self.options.get((name, value), self.options.get((name, "*")))
+            if text is None:
+                raise InputError(
+                    f"--{name} {value}: conf/slurm.conf does not say what it means to Slurm; add "
+                    f"'option {name}=* ...' there"
+                )
+            words += shlex.split(text.replace("$0", value))
+        return words
+
+
+def read_conf(path: str | Path | None = None) -> SlurmConf:
+    """Read `conf/slurm.conf`, or take the defaults where there is none.
+
+    Args:
+        path: a file that must be there; None for `conf/slurm.conf`.
+
+    Raises:
+        InputError: the file is missing or a line is not of its kind.
+    """
+    if path is not None and not Path(path).is_file():
+        raise InputError(f"{path}: no such configuration of Slurm")
+    chosen = Path(path) if path is not None else CONF
+    text = chosen.read_text(encoding="utf-8") if chosen.is_file() else DEFAULT_CONF
+    conf = SlurmConf(["sbatch"], {}, {})
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#", 1)[0].split(None, 1)
+        if words and not _take(conf, words[0], words[1] if len(words) > 1 else ""):
+            raise InputError(
+                f"{chosen}:{number}: should be 'command ...', 'option name=value ...' or "
+                f"'default name=value', not '{line.strip()}'"
+            )
+    return conf
+
+
+def _take(conf: SlurmConf, kind: str, rest: str) -> bool:
+    """Put a line into `conf`; tell whether it was understood."""
+    if kind == "command" and rest:
+        conf.command = shlex.split(rest)
+        return True
+    match = re.fullmatch(r"([\w-]+)=(\S+)\s*(.*)", rest)
+    if match is None or kind not in ("option", "default"):
+        return False
+    name = match[1].replace("_", "-")
+    if kind == "option":
+        conf.options[name, match[2]] = match[3]
+    else:
+        conf.defaults[name] = match[2]
+    return True
+
+
+def batch_script(array: JobArray, numbers: Sequence[int]) -> str:
+    """The script that sbatch gets: one task for each of `numbers`.
+
+    Each task has its command and log in it, takes its environment from `path.sh`, and asks to be
+    queued again when its time is nearly over.
+
+    Raises:
+        InputError: an option has a bad value.
+    """
+    cases = "\n".join(
+        f"{number}) log={shlex.quote(str(array.log_of(number)))}\n"
+        f"   command={shlex.quote(array.command_of(number))} ;;"
+        for number in numbers
+    )
+    notice = whole_number(array, "notice-seconds", NOTICE_SECONDS)
+    return (
+        "#!/bin/bash\n"
+        f"#SBATCH --requeue --open-mode=append --signal=B:USR1@{notice}\n"
+        f"requeues={whole_number(array, 'requeues', REQUEUES)}\n"
+        f'case "${{SLURM_ARRAY_TASK_ID}}" in\n{cases}\nesac\n{_BODY.lstrip()}'
+    )
+
+
+def sbatch_command(
+    array: JobArray, numbers: Sequence[int], conf: SlurmConf, script: str | Path
+) -> list[str]:
+    """The command that submits `script`.
+
+    Raises:
+        InputError: see `SlurmConf.translate`.
+    """
+    limit = whole_number(array, "max-jobs-run", 0)
+    tasks = _ranges(numbers) + (f"%{limit}" if limit else "")
+    output = Path(script).with_suffix("")
+    return [
+        *conf.command,
+        "--parsable",
+        f"--job-name={output.name}",
+        f"--array={tasks}",
+        f"--output={output}-%a.out",
+        *conf.translate(array.options),
+        str(script),
+    ]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers as Slurm writes them.
+
+    Example:
+        >>> _ranges([1, 2, 3, 7])
+        '1-3,7'
+    """
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+
+
+def run_array(array: JobArray) -> dict[int, int]:
+    """Run all jobs of `array` that its option `pick` asks for, and wait for them.
+
+    Options heeded: `pick`, `max-jobs-run`, `retries` (2), `requeues` (20), `notice-seconds` (120),
+    `progress-seconds` (60), `config`, `dry-run`; `conf/slurm.conf` translates others. SIGINT,
+    SIGTERM and SIGHUP cancel the jobs and raise `SystemExit`.
+
+    Returns:
+        job number -> exit code; 143 for a task that vanished more often than `retries`, 130
+        for one that was cancelled by hand.
+
+    Raises:
+        InputError: an option has a bad value, or Slurm refuses the jobs.
+    """
+    conf = read_conf(array.options.get("config"))
+    retries = whole_number(array, "retries", 2)
+    codes = pick_jobs(array)
+    todo = [number for number in array.numbers if number not in codes]
+    if array.options.get("dry-run", "false") != "false":
+        return _show(array, todo, conf)
+    make_log_folders(array, todo)
+    for attempt in range(retries + 1):
+        codes |= _run_once(array, todo, conf)
+        todo = [number for number in todo if codes[number] >= 128 and codes[number] != CANCELLED]
+        if not todo or attempt == retries:
+            break
+        say(f"jobs {_ranges(todo)} were killed or lost; submitted again", PROGRAM)
+    return dict(sorted(codes.items()))
+
+
+def _show(array: JobArray, todo: Sequence[int], conf: SlurmConf) -> dict[int, int]:
+    script = _script_path(array)
+    print(shlex.join(sbatch_command(array, todo, conf, script)))
+    print(batch_script(array, todo))
+    return dict.fromkeys(array.numbers, 0)
+
+
+def _script_path(array: JobArray) -> Path:
+    log = array.log_of(array.first)
+    return log.parent / "q" / f"{Path(array.log).stem.replace(f'.{array.name}', '')}.sh"
+
+
+def _run_once(array: JobArray, todo: Sequence[int], conf: SlurmConf) -> dict[int, int]:
+    """Submit these jobs and wait for all of them."""
+    if not todo:
+        return {}
+    script = _script_path(array)
+    write_text(script, batch_script(array, todo))
+    for number in todo:
+        # The log of an earlier run must not tell that this one has ended.
+        array.log_of(number).unlink(missing_ok=True)
+    job = _submit(sbatch_command(array, todo, conf, script))
+    say(f"job {job}, {len(todo)} tasks; log is in {array.log_pattern}", PROGRAM)
+    with _cancel_on_signal(job):
+        return _wait(array, todo, job)
+
+
+def _submit(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise InputError(
+            f"{command[0]}: cannot be run ({error.strerror}); is this a machine of the cluster? "
+            "cmd_backend=local runs jobs here"
+        ) from None
+    if done.returncode:
+        raise InputError(f"Slurm refuses the jobs: {done.stderr.strip()}\n{shlex.join(command)}")
+    return done.stdout.strip().split(";")[0]
+
+
+def _wait(array: JobArray, todo: Sequence[int], job: str) -> dict[int, int]:
+    interval = whole_number(array, "progress-seconds", 60)
+    codes: dict[int, int] = {}
+    gone_since: dict[int, float] = {}
+    due = time.monotonic() + interval
+    while True:
+        states = _states(job)
+        now = time.monotonic()
+        for number in (n for n in todo if n not in codes):
+            code = _code(array.log_of(number), states.get(number), gone_since, number, now)
+            if code is not None:
+                codes[number] = code
+        if len(codes) == len(todo):
+            return codes
+        if interval and now >= due:
+            logs = [array.log_of(n) for n in todo if states.get(n) == "RUNNING"]
+            said = f"{len(codes)}/{len(todo)} jobs done, {len(logs)} running{newest_line(logs)}"
+            say(said, PROGRAM)
+            due = now + interval
+        time.sleep(POLL_SECONDS)
+
+
+def _code(
+    log: Path, state: str | None, gone_since: dict[int, float], number: int, now: float
+) -> int | None:
+    """Exit code of a task; None while it is not known."""
+    if state in LIVE:
+        gone_since.pop(number, None)
+        return None
+    code = earlier_code(log)
+    if code is not None:
+        return code
+    if now - gone_since.setdefault(number, now) < LAG_SECONDS:
+        return None
+    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as f:
+        f.write(f"# Lost: Slurm says {state or 'nothing'} of this task\n")
+    return CANCELLED if state == "CANCELLED" else LOST
+
+
+def _states(job: str) -> dict[int, str]:
+    """State of each task that the controller knows.
+
+    Raises:
+        InputError: the controller has not answered for a long time.
+    """
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={job}"]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        done = subprocess.run([*command, "--format=%K %T"], capture_output=True, text=True)
+        if done.returncode == 0 or "Invalid job id" in done.stderr:
+            return dict(_parse(done.stdout.splitlines()))
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"Slurm does not answer: {done.stderr.strip()}; job {job} may still run"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _parse(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for line in lines:
+        number, _, state = line.strip().partition(" ")
+        if number.isdecimal():
+            yield int(number), state
+
+
+@contextlib.contextmanager
+def _cancel_on_signal(job: str) -> Iterator[None]:
+    """Cancel the job when the block is left by a signal or an error."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    caught = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, leave) for number in caught}
+    try:
+        yield
+    except BaseException:
+        subprocess.run(["scancel", job], capture_output=True)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

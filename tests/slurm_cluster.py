@@ -1,0 +1,55 @@
+"""A Slurm cluster of this one machine."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("jobs") / "slurm_cluster.sh"
+PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
+
+
+@contextlib.contextmanager
+def running_cluster(folder):
+    """Start Slurm in `folder`, with SLURM_CONF and PATH set; stop it in the end."""
+    # Its daemons are in places that are on the PATH of root only.
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if os.geteuid() or any(shutil.which(name, path=path) is None for name in PROGRAMS):
+        pytest.skip("needs root and: apt-get install slurmctld slurmd slurm-client munge")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        done = subprocess.run([SCRIPT, "start", folder], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        patch.setenv("SLURM_CONF", done.stdout.strip())
+        try:
+            yield
+        finally:
+            subprocess.run([SCRIPT, "stop", folder], check=True)
+
+
+def running_tasks():
+    """Array tasks that run now, as `<job>_<number>`."""
+    command = ["squeue", "--noheader", "--array", "--states=RUNNING", "--format=%F_%K"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.split()
+
+
+def kill_program(task, name):
+    """Kill the processes of a task that have `name` in their command; tell whether there were any.
+
+    As a machine without memory does: Slurm does not call the task cancelled.
+    """
+    job, number = task.split("_")
+    mark = {f"SLURM_ARRAY_JOB_ID={job}", f"SLURM_ARRAY_TASK_ID={number}"}
+    killed = False
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            variables = set((folder / "environ").read_bytes().decode(errors="replace").split("\0"))
+            command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if mark <= variables and any(name in word for word in command[:4]):
+                os.kill(int(folder.name), signal.SIGKILL)
+                killed = True
+    return killed
