@@ -152,12 +152,16 @@ def test_jobs_run_in_a_recipe(recipe):
     assert done.returncode == 1 and "run.pl: job failed, log is in x.log" in done.stderr
 
 
-def test_clusters_use_the_scripts_of_kaldi(recipe):
-    done = bash(". ./cmd.sh; echo not reached", cwd=recipe, cmd_backend="slurm")
-    assert done.returncode == 1 and "slurm.pl is not on PATH" in done.stderr
+def test_back_ends(recipe):
+    script = 'PATH=$PWD/bin:$PATH; . ./cmd.sh; echo "$train_cmd $cuda_cmd $decode_cmd"'
+    for backend, runner in (("local", "run.pl"), ("slurm", "slurm.pl")):
+        done = bash(script, cwd=recipe, cmd_backend=backend)
+        assert done.stdout == f"{runner} {runner} {runner}\n"
+        assert (recipe / "utils" / runner).is_file()
+    done = bash(script, cwd=recipe, cmd_backend="sge")
+    assert done.returncode == 1 and "queue.pl on PATH" in done.stderr
     (recipe / "bin").mkdir()
     (recipe / "bin" / "queue.pl").touch(mode=0o755)
-    script = 'PATH=$PWD/bin:$PATH; . ./cmd.sh; echo "$train_cmd $cuda_cmd $decode_cmd"'
     done = bash(script, cwd=recipe, cmd_backend="sge")
     assert done.stdout == "queue.pl queue.pl queue.pl\n"
     done = bash(". ./cmd.sh", cwd=recipe, cmd_backend="cloud")

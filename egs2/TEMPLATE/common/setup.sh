@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make a recipe directory: links to what all recipes share, conf/ and local/ for its own.
-# Can be run again.
+# Make a recipe directory: links to what all recipes share, and a run.sh, conf/ and local/ of its own
+# to begin with. Can be run again: what is there of its own stays as it is.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
@@ -39,3 +39,14 @@ for target in "${targets[@]}"; do
         "${target}" "${dir}")
     ln -sfn "${relative}" "${dir}/$(basename "${target}")"
 done
+
+# With the content of links: the files are the recipe's own from now on.
+starter=$(dirname "${main}")/starter
+if [ -d "${starter}" ]; then
+    (cd "${starter}" && find . \( -type f -o -type l \) -print) | while read -r file; do
+        if [ ! -e "${dir}/${file}" ]; then
+            mkdir -p "$(dirname "${dir}/${file}")"
+            cp -L "${starter}/${file}" "${dir}/${file}"
+        fi
+    done
+fi
