@@ -8,12 +8,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "espnet_ext"
 LAYERS = [
     {"compat", "errors"},
-    {"metrics", "data", "jobs"},
+    {"metrics", "data"},
+    {"jobs"},
     {"frontend"},
     {"asr", "ssl"},
     {"defense"},
     {"cm"},
     {"tasks", "attack", "report"},
+    {"plan"},
     {"bin"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

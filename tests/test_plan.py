@@ -1,0 +1,120 @@
+"""The plan of a sweep: its arithmetic, and that what it measures is there."""
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny_config
+
+from espnet_ext.bin import plan as command
+from espnet_ext.data.kaldi import write_table
+from espnet_ext.errors import InputError
+from espnet_ext.plan.costs import (
+    Corpus,
+    Speed,
+    Sweep,
+    batch_sizes,
+    describe,
+    make_plan,
+    read_corpus,
+    read_sweep,
+)
+from espnet_ext.plan.measure import measure
+
+CORPUS = Corpus(train_utts=100, test_utts=20, seconds=2.0, sample_rate=8000)
+SWEEP = Sweep(models=3, conditions=4, epochs=5, budgets=2, steps=(10, 30))
+SPEED = Speed("a machine", 0.5, 0.1, 0.25, parameters=1000, memory=10**9, batch=4)
+SIZES = st.integers(1, 1000)
+
+
+def test_every_number_by_hand():
+    plan = make_plan(CORPUS, SWEEP, SPEED, task_hours=0.01)
+    assert plan.utterance_steps == 4 * 2 * 20 * 30
+    assert plan.train_hours == pytest.approx(3 * 5 * 100 * 2.0 * 0.5 / 3600)
+    task = 20 * 2 * (30 * 0.1 + 3 * 0.25) / 3600
+    assert plan.longest_task == pytest.approx(task)
+    assert plan.attack_hours == pytest.approx(4 * task)
+    assert plan.shards == 5
+    assert plan.audio_bytes == 100 * 16000
+    assert plan.model_bytes == 3 * 1000 * 4 * 4
+    assert plan.attack_bytes == 4 * 2 * 20 * 2 * 16000 * 4
+
+
+@given(SIZES, SIZES, SIZES)
+def test_costs_are_in_proportion(utterances, epochs, steps):
+    corpus = Corpus(utterances, utterances, 1.0, 8000)
+    sweep = Sweep(1, 1, epochs, 1, (steps,))
+    plan = make_plan(corpus, sweep, SPEED)
+    twice = make_plan(Corpus(2 * utterances, 2 * utterances, 1.0, 8000), sweep, SPEED)
+    assert twice.utterance_steps == 2 * plan.utterance_steps
+    assert twice.train_hours == pytest.approx(2 * plan.train_hours)
+    assert twice.attack_hours == pytest.approx(2 * plan.attack_hours)
+    assert 1 <= plan.shards <= utterances
+    assert plan.longest_task / plan.shards <= 4.0 or plan.shards == utterances
+
+
+def test_the_sweep_of_a_recipe(tmp_path):
+    path = tmp_path / "sweep.tsv"
+    path.write_text("# lambda_A\n1.0\t0.3\t0.3\n1.0\t0.3\t0.0\n0.7\t0.5\t0.0\n")
+    assert read_sweep(path, 8, 1, [5]) == Sweep(2, 3, 8, 1, (5,))
+    path.write_text("1.0\t0.3\n")
+    with pytest.raises(InputError, match=r"sweep\.tsv:1: 2 columns, not 3"):
+        read_sweep(path, 8, 1, [5])
+    with pytest.raises(InputError, match="no such sweep"):
+        read_sweep(tmp_path / "none.tsv", 8, 1, [5])
+
+
+def test_amounts_of_formatted_data(tmp_path):
+    for name, lengths in (("train", [8000, 24000]), ("test", [100])):
+        (tmp_path / name).mkdir()
+        table = {f"u{n}": str(length) for n, length in enumerate(lengths)}
+        write_table(tmp_path / name / "utt2num_samples", table)
+    found = read_corpus(tmp_path / "train", tmp_path / "test", 8000)
+    assert found == Corpus(2, 1, 2.0, 8000)
+    (tmp_path / "test/utt2num_samples").write_text("u0 many\n")
+    with pytest.raises(InputError, match="u0 has 'many' samples"):
+        read_corpus(tmp_path / "train", tmp_path / "test", 8000)
+
+
+def test_batches_are_those_of_the_configurations():
+    numel = {"batch_type": "numel", "batch_bins": 80000}
+    assert batch_sizes(numel, 8, CORPUS) == (5, 8)
+    assert batch_sizes({**numel, "batch_bins": 10**9}, 64, CORPUS) == (20, 20)
+    assert batch_sizes({"batch_size": 6}, 1, CORPUS, most=4) == (4, 1)
+
+
+def test_a_measurement_is_of_the_model_that_was_asked_for():
+    config = {k: v for k, v in tiny_config().items() if k != "token_list"}
+    options = {"seconds": 0.5, "vocab_size": 12, "heads": ["accent"], "repeats": 1}
+    found = measure(config, train_batch=2, attack_batch=3, **options)
+    assert min(found.train, found.attack, found.decode) > 0
+    assert found.batch == 3 and found.memory > 10**8
+    # Five fully connected layers of a head.
+    assert found.parameters > measure(config, **{**options, "heads": []}).parameters
+    assert f"{torch.get_num_threads()} CPU" in found.device
+
+
+def test_the_command_prints_the_plan(tmp_path, capsys):
+    config = {k: v for k, v in tiny_config().items() if k != "token_list"}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({**config, "max_epoch": 3}))
+    (tmp_path / "attack.yaml").write_text("eps: [1.0]\nsteps: [2, 4]\n")
+    (tmp_path / "sweep.tsv").write_text("1.0 0.5 0.5\n0.7 0.5 0.0\n")
+    files = [f"--{name}_config={tmp_path / name}.yaml" for name in ("train", "attack")]
+    files.append(f"--sweep={tmp_path / 'sweep.tsv'}")
+    numbers = ["--train_utts=1000", "--test_utts=30", "--seconds=0.5", "--vocab_size=12"]
+    command.main([*files, *numbers, "--most=2"])
+    out = capsys.readouterr().out
+    assert "2 models of 3 epochs on 1000 utterances of 0.5 s" in out
+    assert f"{2 * 30 * 4} utterance-steps" in out and "--attack_shards 1" in out
+    with pytest.raises(SystemExit):
+        command.main([*files, "--train_utts=5"])
+    with pytest.raises(SystemExit):
+        command.main([*files, "--train_dir=x"])
+
+
+def test_the_lines_name_every_cost():
+    text = "\n".join(describe(CORPUS, SWEEP, SPEED, make_plan(CORPUS, SWEEP, SPEED)))
+    for word in ("training", "attack", "job array", "formatted audio", "models", "adversarial"):
+        assert word in text
+    assert "1 GB at the peak of an attack of 4 utterances" in text
