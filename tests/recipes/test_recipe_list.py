@@ -1,0 +1,49 @@
+"""egs2/recipes.csv: every recipe, what it makes, and its numbers."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from recipes.recipe import ROOT
+
+EGS2 = ROOT / "egs2"
+with (EGS2 / "recipes.csv").open(encoding="utf-8", newline="") as table:
+    ROWS = list(csv.DictReader(table))
+NAMES = [row["recipe"] for row in ROWS]
+
+
+def test_every_recipe_has_one_row():
+    folders = [path.parent.relative_to(EGS2) for path in EGS2.glob("*/*/run.sh")]
+    assert sorted(NAMES) == sorted(map(str, folders))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_a_row_is_complete_and_its_recipe_is_there(row):
+    folder = EGS2 / row["recipe"]
+    for name in ("run.sh", "README.md", "local/data.sh", "conf"):
+        assert (folder / name).exists()
+    for column in ("corpus", "shows", "time", "command", "outputs", "published"):
+        assert row[column].strip(), column
+    assert "./run.sh" in row["command"]
+    filled = [bool(row[name]) for name in ("metric", "metric_name", "low", "high")]
+    assert all(filled) or not any(filled)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=NAMES)
+def test_kept_results_are_in_their_band(row):
+    if not row["metric"].startswith("results/"):
+        pytest.skip("its results are not kept in the repository")
+    file, path = row["metric"].split()
+    value = json.loads((EGS2 / row["recipe"] / file).read_text())
+    for key in path.split("."):
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    assert float(row["low"]) <= value <= float(row["high"])
+
+
+def test_the_tables_of_the_pages_are_made_from_it():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/recipe_table.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
