@@ -4,6 +4,7 @@ Every audio file is decoded to its end once, here, so that a broken file is foun
 first minutes and not in the third epoch.
 """
 
+import hashlib
 import logging
 import shutil
 import subprocess
@@ -12,15 +13,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from espnet_ext.data.audio import check_samples, decode_audio, read_audio, resample, write_flac
+from espnet_ext.data.audio import (
+    audio_length,
+    check_samples,
+    decode_audio,
+    read_audio,
+    resample,
+    write_flac,
+)
 from espnet_ext.data.check import is_pipe, parse_segment, validate
 from espnet_ext.data.directory import DataDirectory, check_destination, load
+from espnet_ext.data.files import read_json, write_json
 from espnet_ext.errors import InputError, summarize
 
 if TYPE_CHECKING:
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AUDIO_FOLDER = "flac"  # in the destination; holds the files that had to be made
+ORIGIN = "origin.json"  # in the folder of an unfinished run: what it was made from
 MAX_OVERSHOOT = 0.5  # seconds a segment may end after its recording, as in Kaldi
 PROGRESS_SECONDS = 10.0
 PROBLEMS_SHOWN = 100
@@ -86,7 +96,8 @@ def format_directory(
     A file that is right as it is stays where it is and is listed by its absolute path.
     Where resampling, `segments` or a command make a new file necessary, it is 16-bit FLAC
     in `destination/flac/`. All other files of `source` are copied; `utt2num_samples` is
-    added. Running it again gives the same bytes.
+    added. Running it again gives the same bytes. Interrupted, the next run with the same source
+    and options goes on with the files that are finished.
 
     Returns:
         Reason -> number of utterances left out.
@@ -107,7 +118,7 @@ def format_directory(
     _check_not_replaced(data, destination)
     empty = {u for u, text in data.tables.get("text", {}).items() if not text}
     recordings = list(_recordings(data, empty))
-    with _folder_aside(destination / AUDIO_FOLDER) as folder:
+    with _folder_aside(destination / AUDIO_FOLDER, _origin(data, options)) as folder:
         formatted = list(_format_recordings(recordings, options, folder))
         _refuse_bad_audio(formatted, options)
         result = _assemble(data, formatted, destination)
@@ -157,18 +168,37 @@ def _recordings(data: DataDirectory, left_out: set[str]) -> Iterator[_Recording]
         yield _Recording(name, wav_scp[name], grouped[name])
 
 
+def _origin(data: DataDirectory, options: FormatOptions) -> dict[str, object]:
+    """What decides the content of the files that are made, besides the audio itself."""
+    listed = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
+    digest = hashlib.sha256(repr(listed).encode()).hexdigest()
+    return {**asdict(options), "threads": None, "drop_bad_audio": None, "listed": digest}
+
+
 @contextmanager
-def _folder_aside(final: Path) -> Iterator[Path]:
-    """Yield a folder that replaces `final` when the block ends well."""
+def _folder_aside(final: Path, origin: dict[str, object]) -> Iterator[Path]:
+    """Yield a folder that replaces `final` when the block ends well.
+
+    Otherwise it stays, for the next run that is made from the same `origin`.
+    """
     aside = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        yield aside
-        shutil.rmtree(final, ignore_errors=True)
-        if aside.is_dir():
-            aside.replace(final)
-    finally:
+    if not _is_from(aside, origin):
         shutil.rmtree(aside, ignore_errors=True)
+        write_json(aside / ORIGIN, origin)
+    yield aside
+    (aside / ORIGIN).unlink()
+    shutil.rmtree(final, ignore_errors=True)
+    if any(aside.iterdir()):
+        aside.replace(final)
+    else:
+        aside.rmdir()
+
+
+def _is_from(folder: Path, origin: dict[str, object]) -> bool:
+    try:
+        return bool(read_json(folder / ORIGIN) == origin)
+    except InputError:
+        return False
 
 
 def _format_recordings(
@@ -192,6 +222,10 @@ def _with_progress(results: Iterable[T], total: int) -> Iterator[T]:
 def _format_recording(
     recording: _Recording, options: FormatOptions, folder: Path
 ) -> list[_Formatted]:
+    finished = folder / _file_name(recording.name)
+    if recording.segments is None and _is_newer(finished, recording.location):
+        samples_there = audio_length(finished, sample_rate=options.sample_rate)
+        return [_Formatted(recording.name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
     try:
         samples, rate = _read(recording, options)
     except InputError as error:
@@ -209,6 +243,13 @@ def _format_recording(
             continue
         formatted.append(_format_utterance(utterance, cut, rate, "", options, folder))
     return formatted
+
+
+def _is_newer(finished: Path, location: str) -> bool:
+    """Whether an earlier run has made `finished` of the file at `location`."""
+    if is_pipe(location) or not finished.is_file() or not Path(location).is_file():
+        return False
+    return finished.stat().st_mtime_ns >= Path(location).stat().st_mtime_ns
 
 
 def _bad(utterance: str, error: InputError) -> _Formatted:

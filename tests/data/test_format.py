@@ -73,7 +73,7 @@ def test_a_failing_run_leaves_the_earlier_result_alone(corpus, tmp_path):
     replace_audio(corpus, "b-1", str(tmp_path / "bad.wav"))
     with pytest.raises(InputError, match=r"1 problems with audio:\n.*'b-1': cut off"):
         format_directory(corpus, dump, TO_16K)
-    after = content(tmp_path)
+    after = {p: c for p, c in content(tmp_path).items() if "/.flac.partial/" not in p}
     assert {path for path in after if after[path] != before.get(path)} == {
         str(tmp_path / "bad.wav"),
         str(corpus / "wav.scp"),
@@ -102,6 +102,44 @@ def test_what_a_killed_run_left_is_no_obstacle(corpus, tmp_path):
     (tmp_path / "dump" / ".flac.partial" / "old.flac").write_text("x")
     format_directory(corpus, tmp_path / "dump", TO_16K)
     assert len(list((tmp_path / "dump" / "flac").iterdir())) == 4
+
+
+def test_an_interrupted_run_goes_on_with_what_is_finished(corpus, tmp_path, monkeypatch):
+    dump, whole = tmp_path / "dump", tmp_path / "whole"
+    format_directory(corpus, whole, TO_16K)
+    read: list[str] = []
+
+    def reading(path, **options):
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        read.append(str(path))
+        return read_audio(path, **options)
+
+    one_by_one = FormatOptions(sample_rate=16000, resample=True, threads=1)
+    monkeypatch.setattr("espnet_ext.data.format.read_audio", reading)
+    with pytest.raises(KeyboardInterrupt):
+        format_directory(corpus, dump, one_by_one)
+    assert not (dump / "flac").exists()
+    interrupted, read[:] = [*read], []
+    format_directory(corpus, dump, one_by_one)
+    assert len(interrupted) == len(read) == 2 and not set(interrupted) & set(read)
+    flacs = [{p.name: p.read_bytes() for p in (d / "flac").iterdir()} for d in (dump, whole)]
+    assert flacs[0] == flacs[1]
+    assert not (dump / ".flac.partial").exists()
+
+
+def test_other_audio_or_options_begin_anew(corpus, tmp_path):
+    dump = tmp_path / "dump"
+    (tmp_path / "junk.wav").write_text("junk")
+    good = read_table(corpus / "wav.scp")["b-1"]
+    replace_audio(corpus, "b-1", str(tmp_path / "junk.wav"))
+    with pytest.raises(InputError, match="cannot be decoded"):
+        format_directory(corpus, dump, TO_16K)
+    finished = dump / ".flac.partial" / "a-1.flac"
+    finished.write_bytes(b"of an earlier run")
+    replace_audio(corpus, "b-1", good)
+    format_directory(corpus, dump, TO_16K)
+    assert (dump / "flac/a-1.flac").read_bytes().startswith(b"fLaC")
 
 
 def test_all_bad_files_are_listed_or_left_out(corpus, tmp_path, caplog):
