@@ -8,11 +8,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from espnet_ext.errors import InputError
 from espnet_ext.jobs.array import (
@@ -24,6 +22,7 @@ from espnet_ext.jobs.array import (
     whole_number,
 )
 from espnet_ext.jobs.messages import newest_line, say
+from espnet_ext.jobs.signals import stopping
 
 GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
 
@@ -52,7 +51,7 @@ def run_jobs(array: JobArray) -> dict[int, int]:
     todo = [number for number in array.numbers if number not in codes]
     make_log_folders(array, todo)
     runner = _Runner(array, slots)
-    with ThreadPoolExecutor(len(slots)) as pool, _stop_on_signal(runner):
+    with ThreadPoolExecutor(len(slots)) as pool, stopping(runner.stop):
         futures = {pool.submit(runner.run, number): number for number in todo}
         _wait(futures, runner, interval)
     codes.update({number: future.result() for future, number in futures.items()})
@@ -190,30 +189,6 @@ def _group_exists(group: int) -> bool:
     except OSError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _stop_on_signal(runner: _Runner) -> Iterator[None]:
-    """Stop the jobs when the block is left by a signal or an error."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    # What nohup and a shell's `&` have set to be ignored stays ignored.
-    caught = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, leave) for number in caught}
-    try:
-        yield
-    except BaseException:
-        runner.stop()
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wait(futures: dict["Future[int]", int], runner: _Runner, interval: int) -> None:

@@ -18,7 +18,6 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 from espnet_ext.data.files import write_text
 from espnet_ext.errors import InputError
@@ -30,6 +29,7 @@ from espnet_ext.jobs.array import (
     whole_number,
 )
 from espnet_ext.jobs.messages import newest_line, say
+from espnet_ext.jobs.signals import stopping
 
 PROGRAM = "slurm.pl"
 CONF = Path("conf/slurm.conf")
@@ -272,7 +272,7 @@ def _run_once(array: JobArray, todo: Sequence[int], conf: SlurmConf) -> dict[int
         array.log_of(number).unlink(missing_ok=True)
     job = _submit(sbatch_command(array, todo, conf, script))
     say(f"job {job}, {len(todo)} tasks; log is in {array.log_pattern}", PROGRAM)
-    with _cancel_on_signal(job):
+    with stopping(lambda: _cancel(job)):
         return _wait(array, todo, job)
 
 
@@ -354,24 +354,5 @@ def _parse(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
             yield int(number), state
 
 
-@contextlib.contextmanager
-def _cancel_on_signal(job: str) -> Iterator[None]:
-    """Cancel the job when the block is left by a signal or an error."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    caught = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, leave) for number in caught}
-    try:
-        yield
-    except BaseException:
-        subprocess.run(["scancel", job], capture_output=True)
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _cancel(job: str) -> None:
+    subprocess.run(["scancel", job], capture_output=True)

@@ -1,0 +1,34 @@
+"""Leaving a block in good order when the user or a scheduler stops the program."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+
+@contextlib.contextmanager
+def stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` when the block is left by SIGINT, SIGTERM, SIGHUP or an error.
+
+    Raises:
+        SystemExit: with 128 + the number of the signal.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    # What nohup and a shell's `&` have set to be ignored stays ignored.
+    caught = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, leave) for number in caught}
+    try:
+        yield
+    except BaseException:
+        stop()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
