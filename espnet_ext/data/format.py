@@ -168,15 +168,17 @@ def _recordings(data: DataDirectory, left_out: set[str]) -> Iterator[_Recording]
         yield _Recording(name, wav_scp[name], grouped[name])
 
 
-def _origin(data: DataDirectory, options: FormatOptions) -> dict[str, object]:
+def _origin(data: DataDirectory, options: FormatOptions) -> dict[str, str]:
     """What decides the content of the files that are made, besides the audio itself."""
     listed = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
     digest = hashlib.sha256(repr(listed).encode()).hexdigest()
-    return {**asdict(options), "threads": None, "drop_bad_audio": None, "listed": digest}
+    deciding = asdict(options).keys() - {"threads", "drop_bad_audio"}
+    # As text, for a longest length may be infinite.
+    return {"listed": digest, **{name: str(getattr(options, name)) for name in sorted(deciding)}}
 
 
 @contextmanager
-def _folder_aside(final: Path, origin: dict[str, object]) -> Iterator[Path]:
+def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
     """Yield a folder that replaces `final` when the block ends well.
 
     Otherwise it stays, for the next run that is made from the same `origin`.
@@ -194,7 +196,7 @@ def _folder_aside(final: Path, origin: dict[str, object]) -> Iterator[Path]:
         aside.rmdir()
 
 
-def _is_from(folder: Path, origin: dict[str, object]) -> bool:
+def _is_from(folder: Path, origin: dict[str, str]) -> bool:
     try:
         return bool(read_json(folder / ORIGIN) == origin)
     except InputError:

@@ -12,7 +12,7 @@ from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 
 KEEP_RATE = FormatOptions(sample_rate=8000)
-TO_16K = FormatOptions(sample_rate=16000, resample=True)
+TO_16K = FormatOptions(sample_rate=16000, resample=True, max_seconds=float("inf"))
 
 
 def content(directory: Path) -> dict[str, bytes]:
