@@ -44,6 +44,10 @@ CAPTIONS = {
     "figure_3": "Figure 3 of the paper: noise-to-signal ratio by layer, mean over pairs. Dashed: "
     "random signs of the same ε. The band spans the training seeds.",
 }
+EPS_LABELS = {
+    "std": "ε in standard deviations of each feature",
+    "db": "ε in dB",
+}
 MODEL_VARIANT = {"pretrained": "mock", "random": "rand"}
 WIDEST_LNSR = 4
 
@@ -124,13 +128,21 @@ def figure_2(results: Entry, path: str | Path, measure: str = "balanced_accuracy
         for axis in axes[:, 0]:
             axis.set_ylabel(MEASURES[measure])
         for axis in axes[1]:
-            axis.set_xlabel("ε in the unit of the attacked features")
+            axis.set_xlabel(eps_label(results))
         handles = _legend_of(axes)
         figure.tight_layout()
         figure.legend(
             handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.0),
             ncol=5, frameon=False,
         )  # fmt: skip
+
+
+def eps_label(results: Entry) -> str:
+    """What epsilon is measured in, of attacks that agree in it."""
+    settings = [entry.get("settings") or {} for entry in results["attack"].values()]
+    units = {setting.get("unit") for setting in settings}
+    unit = units.pop() if len(units) == 1 else None
+    return EPS_LABELS.get(str(unit), "ε in the unit of what is attacked")
 
 
 def figure_2_plain(results: Entry, path: str | Path) -> None:

@@ -49,6 +49,21 @@ def drawn(monkeypatch, tmp_path):
         close(figure)
 
 
+@pytest.mark.parametrize(
+    ("units", "label"),
+    [
+        (["std", "std"], "ε in standard deviations of each feature"),
+        (["db"], "ε in dB"),
+        (["raw"], "ε in the unit of what is attacked"),
+        (["std", "db"], "ε in the unit of what is attacked"),
+        ([], "ε in the unit of what is attacked"),
+    ],
+)
+def test_the_axis_says_what_epsilon_is(units, label):
+    attack = {str(n): {"settings": {"unit": unit}} for n, unit in enumerate(units)}
+    assert module.eps_label({"attack": attack}) == label
+
+
 def curves(axis) -> dict:
     """Labelled curves with error bars: label -> heights."""
     return {c.get_label(): list(c.lines[0].get_ydata()) for c in axis.containers}
