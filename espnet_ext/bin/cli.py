@@ -6,8 +6,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from espnet_ext.jobs.array import JobArray
 
 
 def run(main: Callable[[], None]) -> None:
@@ -77,6 +81,32 @@ TRAINING_OPTIONS = """\
   --help_all                 every option of ESPnet
   --print_config             the whole configuration with its defaults
 """
+
+
+def run_jobs(
+    arguments: list[str], text: str, run: Callable[["JobArray"], dict[int, int]], program: str
+) -> None:
+    """What run.pl and slurm.pl do with their arguments; exits with 1 if a job failed.
+
+    Args:
+        arguments: of the command line.
+        text: for `--help`.
+        run: a back end, array to exit codes.
+        program: name before messages.
+
+    Raises:
+        InputError: see `espnet_ext.jobs.array.parse_arguments` and the back end.
+    """
+    if arguments[:1] in (["--help"], ["-h"]):
+        print(text)
+        return
+    from espnet_ext.jobs.array import parse_arguments
+    from espnet_ext.jobs.messages import report_failures
+
+    array = parse_arguments(arguments)
+    codes = run(array)
+    report_failures(array, codes, program)
+    sys.exit(1 if any(codes.values()) else 0)
 
 
 def train(text: str, module: str, task: str) -> None:

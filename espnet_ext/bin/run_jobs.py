@@ -18,21 +18,12 @@ Other options (--mem 4G, --num-threads 2, ...) are for clusters and ignored here
 import sys
 
 from espnet_ext.bin import cli
-from espnet_ext.jobs.array import parse_arguments
 from espnet_ext.jobs.local import run_jobs
-from espnet_ext.jobs.messages import report_failures
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Run the command; exit with 1 if a job failed."""
-    arguments = sys.argv[1:] if cmd is None else cmd
-    if arguments[:1] in (["--help"], ["-h"]):
-        print(__doc__)
-        return
-    array = parse_arguments(arguments)
-    codes = run_jobs(array)
-    report_failures(array, codes)
-    sys.exit(1 if any(codes.values()) else 0)
+    cli.run_jobs(sys.argv[1:] if cmd is None else cmd, __doc__ or "", run_jobs, "run.pl")
 
 
 if __name__ == "__main__":

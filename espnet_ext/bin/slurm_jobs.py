@@ -25,21 +25,12 @@ The environment in a task is that of path.sh. Near its time limit a task stops a
 import sys
 
 from espnet_ext.bin import cli
-from espnet_ext.jobs.array import parse_arguments
-from espnet_ext.jobs.messages import report_failures
 from espnet_ext.jobs.slurm import PROGRAM, run_array
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Run the command; exit with 1 if a job failed."""
-    arguments = sys.argv[1:] if cmd is None else cmd
-    if arguments[:1] in (["--help"], ["-h"]):
-        print(__doc__)
-        return
-    array = parse_arguments(arguments)
-    codes = run_array(array)
-    report_failures(array, codes, PROGRAM)
-    sys.exit(1 if any(codes.values()) else 0)
+    cli.run_jobs(sys.argv[1:] if cmd is None else cmd, __doc__ or "", run_array, PROGRAM)
 
 
 if __name__ == "__main__":

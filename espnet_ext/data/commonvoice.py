@@ -1,8 +1,7 @@
 """Common Voice, any release: clips with accent, age and gender as Kaldi data directories.
 
 Columns are found by their names: releases add some, and 8.0 has `accents` with long names where
-earlier ones have `accent` with short codes. Names of accents, ages and genders are those of the
-site's own tables (`web/src/stores/demographics.ts` of the Common Voice code and later releases).
+earlier ones have `accent` with short codes. Pairs of the two are those of the site's own list.
 """
 
 import csv
@@ -197,12 +196,8 @@ def normalize_text(sentence: str) -> str | None:
     plain = "".join(c for c in letters if not unicodedata.combining(c))
     words = _PUNCTUATION.sub(" ", plain).upper().split()
     # Quotation marks that are apostrophes stand at the edges of words, as in 'yes'.
-    spelled = " ".join(word for word in (_without_quotes(w) for w in words) if word)
+    spelled = " ".join(word for word in (w.strip("'") for w in words) if word)
     return spelled if _SPELLED.fullmatch(spelled) else None
-
-
-def _without_quotes(word: str) -> str:
-    return word[1:-1] if len(word) > 1 and word[0] == word[-1] == "'" else word.strip("'") or ""
 
 
 def select(

@@ -83,4 +83,5 @@ def test_the_page_makes_a_recipe_that_runs(repository, shared_data):
     for head, names in (("gender", ["f", "m"]), ("age_group", ["adult", "child"])):
         assert (folder / f"data/classes/{head}.txt").read_text().split() == names
         assert classes(read_table(folder / f"data/train/utt2{head}")) == names
-    assert (folder / "exp").glob("stats_*/train/speech_shape")
+    (shapes,) = (folder / "exp").glob("stats_*/train/speech_shape")
+    assert len(read_table(shapes)) == counts["train"]

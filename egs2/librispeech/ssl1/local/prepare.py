@@ -34,15 +34,16 @@ def read_all(root: Path, subsets: list[str]) -> list[Utterance]:
     return utterances
 
 
-def read_directories(paths: list[Path]) -> DataDirectory:
-    """Audio and speakers of Kaldi data directories of other corpora, with a line about each.
+def joined(librispeech: DataDirectory, paths: list[Path]) -> DataDirectory:
+    """LibriSpeech and Kaldi data directories of other corpora, with a line about each.
 
-    Audio files with a relative path are looked for beside the directory, as in speechocean762.
+    Only audio and speakers are kept. Audio files with a relative path are looked for beside the
+    directory, as in speechocean762.
 
     Raises:
         InputError: an utterance stands in two of them; see `espnet_ext.data.directory.load`.
     """
-    tables: dict[str, dict[str, str]] = {name: {} for name in TABLES}
+    tables = {name: dict(librispeech.tables[name]) for name in TABLES}
     for path in paths:
         data = load(path, strict=False).tables
         twice = sorted(data["utt2spk"].keys() & tables["utt2spk"].keys())
@@ -53,12 +54,6 @@ def read_directories(paths: list[Path]) -> DataDirectory:
             (name, str(path.resolve().parent / audio)) for name, audio in data["wav.scp"].items()
         )
         print(f"{path}: {len(data['utt2spk'])} utterances", flush=True)
-    return DataDirectory(tables)
-
-
-def joined(librispeech: DataDirectory, others: DataDirectory) -> DataDirectory:
-    """All utterances; only the tables that all corpora have."""
-    tables = {name: {**librispeech.tables[name], **others.tables[name]} for name in TABLES}
     return DataDirectory(tables)
 
 
@@ -96,7 +91,7 @@ def main() -> None:
     genders = read_speakers(root / "SPEAKERS.TXT")
     data = data_directory(read_all(root, args.subsets), genders)
     if args.data_dirs:
-        data = joined(data, read_directories(args.data_dirs))
+        data = joined(data, args.data_dirs)
     speakers = set(data.tables["utt2spk"].values())
     held_out: set[str] = set()
     if args.held_out:
