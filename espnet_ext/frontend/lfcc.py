@@ -1,15 +1,15 @@
 """Linear frequency cepstral coefficients."""
 
 import torch
-from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torchaudio.functional import create_dct, linear_fbanks
 
-from espnet_ext.frontend.frames import deltas, full_precision, sample_rate, zero_padding
+from espnet_ext.frontend.frames import deltas
 from espnet_ext.frontend.mel import check_band, check_delta_window
+from espnet_ext.frontend.spectral import SpectralFrontend
 from espnet_ext.frontend.stft import PowerSpectrum
 
 
-class LFCCFrontend(AbsFrontend):
+class LFCCFrontend(SpectralFrontend):
     """LFCC with deltas and delta-deltas.
 
     Filters and cosine transform are torchaudio's; its `LFCC` itself is not used, because it
@@ -60,16 +60,15 @@ class LFCCFrontend(AbsFrontend):
         delta_window: int = 9,
         pad_mode: str = "reflect",
     ):
-        super().__init__()
-        rate = self.fs = sample_rate(fs)
-        check_band(rate, fmin, fmax)
+        super().__init__(fs, PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode))
+        check_band(self.fs, fmin, fmax)
         check_delta_window(delta_window)
-        self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode)
         self.floor = floor
         self.order = int(deltas)
         self.delta_window = delta_window
-        self.hop_length = hop_length
-        filters = linear_fbanks(self.spectrum.num_bins(), fmin, fmax or rate / 2, n_filter, rate)
+        filters = linear_fbanks(
+            self.spectrum.num_bins(), fmin, fmax or self.fs / 2, n_filter, self.fs
+        )
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("cosines", create_dct(n_lfcc, n_filter, "ortho"), persistent=False)
 
@@ -77,21 +76,9 @@ class LFCCFrontend(AbsFrontend):
         """Dimensions of a frame."""
         return self.cosines.size(1) * (1 + self.order)
 
-    def forward(
-        self, input: torch.Tensor, input_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of a batch.
-
-        Args:
-            input: waveforms (B, T).
-            input_lengths: (B,).
-
-        Returns:
-            (B, F, output_size()), zero in the padding, and the frames (B,).
-        """
-        with full_precision(input):
-            power, lengths = self.spectrum(input, input_lengths)
-            feats = [(power @ self.filters + self.floor).log() @ self.cosines]
-            for _ in range(self.order):
-                feats.append(deltas(feats[-1], lengths, self.delta_window))
-        return zero_padding(torch.cat(feats, dim=-1), lengths), lengths
+    def features(self, power: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Coefficients and deltas, (B, F, output_size())."""
+        feats = [(power @ self.filters + self.floor).log() @ self.cosines]
+        for _ in range(self.order):
+            feats.append(deltas(feats[-1], lengths, self.delta_window))
+        return torch.cat(feats, dim=-1)

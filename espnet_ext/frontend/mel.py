@@ -1,15 +1,15 @@
 """Log-mel features with deltas, as Mockingjay takes them."""
 
 import torch
-from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torchaudio.functional import melscale_fbanks
 
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import deltas, full_precision, sample_rate, zero_padding
+from espnet_ext.frontend.frames import deltas
+from espnet_ext.frontend.spectral import SpectralFrontend
 from espnet_ext.frontend.stft import PowerSpectrum
 
 
-class MelFrontend(AbsFrontend):
+class MelFrontend(SpectralFrontend):
     """ln(mel power + floor), with deltas appended.
 
     The defaults are the features of Mockingjay (Liu et al. 2020; `utility/audio.py` of the
@@ -56,16 +56,13 @@ class MelFrontend(AbsFrontend):
         delta_window: int = 9,
         pad_mode: str = "reflect",
     ):
-        super().__init__()
-        rate = self.fs = sample_rate(fs)
-        check_band(rate, fmin, fmax)
+        super().__init__(fs, PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode))
+        check_band(self.fs, fmin, fmax)
         check_delta_window(delta_window)
-        self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode)
         self.floor = floor
         self.delta_window = delta_window if deltas else 0
-        self.hop_length = hop_length
         mels = melscale_fbanks(
-            self.spectrum.num_bins(), fmin, fmax or rate / 2, n_mels, rate, "slaney", "slaney"
+            self.spectrum.num_bins(), fmin, fmax or self.fs / 2, n_mels, self.fs, "slaney", "slaney"
         )
         self.register_buffer("mels", mels, persistent=False)
 
@@ -73,24 +70,12 @@ class MelFrontend(AbsFrontend):
         """Dimensions of a frame."""
         return self.mels.size(1) * (2 if self.delta_window else 1)
 
-    def forward(
-        self, input: torch.Tensor, input_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of a batch.
-
-        Args:
-            input: waveforms (B, T).
-            input_lengths: (B,).
-
-        Returns:
-            (B, F, output_size()), zero in the padding, and the frames (B,).
-        """
-        with full_precision(input):
-            power, lengths = self.spectrum(input, input_lengths)
-            feats = (power @ self.mels.to(power.dtype) + self.floor).log()
-            if self.delta_window:
-                feats = torch.cat([feats, deltas(feats, lengths, self.delta_window)], dim=-1)
-        return zero_padding(feats, lengths), lengths
+    def features(self, power: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Log-mels and deltas, (B, F, output_size())."""
+        feats = (power @ self.mels.to(power.dtype) + self.floor).log()
+        if self.delta_window:
+            feats = torch.cat([feats, deltas(feats, lengths, self.delta_window)], dim=-1)
+        return feats
 
 
 def check_band(rate: int, fmin: float, fmax: float | None) -> None:

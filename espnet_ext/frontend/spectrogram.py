@@ -1,14 +1,13 @@
 """Log-power spectrogram in decibels, and the linear spectrogram that Mockingjay reconstructs."""
 
 import torch
-from espnet2.asr.frontend.abs_frontend import AbsFrontend
 
-from espnet_ext.frontend.frames import sample_rate, zero_padding
 from espnet_ext.frontend.mel import check_band
+from espnet_ext.frontend.spectral import SpectralFrontend
 from espnet_ext.frontend.stft import PowerSpectrum
 
 
-class DecibelFrontend(AbsFrontend):
+class DecibelFrontend(SpectralFrontend):
     """10 log10(power + floor): the input of the attacked countermeasures, unit dB.
 
     Liu et al. (2019) take `n_fft: 1724, win_length: 1724, hop_length: 130` with a Blackman
@@ -47,38 +46,24 @@ class DecibelFrontend(AbsFrontend):
         fmax: float | None = None,
         pad_mode: str = "reflect",
     ):
-        super().__init__()
-        rate = self.fs = sample_rate(fs)
-        check_band(rate, fmin, fmax)
-        self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, window, pad_mode)
+        super().__init__(fs, PowerSpectrum(n_fft, win_length, hop_length, window, pad_mode))
+        check_band(self.fs, fmin, fmax)
         self.floor = floor
-        self.hop_length = hop_length
-        frequencies = torch.arange(self.spectrum.num_bins()) * rate / n_fft
-        kept = (frequencies >= fmin) & (frequencies <= (fmax or rate / 2))
+        frequencies = torch.arange(self.spectrum.num_bins()) * self.fs / n_fft
+        kept = (frequencies >= fmin) & (frequencies <= (fmax or self.fs / 2))
         self.first, self.bins = int(kept.int().argmax()), int(kept.sum())
 
     def output_size(self) -> int:
         """Frequency bins."""
         return self.bins
 
-    def forward(
-        self, input: torch.Tensor, input_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of a batch.
-
-        Args:
-            input: waveforms (B, T).
-            input_lengths: (B,).
-
-        Returns:
-            (B, F, output_size()) in dB, zero in the padding, and the frames (B,).
-        """
-        power, lengths = self.spectrum(input, input_lengths)
+    def features(self, power: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Decibels, (B, F, output_size())."""
         power = power[..., self.first : self.first + self.bins]
-        return zero_padding(10.0 * (power + self.floor).log10(), lengths), lengths
+        return 10.0 * (power + self.floor).log10()
 
 
-class LinearFrontend(AbsFrontend):
+class LinearFrontend(SpectralFrontend):
     """Linear spectrogram scaled to [0, 1], the reconstruction target of Mockingjay LARGE.
 
     20 log10(max(1e-5, |STFT|)) - 20 dB, then (S + 100) / 100 clipped to [0, 1], after
@@ -106,32 +91,20 @@ class LinearFrontend(AbsFrontend):
         minimum: float = 100.0,
         pad_mode: str = "reflect",
     ):
-        super().__init__()
-        self.fs = sample_rate(fs)
-        self.spectrum = PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode)
+        super().__init__(fs, PowerSpectrum(n_fft, win_length, hop_length, "hann", pad_mode))
         self.preemphasis = preemphasis
         self.reference = reference
         self.minimum = minimum
-        self.hop_length = hop_length
 
     def output_size(self) -> int:
         """Frequency bins."""
         return self.spectrum.num_bins()
 
-    def forward(
-        self, input: torch.Tensor, input_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of a batch.
+    def prepare(self, speech: torch.Tensor) -> torch.Tensor:
+        """Pre-emphasis, (B, T)."""
+        return speech - self.preemphasis * torch.nn.functional.pad(speech, (1, -1))
 
-        Args:
-            input: waveforms (B, T).
-            input_lengths: (B,).
-
-        Returns:
-            (B, F, n_fft // 2 + 1) in [0, 1], zero in the padding, and the frames (B,).
-        """
-        previous = torch.nn.functional.pad(input, (1, -1))
-        power, lengths = self.spectrum(input - self.preemphasis * previous, input_lengths)
+    def features(self, power: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Scaled decibels, (B, F, n_fft // 2 + 1) in [0, 1]."""
         decibel = 10.0 * power.clamp(min=1e-10).log10() - self.reference
-        scaled = ((decibel + self.minimum) / self.minimum).clamp(0.0, 1.0)
-        return zero_padding(scaled, lengths), lengths
+        return ((decibel + self.minimum) / self.minimum).clamp(0.0, 1.0)
