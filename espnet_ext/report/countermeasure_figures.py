@@ -65,11 +65,14 @@ def draw_all(results: Entry, output_dir: str | Path) -> dict[str, str]:
     Raises:
         InputError: matplotlib is not installed.
     """
-    captions = {}
-    for name, draw, caption in _plan(results):
+    for name, draw, _ in _plan(results):
         draw(results, Path(output_dir) / name)
-        captions[name] = caption
-    return captions
+    return captions(results)
+
+
+def captions(results: Entry) -> dict[str, str]:
+    """Captions of the pictures that `draw_all` makes of these results, by name."""
+    return {name: caption for name, _, caption in _plan(results)}
 
 
 def _plan(results: Entry) -> Iterator[tuple[str, Callable[[Entry, Path], None], str]]:

@@ -36,6 +36,11 @@ def write_results(results: Entry, path: str | Path, figures: Mapping[str, str]) 
         path: the file.
         figures: captions of the pictures beside it, by name.
     """
+    write_text(path, render_results(results, figures))
+
+
+def render_results(results: Entry, figures: Mapping[str, str]) -> str:
+    """The text of RESULTS.md; arguments as for `write_results`."""
     sections = [
         "# Countermeasures under attack",
         _about(results),
@@ -53,7 +58,7 @@ def write_results(results: Entry, path: str | Path, figures: Mapping[str, str]) 
         "## How it was made",
         _settings(results),
     ]
-    write_text(path, "\n\n".join(sections) + "\n")
+    return "\n\n".join(sections) + "\n"
 
 
 def _about(results: Entry) -> str:

@@ -33,6 +33,11 @@ def write_results(results: Entry, path: str | Path, figure: str) -> None:
         path: the file.
         figure: name of the picture beside it.
     """
+    write_text(path, render_results(results, figure))
+
+
+def render_results(results: Entry, figure: str) -> str:
+    """The text of RESULTS.md; arguments as for `write_results`."""
     sections = [
         "# Robustness of multi-task ASR",
         _what_the_intervals_say(results),
@@ -45,7 +50,7 @@ def write_results(results: Entry, path: str | Path, figure: str) -> None:
         "## How it was made",
         _settings(results),
     ]
-    write_text(path, "\n\n".join(sections) + "\n")
+    return "\n\n".join(sections) + "\n"
 
 
 def baseline(results: Entry) -> Entry:

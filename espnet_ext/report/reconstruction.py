@@ -72,19 +72,30 @@ def write_reconstruction(
         "environment": environment(device),
     }
     write_json(folder / "results.json", results)
+    write_text(folder / "RESULTS.md", render_reconstruction(results, pictures))
+
+
+def render_reconstruction(results: dict[str, Any], pictures: Sequence[str]) -> str:
+    """The text of RESULTS.md.
+
+    Args:
+        results: of `results.json`.
+        pictures: names of those beside it.
+    """
+    found = results["predictors"]
     rows = [[name, interval(value, digits=3)] for name, value in found.items()]
     lines = [
-        f"# Reconstruction of {len(errors)} utterances",
+        f"# Reconstruction of {results['utterances']} utterances",
         markdown_table(["predictor", "L1 on hidden frames"], rows),
         _verdict(found),
-        f"L1: {DEFINITION}.",
+        f"L1: {results['definition']}.",
         *(f"![{name}]({name})" for name in pictures),
     ]
-    write_text(folder / "RESULTS.md", "\n\n".join(lines) + "\n")
+    return "\n\n".join(lines) + "\n"
 
 
-def _verdict(found: dict[str, Interval]) -> str:
-    model, line, zero = (found[name].value or 0.0 for name in PREDICTORS)
+def _verdict(found: dict[str, list[float]]) -> str:
+    model, line, zero = (found[name][0] for name in PREDICTORS)
     beats = "beats" if model < line else "does not beat"
     return (
         f"The model {beats} linear interpolation over the gap; it is "

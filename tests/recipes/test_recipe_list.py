@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import pytest
 from recipes.recipe import ROOT
@@ -40,10 +38,3 @@ def test_kept_results_are_in_their_band(row):
     for key in path.split("."):
         value = value[int(key)] if isinstance(value, list) else value[key]
     assert float(row["low"]) <= value <= float(row["high"])
-
-
-def test_the_tables_of_the_pages_are_made_from_it():
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools/recipe_table.py", "--check"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr

@@ -1,0 +1,172 @@
+"""tools/pages.py: no page and no RESULTS.md says another number than its results.json."""
+
+import importlib.util
+import json
+import re
+import shutil
+
+import pytest
+from recipes.recipe import ROOT
+
+from espnet_ext.data.files import read_json, write_json
+from espnet_ext.errors import InputError
+
+SPEC = importlib.util.spec_from_file_location("pages", ROOT / "tools/pages.py")
+pages = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(pages)
+
+KEPT = ROOT / "egs2/librispeech/ssl1/results/small"
+MARK = '<!-- made by tools/pages.py: results/one/RESULTS.md "{}" -->\n<!-- end of the table -->\n'
+PAGE = f"""# A recipe
+
+An L1 of [0.3](results/one/results.json "predictors.model.0") after 6 hours on Python 3.11.
+
+{MARK.format("Reconstruction of 77 utterances")}
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A project of one recipe whose README.md quotes its kept results."""
+    folder = tmp_path / "egs2/corpus/ssl1"
+    shutil.copytree(KEPT, folder / "results/one")
+    (folder / "README.md").write_text(PAGE)
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / pages.RULES, tmp_path / pages.RULES)
+    write_all(tmp_path)
+    return tmp_path
+
+
+def write_all(root):
+    for path, text in list(pages.made_files(root)):
+        path.write_text(text)
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_this_projects_pages_say_what_their_sources_say():
+    assert list(pages.problems()) == []
+
+
+@pytest.mark.parametrize("rule", pages.read_rows(ROOT / pages.RULES, "\t"), ids=str)
+def test_every_exception_is_needed(rule):
+    names = [page for page in pages.all_pages() if page.match(rule["page"])]
+    texts = [page.read_text() for page in names]
+    assert any(re.search(rule["pattern"], text, re.M) for text in texts), "delete the line"
+    assert rule["why"].strip()
+
+
+def test_tables_and_values_are_filled_in(root):
+    text = (root / "egs2/corpus/ssl1/README.md").read_text()
+    assert "| model | 0.296 (0.286 to 0.306) |" in text
+    assert '[0.3](results/one/results.json "predictors.model.0")' in text
+    assert list(pages.problems(root)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("README.md", "| model | 0.296 (", "| model | 0.269 ("),
+        ("README.md", "[0.3]", "[0.2]"),
+        ("results/one/RESULTS.md", "0.776", "0.777"),
+        ("results/one/results.json", "0.296033", "0.276033"),
+    ],
+)
+def test_a_number_changed_by_hand_is_found(root, file, old, new):
+    change(root / "egs2/corpus/ssl1" / file, old, new)
+    assert any("run tools/pages.py" in problem for problem in pages.problems(root))
+    write_all(root)
+    assert list(pages.problems(root)) == []
+
+
+def test_a_new_directory_of_results_is_found_by_itself(root):
+    new = root / "egs2/corpus/ssl1/results/two/deeper"
+    new.mkdir(parents=True)
+    shutil.copy(KEPT / "results.json", new)
+    (problem,) = pages.problems(root)
+    assert problem.startswith("egs2/corpus/ssl1/results/two/deeper/RESULTS.md")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("| model | EER |\n|:--|--:|\n| lcnn | 5 |", ["5"]),
+        ("| model | EER |\n|:--|--:|\n| lcnn | **5.3 (4.1 to 6.0)** ↓ |", ["4.1", "5.3", "6.0"]),
+        ("It loses 12 % of them.", ["12"]),
+        ("The ratio was 0.53 then.", ["0.53"]),
+        ("With an EER of 5 it is good.", ["5"]),
+        ("An [EER of 5](results/one/RESULTS.md) is good.", ["5"]),
+        ("With 12 utterances in stage 3 of `--li 0.3`, see [all](https://x.org/1.5).", []),
+        ("    a number 0.5 in code\n\n```\n| 0.5 |\n```", []),
+        ("| 1 | it is stage 1, of 5 minutes | λ_C 0.5 |", []),
+        ("[0.5](results.json) without its key", ["0.5"]),
+    ],
+)
+def test_numbers_of_unknown_origin_are_found(root, line, found):
+    page = root / "egs2/corpus/ssl1/README.md"
+    page.write_text(PAGE + "\n" + line + "\n\nThe end.\n")
+    write_all(root)
+    problems = list(pages.problems(root))
+    number = r"README\.md:\d+: \W*(\d+(?:\.\d+)?)"
+    assert sorted(re.search(number, problem)[1] for problem in problems) == found
+
+
+def test_a_line_of_the_list_makes_a_number_allowed():
+    text = "A constant answer has 90 % accuracy.\n"
+    rule = pages.Rule("egs2/*/README.md", r"has 90 % accuracy", "class balance")
+    assert pages.untied_numbers("egs2/a/README.md", text, []) != []
+    assert pages.untied_numbers("egs2/a/README.md", text, [rule]) == []
+    assert pages.untied_numbers("README.md", text, [rule]) != []
+
+
+TABLE = "| m | WER % | CER % |\n|:--|--:|--:|\n| x | 1 | 2 |\n| y | 3 | 4 |\n"
+REPORT = f"# R\n\n## A\n\nwords\n\n{TABLE}\n## B\n\nno table\n"
+
+
+def test_a_part_of_a_table_is_taken():
+    assert pages.excerpt(REPORT, "A", rows="y", columns="CER") == [
+        "| m | CER % |",
+        "|:--|--:|",
+        "| y | 4 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "options", "message"),
+    [
+        ("B", {}, 'below a heading "B"'),
+        ("C", {}, 'below a heading "C"'),
+        ("A", {"rows": "z"}, "leaves nothing"),
+        ("A", {"columns": "EER"}, "leaves nothing"),
+    ],
+)
+def test_a_table_that_is_not_there_is_refused(heading, options, message):
+    with pytest.raises(InputError, match=message):
+        pages.excerpt(REPORT, heading, **options)
+
+
+def test_a_value_that_is_not_there_is_refused(root):
+    page = root / "egs2/corpus/ssl1/README.md"
+    change(page, "predictors.model.0", "predictors.modal.0")
+    with pytest.raises(
+        InputError, match=r"ssl1/README\.md: .*under predictors\.modal\.0"
+    ):
+        pages.made_page(page, root)
+
+
+def test_results_of_no_known_report_are_refused(root):
+    path = root / "egs2/corpus/ssl1/results/one/results.json"
+    write_json(path, {"something": 1})
+    with pytest.raises(InputError, match="of no known report"):
+        list(pages.problems(root))
+
+
+def test_digits_are_those_shown(tmp_path):
+    write_json(tmp_path / "r.json", {"a": [{"b": 12.3456}]})
+    assert json.dumps(read_json(tmp_path / "r.json")["a"][0]["b"]) == "12.3456"
+    for shown, value in (("1", "12"), ("0.0", "12.3"), ("0.00", "12.35")):
+        assert pages.current_value(shown, tmp_path / "r.json", "a.0.b") == value

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""Write what the pages say of recipes and results, from the files that it comes from.
+
+    RESULTS.md    beside each kept egs2/*/*/results/**/results.json: what the report makes of it
+    tables        between the marks "made by tools/pages.py: WHAT" and "end of the table"; WHAT is
+                      overview, commands      of the recipes in egs2/recipes.csv
+                      PATH/RESULTS.md "HEADING" [rows=REGEX] [columns=REGEX]
+                                              the first table below a heading, or a part of it
+    values        [0.296](PATH/results.json "predictors.model.0"), with the digits that it has here
+
+No other number may stand in a table of a page, and no other percentage, decimal fraction or value
+of a metric in its text, unless a line of tools/not_results.tsv says what it is. Code is free.
+
+Example:
+    python tools/pages.py            writes them
+    python tools/pages.py --check    fails where they are not as written
+"""
+
+import argparse
+import csv
+import fnmatch
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from espnet_ext.data.files import read_json, write_text
+from espnet_ext.errors import InputError, summarize
+from espnet_ext.report.kept import render
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("*.md", "egs2/*.md", "egs2/*/*/*.md", "tools/*.md", "tools/*/*.md")
+RULES = "tools/not_results.tsv"
+TABLE = re.compile(
+    r"(<!-- made by tools/pages\.py: (.+) -->\n)(?:(?!<!--).*\n)*(<!-- end of the table -->\n)"
+)
+VALUE = re.compile(r'\[([-\d.]+)\]\(([^\s)]*results\.json) "([^"]+)"\)')
+FREE = (
+    TABLE,
+    VALUE,
+    re.compile(r"^```.*?^```", re.M | re.S),
+    re.compile(r"(?<=\n\n)(?: {4}.*\n|\n)+"),  # indented code
+    re.compile(r"`[^`]*`"),
+    re.compile(r"\]\([^)]*\)"),
+    re.compile(r"<!--.*?-->"),
+)
+METRICS = "WER|CER|EER|AdvTWER|L1|LNSR|t-DCF|accuracy"
+IN_TABLES = (re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)(?!\w|\.\d)"),)
+IN_TEXT = (
+    re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) ?%"),
+    re.compile(r"(?<![\w.])(\d+\.\d+)(?!\w|\.\d)"),
+    re.compile(rf"\b(?:{METRICS})\s(?:(?:of|is|was|to|at|below|above)\s)?(\d+(?:\.\d+)?)(?!\w)"),
+)
+
+
+class Rule(NamedTuple):
+    """Numbers that are no results: those that match `pattern` on the pages that match `page`."""
+
+    page: str
+    pattern: str
+    why: str
+
+
+def overview(rows: list[dict[str, str]]) -> Iterator[str]:
+    """What there is, for README.md."""
+    yield "| recipe | corpus | what it shows | time on two cores |"
+    yield "|:--|:--|:--|:--|"
+    for row in rows:
+        link = f"[{row['recipe']}](egs2/{row['recipe']}/README.md)"
+        yield f"| {link} | {row['corpus']} | {row['shows']} | {row['time']} |"
+
+
+def commands(rows: list[dict[str, str]]) -> Iterator[str]:
+    """How each is tried, for egs2/README.md."""
+    yield "| recipe | on tiny data (in DATA) | must come out | metric, its band | published |"
+    yield "|:--|:--|:--|:--|:--|"
+    for row in rows:
+        band = f"{row['metric_name']}, {row['low']} to {row['high']}" if row["metric"] else "none"
+        outputs = ", ".join(f"`{name}`" for name in row["outputs"].split())
+        yield (
+            f"| [{row['recipe']}]({row['recipe']}/README.md) | `{row['command']}` | {outputs} | "
+            f"{band} | {row['published']} |"
+        )
+
+
+def read_rows(path: Path, delimiter: str) -> list[dict[str, str]]:
+    """Rows of a table with a heading."""
+    with path.open(encoding="utf-8", newline="") as f:
+        return list(csv.DictReader(f, delimiter=delimiter, strict=True))
+
+
+def made_table(what: str, page: Path, root: Path) -> str:
+    """The lines of the table that a mark asks for.
+
+    Raises:
+        InputError: it asks for something that is not there.
+    """
+    recipes = {"overview": overview, "commands": commands}
+    if what in recipes:
+        lines = list(recipes[what](read_rows(root / "egs2/recipes.csv", ",")))
+    else:
+        source, heading, *options = shlex.split(what)
+        report = render((page.parent / source).parent)
+        lines = excerpt(report, heading, **dict(o.split("=", 1) for o in options))
+    return "\n".join(lines) + "\n"
+
+
+def excerpt(report: str, heading: str, rows: str = "", columns: str = "") -> list[str]:
+    """The first table below a heading, or a part of it.
+
+    Args:
+        report: text of a RESULTS.md.
+        heading: without its number signs.
+        rows: only those whose first cell this regular expression finds.
+        columns: only the first and those whose heading it finds.
+
+    Raises:
+        InputError: no such heading, or nothing in the table is left.
+    """
+    found = re.search(rf"^#+ {re.escape(heading)}\n(?:(?!#|\|).*\n)*((?:\|.*\n)+)", report, re.M)
+    if not found:
+        raise InputError(f'the report has no table below a heading "{heading}"')
+    head, line, *body = [re.split(r"(?<!\\)\|", row)[1:-1] for row in found[1].splitlines()]
+    keep = [i for i, name in enumerate(head) if i == 0 or re.search(columns, name)]
+    body = [row for row in body if re.search(rows, row[0].strip())]
+    if not body or len(keep) < 2:
+        raise InputError(f'"{heading}": rows={rows} columns={columns} leaves nothing of the table')
+    return [f"|{'|'.join(row[i] for i in keep)}|" for row in (head, line, *body)]
+
+
+def current_value(shown: str, path: Path, key: str) -> str:
+    """A value of a results.json with as many decimals as `shown` has.
+
+    Raises:
+        InputError: it has no such number.
+    """
+    value: Any = read_json(path)
+    try:
+        for part in key.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        return f"{float(value):.{len(shown.partition('.')[2])}f}"
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise InputError(f"{path}: no number under {key}") from None
+
+
+def made_page(page: Path, root: Path = ROOT) -> str:
+    """The text of a page with its tables and values as their sources have them.
+
+    Raises:
+        InputError: a table or value whose source is not there.
+    """
+    text = page.read_text(encoding="utf-8")
+    try:
+        text = TABLE.sub(lambda m: m[1] + made_table(m[2], page, root) + m[3], text)
+        return VALUE.sub(
+            lambda m: f'[{current_value(m[1], page.parent / m[2], m[3])}]({m[2]} "{m[3]}")', text
+        )
+    except InputError as error:
+        raise InputError(f"{page.relative_to(root)}: {error}") from None
+
+
+def untied_numbers(page: str, text: str, rules: list[Rule]) -> list[str]:
+    """Numbers that look like results and come from no results.json, each with its line."""
+    allowed = [re.compile(r.pattern, re.M) for r in rules if fnmatch.fnmatch(page, r.page)]
+    for pattern in (*allowed, *FREE):
+        text = pattern.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    found = []
+    for row in re.finditer(r"^\|.*$", text, re.M):
+        found += [row.start() + n.start(1) for p in IN_TABLES for n in p.finditer(row[0])]
+    prose = re.sub(r"^\|.*$", lambda row: " " * len(row[0]), text, flags=re.M)
+    found += [n.start(1) for pattern in IN_TEXT for n in pattern.finditer(prose)]
+    lines = text.splitlines()
+    places = sorted({(text.count("\n", 0, i) + 1, text[i:].split(maxsplit=1)[0]) for i in found})
+    return [f"{page}:{line}: {number} in: {lines[line - 1].strip()}" for line, number in places]
+
+
+def all_pages(root: Path = ROOT) -> list[Path]:
+    """Every page that a person wrote."""
+    return sorted(path for pattern in PAGES for path in root.glob(pattern))
+
+
+def made_files(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
+    """Each file that this tool writes or has a part in, with what it should say."""
+    for results in sorted(root.glob("egs2/*/*/results/**/results.json")):
+        yield results.with_name("RESULTS.md"), render(results.parent)
+    for page in all_pages(root):
+        yield page, made_page(page, root)
+
+
+def problems(root: Path = ROOT) -> Iterator[str]:
+    """Files that are not as this tool writes them, and numbers that come from nowhere."""
+    for path, text in made_files(root):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            yield f"{path.relative_to(root)}: not what its source says; run tools/pages.py"
+    rules = [Rule(**row) for row in read_rows(root / RULES, "\t")]
+    for page in all_pages(root):
+        name = page.relative_to(root).as_posix()
+        yield from untied_numbers(name, page.read_text(encoding="utf-8"), rules)
+
+
+def main() -> None:
+    """Write or check all of them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on differences")
+    if not parser.parse_args().check:
+        for path, text in list(made_files()):
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+                print(path.relative_to(ROOT))
+    found = list(problems())
+    if found:
+        raise InputError(
+            "the pages are not in order; quote a number from a results.json (see --help), or say "
+            f"in {RULES} what else it is:\n{summarize(found, limit=40)}"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))
