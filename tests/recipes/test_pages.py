@@ -152,9 +152,7 @@ def test_a_table_that_is_not_there_is_refused(heading, options, message):
 def test_a_value_that_is_not_there_is_refused(root):
     page = root / "egs2/corpus/ssl1/README.md"
     change(page, "predictors.model.0", "predictors.modal.0")
-    with pytest.raises(
-        InputError, match=r"ssl1/README\.md: .*under predictors\.modal\.0"
-    ):
+    with pytest.raises(InputError, match=r"ssl1/README\.md: .*under predictors\.modal\.0"):
         pages.made_page(page, root)
 
 
