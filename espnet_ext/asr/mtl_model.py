@@ -6,6 +6,7 @@ import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.torch_utils.device_funcs import force_gatherable
 
+from espnet_ext.asr.ctc_entropy import alignment_entropy
 from espnet_ext.asr.heads import IGNORED, UtteranceClassifier, classification_loss
 
 Stats = dict[str, torch.Tensor | None]
@@ -24,16 +25,21 @@ class ESPnetMTLASRModel(ESPnetASRModel):
     What a weight leaves out is not built: no head at `asr_weight` 1, no decoder
     at `ctc_weight` 1, no CTC at `ctc_weight` 0.
 
+    With `ctc_entropy_weight` above 0, L_CTC is that of EnCTC (Liu, Jin and Zhang 2018), less peaky:
+
+        L_CTC - ctc_entropy_weight * H(alignments | target, speech)
+
     Args:
         heads: for each head, the names of its classes, e.g. `{"accent": ["us", "gb"]}`.
         asr_weight: lambda_A, between 0 and 1.
         head_weights: relative weight of each head in L_DIS; 1 where not given.
         head_conf: arguments of `UtteranceClassifier`.
+        ctc_entropy_weight: beta of EnCTC, 0 for plain CTC; nothing without a CTC head.
         **asr: everything that `espnet2.asr.espnet_model.ESPnetASRModel` takes,
             `ctc_weight` among them.
 
     Raises:
-        ValueError: a weight outside its range, or a weight for a head that is not there.
+        ValueError: a weight is outside its range, or a weight for a head that is not there.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         asr_weight: float = 1.0,
         head_weights: dict[str, float] | None = None,
         head_conf: dict[str, Any] | None = None,
+        ctc_entropy_weight: float = 0.0,
         **asr: Any,
     ):
         super().__init__(**asr)
@@ -51,10 +58,15 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         names = list(heads or {}) if asr_weight < 1.0 else []
         if asr_weight < 1.0 and not names:
             raise ValueError(f"asr_weight {asr_weight} leaves a part of the loss to no head")
+        if not ctc_entropy_weight >= 0.0:
+            raise ValueError(
+                f"ctc_entropy_weight must not be negative, but is {ctc_entropy_weight}"
+            )
         unknown = set(head_weights or {}) - set(heads or {})
         if unknown:
             raise ValueError(f"head_weights names heads that are not there: {sorted(unknown)}")
         self.asr_weight = asr_weight
+        self.ctc_entropy_weight = ctc_entropy_weight
         self.head_weights = {name: (head_weights or {}).get(name, 1.0) for name in names}
         self.heads = torch.nn.ModuleDict(
             {
@@ -114,6 +126,12 @@ class ESPnetMTLASRModel(ESPnetASRModel):
                 encoder_out, encoder_out_lens, text, text_lengths
             )
             stats["loss_ctc"] = loss_ctc.detach()
+            # In validation it is reported for plain CTC too, so that models can be compared.
+            if self.ctc_entropy_weight > 0.0 or not self.training:
+                entropy = self._ctc_entropy(encoder_out, encoder_out_lens, text, text_lengths)
+                stats["ctc_entropy"] = entropy.detach()
+                if self.ctc_entropy_weight > 0.0:
+                    loss_ctc = loss_ctc - self.ctc_entropy_weight * entropy
             loss = loss + self.ctc_weight * loss_ctc
         if self.decoder is not None:
             loss_att, stats["acc"], stats["cer"], stats["wer"] = self._calc_att_loss(
@@ -122,6 +140,17 @@ class ESPnetMTLASRModel(ESPnetASRModel):
             stats["loss_att"] = loss_att.detach()
             loss = loss + (1.0 - self.ctc_weight) * loss_att
         return loss, stats
+
+    def _ctc_entropy(
+        self,
+        encoder_out: torch.Tensor,
+        encoder_out_lens: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        """H, the mean over the utterances of the batch, as ESPnet averages CTC."""
+        log_probs = self.ctc.log_softmax(encoder_out).float()
+        return alignment_entropy(log_probs, encoder_out_lens, text, text_lengths).mean()
 
     def _head_loss(
         self,

@@ -9,7 +9,7 @@ from espnet_ext.data.files import read_yaml, write_aside, write_text
 from espnet_ext.data.weights import read_weights
 from espnet_ext.tasks.mtl_asr import MODEL_NAME
 
-OWN_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf")
+OWN_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf", "ctc_entropy_weight")
 
 
 def export_stock(

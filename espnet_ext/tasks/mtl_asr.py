@@ -78,6 +78,7 @@ class MTLASRTask(CarefulTask, ASRTask):
 
         asr_weight: 0.7         # lambda_A: weight of the ASR loss, 1 for no heads
         ctc_weight: 0.5         # lambda_C: weight of CTC within the ASR loss
+        ctc_entropy_weight: 0.0 # beta of EnCTC: rewards spread alignments, 0 for plain CTC
         heads:                  # classes of each head, or a file with one class a line
             accent: data/labels/accent.txt
         head_conf: {}           # arguments of espnet_ext.asr.heads.UtteranceClassifier

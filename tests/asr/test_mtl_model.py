@@ -2,6 +2,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
+from espnet_ext.asr.ctc_entropy import alignment_entropy
 from espnet_ext.asr.heads import classification_loss
 
 HEADS = {"accent": ["gb", "us"], "gender": ["f", "m", "x"]}
@@ -58,6 +59,35 @@ def test_several_heads_are_averaged_with_their_weights(batch):
     torch.testing.assert_close(model(**batch)[0].squeeze(), expected)
 
 
+def test_entropy_of_the_alignments_is_taken_from_the_loss_of_ctc(batch):
+    """EnCTC: L_CTC - beta * H, with H the mean over the batch."""
+    plain, other = tiny_model(ctc_weight=0.3), tiny_model(ctc_weight=0.3, ctc_entropy_weight=0.2)
+    (before, stats, _), (after, found, _) = plain.eval()(**batch), other.eval()(**batch)
+    encoded, lengths = plain.encode(batch["speech"], batch["speech_lengths"])
+    expected = alignment_entropy(
+        plain.ctc.log_softmax(encoded), lengths, batch["text"], batch["text_lengths"]
+    ).mean()
+    torch.testing.assert_close(after, before - 0.3 * 0.2 * expected)
+    torch.testing.assert_close(found["ctc_entropy"].squeeze(), expected)
+    assert torch.equal(stats["ctc_entropy"], found["ctc_entropy"])
+    assert torch.equal(stats["loss_ctc"], found["loss_ctc"])
+
+
+def test_weight_0_is_the_old_loss_and_computes_nothing_more(batch):
+    model = tiny_model(ctc_entropy_weight=0.0).train()
+    torch.manual_seed(1)
+    loss, stats, _ = model(**batch)
+    torch.manual_seed(1)
+    expected = type(model).__mro__[1].forward(model, **batch)[0]
+    assert torch.equal(loss, expected)
+    assert "ctc_entropy" not in stats
+
+
+def test_no_ctc_no_entropy(batch):
+    model = tiny_model(ctc_weight=0.0, ctc_entropy_weight=0.2).eval()
+    assert "ctc_entropy" not in model(**batch)[1]
+
+
 def test_what_a_weight_leaves_out_is_not_built():
     model = tiny_model(asr_weight=1.0, heads=HEADS)
     assert len(model.heads) == 0
@@ -104,6 +134,8 @@ def test_batch_is_not_changed(batch):
     [
         ({"asr_weight": 1.5}, "between 0 and 1"),
         ({"asr_weight": 0.7}, "no head"),
+        ({"ctc_entropy_weight": -0.1}, "must not be negative"),
+        ({"ctc_entropy_weight": float("nan")}, "must not be negative"),
         ({"asr_weight": 0.7, "heads": HEADS, "head_weights": {"age": 1.0}}, "age"),
     ],
 )
