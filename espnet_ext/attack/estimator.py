@@ -42,10 +42,12 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         output_case: "model" for transcripts as the model writes them, "upper" for upper
             case, which ART's `ImperceptibleASR` and `CarliniWagnerASR` compare with.
         autocast: "bfloat16" to compute gradients in mixed precision, or None.
+        loss_ctc_weight: lambda_C of the loss whose gradient is taken, where it differs from that
+            of inference: a number, or "training" for the model's training weight.
         preprocessing_defences: of ART; applied by `predict` and `loss_gradient`.
 
     Raises:
-        InputError: the model has no head for `ctc_weight`.
+        InputError: the model has no head for `ctc_weight` or `loss_ctc_weight`.
 
     Example:
         >>> estimator = PyTorchESPnet(recognizer, ctc_weight=0.0)      # doctest: +SKIP
@@ -59,6 +61,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         "ctc_weight",
         "output_case",
         "autocast",
+        "loss_ctc_weight",
     ]
 
     def __init__(
@@ -69,6 +72,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         clip_values: tuple[float, float] | None = (-1.0, 1.0),
         output_case: str = "model",
         autocast: str | None = None,
+        loss_ctc_weight: float | str | None = None,
         preprocessing_defences: Any = None,
     ):
         super().__init__(
@@ -83,6 +87,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         self.ctc_weight = recognizer.model.ctc_weight if ctc_weight is None else ctc_weight
         self.output_case = output_case
         self.autocast = autocast
+        self.loss_ctc_weight = loss_ctc_weight
         self._token_ids: dict[str, list[int]] = {}
         self._warned_of_ragged_art = False
         self._check_params()
@@ -92,6 +97,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         if not hasattr(self, "recognizer"):
             return  # called by the base class before there is anything to check
         check_supported(self.recognizer.model, self.ctc_weight)
+        check_supported(self.recognizer.model, self.gradient_ctc_weight)
         if self.output_case not in ("model", "upper"):
             raise InputError(f"output_case must be 'model' or 'upper', not '{self.output_case}'")
         if self.autocast not in (None, "bfloat16"):
@@ -108,6 +114,15 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
     def sample_rate(self) -> int:
         """Sample rate of the waveforms in Hz."""
         return self.recognizer.sample_rate
+
+    @property
+    def gradient_ctc_weight(self) -> float:
+        """lambda_C of the loss whose gradient is taken, see `loss_ctc_weight`."""
+        if self.loss_ctc_weight is None:
+            return self.ctc_weight
+        if self.loss_ctc_weight == "training":
+            return self.recognizer.model.ctc_weight
+        return float(self.loss_ctc_weight)
 
     @property
     def input_shape(self) -> tuple[int | None]:
@@ -246,8 +261,9 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
     def losses(
         self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
     ) -> UtteranceLosses:
-        """`utterance_losses` at this estimator's CTC weight."""
-        return utterance_losses(self.recognizer.model, speech, lengths, targets, self.ctc_weight)
+        """`utterance_losses` at the CTC weight of the attacker's loss."""
+        weight = self.gradient_ctc_weight
+        return utterance_losses(self.recognizer.model, speech, lengths, targets, weight)
 
     def transcribe(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
         """Greedy transcripts of a padded batch (B, T)."""
@@ -271,7 +287,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         Raises:
             InputError: names each utterance with the frames it has and needs.
         """
-        if self.ctc_weight == 0.0:
+        if self.gradient_ctc_weight == 0.0:
             return
         problems = [
             f"utterance {name}: '{text}' needs {needed} encoder frames, the audio has {available}"

@@ -223,7 +223,7 @@ class AttackRun:
         for step, waves in {0: batch.waves, **attack.snapshots(batch, state)}.items():
             if step > 0:
                 waves = self._saved(budget, step, utterances, waves)
-            heard = self._listen(waves, batch.transcripts)
+            heard = listen(self.estimator, waves, batch.transcripts)
             for i, wave in enumerate(waves):
                 size = measure(batch.waves[i], wave)
                 rows.append(
@@ -254,29 +254,6 @@ class AttackRun:
             saved.append(read_audio(path, sample_rate=rate, utterance=utterance.name)[0])
         return saved
 
-    @torch.no_grad()
-    def _listen(
-        self, waves: Sequence[np.ndarray], transcripts: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        """Hypothesis and losses of each waveform, in full precision."""
-        estimator = self.estimator
-        model, weight = estimator.recognizer.model, estimator.ctc_weight
-        with estimator.attack_mode():
-            encoded = encode(model, *pad(waves, estimator.device))
-            texts = estimator.decode(greedy_search_encoded(model, *encoded, weight))
-            losses = losses_of_encoded(model, *encoded, estimator.targets(transcripts), weight)
-        rows: list[dict[str, Any]] = [{"hypothesis": text} for text in texts]
-        for name, values in (
-            ("loss", losses.total),
-            ("loss_ctc", losses.ctc),
-            ("loss_att", losses.att),
-        ):
-            for row, value in zip(
-                rows, values.tolist() if values is not None else [], strict=False
-            ):
-                row[name] = value
-        return rows
-
     def finished(self) -> bool:
         """Whether every batch of every budget is finished, by whatever shard."""
         return all(
@@ -305,6 +282,38 @@ class AttackRun:
 
     def _wav_path(self, budget: Budget, step: int, name: str) -> Path:
         return self.output_dir / budget.tag / f"step{step}" / "wav" / f"{name}.wav"
+
+
+@torch.no_grad()
+def listen(
+    estimator: PyTorchESPnet, waves: Sequence[np.ndarray], transcripts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What a model hears, and its losses, in full precision.
+
+    Args:
+        estimator: the model.
+        waves: of one batch.
+        transcripts: whose loss is taken, one a waveform.
+
+    Returns:
+        `hypothesis`, `loss` and, where there is such a head, `loss_ctc`, `loss_att` of each.
+    """
+    model = estimator.recognizer.model
+    with estimator.attack_mode():
+        encoded = encode(model, *pad(waves, estimator.device))
+        texts = estimator.decode(greedy_search_encoded(model, *encoded, estimator.ctc_weight))
+        losses = losses_of_encoded(
+            model, *encoded, estimator.targets(transcripts), estimator.gradient_ctc_weight
+        )
+    rows: list[dict[str, Any]] = [{"hypothesis": text} for text in texts]
+    for name, values in (
+        ("loss", losses.total),
+        ("loss_ctc", losses.ctc),
+        ("loss_att", losses.att),
+    ):
+        for row, value in zip(rows, values.tolist() if values is not None else [], strict=False):
+            row[name] = value
+    return rows
 
 
 def _as_json(value: Any) -> Any:

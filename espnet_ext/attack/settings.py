@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from espnet_ext.attack.budget import Budget
-from espnet_ext.attack.options import AttackOptions
+from espnet_ext.attack.options import AttackOptions, number
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ class AttackSettings(AttackOptions):
     """Everything that decides the result of an attack on given models and utterances.
 
     Each value of `eps` and each of `snr` is a budget of its own. The other fields are
-    those of `ProjectedGradientDescentASR` and `PyTorchESPnet`.
+    those of `ProjectedGradientDescentASR` and `PyTorchESPnet`. `loss_ctc_weight` is the CTC
+    weight of the loss that the attacker minimises: None for that of inference, "training" for
+    that of the model's training, or a number; inference decides on the transcript in any case.
     """
 
     norm: float = 2
@@ -35,6 +37,7 @@ class AttackSettings(AttackOptions):
     batch_size: int = 20
     batch_overhead: float = 1.5
     autocast: str | None = None
+    loss_ctc_weight: float | str | None = None
 
     item_types: ClassVar[dict[str, type]] = {"steps": int}
 
@@ -56,7 +59,7 @@ class AttackSettings(AttackOptions):
         from espnet_ext.attack.pgd import ProjectedGradientDescentASR
 
         options = dataclasses.asdict(self)
-        for key in ("eps", "snr", "autocast"):
+        for key in ("eps", "snr", "autocast", "loss_ctc_weight"):
             del options[key]
         return ProjectedGradientDescentASR(estimator, eps=budget.eps, snr=budget.snr, **options)
 
@@ -64,12 +67,16 @@ class AttackSettings(AttackOptions):
         """The settings as JSON knows them."""
         values = dataclasses.asdict(self)
         values["norm"] = "inf" if self.norm == math.inf else 2
+        if self.loss_ctc_weight is None:
+            del values["loss_ctc_weight"]  # attacks begun before there was a choice can go on
         return values
 
     @classmethod
     def _typed(cls, key: str, value: Any, default: Any) -> Any:
         if key == "norm" and str(value) in ("inf", ".inf"):
             return math.inf
-        if key == "autocast":
+        if key == "autocast" or (key == "loss_ctc_weight" and value in (None, "training")):
             return value
+        if key == "loss_ctc_weight":
+            return number(key, value, float)
         return super()._typed(key, value, float(default) if key == "norm" else default)

@@ -53,7 +53,12 @@ def main() -> None:
         args.asr_train_config, args.asr_model_file, device=device, allow_pickle=args.allow_pickle
     )
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
-    estimator = PyTorchESPnet(recognizer, args.ctc_weight, autocast=settings.autocast)
+    estimator = PyTorchESPnet(
+        recognizer,
+        args.ctc_weight,
+        autocast=settings.autocast,
+        loss_ctc_weight=settings.loss_ctc_weight,
+    )
     run = AttackRun(
         estimator,
         settings,

@@ -220,6 +220,7 @@ def test_target_too_long_for_ctc_is_refused_with_the_utterance(estimator):
         ({"ctc_weight": 2.0}, "between 0 and 1"),
         ({"output_case": "title"}, "output_case"),
         ({"autocast": "float16"}, "autocast"),
+        ({"loss_ctc_weight": 1.5}, "between 0 and 1"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
@@ -233,6 +234,32 @@ def test_parameters_can_be_set_as_arts_are(equal):
     assert estimator.ctc_weight == 1.0
     with pytest.raises(InputError):
         estimator.set_params(ctc_weight=7.0)
+
+
+@pytest.mark.parametrize(("chosen", "weight"), [("training", 0.5), (0.5, 0.5), (None, 0.0)])
+def test_another_loss_than_that_of_inference_can_be_attacked(equal, chosen, weight):
+    """The decoder decides, the attacker follows CTC as well."""
+    recognizer = tiny_recognizer()  # trained at 0.5
+    estimator = PyTorchESPnet(recognizer, 0.0, loss_ctc_weight=chosen)
+    expected = PyTorchESPnet(recognizer, weight)
+    np.testing.assert_array_equal(
+        estimator.loss_gradient(equal, Y), expected.loss_gradient(equal, Y)
+    )
+    decoder = PyTorchESPnet(recognizer, 0.0)
+    assert list(estimator.predict(equal)) == list(decoder.predict(equal))
+    same = np.array_equal(estimator.loss_gradient(equal, Y), decoder.loss_gradient(equal, Y))
+    assert same == (weight == 0.0)
+
+
+def test_a_loss_that_the_model_cannot_give_is_refused():
+    with pytest.raises(InputError, match="this model has none"):
+        PyTorchESPnet(tiny_recognizer(ctc_weight=0.0), 0.0, loss_ctc_weight=0.5)
+
+
+def test_the_attacked_loss_follows_inference_where_nothing_else_is_said():
+    estimator = PyTorchESPnet(tiny_recognizer(), 0.5)
+    estimator.set_params(ctc_weight=1.0)
+    assert estimator.gradient_ctc_weight == 1.0
 
 
 def test_recurrent_models_get_gradients_too():

@@ -84,6 +84,7 @@ def test_what_a_person_would_call_a_number_is_one(values, expected):
         ({"batch_size": "many"}, "batch_size must be a whole number, not 'many'"),
         ({"decay": [1]}, "decay must be a number, not [1]"),
         ({"norm": 1}, "norm must be 2 or inf, not 1.0"),
+        ({"loss_ctc_weight": "train"}, "loss_ctc_weight must be a number, not 'train'"),
         ({"norm": -math.inf}, "norm must be a number, not -inf"),
         ({"eps": [0]}, "eps must be positive, not 0.0"),
         ({"eps": []}, "no budget: give eps, snr or both as lists, e.g. eps: [2.0]"),
@@ -125,6 +126,21 @@ def test_settings_are_the_same_after_json(norm):
 def test_every_option_is_one_of_the_attack_or_of_the_estimator():
     options = set(inspect.signature(ProjectedGradientDescentASR.__init__).parameters)
     assert set(settings().to_json()) - options == {"autocast"}
+    chosen = settings(loss_ctc_weight=0.5).to_json()
+    assert set(chosen) - options == {"autocast", "loss_ctc_weight"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(None, None), ("training", "training"), (0.5, 0.5), ("0", 0.0)]
+)
+def test_the_attacked_loss_is_chosen(given, expected):
+    found = settings(loss_ctc_weight=given)
+    assert found.loss_ctc_weight == expected
+    assert AttackSettings.from_mapping(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_attacks_begun_before_there_was_a_choice_go_on():
+    assert "loss_ctc_weight" not in settings().to_json()
 
 
 @pytest.mark.parametrize(
