@@ -58,6 +58,8 @@ def test_the_sweep_of_a_recipe(tmp_path):
     path = tmp_path / "sweep.tsv"
     path.write_text("# lambda_A\n1.0\t0.3\t0.3\n1.0\t0.3\t0.0\n0.7\t0.5\t0.0\n")
     assert read_sweep(path, 8, 1, [5]) == Sweep(2, 3, 8, 1, (5,))
+    path.write_text("1.0\t0.3\t0.3\n1.0\t0.3\t0.3\tx\t--max_epoch 1\n1.0\t0.3\t0.0\tx\n")
+    assert read_sweep(path, 8, 1, [5]) == Sweep(2, 3, 8, 1, (5,))
     path.write_text("1.0\t0.3\n")
     with pytest.raises(InputError, match=r"sweep\.tsv:1: 2 columns, not 3"):
         read_sweep(path, 8, 1, [5])

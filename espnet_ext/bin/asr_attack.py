@@ -1,10 +1,7 @@
 """Attack an ESPnet2 speech recognizer: adversarial WAVs, a log, and scores."""
 
 import argparse
-import hashlib
 import logging
-from pathlib import Path
-from typing import Any
 
 from espnet_ext.bin import cli
 
@@ -41,10 +38,7 @@ def main() -> None:
     from espnet_ext.attack.estimator import PyTorchESPnet
     from espnet_ext.attack.runner import AttackRun, read_utterances
     from espnet_ext.attack.settings import AttackSettings
-    from espnet_ext.data.files import write_json
-    from espnet_ext.data.kaldi import read_table
-    from espnet_ext.report.environment import environment
-    from espnet_ext.report.scores import definitions, score
+    from espnet_ext.report.scores import write_scores
     from espnet_ext.tasks.loading import load_recognizer
 
     settings = AttackSettings.read(args.config)
@@ -64,29 +58,15 @@ def main() -> None:
         settings,
         utterances,
         args.output_dir,
-        _model_files(args),
+        cli.model_files(args),
         args.checkpoint_seconds,
     )
     run.run(*args.shard)
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return
-    utt2spk = read_table(args.utt2spk) if args.utt2spk else None
-    results = {
-        "definitions": definitions("speaker" if utt2spk else "utterance"),
-        "environment": environment(device),
-        "padding_error": recognizer.padding_error,
-        "scores": score(run.collect(), utt2spk),
-    }
-    write_json(Path(args.output_dir) / "results.json", results)
+    write_scores(run.collect(), args.utt2spk, args.output_dir, device, recognizer.padding_error)
     logging.info("wrote %s/results.json", args.output_dir)
-
-
-def _model_files(args: argparse.Namespace) -> dict[str, Any]:
-    return {
-        name: {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-        for name, path in (("config", args.asr_train_config), ("weights", args.asr_model_file))
-    }
 
 
 if __name__ == "__main__":

@@ -13,7 +13,12 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--conditions", required=True, help="the list that run.sh writes, one condition a line")
+    add(
+        "--conditions",
+        required=True,
+        nargs="+",
+        help="lists that run.sh writes, one condition a line; the baseline is in the first",
+    )
     add("--utt2spk", required=True, help="speakers of the test set")
     add(
         "--interval_unit",
@@ -37,11 +42,12 @@ def main() -> None:
     from espnet_ext.report.markdown import write_results
     from espnet_ext.report.robustness import make_results
 
+    conditions = [c for path in args.conditions for c in read_conditions(path)]
     utt2spk = read_table(args.utt2spk) if args.interval_unit == "speaker" else None
     output = Path(args.output_dir)
     write_json(
         output / "results.json",
-        make_results(read_conditions(args.conditions), utt2spk, environment("cpu")),
+        make_results(conditions, utt2spk, environment("cpu")),
     )
     results = read_json(output / "results.json")
     figure_1(results, output / "figure1.png")

@@ -1,11 +1,13 @@
 """What every command shares: how it ends when the input is bad."""
 
 import argparse
+import hashlib
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_ext.errors import InputError
@@ -40,6 +42,15 @@ def boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be true or false, not '{text}'")
     return text == "true"
+
+
+def model_files(args: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """Path and digest of `--asr_train_config` and of `--asr_model_file`."""
+    files = (("config", args.asr_train_config), ("weights", args.asr_model_file))
+    return {
+        name: {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+        for name, path in files
+    }
 
 
 def shard(text: str) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Labels of utterances: `utt2accent`, `utt2gender`, ..."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 from espnet_ext.errors import InputError, summarize
@@ -26,6 +27,25 @@ def classes(utt2label: Mapping[str, str], name: str = "label") -> list[str]:
     if len(found) < 2:
         raise InputError(f"{name}: a classification head needs two classes, found {found}")
     return found
+
+
+def shuffled(utt2label: Mapping[str, str], key: str) -> dict[str, str]:
+    """The same labels in the same numbers, but which utterance has which is random.
+
+    A head that learns them is a control: it regularises as another head does, and its task has
+    nothing to do with speech.
+
+    Args:
+        utt2label: label of each utterance.
+        key: decides the order; the same key gives the same labels on every machine.
+
+    Example:
+        >>> sorted(shuffled({"u1": "us", "u2": "gb", "u3": "gb"}, "0").values())
+        ['gb', 'gb', 'us']
+    """
+    names = sorted(utt2label)
+    order = sorted(names, key=lambda name: hashlib.sha256(f"{key} {name}".encode()).digest())
+    return {name: utt2label[other] for name, other in zip(names, order, strict=True)}
 
 
 def check_labels(utt2label: Mapping[str, str], known: Sequence[str], name: str) -> None:

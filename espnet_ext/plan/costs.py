@@ -138,23 +138,24 @@ def read_sweep(path: str | Path, epochs: int, budgets: int, steps: Sequence[int]
     """Count the models and conditions of a recipe's `conf/sweep.tsv`.
 
     Args:
-        path: lines of lambda_A, lambda_C of training, lambda_C of inference.
+        path: lines of lambda_A, lambda_C of training, lambda_C of inference, and for a variant
+            its name and its options.
         epochs: of each training.
         budgets: of the attack.
         steps: of the attack.
 
     Raises:
-        InputError: the file is missing, empty, or a line has another number of columns.
+        InputError: the file is missing, empty, or a line has fewer columns.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no such sweep") from None
     rows = [(n, x.split()) for n, x in enumerate(lines, 1) if x.strip() and x[0] != "#"]
-    bad = [f"{path}:{number}: {len(row)} columns, not 3" for number, row in rows if len(row) != 3]
+    bad = [f"{path}:{number}: {len(row)} columns, not 3" for number, row in rows if len(row) < 3]
     if bad or not rows:
         raise InputError(summarize(bad) if bad else f"{path}: no condition in it")
-    models = {(a, c) for _, (a, c, _) in rows}
+    models = {(row[0], row[1], *row[3:4]) for _, row in rows}
     return Sweep(len(models), len(rows), epochs, budgets, tuple(steps))
 
 

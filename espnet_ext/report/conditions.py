@@ -18,6 +18,7 @@ class Condition:
         model_dir: with the configuration and the weights.
         decode_dir: with the transcripts of the test set.
         attack_dir: with the log of the attack.
+        variant: what else distinguishes the model, e.g. "entropy0.1"; empty for none.
     """
 
     asr_weight: float
@@ -26,12 +27,13 @@ class Condition:
     model_dir: Path
     decode_dir: Path
     attack_dir: Path
+    variant: str = ""
 
     @property
     def heads(self) -> str:
         """What is trained, in the paper's words: STL has one head, MTL several.
 
-        Example: "STL decoder", "MTL CTC+decoder", "MTL CTC+decoder+classifier".
+        Example: "STL decoder", "MTL CTC+decoder", "MTL CTC+decoder+classifier, random_head".
         """
         parts = []
         if self.ctc_weight > 0.0:
@@ -40,7 +42,8 @@ class Condition:
             parts.append("decoder")
         if self.asr_weight < 1.0:
             parts.append("classifier")
-        return f"{'STL' if len(parts) == 1 else 'MTL'} {'+'.join(parts)}"
+        name = f"{'STL' if len(parts) == 1 else 'MTL'} {'+'.join(parts)}"
+        return f"{name}, {self.variant}" if self.variant else name
 
     @property
     def weights(self) -> tuple[float, float, float]:
@@ -49,7 +52,7 @@ class Condition:
 
 
 def read_conditions(path: str | Path) -> list[Condition]:
-    """Read the list: three weights and three directories a line, separated by tabs.
+    """Read the list: three weights, three directories and a variant a line, separated by tabs.
 
     Raises:
         InputError: the file is missing or empty, or a line is not of this form.
@@ -66,12 +69,12 @@ def read_conditions(path: str | Path) -> list[Condition]:
 def _parse(line: str, where: str) -> Condition:
     fields = line.split("\t")
     try:
-        weights, directories = [float(f) for f in fields[:3]], [Path(f) for f in fields[3:]]
-        return Condition(*weights, *directories)  # type: ignore[arg-type]
+        weights, directories = [float(f) for f in fields[:3]], [Path(f) for f in fields[3:6]]
+        return Condition(*weights, *directories, *fields[6:])  # type: ignore[arg-type]
     except (ValueError, TypeError):
         raise InputError(
-            f"{where}: expected lambda_A, lambda_C, lambda_C of inference and three directories, "
-            f"got '{line}'; correct the sweep list"
+            f"{where}: expected lambda_A, lambda_C, lambda_C of inference, three directories and a "
+            f"variant, got '{line}'; correct the sweep list"
         ) from None
 
 

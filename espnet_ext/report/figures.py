@@ -96,7 +96,7 @@ def _curve(
     axis: "Axes", number: int, condition: Entry, x: Sequence[int] | range, entries: Sequence[Entry]
 ) -> None:
     values = [e["adv_twer"] for e in entries]
-    single = condition["heads"].startswith("STL")
+    single = condition["heads"] in ("STL decoder", "STL CTC")
     (line,) = axis.plot(
         x,
         [v[0] for v in values],

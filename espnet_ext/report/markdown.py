@@ -59,6 +59,7 @@ def baseline(results: Entry) -> Entry:
         c
         for c in results["conditions"]
         if [c["asr_weight"], c["ctc_weight"], c["inference_ctc_weight"]] == results["baseline"]
+        and c.get("variant", "") == results.get("baseline_variant", "")
     )
 
 
@@ -122,16 +123,17 @@ def _attack_sections(results: Entry) -> list[str]:
     def inference(c: Entry) -> str:
         return f"λ_C {c['ctc_weight']:g}, inference {c['inference_ctc_weight']:g}"
 
+    papers = [c for c in results["conditions"] if not c.get("variant")]
     tables: list[tuple[str, Sequence[Entry], Callable[[Entry], str]]] = [
-        ("Table 1: CTC and decoder (λ_A = 1)", table_1(results["conditions"]), inference),
+        ("Table 1: CTC and decoder (λ_A = 1)", table_1(papers), inference),
         (
             "Table 2: decoder and classifier (λ_C = 0)",
-            table_2(results["conditions"]),
+            table_2(papers),
             lambda c: f"λ_A {c['asr_weight']:g}",
         ),
         (
             "Table 3: all heads, decoder alone at inference",
-            table_3(results["conditions"]),
+            table_3(papers),
             weights,
         ),
     ]

@@ -53,6 +53,7 @@ def make_results(
         "attack": attacks[baseline]["settings"],
         "attacked_utterances": attacks[baseline]["utterances"]["count"],
         "baseline": list(baseline.weights),
+        "baseline_variant": baseline.variant,
         "conditions": [
             _condition_results(condition, logs[condition], logs[baseline], utt2spk)
             for condition in conditions
@@ -84,6 +85,7 @@ def _condition_results(
     decoded = read_json(condition.decode_dir / "results.json")
     return {
         "heads": condition.heads,
+        "variant": condition.variant,
         "asr_weight": asr_weight,
         "ctc_weight": ctc_weight,
         "inference_ctc_weight": inference_ctc_weight,

@@ -1,13 +1,17 @@
 """Scores of an attack from the rows of its log."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from espnet_ext.data.files import write_json
+from espnet_ext.data.kaldi import read_table
 from espnet_ext.metrics import intervals
 from espnet_ext.metrics.error_rate import Errors, same_text, word_errors
 from espnet_ext.metrics.intervals import Interval
+from espnet_ext.report.environment import environment
 
 DEFINITIONS = {
     "adv_twer": "word errors against the adversarial target over its words, in percent; high when "
@@ -27,6 +31,32 @@ def definitions(unit: str) -> dict[str, str]:
     """The definition of each score, for intervals over `unit` ("utterance" or "speaker")."""
     interval = DEFINITIONS["interval"].format(resamples=intervals.RESAMPLES, unit=unit)
     return {**DEFINITIONS, "interval": interval}
+
+
+def write_scores(
+    rows: Sequence[Row],
+    utt2spk: str | Path | None,
+    output_dir: str | Path,
+    device: str,
+    padding_error: float,
+) -> None:
+    """Write the `results.json` of one attack.
+
+    Args:
+        rows: of its log.
+        utt2spk: file with the speakers, to resample these for the intervals.
+        output_dir: of the attack.
+        device: that the model ran on.
+        padding_error: of the model, see `SpeechRecognizer`.
+    """
+    speakers = read_table(utt2spk) if utt2spk else None
+    results = {
+        "definitions": definitions("speaker" if speakers else "utterance"),
+        "environment": environment(device),
+        "padding_error": padding_error,
+        "scores": score(rows, speakers),
+    }
+    write_json(Path(output_dir) / "results.json", results)
 
 
 def target_errors(rows: Sequence[Row]) -> list[Errors]:

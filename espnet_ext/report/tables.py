@@ -102,8 +102,9 @@ def _ctc_weight(condition: Entry) -> float:
 
 
 def weights(condition: Entry) -> str:
-    """The three lambdas of a condition, for headings."""
+    """The three lambdas and the variant of a condition, for headings."""
+    variant = f", {condition['variant']}" if condition.get("variant") else ""
     return (
         f"λ_A {condition['asr_weight']:g}, λ_C {condition['ctc_weight']:g}, "
-        f"inference {condition['inference_ctc_weight']:g}"
+        f"inference {condition['inference_ctc_weight']:g}{variant}"
     )

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tiny import RATE, noise, save_model, task_arguments, tiny_config
 
-from espnet_ext.bin import asr_attack, asr_inference, export_stock
+from espnet_ext.bin import asr_attack, asr_inference, asr_transfer, export_stock
 from espnet_ext.data.audio import write_wav
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
@@ -63,6 +63,19 @@ def test_attack_writes_audio_log_and_scores(monkeypatch, model, data, tmp_path):
     assert results["padding_error"] < 1e-4
     assert len((tmp_path / "attack_log.jsonl").read_text().splitlines()) == 9
     assert set(read_table(tmp_path / "snr25/step2/wav.scp")) == {"a-1", "a-2", "b-1"}
+
+
+def test_audio_of_an_attack_is_heard_by_another_model(monkeypatch, model, data, tmp_path):
+    call(monkeypatch, asr_attack, model, *attack_options(data, tmp_path / "source"))
+    options = ("--wav_scp", data / "wav.scp", "--attack_dir", tmp_path / "source")
+    options = (*options, "--ctc_weight", 0.0, "--output_dir", tmp_path / "heard")
+    call(monkeypatch, asr_transfer, model, *options, "--utt2spk", data / "utt2spk")
+    results = json.loads((tmp_path / "heard/results.json").read_text())
+    assert [s["step"] for s in results["scores"]] == [0, 1, 2]
+    assert "speakers" in results["definitions"]["interval"]
+    about = json.loads((tmp_path / "heard/attack.json").read_text())
+    assert (about["ctc_weight"], about["made_on"]["ctc_weight"]) == (0.0, 0.5)
+    assert len(about["model"]["weights"]["sha256"]) == 64
 
 
 def test_last_of_the_shards_writes_the_scores(monkeypatch, model, data, tmp_path):

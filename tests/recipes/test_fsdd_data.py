@@ -84,13 +84,43 @@ def test_labels_are_those_of_the_speakers(made):
     assert set(read_table(made / "data" / "test" / "utt2gender").values()) == {"male"}
 
 
+def test_random_labels_are_the_accents_of_other_utterances(made):
+    for split in SPLITS:
+        folder = made / "data" / split
+        accents, found = (read_table(folder / f"utt2{name}") for name in ("accent", "random"))
+        assert sorted(accents.values()) == sorted(found.values()) and accents.keys() == found.keys()
+        assert accents != found
+
+
+def test_held_out_speakers_are_in_test_alone(corpus, tmp_path):
+    speakers = ("--speakers", "jackson", "theo", "lucas", "yweweler")
+    counts = ("--train", "4", "--dev", "4", "--test", "4")
+    held_out = ("--held_out", "theo", "yweweler")
+    call(prepare, corpus, *speakers, *held_out, *counts, directory=tmp_path)
+    for split in SPLITS:
+        folder = tmp_path / "data" / split
+        expected = {"theo", "yweweler"} if split == "test" else {"jackson", "lucas"}
+        assert set(read_table(folder / "utt2spk").values()) == expected
+        assert set(read_table(folder / "utt2accent").values()) == {"us", "german"}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "message"),
+    [(["george"], "no other speaker has the accent greek"), (["nobody"], "not among .*nobody")],
+)
+def test_an_accent_that_no_model_could_know_is_refused(held_out, message):
+    everyone = prepare.read_speakers(LOCAL / "speakers.tsv", [])
+    with pytest.raises(InputError, match=message):
+        prepare.speakers_of("test", everyone, held_out)
+
+
 def test_the_same_command_makes_the_same_bytes(made, corpus, tmp_path):
     call(prepare, corpus, *COUNTS, directory=tmp_path)
     files, again = (
         {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
         for root in (made, tmp_path)
     )
-    assert files == again and len(files) == 32 + 3 * 6
+    assert files == again and len(files) == 32 + 3 * 7
     for path in files:
         assert (tmp_path / path).read_bytes() == (made / path).read_bytes()
 

@@ -40,9 +40,17 @@ def test_conditions_are_read_in_order(tmp_path):
     assert (second.weights, second.model_dir) == ((0.7, 0.5, 0.0), Path("m 2"))
 
 
+def test_a_variant_has_its_name_in_the_list_and_in_the_heads(tmp_path):
+    path = tmp_path / "conditions.tsv"
+    path.write_text("1.0\t0\t0.0\tm\td\ta\t\n1.0\t0\t0.0\tm\td\ta\tentropy0.1\n")
+    plain, other = read_conditions(path)
+    assert (plain.heads, other.heads) == ("STL decoder", "STL decoder, entropy0.1")
+    assert baseline_of([other, plain]) is plain
+
+
 @pytest.mark.parametrize(
     "line",
-    ["", "1 0 0 m d a", "1\t0\t0\tm\td", "1\t0\t0\tm\td\ta\tx", "1\tx\t0\tm\td\ta"],
+    ["", "1 0 0 m d a", "1\t0\t0\tm\td", "1\t0\t0\tm\td\ta\tx\ty", "1\tx\t0\tm\td\ta"],
 )
 def test_a_line_of_another_form_is_named(tmp_path, line):
     path = tmp_path / "conditions.tsv"
@@ -65,15 +73,42 @@ def test_the_baseline_is_the_single_decoder_or_else_the_first():
     assert baseline_of([all_heads, ctc]) == all_heads
 
 
-def test_what_the_recipe_writes_is_read(tmp_path, sixteen):
+def run_nothing(*options: object) -> "subprocess.CompletedProcess[str]":
+    """Let the recipe write its lists and no more."""
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    subprocess.run(
-        ["./run.sh", "--stage", "99", "--expdir", tmp_path, "--seed", "3"],
-        cwd=RECIPE,
-        env=variables,
-        check=True,
-        capture_output=True,
-    )
+    command = ["./run.sh", "--stage", "99", *map(str, options)]
+    return subprocess.run(command, cwd=RECIPE, env=variables, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("sweep", sorted(RECIPE.glob("conf/sweep_*.tsv")), ids=lambda p: p.stem)
+def test_the_variants_of_the_recipe_have_models_of_their_own(tmp_path, sweep):
+    assert run_nothing("--expdir", tmp_path, "--sweep", sweep).returncode == 0
+    name = sweep.stem.removeprefix("sweep")
+    found = read_conditions(tmp_path / f"conditions_attack{name}_seed0.tsv")
+    assert len({c.attack_dir for c in found}) == len(found)
+    assert any(c.variant for c in found)
+    for c in found:
+        suffix = f"_{c.variant}" if c.variant else ""
+        assert c.model_dir.name.endswith(f"{suffix}_seed0")
+
+
+def test_a_variant_with_two_meanings_is_refused(tmp_path):
+    sweep = tmp_path / "sweep.tsv"
+    sweep.write_text("1.0\t0.5\t0.0\tx\t--max_epoch 1\n1.0\t0.5\t0.5\tx\t--max_epoch 2\n")
+    done = run_nothing("--expdir", tmp_path, "--sweep", sweep)
+    assert done.returncode == 2 and "gives a variant twice" in done.stdout
+
+
+def test_replayed_audio_has_directories_of_its_own(tmp_path):
+    source = tmp_path / "la1.0_lc0.0_seed1/attack_snr_li0.0"
+    assert run_nothing("--expdir", tmp_path, "--transfer_from", source).returncode == 0
+    name = "from_la1.0_lc0.0_seed1_attack_snr_li0.0"
+    found = read_conditions(tmp_path / f"conditions_{name}_seed0.tsv")
+    assert found[0].attack_dir == found[0].model_dir / f"{name}_li0.0"
+
+
+def test_what_the_recipe_writes_is_read(tmp_path, sixteen):
+    assert run_nothing("--expdir", tmp_path, "--seed", "3").returncode == 0
     found = read_conditions(tmp_path / "conditions_attack_seed3.tsv")
     assert [c.weights for c in found] == sixteen
     assert found[5].model_dir == tmp_path / "la1.0_lc0.3_seed3"

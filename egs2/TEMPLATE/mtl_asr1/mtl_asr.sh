@@ -39,7 +39,8 @@ init_param=              # or from these weights, with tokens of this recipe
 feats_normalize=utterance_mvn       # utterance_mvn or global_mvn
 inference_model=valid.loss.best.pth # weights that are decoded and attacked (paper: lowest loss)
 
-# Sweep: lines of lambda_A, lambda_C of training, lambda_C of inference
+# Sweep: lines of lambda_A, lambda_C of training, lambda_C of inference; for a variant of a model also
+# its name and more options of espnet_ext.bin.asr_train
 sweep=conf/sweep.tsv     # paper: 13 models, 16 conditions
 
 # Attack
@@ -48,9 +49,12 @@ num_attack_utts=0        # test utterances attacked, from all speakers; 0 for al
 target_set=lorem_ipsum   # lorem_ipsum, or a file with one target a line (paper: lorem ipsum)
 target_length_unit=word  # word or character: what "closest length" counts
 attack_shards=1          # parts of a condition's utterances that are attacked in parallel
+transfer_from=           # directory of a finished attack: its audio is heard by all models of the
+                         # sweep, in place of attacks of their own
 
 # Report
 interval_unit=utterance  # utterance or speaker: what the bootstrap draws
+report_with=             # lists of conditions of other runs (exp/conditions_*.tsv), before the own
 
 help_message=$(cat << EOF
 Usage: ./run.sh [--stage N] [--stop_stage M] [--option value ...]
@@ -88,9 +92,16 @@ fi
 stats_dir=${expdir}/stats_${token_dir##*/}
 pretrain_dir=${expdir}/pretrain_seed${seed}
 attack_name=$(basename "${attack_config}" .yaml)
-conditions=${expdir}/conditions_${attack_name}_seed${seed}.tsv
+if [ -n "${transfer_from}" ]; then
+    attack_name=from_$(basename "$(dirname "${transfer_from}")")_$(basename "${transfer_from}")
+fi
+# Lists and reports of sweeps other than conf/sweep.tsv have their names.
+sweep_name=$(basename "${sweep}" .tsv)
+sweep_name=${sweep_name#sweep}
+report_name=${attack_name}${sweep_name:+_${sweep_name#_}}_seed${seed}
+conditions=${expdir}/conditions_${report_name}.tsv
 targets=${expdir}/targets/${test_set}_${num_attack_utts}
-report_dir=${expdir}/report_${attack_name}_seed${seed}
+report_dir=${expdir}/report_${report_name}
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Options that statistics and training share; sets ${data_options[@]}.
@@ -115,7 +126,8 @@ set_data_options() {
     done
 }
 
-# Print the command that trains one model: train_command <output directory> <option ...>
+# Print the command that trains one model: train_command <output directory> <option ...>; more
+# options, as text: ${more_options}
 train_command() {
     local dir=$1
     shift
@@ -135,17 +147,33 @@ train_command() {
     fi
     printf 'python3 -m espnet_ext.bin.asr_train'
     printf ' %q' "${options[@]}" "$@"
-    printf ' %s\n' "${train_args}"
+    printf ' %s\n' "${more_options:-} ${train_args}"
 }
 
-# One line a condition: lambda_A, lambda_C of training and of inference, directories.
+# The models of the sweep, each once: lambda_A, lambda_C, variant or -, its options.
+sweep_models() {
+    awk '!/^#/ && NF { if (NF < 4) $4 = "-"; $3 = ""; if (!seen[$0]++) print }' "${sweep}"
+}
+
+# Directory of a model: model_dir <lambda_A> <lambda_C> <variant or ->
+model_dir() {
+    local variant=${3#-}
+    echo "${expdir}/la$1_lc$2${variant:+_${variant}}_seed${seed}"
+}
+
+# One line a condition: lambda_A, lambda_C of training and of inference, directories, variant.
 write_conditions() {
     mkdir -p "${expdir}"
-    local la lc li model
-    while read -r la lc li; do
-        model=${expdir}/la${la}_lc${lc}_seed${seed}
-        printf '%s\t%s\t%s\t%s\t%s\t%s\n' "${la}" "${lc}" "${li}" "${model}" \
-            "${model}/decode_li${li}/${test_set}" "${model}/${attack_name}_li${li}"
+    local la lc li variant model twice
+    twice=$(sweep_models | awk 'seen[$1, $2, $3]++ { print $1, $2, $3 }')
+    if [ -n "${twice}" ]; then
+        log "error: ${sweep} gives a variant twice, with other options: ${twice}; rename one"
+        exit 2
+    fi
+    while read -r la lc li variant _; do
+        model=$(model_dir "${la}" "${lc}" "${variant:--}")
+        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "${la}" "${lc}" "${li}" "${model}" \
+            "${model}/decode_li${li}/${test_set}" "${model}/${attack_name}_li${li}" "${variant}"
     done < <(grep -v '^#' "${sweep}") > "${conditions}"
 }
 
@@ -201,8 +229,8 @@ main() {
 
     if stage 6 "train: ${sweep}, ${dumpdir}/ -> ${expdir}/la*_lc*_seed${seed}/"; then
         jobs=${expdir}/train_jobs_seed${seed}.sh
-        cut -f 1,2,4 "${conditions}" | awk '!seen[$0]++' | while read -r la lc model; do
-            train_command "${model}" --config "${train_config}" \
+        sweep_models | while read -r la lc variant more_options; do
+            train_command "$(model_dir "${la}" "${lc}" "${variant}")" --config "${train_config}" \
                 --init_param "${init_param:-${pretrain_dir}/${inference_model}}" \
                 --ignore_init_mismatch true \
                 --model_conf "asr_weight=${la}" --model_conf "ctc_weight=${lc}"
@@ -232,13 +260,22 @@ main() {
             --length_unit "${target_length_unit}" --output "${targets}"
     fi
 
-    if stage 9 "attack with ${attack_config}: ${targets} -> ${expdir}/la*/${attack_name}_li*/"; then
+    if stage 9 "attack, ${transfer_from:-${attack_config}}: ${targets} -> ${expdir}/la*/${attack_name}_li*/"; then
         jobs=${expdir}/${attack_name}_jobs_seed${seed}.sh
         speakers=()
         if [ "${interval_unit}" = speaker ]; then
             speakers=(--utt2spk "${dumpdir}/${test_set}/utt2spk")
         fi
-        while read -r _ _ li model _ attack; do
+        while read -r _ _ li model _ attack _; do
+            if [ -n "${transfer_from}" ]; then
+                printf 'python3 -m espnet_ext.bin.asr_transfer'
+                printf ' %q' --asr_train_config "${model}/config.yaml" \
+                    --asr_model_file "${model}/${inference_model}" --ctc_weight "${li}" \
+                    --wav_scp "${dumpdir}/${test_set}/wav.scp" --attack_dir "${transfer_from}" \
+                    --output_dir "${attack}" --ngpu "${one_gpu}" "${speakers[@]}"
+                printf '\n'
+                continue
+            fi
             for shard in $(seq "${attack_shards}"); do
                 printf 'python3 -m espnet_ext.bin.asr_attack'
                 printf ' %q' --asr_train_config "${model}/config.yaml" \
@@ -254,7 +291,9 @@ main() {
     fi
 
     if stage 10 "tables and figure: ${expdir}/la*/ -> ${report_dir}/"; then
-        python3 -m espnet_ext.bin.asr_report --conditions "${conditions}" \
+        # Lists of conditions are words of their own.
+        # shellcheck disable=SC2086
+        python3 -m espnet_ext.bin.asr_report --conditions ${report_with} "${conditions}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --interval_unit "${interval_unit}" \
             --output_dir "${report_dir}"
         log "The report: ${PWD}/${report_dir}/RESULTS.md"

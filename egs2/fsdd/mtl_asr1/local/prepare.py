@@ -19,6 +19,7 @@ import numpy as np
 from espnet_ext.bin import cli
 from espnet_ext.data.audio import read_audio, resample, write_flac
 from espnet_ext.data.kaldi import utt2spk_to_spk2utt, write_table
+from espnet_ext.data.labels import shuffled
 from espnet_ext.errors import InputError, summarize
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -66,6 +67,26 @@ def read_speakers(path: Path, wanted: list[str]) -> list[Speaker]:
     if unknown:
         raise InputError(f"{path}: no such speaker: {', '.join(sorted(unknown))}")
     return [s for s in speakers if not wanted or s.speaker in wanted]
+
+
+def speakers_of(split: str, speakers: list[Speaker], held_out: list[str]) -> list[Speaker]:
+    """The speakers of a split: all, or those held out in test and the others in train and dev.
+
+    Raises:
+        InputError: a held-out speaker is not among the speakers, or an accent of one is not
+            among those that remain, so that no model could know it.
+    """
+    if not held_out:
+        return speakers
+    chosen = [s for s in speakers if s.speaker in held_out]
+    others = [s for s in speakers if s.speaker not in held_out]
+    unknown = set(held_out) - {s.speaker for s in chosen}
+    if unknown:
+        raise InputError(f"held_out: not among the speakers: {', '.join(sorted(unknown))}")
+    alone = {s.accent for s in chosen} - {s.accent for s in others}
+    if alone:
+        raise InputError(f"held_out: no other speaker has the accent {', '.join(sorted(alone))}")
+    return chosen if split == "test" else others
 
 
 def recording(corpus: Path, digit: int, speaker: str, take: int) -> Path:
@@ -137,7 +158,10 @@ def synthesize(utterance: Utterance, corpus: Path, rate: int) -> np.ndarray:
 def write_split(
     utterances: list[Utterance], corpus: Path, audio: Path, output: Path, rate: int
 ) -> None:
-    """Write audio and the data directory of a split."""
+    """Write audio and the data directory of a split.
+
+    `utt2random` has the accents in random order, for a head whose task is no task.
+    """
     paths = {}
     for utterance in utterances:
         path = audio / f"{utterance.name}.flac"
@@ -148,7 +172,9 @@ def write_split(
     write_table(output / "text", {u.name: u.text for u in utterances})
     write_table(output / "utt2spk", utt2spk)
     write_table(output / "spk2utt", utt2spk_to_spk2utt(utt2spk))
-    write_table(output / "utt2accent", {u.name: u.speaker.accent for u in utterances})
+    accents = {u.name: u.speaker.accent for u in utterances}
+    write_table(output / "utt2accent", accents)
+    write_table(output / "utt2random", shuffled(accents, output.name))
     write_table(output / "utt2gender", {u.name: u.speaker.gender for u in utterances})
 
 
@@ -162,6 +188,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("data"), help="data directories (default: data)")
     add("--sample_rate", type=int, default=RATE, choices=(8000, 16000), help="default: 8000")
     add("--speakers", nargs="*", default=[], help="only these")
+    add("--held_out", nargs="*", default=[], help="these in test only, the others not in test")
     add("--train", type=int, default=600, help="utterances a speaker (default: 600)")
     add("--dev", type=int, default=25, help="utterances a speaker (default: 25)")
     add("--test", type=int, default=40, help="utterances a speaker (default: 40)")
@@ -176,7 +203,8 @@ def main() -> None:
     speakers = read_speakers(table, args.speakers)
     check_complete(args.corpus, speakers)
     for split in SPLITS:
-        utterances = list(make_utterances(split, speakers, getattr(args, split), args.seed))
+        own = speakers_of(split, speakers, args.held_out)
+        utterances = list(make_utterances(split, own, getattr(args, split), args.seed))
         audio = args.output / "local" / "audio" / split
         write_split(utterances, args.corpus, audio, args.output / split, args.sample_rate)
         print(f"{args.output / split}: {len(utterances)} utterances", flush=True)
