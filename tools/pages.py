@@ -4,6 +4,8 @@
     RESULTS.md    beside each kept egs2/*/*/results/**/results.json: what the report makes of it
     tables        between the marks "made by tools/pages.py: WHAT" and "end of the table"; WHAT is
                       overview, commands      of the recipes in egs2/recipes.csv
+                      comparison, comparison_tools, comparison_places
+                                              of tools/comparison.csv, comparison_tools.csv
                       PATH/RESULTS.md "HEADING" [rows=REGEX] [columns=REGEX]
                                               the first table below a heading, or a part of it
     values        [0.296](PATH/results.json "predictors.model.0"), with the digits that it has here
@@ -63,26 +65,54 @@ class Rule(NamedTuple):
     why: str
 
 
-def overview(rows: list[dict[str, str]]) -> Iterator[str]:
-    """What there is, for README.md."""
+def overview(root: Path) -> Iterator[str]:
+    """What recipes there are, for README.md."""
     yield "| recipe | corpus | what it shows | time on two cores |"
     yield "|:--|:--|:--|:--|"
-    for row in rows:
+    for row in read_rows(root / "egs2/recipes.csv", ","):
         link = f"[{row['recipe']}](egs2/{row['recipe']}/README.md)"
         yield f"| {link} | {row['corpus']} | {row['shows']} | {row['time']} |"
 
 
-def commands(rows: list[dict[str, str]]) -> Iterator[str]:
-    """How each is tried, for egs2/README.md."""
+def commands(root: Path) -> Iterator[str]:
+    """How each recipe is tried, for egs2/README.md."""
     yield "| recipe | on tiny data (in DATA) | must come out | metric, its band | published |"
     yield "|:--|:--|:--|:--|:--|"
-    for row in rows:
+    for row in read_rows(root / "egs2/recipes.csv", ","):
         band = f"{row['metric_name']}, {row['low']} to {row['high']}" if row["metric"] else "none"
         outputs = ", ".join(f"`{name}`" for name in row["outputs"].split())
         yield (
             f"| [{row['recipe']}]({row['recipe']}/README.md) | `{row['command']}` | {outputs} | "
             f"{band} | {row['published']} |"
         )
+
+
+def comparison(root: Path) -> Iterator[str]:
+    """What each tool can do; a question mark where nobody looked."""
+    rows = read_rows(root / "tools/comparison.csv", ",")
+    tools = [row["tool"] for row in read_rows(root / "tools/comparison_tools.csv", ",")]
+    verdicts = {(row["ability"], row["tool"]): row["verdict"] for row in rows}
+    yield f"| | {' | '.join(tools)} |"
+    yield f"|:--|{':-:|' * len(tools)}"
+    for ability in dict.fromkeys(row["ability"] for row in rows):
+        yield f"| {ability} | {' | '.join(verdicts.get((ability, t), '?') for t in tools)} |"
+
+
+def comparison_tools(root: Path) -> Iterator[str]:
+    """Version or source of each tool."""
+    yield "| tool | looked at |"
+    yield "|:--|:--|"
+    for row in read_rows(root / "tools/comparison_tools.csv", ","):
+        yield f"| {row['tool']} | {row['looked_at']} |"
+
+
+def comparison_places(root: Path) -> Iterator[str]:
+    """Where each verdict of the comparison was seen."""
+    yield "| | tool | | where |"
+    yield "|:--|:--|:--|:--|"
+    for row in read_rows(root / "tools/comparison.csv", ","):
+        place = row["where"].replace("|", "\\|")
+        yield f"| {row['ability']} | {row['tool']} | {row['verdict']} | {place} |"
 
 
 def read_rows(path: Path, delimiter: str) -> list[dict[str, str]]:
@@ -97,9 +127,10 @@ def made_table(what: str, page: Path, root: Path) -> str:
     Raises:
         InputError: it asks for something that is not there.
     """
-    recipes = {"overview": overview, "commands": commands}
-    if what in recipes:
-        lines = list(recipes[what](read_rows(root / "egs2/recipes.csv", ",")))
+    made = {f.__name__: f for f in (overview, commands)}
+    made |= {f.__name__: f for f in (comparison, comparison_tools, comparison_places)}
+    if what in made:
+        lines = list(made[what](root))
     else:
         source, heading, *options = shlex.split(what)
         report = render((page.parent / source).parent)

@@ -45,3 +45,68 @@ def test_incomplete_corpus_is_refused_before_anything_is_made(recipe, tmp_path):
     assert process.returncode != 0
     assert "not the complete Free Spoken Digit Dataset" in process.stderr
     assert "FSDD in db.sh" in process.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(recipe, shared_data):
+    """The recipe with its first report."""
+    if not (recipe / "exp/report_attack_seed0/results.json").exists():
+        process = run(recipe, *OPTIONS, FSDD=str(shared_data / "fsdd"))
+        assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return recipe
+
+
+def report_of(recipe, name, *options):
+    """The results of another sweep or attack on the same data."""
+    process = run(recipe, *OPTIONS, *options)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return json.loads((recipe / f"exp/{name}/results.json").read_text())["conditions"]
+
+
+def write_sweep(recipe, name, line):
+    (recipe / f"conf/sweep_{name}.tsv").write_text("\t".join(line.split(None, 4)) + "\n")
+    return ("--sweep", f"conf/sweep_{name}.tsv", "--report_with", "exp/conditions_attack_seed0.tsv")
+
+
+def test_entropy_of_ctc_in_a_sweep_of_its_own(finished):
+    line = "1.0 0.5 0.5 entropy0.3 --model_conf ctc_entropy_weight=0.3"
+    options = write_sweep(finished, "entropy", line)
+    conditions = report_of(finished, "report_attack_entropy_seed0", "--stage", "6", *options)
+    assert [c["variant"] for c in conditions] == ["", "", "entropy0.3"]
+    model = finished / "exp/la1.0_lc0.5_entropy0.3_seed0"
+    assert "ctc_entropy_weight: 0.3" in (model / "config.yaml").read_text()
+    assert "ctc_entropy=" in (model / "train.log").read_text()
+    text = (finished / "exp/report_attack_entropy_seed0/RESULTS.md").read_text()
+    assert "MTL CTC+decoder, entropy0.3" in text
+
+
+def test_a_head_on_random_labels(finished):
+    options = write_sweep(finished, "random", "0.7 0.5 0.5 random_head")
+    options = ("--stage", "3", "--heads", "random", *options)
+    conditions = report_of(finished, "report_attack_random_seed0", *options)
+    assert conditions[2]["heads"] == "MTL CTC+decoder+classifier, random_head"
+    assert "random_accuracy" in conditions[2]["benign"]
+
+
+def test_audio_made_on_one_model_is_heard_by_all(finished):
+    source = "exp/la1.0_lc1.0_seed0/attack_li1.0"
+    name = "report_from_la1.0_lc1.0_seed0_attack_li1.0_seed0"
+    conditions = report_of(finished, name, "--stage", "9", "--transfer_from", source)
+    own = json.loads((finished / "exp/report_attack_seed0/results.json").read_text())["conditions"]
+    # The model that the audio was made on hears it as it did; sizes are those of its attack.
+    assert [e["adv_twer"] for e in conditions[0]["attack"]] == [
+        e["adv_twer"] for e in own[0]["attack"]
+    ]
+    assert [e["l2_median"] for e in conditions[1]["attack"]] == [
+        e["l2_median"] for e in own[0]["attack"]
+    ]
+
+
+def test_a_mockingjay_as_front_end_is_attacked_through(finished):
+    options = write_sweep(finished, "mockingjay", "1.0 0.5 0.5 mockingjay")
+    options = (*options, "--train_config", "conf/train_mockingjay.yaml")
+    options = ("--stage", "4", "--expdir", "exp/mockingjay", *options)
+    conditions = report_of(finished, "mockingjay/report_attack_mockingjay_seed0", *options)
+    assert conditions[2]["variant"] == "mockingjay"
+    moved = [e for e in conditions[2]["attack"] if e["step"] > 0]
+    assert all(e["l2_median"] > 0.0 and e["stalled_utterances"] == 0 for e in moved)
