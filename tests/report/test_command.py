@@ -60,6 +60,15 @@ def test_the_report_is_made_of_results_json_and_of_nothing_else(run, tmp_path):
 
 
 @pytest.mark.usefixtures("no_figure")
+def test_lists_of_other_runs_are_put_in_front(run, tmp_path):
+    lines = (tmp_path / "conditions.tsv").read_text().splitlines(keepends=True)
+    for name, part in (("first.tsv", lines[:1]), ("second.tsv", lines[1:])):
+        (tmp_path / name).write_text("".join(part))
+    output = run("--conditions", tmp_path / "first.tsv", tmp_path / "second.tsv")
+    assert len(read_results(output)["conditions"]) == 3
+
+
+@pytest.mark.usefixtures("no_figure")
 def test_the_unit_of_the_intervals_is_an_option(run):
     results = [read_results(run("--interval_unit", unit)) for unit in ("utterance", "speaker")]
     assert "resamples of speakers" in results[1]["definitions"]["interval"]

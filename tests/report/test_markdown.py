@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 
@@ -105,6 +106,19 @@ def test_conditions_of_no_table_have_one_of_their_own(add, results, report):
     others = table(found["Other conditions"])
     assert others[0][1:] == ["λ_A 0.6, λ_C 0.3, inference 0.3", "λ_A 0.7, λ_C 0.5, inference 0"]
     assert others[2][1].strip("*") == "40.0 (40.0 to 40.0)"
+
+
+def test_a_variant_stays_out_of_the_papers_tables_and_keeps_its_name(add, results, report):
+    wrong = {("eps2", 0): [5] * 6, ("eps2", 5): [2] * 6}
+    plain, ctc = add((1.0, 0.0, 0.0), wrong), add((1.0, 1.0, 1.0), wrong)
+    other = dataclasses.replace(plain, variant="mockingjay")
+    results = results([other, plain, ctc])
+    assert baseline(results) is results["conditions"][1]
+    found = report(results)
+    assert len(table(found["Table 1: CTC and decoder (λ_A = 1)"])[0]) == 3
+    others = table(found["Other conditions"])
+    assert others[0][1] == "λ_A 1, λ_C 0, inference 0, mockingjay"
+    assert "STL decoder, mockingjay" in found["Without attack"]
 
 
 def test_where_every_condition_has_its_table_there_are_no_others(three, results, report):

@@ -5,8 +5,8 @@
 set -euo pipefail
 
 sample_rate=8000     # in Hz, 8000 or 16000; the recordings have 8000
-speakers=            # only these, e.g. "george theo"; empty for all six
-held_out=            # speakers of the test set, e.g. "theo yweweler"; the others are not in it
+speakers=            # only these, e.g. george,theo; empty for all six
+held_out=            # speakers of the test set, e.g. theo,yweweler; the others are not in it
 train_utts=600       # utterances a speaker
 dev_utts=25          # utterances a speaker
 test_utts=40         # utterances a speaker
@@ -24,8 +24,8 @@ fi
 
 # The names of speakers are words of their own.
 # shellcheck disable=SC2086
-python3 local/prepare.py "${FSDD}" --sample_rate "${sample_rate}" --speakers ${speakers} \
-    --held_out ${held_out} \
+python3 local/prepare.py "${FSDD}" --sample_rate "${sample_rate}" --speakers ${speakers//,/ } \
+    --held_out ${held_out//,/ } \
     --train "${train_utts}" --dev "${dev_utts}" --test "${test_utts}"
 
 for set in train dev test; do
