@@ -1,6 +1,7 @@
 """The plan of a sweep: its arithmetic, and that what it measures is there."""
 
 import pytest
+import tiny_mockingjay
 import torch
 import yaml
 from hypothesis import given
@@ -14,7 +15,6 @@ from espnet_ext.plan.costs import (
     Corpus,
     Speed,
     Sweep,
-    batch_sizes,
     describe,
     make_plan,
     read_corpus,
@@ -79,13 +79,6 @@ def test_amounts_of_formatted_data(tmp_path):
         read_corpus(tmp_path / "train", tmp_path / "test", 8000)
 
 
-def test_batches_are_those_of_the_configurations():
-    numel = {"batch_type": "numel", "batch_bins": 80000}
-    assert batch_sizes(numel, 8, CORPUS) == (5, 8)
-    assert batch_sizes({**numel, "batch_bins": 10**9}, 64, CORPUS) == (20, 20)
-    assert batch_sizes({"batch_size": 6}, 1, CORPUS, most=4) == (4, 1)
-
-
 def test_a_measurement_is_of_the_model_that_was_asked_for():
     config = {k: v for k, v in tiny_config().items() if k != "token_list"}
     options = {"seconds": 0.5, "vocab_size": 12, "heads": ["accent"], "repeats": 1}
@@ -112,7 +105,28 @@ def test_the_command_prints_the_plan(tmp_path, capsys):
     with pytest.raises(SystemExit):
         command.main([*files, "--train_utts=5"])
     with pytest.raises(SystemExit):
+        command.main([*files[:-1], *numbers])
+    with pytest.raises(SystemExit):
         command.main([*files, "--train_dir=x"])
+
+
+def test_the_command_plans_one_training_of_any_task(tmp_path, capsys):
+    config = {**tiny_mockingjay.tiny_config(encoder="mockingjay"), "crop_seconds": 0.5}
+    config |= {"max_epoch": 5, "num_iters_per_epoch": 100, "batch_size": 4}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    file = f"--train_config={tmp_path / 'train.yaml'}"
+    command.main([file, "--seconds=3"])
+    out = capsys.readouterr().out
+    assert "4 utterances of 0.5 s" in out and "(measured)" in out and "500 steps" in out
+    command.main([file, "--seconds=3", "--most=2", "--batch=8"])
+    out = capsys.readouterr().out
+    assert "with 8 utterances in a step (extrapolated on a line from batches of 1, 2)" in out
+    with pytest.raises(SystemExit):
+        command.main([file])
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({**config, "num_iters_per_epoch": None}))
+    with pytest.raises(SystemExit):
+        command.main([file, "--seconds=3"])
+    assert "--train_utts" in capsys.readouterr().err
 
 
 def test_the_lines_name_every_cost():

@@ -1,10 +1,9 @@
 """From one measured step to the whole sweep: pure arithmetic."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
@@ -159,27 +158,6 @@ def read_sweep(path: str | Path, epochs: int, budgets: int, steps: Sequence[int]
     return Sweep(len(models), len(rows), epochs, budgets, tuple(steps))
 
 
-def batch_sizes(
-    config: Mapping[str, Any], attack_batch: int, corpus: Corpus, most: int = 20
-) -> tuple[int, int]:
-    """Utterances of a training step and of an attack step, each at most `most`.
-
-    More than some do not change the time of one: large batches of a GPU are measured small.
-
-    Args:
-        config: keys and values of a training YAML.
-        attack_batch: `batch_size` of the attack.
-        corpus: its mean length turns `batch_bins` into utterances.
-        most: of either.
-    """
-    samples = corpus.seconds * corpus.sample_rate
-    if "batch_bins" in config and config.get("batch_type") in ("numel", "bin", "length"):
-        wanted = int(config["batch_bins"] / samples)
-    else:
-        wanted = int(config.get("batch_size", 20))
-    return max(1, min(wanted, most)), max(1, min(attack_batch, most, corpus.test_utts))
-
-
 def read_corpus(train: str | Path, test: str | Path, sample_rate: int) -> Corpus:
     """Amounts of formatted data directories.
 
@@ -210,7 +188,7 @@ def describe(corpus: Corpus, sweep: Sweep, speed: Speed, plan: Plan) -> Iterator
     yield f"  training {speed.train:.3g} s for a second of audio"
     yield f"  attack {speed.attack:.3g} s for an utterance and step"
     yield f"  transcript {speed.decode:.3g} s for an utterance"
-    yield f"  {_size(speed.memory)} at the peak of an attack of {speed.batch} utterances"
+    yield f"  {size(speed.memory)} at the peak of an attack of {speed.batch} utterances"
     yield (
         f"Sweep: {sweep.models} models of {sweep.epochs} epochs on {corpus.train_utts} utterances "
         f"of {corpus.seconds:.1f} s; {sweep.conditions} conditions, {sweep.budgets} budgets, "
@@ -225,12 +203,18 @@ def describe(corpus: Corpus, sweep: Sweep, speed: Speed, plan: Plan) -> Iterator
         f"  job array            {sweep.conditions * plan.shards:10d} tasks of "
         f"{plan.longest_task / plan.shards:.2f} h: --attack_shards {plan.shards}"
     )
-    yield f"  formatted audio      {_size(plan.audio_bytes):>12}"
-    yield f"  models               {_size(plan.model_bytes):>12}"
-    yield f"  adversarial audio    {_size(plan.attack_bytes):>12}"
+    yield f"  formatted audio      {size(plan.audio_bytes):>12}"
+    yield f"  models               {size(plan.model_bytes):>12}"
+    yield f"  adversarial audio    {size(plan.attack_bytes):>12}"
 
 
-def _size(number: float) -> str:
+def size(number: float) -> str:
+    """Bytes for a reader.
+
+    Example:
+        >>> size(2.5e9)
+        '2.5 GB'
+    """
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.3g} {unit}"

@@ -54,9 +54,9 @@ def check_same_configuration(args: argparse.Namespace) -> None:
     Raises:
         InputError: names the settings that differ.
     """
-    output_dir = Path(args.output_dir)
-    if not args.resume or not (output_dir / "checkpoint.pth").is_file():
+    if not args.resume or not Path(args.output_dir, "checkpoint.pth").is_file():
         return
+    output_dir = Path(args.output_dir)
     before = yaml.safe_load((output_dir / "config.yaml").read_text(encoding="utf-8"))
     now = yaml.safe_load(yaml_no_alias_safe_dump(vars(args)))
     changes = [
