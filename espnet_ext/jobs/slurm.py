@@ -39,6 +39,7 @@ command sbatch --export=ALL
 option mem=* --mem-per-cpu=$0
 option mem=0
 option num-threads=* --cpus-per-task=$0
+option num-nodes=* --nodes=$0 --ntasks-per-node=1
 option time=* --time=$0
 option gpu=* --gres=gpu:$0
 option gpu=0
@@ -173,12 +174,22 @@ def batch_script(array: JobArray, numbers: Sequence[int]) -> str:
         for number in numbers
     )
     notice = whole_number(array, "notice-seconds", NOTICE_SECONDS)
+    requeues = whole_number(array, "requeues", 0 if _on_several_nodes(array) else REQUEUES)
     return (
         "#!/bin/bash\n"
         f"#SBATCH --requeue --open-mode=append --signal=B:USR1@{notice}\n"
-        f"requeues={whole_number(array, 'requeues', REQUEUES)}\n"
+        f"requeues={requeues}\n"
         f'case "${{SLURM_ARRAY_TASK_ID}}" in\n{cases}\nesac\n{_BODY.lstrip()}'
     )
+
+
+def _on_several_nodes(array: JobArray) -> bool:
+    """Whether a job has several nodes, whose processes find each other through a file.
+
+    ESPnet's launch names that file, and after a run that was cut off it cannot serve another one:
+    such a job is not begun again by itself.
+    """
+    return array.options.get("num-nodes", "1") != "1"
 
 
 def sbatch_command(
@@ -222,9 +233,9 @@ def _ranges(numbers: Sequence[int]) -> str:
 def run_array(array: JobArray) -> dict[int, int]:
     """Run all jobs of `array` that its option `pick` asks for, and wait for them.
 
-    Options heeded: `pick`, `max-jobs-run`, `retries` (2), `requeues` (20), `notice-seconds` (120),
-    `progress-seconds` (60), `config`, `dry-run`; `conf/slurm.conf` translates others. SIGINT,
-    SIGTERM and SIGHUP cancel the jobs and raise `SystemExit`.
+    Options heeded: `pick`, `max-jobs-run`, `retries` (2), `requeues` (20), both 0 on several
+    nodes, `notice-seconds` (120), `progress-seconds` (60), `config`, `dry-run`; `conf/slurm.conf`
+    translates others. SIGINT, SIGTERM and SIGHUP cancel the jobs and raise `SystemExit`.
 
     Returns:
         job number -> exit code; 143 for a task that vanished more often than `retries`, 130
@@ -234,7 +245,7 @@ def run_array(array: JobArray) -> dict[int, int]:
         InputError: an option has a bad value, or Slurm refuses the jobs.
     """
     conf = read_conf(array.options.get("config"))
-    retries = whole_number(array, "retries", 2)
+    retries = whole_number(array, "retries", 0 if _on_several_nodes(array) else 2)
     codes = pick_jobs(array)
     todo = [number for number in array.numbers if number not in codes]
     if array.options.get("dry-run", "false") != "false":

@@ -1,44 +1,45 @@
 #!/usr/bin/env bash
 # A Slurm cluster of this one machine, for tests: slurmctld, slurmd and munged of Debian, as root.
-#     slurm_cluster.sh start <directory>    prints the path for SLURM_CONF
+#     slurm_cluster.sh start <directory> [<nodes>]    prints the path for SLURM_CONF
 #     slurm_cluster.sh stop <directory>
+# Several nodes are several slurmd of this machine, n1, n2, ...
 # Package: apt-get install slurmctld slurmd slurm-client munge
 set -euo pipefail
 
-if [ $# -ne 2 ]; then
-    echo "Usage: $0 start|stop <directory>" >&2
+if [ $# -lt 2 ] || [ $# -gt 3 ]; then
+    echo "Usage: $0 start|stop <directory> [<nodes>]" >&2
     exit 2
 fi
 action=$1
+nodes=${3:-1}
 dir=$(mkdir -p "$2" && cd "$2" && pwd)
 
 stop() {
-    local name
-    for name in slurmd slurmctld munged; do
-        if [ -f "${dir}/${name}.pid" ]; then
-            kill "$(cat "${dir}/${name}.pid")" 2> /dev/null || true
+    local file
+    for file in "${dir}"/slurmd.*.pid "${dir}"/slurmctld.pid "${dir}"/munged.pid; do
+        if [ -f "${file}" ]; then
+            kill "$(cat "${file}")" 2> /dev/null || true
         fi
     done
 }
 
-# Two ports that nothing listens on.
+# Ports that nothing listens on: free_ports <number>
 free_ports() {
     python3 -c '
-import socket
-sockets = [socket.socket() for _ in range(2)]
+import socket, sys
+sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
 for s in sockets: s.bind(("127.0.0.1", 0))
-print(*(s.getsockname()[1] for s in sockets))'
+print(*(s.getsockname()[1] for s in sockets))' "$1"
 }
 
 write_conf() {
-    local host controller_port node_port
+    local host number ports
     host=$(hostname -s)
-    read -r controller_port node_port < <(free_ports)
+    read -r -a ports < <(free_ports $((nodes + 1)))
     cat > "${dir}/slurm.conf" << EOF
 ClusterName=test
 SlurmctldHost=${host}(127.0.0.1)
-SlurmctldPort=${controller_port}
-SlurmdPort=${node_port}
+SlurmctldPort=${ports[0]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -54,20 +55,23 @@ MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 StateSaveLocation=${dir}/state
-SlurmdSpoolDir=${dir}/spool
+SlurmdSpoolDir=${dir}/spool.%n
 SlurmctldPidFile=${dir}/slurmctld.pid
-SlurmdPidFile=${dir}/slurmd.pid
+SlurmdPidFile=${dir}/slurmd.%n.pid
 SlurmctldLogFile=${dir}/slurmctld.log
-SlurmdLogFile=${dir}/slurmd.log
+SlurmdLogFile=${dir}/slurmd.%n.log
 SlurmctldTimeout=30
 MinJobAge=300
-NodeName=${host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=2000 State=UNKNOWN
-PartitionName=test Nodes=${host} Default=YES MaxTime=INFINITE OverTimeLimit=0 State=UP
+PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE OverTimeLimit=0 State=UP
 EOF
+    for ((number = 1; number <= nodes; number++)); do
+        echo "NodeName=n${number} NodeHostname=${host} NodeAddr=127.0.0.1 Port=${ports[number]}" \
+            "CPUs=2 RealMemory=2000 State=UNKNOWN" >> "${dir}/slurm.conf"
+    done
 }
 
 start() {
-    mkdir -p "${dir}/state" "${dir}/spool"
+    mkdir -p "${dir}/state"
     chmod 755 "${dir}"
     head -c 1024 /dev/urandom > "${dir}/munge.key"
     chmod 400 "${dir}/munge.key"
@@ -76,16 +80,21 @@ start() {
         --pid-file="${dir}/munged.pid" --log-file="${dir}/munged.log" \
         --seed-file="${dir}/munged.seed" 2> "${dir}/munged.out"
     SLURM_CONF=${dir}/slurm.conf slurmctld -f "${dir}/slurm.conf" 2> "${dir}/slurmctld.out"
-    SLURM_CONF=${dir}/slurm.conf slurmd -f "${dir}/slurm.conf" 2> "${dir}/slurmd.out"
-    local tries
+    local number tries
+    for ((number = 1; number <= nodes; number++)); do
+        mkdir -p "${dir}/spool.n${number}"
+        SLURM_CONF=${dir}/slurm.conf slurmd -N "n${number}" -f "${dir}/slurm.conf" \
+            2> "${dir}/slurmd.n${number}.out"
+    done
     for ((tries = 0; tries < 60; tries++)); do
-        if SLURM_CONF=${dir}/slurm.conf sinfo --noheader -o %t 2> /dev/null | grep -q idle; then
+        if SLURM_CONF=${dir}/slurm.conf sinfo --noheader -N -o %t 2> /dev/null \
+            | grep -c idle | grep -qx "${nodes}"; then
             echo "${dir}/slurm.conf"
             return
         fi
         sleep 0.5
     done
-    echo "$0: the node does not become idle; see ${dir}/*.log" >&2
+    echo "$0: not all nodes become idle; see ${dir}/*.log" >&2
     stop
     exit 1
 }

@@ -11,7 +11,8 @@ set -euo pipefail
 stage=1                  # first stage
 stop_stage=10            # last stage
 nj=2                     # jobs at once on this machine
-ngpu=0                   # GPUs of a training; scoring and attacks use one of them
+ngpu=0                   # GPUs of a training on each machine; scoring and attacks use one of them
+num_nodes=1              # machines of a training; more than one with cmd_backend slurm or sge
 seeds="0"                # of training; every seed is a model of its own (paper: one)
 expdir=exp               # models and results
 dumpdir=dump             # formatted data
@@ -218,7 +219,7 @@ main() {
                     "$(fill_in "${seed}" "${options}")"
             done < <(model_lines trained)
         done > "${jobs}"
-        run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${log_dir}/train"
+        train_list "${jobs}" "${log_dir}/train"
     fi
 
     if stage 6 "defend: ${models}, ${expdir}/<base>_seed*/ -> ${expdir}/<model>_seed*/"; then

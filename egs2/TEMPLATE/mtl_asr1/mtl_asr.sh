@@ -10,7 +10,8 @@ set -euo pipefail
 stage=1                  # first stage
 stop_stage=10            # last stage
 nj=2                     # jobs at once on this machine
-ngpu=0                   # GPUs of a training; decoding and attacks use one of them
+ngpu=0                   # GPUs of a training on each machine; decoding and attacks use one of them
+num_nodes=1              # machines of a training; more than one with cmd_backend slurm or sge
 seed=0                   # of initialisation, batches and attack
 expdir=exp               # models and results
 dumpdir=dump             # formatted data
@@ -224,7 +225,7 @@ main() {
         # shellcheck disable=SC2086
         train_command "${pretrain_dir}" --config "${train_config}" \
             --model_conf asr_weight=1.0 ${pretrain_args} > "${pretrain_dir}/jobs.sh"
-        run_list "${cuda_cmd}" "${ngpu}" "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
+        train_list "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
     fi
 
     if stage 6 "train: ${sweep}, ${dumpdir}/ -> ${expdir}/la*_lc*_seed${seed}/"; then
@@ -235,7 +236,7 @@ main() {
                 --ignore_init_mismatch true \
                 --model_conf "asr_weight=${la}" --model_conf "ctc_weight=${lc}"
         done > "${jobs}"
-        run_list "${cuda_cmd}" "${ngpu}" "${jobs}" "${expdir}/log/train_seed${seed}"
+        train_list "${jobs}" "${expdir}/log/train_seed${seed}"
     fi
 
     by_speaker=()

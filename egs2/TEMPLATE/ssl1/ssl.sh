@@ -10,7 +10,8 @@ set -euo pipefail
 stage=1                  # first stage
 stop_stage=5             # last stage
 nj=2                     # jobs at once on this machine
-ngpu=0                   # GPUs of the training
+ngpu=0                   # GPUs of the training on each machine
+num_nodes=1              # machines of a training; more than one with cmd_backend slurm or sge
 seed=0                   # of initialisation, batches and masks
 expdir=exp               # models and results
 dumpdir=dump             # formatted data

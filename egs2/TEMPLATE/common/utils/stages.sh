@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # What the main scripts of all recipes share. Source it from the recipe's directory; the script
-# has set stage, stop_stage, nj, train_set, valid_set and dumpdir when it calls these functions.
+# has set stage, stop_stage, nj, ngpu, num_nodes, train_set, valid_set and dumpdir when it calls these
+# functions.
 
 SECONDS=0
 
@@ -53,6 +54,33 @@ run_list() {
         utils/run_line.sh "$3" JOB
 }
 
+# Run every line of a file, each of them a training: train_list <file> <log directory>
+# On several GPUs or nodes each is submitted by ESPnet's launch, nj of them at a time.
+train_list() {
+    if [ "${ngpu}" -le 1 ] && [ "${num_nodes}" -le 1 ]; then
+        run_list "${cuda_cmd}" "${ngpu}" "$1" "$2"
+        return
+    fi
+    local runner=${cuda_cmd%% *} gpus=0 number=0 line
+    if [ "${runner##*/}" = run.pl ]; then
+        if [ "${num_nodes}" -gt 1 ]; then
+            log "error: --num_nodes ${num_nodes}, but cmd.sh runs jobs on this machine; set" \
+                "cmd_backend=slurm or sge, or --num_nodes 1"
+            exit 2
+        fi
+        # Trainings at the same time must not share GPUs.
+        gpus=${ngpu}
+    fi
+    while IFS= read -r line; do
+        number=$((number + 1))
+        printf 'python3 -m espnet2.bin.launch'
+        printf ' %q' --cmd "${cuda_cmd}" --log "$2/${number}.log" --ngpu "${ngpu}" \
+            --num_nodes "${num_nodes}" --init_file_prefix "$2/init_${number}_" --
+        printf ' %s\n' "${line}"
+    done < "$1" > "$1.launch"
+    run_list run.pl "${gpus}" "$1.launch" "$2/launch"
+}
+
 # Lengths of utterances and statistics of features, in up to nj jobs:
 # collect_stats <training module> <directory> <option of the module ...>
 collect_stats() {
@@ -84,12 +112,13 @@ collect_stats() {
 pretrain() {
     local config=$1 stats=$2 seed=$3 dir=$4
     shift 4
-    # ${cuda_cmd} is a command with its options.
-    # shellcheck disable=SC2086
-    ${cuda_cmd} --gpu "${ngpu}" "${dir}/train.log" \
-        python3 -m espnet_ext.bin.ssl_train --config "${config}" \
-        --train_shape_file "${stats}/train/speech_shape" \
-        --valid_shape_file "${stats}/valid/speech_shape" \
-        --seed "${seed}" --ngpu "${ngpu}" --multiprocessing_distributed true --resume true \
-        --output_dir "${dir}" "$@"
+    mkdir -p "${dir}"
+    {
+        printf 'python3 -m espnet_ext.bin.ssl_train'
+        printf ' %q' --config "${config}" --train_shape_file "${stats}/train/speech_shape" \
+            --valid_shape_file "${stats}/valid/speech_shape" --seed "${seed}" --ngpu "${ngpu}" \
+            --multiprocessing_distributed true --resume true --output_dir "${dir}" "$@"
+        printf '\n'
+    } > "${dir}/jobs.sh"
+    train_list "${dir}/jobs.sh" "${dir}/log"
 }
