@@ -14,7 +14,7 @@ PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
 
 
 @contextlib.contextmanager
-def running_cluster(folder):
+def running_cluster(folder, nodes=1):
     """Start Slurm in `folder`, with SLURM_CONF and PATH set; stop it in the end."""
     # Its daemons are in places that are on the PATH of root only.
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -22,7 +22,7 @@ def running_cluster(folder):
         pytest.skip("needs root and: apt-get install slurmctld slurmd slurm-client munge")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", path)
-        done = subprocess.run([SCRIPT, "start", folder], capture_output=True, text=True)
+        done = subprocess.run([SCRIPT, "start", folder, str(nodes)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         patch.setenv("SLURM_CONF", done.stdout.strip())
         try:

@@ -40,6 +40,7 @@ def test_options_become_those_of_sbatch(here):
     given = {"mem": "4G", "num-threads": "2", "gpu": "0", "pick": "failed", "max-jobs-run": "3"}
     assert conf.translate(given) == ["--mem-per-cpu=4G", "--cpus-per-task=2"]
     assert conf.translate({"mem": "0", "gpu": "2"}) == ["--gres=gpu:2"]
+    assert conf.translate({"num-nodes": "2"}) == ["--nodes=2", "--ntasks-per-node=1"]
     with pytest.raises(InputError, match=r"--colour red: conf/slurm\.conf does not say"):
         conf.translate({"colour": "red"})
 
@@ -78,6 +79,17 @@ def test_the_script_is_bash(here):
     done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert done.returncode == 0 and not done.stderr
     assert "x.2.log" in script and "x.1.log" not in script
+
+
+def test_a_job_of_several_nodes_is_not_begun_again_by_itself(here, monkeypatch):
+    """The file by which its processes find each other serves one run."""
+    runs = []
+    monkeypatch.setattr(slurm, "_run_once", lambda _, todo, __: runs.append(todo) or {1: 137})
+    assert run("--num_nodes", "2", "x.log", "srun", "true") == {1: 137} and len(runs) == 1
+    assert run("x.log", "true") == {1: 137} and len(runs) == 1 + 3
+    for options, requeues in ((["--num_nodes", "2"], 0), (["--num_nodes", "1"], 20), ([], 20)):
+        array = parse_arguments([*options, "x.log", "srun", "true"])
+        assert f"\nrequeues={requeues}\n" in slurm.batch_script(array, [1])
 
 
 def test_without_slurm(here, monkeypatch):

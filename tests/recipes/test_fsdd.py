@@ -1,8 +1,12 @@
 """The fsdd recipe on a few strings of the real corpus, attacked in shards."""
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
+import yaml
 from recipes.recipe import TINY, copy_recipe, run, write_settings
 
 pytestmark = pytest.mark.recipe
@@ -37,6 +41,51 @@ def test_real_speech_from_the_corpus_to_the_report(recipe, shared_data):
         if name in targets:
             assert not set(words.split()) & set(targets[name].split())
             assert len(words.split()) == len(targets[name].split())
+
+
+def test_a_packed_model_is_the_start_of_others(recipe):
+    """The hybrid of the run before, packed as public models of ESPnet are."""
+    _pack(recipe, "exp/pretrain_seed0")
+    (recipe / "conf/sweep.tsv").write_text("0.7\t0.5\t0.5\n")
+    options = (*OPTIONS, "--pretrained", "model.zip", "--expdir", "started", "--stage", "3")
+    process = run(recipe, *options, "--stop_stage", "3")
+    assert process.returncode != 0 and "the models differ:" in process.stderr
+    assert "Configure the model's sizes." in process.stderr
+    assert not (recipe / "started/pretrained/model.pth").exists()
+    _configure_tiny(recipe / "conf/train.yaml")
+    process = run(recipe, *options, "--stop_stage", "7")
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    assert "Stage 5 is left out: all models start from started/pretrained" in process.stdout
+    tokens = [recipe / folder / "tokens.txt" for folder in ("started/pretrained", _tokens(recipe))]
+    assert tokens[0].read_text() == tokens[1].read_text()
+    log = (recipe / "started/log/train_seed0/1.log").read_text()
+    assert "Initialised from started/pretrained/model.pth" in log
+    for part in ("encoder", "decoder", "ctc"):
+        assert re.search(rf"^{part} +[1-9]\d* +0 +0$", log, re.MULTILINE), part
+    assert re.search(r"^heads +0 +[1-9]\d* +0$", log, re.MULTILINE)
+    assert (recipe / "started/la0.7_lc0.5_seed0/decode_li0.5/test/text").is_file()
+
+
+def _pack(recipe, folder):
+    files = {"train_config": f"{folder}/config.yaml", "model_file": f"{folder}/latest.pth"}
+    command = [sys.executable, "-m", "espnet2.bin.pack", "asr", "--outpath", "model.zip"]
+    command += [f"--asr_{name}={path}" for name, path in files.items()]
+    subprocess.run(command, cwd=recipe, check=True, capture_output=True)
+
+
+def _tokens(recipe):
+    return next((recipe / "data/token_list").iterdir())
+
+
+def _configure_tiny(path):
+    """The options of `TINY` as keys of a configuration."""
+    config = yaml.safe_load(path.read_text())
+    words = TINY.split()
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        key, _, number = value.rpartition("=")
+        name = option.removeprefix("--")
+        config |= {name: {**config[name], key: int(number)} if key else int(number)}
+    path.write_text(yaml.safe_dump(config))
 
 
 def test_incomplete_corpus_is_refused_before_anything_is_made(recipe, tmp_path):

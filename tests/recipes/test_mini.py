@@ -160,6 +160,20 @@ def test_an_array_on_slurm_gives_what_one_machine_gives(recipe, finished, tmp_pa
     assert rows[0] == rows[1]
 
 
+def test_two_machines_train_one_model(recipe, finished, tmp_path):
+    """Through Slurm and ESPnet's launch, by gloo in place of GPUs."""
+    copy = tmp_path / "copy"
+    shutil.copytree(recipe, copy, symlinks=True)
+    shutil.rmtree(copy / "exp/pretrain_seed0")
+    options = [*OPTIONS, "--stage", "5", "--stop_stage", "5", "--num_nodes", "2"]
+    with running_cluster(tmp_path / "slurm", nodes=2):
+        process = run(copy, *options, cmd_backend="slurm")
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    log = (copy / "exp/pretrain_seed0/log/1.log").read_text()
+    assert "0/2]" in log and "The training was finished at 1 epochs" in log
+    assert (copy / "exp/pretrain_seed0/valid.loss.best.pth").is_file()
+
+
 def _stop_two_tasks(process):
     """Kill the program of one running task, and send another what Slurm sends before the limit."""
     stopped: list[str] = []

@@ -1,9 +1,11 @@
 """The mini recipes of the countermeasure half, from the archive to the reports."""
 
 import json
+import shutil
 
 import pytest
 from recipes.recipe import ROOT, copy_recipe, run
+from slurm_cluster import running_cluster
 
 pytestmark = pytest.mark.recipe
 
@@ -106,3 +108,22 @@ def test_a_list_of_models_without_attack_has_a_report_of_its_own(recipe):
     check(process)
     assert "Stage 8 is left out" in process.stdout
     assert "EER" in (recipe / "exp/report_one_none/RESULTS.md").read_text()
+
+
+def test_two_machines_train_a_mockingjay_and_countermeasures(recipe, tmp_path):
+    """Through Slurm and ESPnet's launch, by gloo in place of GPUs."""
+    copy = tmp_path / "copy"
+    shutil.copytree(recipe, copy, symlinks=True)
+    for folder in (copy / "exp").glob("*_seed0"):
+        shutil.rmtree(folder)
+    lines = (copy / "conf/models.tsv").read_text().splitlines()
+    kept = [line for line in lines if line.split("\t")[0] in ("lcnn_mock", "senet_mel")]
+    (copy / "conf/models.tsv").write_text("\n".join(kept) + "\n")
+    options = ["--stage", "4", "--stop_stage", "5", "--num_nodes", "2", "--nj", "1"]
+    options += ["--train_args", "--max_epoch 1", "--ssl_args", SSL_SHORT]
+    with running_cluster(tmp_path / "slurm", nodes=2):
+        check(run(copy, *options, cmd_backend="slurm"))
+    logs = [copy / "exp/ssl_seed0/log/1.log", *(copy / "exp/log/models/train").glob("[12].log")]
+    assert len(logs) == 3
+    for log in logs:
+        assert "0/2]" in log.read_text() and "finished at 1 epochs" in log.read_text()

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from recipes.recipe import ROOT, run
+from recipes.recipe import ROOT, TINY, run
 
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.labels import classes
@@ -85,3 +85,9 @@ def test_the_page_makes_a_recipe_that_runs(repository, shared_data):
         assert classes(read_table(folder / f"data/train/utt2{head}")) == names
     (shapes,) = (folder / "exp").glob("stats_*/train/speech_shape")
     assert len(read_table(shapes)) == counts["train"]
+    assert "./run.sh --stage 5" in commands
+    done = run(folder, "--stage", "5", "--stop_stage", "5", "--train_args", TINY)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    log = (folder / "exp/pretrain_seed0/log/1.log").read_text()
+    assert "The training was finished at 1 epochs" in log
+    assert (folder / "exp/pretrain_seed0/valid.loss.best.pth").is_file()
