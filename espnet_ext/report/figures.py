@@ -48,9 +48,7 @@ def figure_1(results: Entry, path: str | Path) -> None:
         path: the picture, .png or .pdf.
     """
     pyplot = load_pyplot()
-    conditions = [c for c in results["conditions"] if _weights(c) in FIGURE_1]
-    conditions = conditions or results["conditions"]
-    budgets = list(dict.fromkeys(e["budget"] for e in conditions[0]["attack"]))
+    conditions, budgets = _drawn(results)
     panels = len(budgets) + (len(budgets) > 1)
     figure, axes = pyplot.subplots(
         1, panels, figsize=(4.2 * panels + 4.2, 4.0), sharey=True, squeeze=False
@@ -59,15 +57,64 @@ def figure_1(results: Entry, path: str | Path) -> None:
         _against_steps(axis, conditions, budget)
     if len(budgets) > 1:
         _against_budget(axes[0][-1], conditions, budgets)
-    axes[0][0].set_ylabel("AdvTWER in %, higher is harder to attack")
+    _finish(figure, axes[0], conditions, path)
+    pyplot.close(figure)
+
+
+def figure_snr(results: Entry, path: str | Path) -> None:
+    """AdvTWER against the measured signal-to-noise ratio, of the conditions of `figure_1`.
+
+    The points are those of `along_loudness`: attacks differ in how loud they become.
+
+    Args:
+        results: of `results.json`.
+        path: the picture, .png or .pdf.
+    """
+    pyplot = load_pyplot()
+    conditions, _ = _drawn(results)
+    figure, axis = pyplot.subplots(figsize=(8.4, 4.0))
+    for number, condition in enumerate(conditions):
+        entries, title = along_loudness(condition["attack"])
+        _curve(axis, number, condition, [e["snr_median"] for e in entries], entries)
+        axis.set_title(title, fontsize=10)
+    axis.set_xlabel("median SNR in dB, louder to the right")
+    axis.invert_xaxis()
+    _finish(figure, [axis], conditions, path)
+    pyplot.close(figure)
+
+
+def along_loudness(entries: Sequence[Entry]) -> tuple[list[Entry], str]:
+    """Entries to be drawn against the SNR, quiet ones first, and what they have in common.
+
+    All steps of an attack of one budget; the last step of each where there are several, for
+    within a budget that binds the SNR is the same at all steps.
+    """
+    measured = [entry for entry in entries if entry["snr_median"] is not None]
+    budgets = {entry["budget"] for entry in measured}
+    title = budget_name(*budgets) if len(budgets) == 1 else ""
+    if len(budgets) > 1:
+        last = max(entry["step"] for entry in measured)
+        measured = [entry for entry in measured if entry["step"] == last]
+        title = f"each budget after {last} steps"
+    return sorted(measured, key=lambda entry: -entry["snr_median"]), title
+
+
+def _drawn(results: Entry) -> tuple[list[Entry], list[str]]:
+    """The conditions that are drawn, and the budgets."""
+    conditions = [c for c in results["conditions"] if _weights(c) in FIGURE_1]
+    conditions = conditions or results["conditions"]
+    return conditions, list(dict.fromkeys(e["budget"] for e in conditions[0]["attack"]))
+
+
+def _finish(figure: Any, axes: Any, conditions: Sequence[Entry], path: str | Path) -> None:
+    axes[0].set_ylabel("AdvTWER in %, higher is harder to attack")
     # Intervals of a failed decoding can be wider than the picture; the curves must fit.
     highest = max(e["adv_twer"][0] for c in conditions for e in c["attack"])
-    axes[0][0].set_ylim(0, 1.15 * highest)
-    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
+    axes[0].set_ylim(0, 1.15 * highest)
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
     figure.tight_layout()
     with write_aside(path) as aside:
         figure.savefig(aside, dpi=150)
-    pyplot.close(figure)
 
 
 def _weights(condition: Entry) -> tuple[float, float, float]:
@@ -93,7 +140,11 @@ def _against_budget(axis: "Axes", conditions: Sequence[Entry], budgets: Sequence
 
 
 def _curve(
-    axis: "Axes", number: int, condition: Entry, x: Sequence[int] | range, entries: Sequence[Entry]
+    axis: "Axes",
+    number: int,
+    condition: Entry,
+    x: Sequence[float] | range,
+    entries: Sequence[Entry],
 ) -> None:
     values = [e["adv_twer"] for e in entries]
     single = condition["heads"] in ("STL decoder", "STL CTC")

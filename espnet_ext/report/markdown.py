@@ -42,15 +42,22 @@ def render_results(results: Entry, figure: str) -> str:
         "# Robustness of multi-task ASR",
         _what_the_intervals_say(results),
         f"![AdvTWER against attack steps]({figure})",
+        *table_sections(results),
+        "## How it was made",
+        _settings(results),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def table_sections(results: Entry) -> list[str]:
+    """All tables with their headings, the part of RESULTS.md that the page has as well."""
+    return [
         "## Without attack",
         _benign(results),
         *_attack_sections(results),
         "## The attack itself",
         _sizes(results),
-        "## How it was made",
-        _settings(results),
     ]
-    return "\n\n".join(sections) + "\n"
 
 
 def baseline(results: Entry) -> Entry:
@@ -72,13 +79,13 @@ def _what_the_intervals_say(results: Entry) -> str:
         f"utterances, compared with the {name} on the same utterances:",
         "",
     ]
-    for budget, step in _budgets_and_steps(results):
+    for budget, step in attacked_settings(results):
         signs = [excludes_zero(attack_entry(c, budget, step)["difference"]) for c in others]
         lines.append(
             f"- {budget_name(budget)}, {step} steps: {signs.count(1)} harder to attack, "
             f"{signs.count(-1)} easier, {signs.count(0)} not distinguishable."
         )
-    count = len(others) * len(_budgets_and_steps(results))
+    count = len(others) * len(attacked_settings(results))
     if count == 0:
         return lines[0]
     lines += [
@@ -89,7 +96,8 @@ def _what_the_intervals_say(results: Entry) -> str:
     return "\n".join(lines)
 
 
-def _budgets_and_steps(results: Entry) -> list[tuple[str, int]]:
+def attacked_settings(results: Entry) -> list[tuple[str, int]]:
+    """Budgets and numbers of steps of a sweep, without the rows of no attack."""
     entries = results["conditions"][0]["attack"]
     return [(e["budget"], e["step"]) for e in entries if e["step"] > 0]
 
@@ -144,7 +152,7 @@ def _attack_sections(results: Entry) -> list[str]:
         tables.append(("Other conditions", others, weights))
     legend = LEGEND.format(baseline=baseline(results)["heads"])
     sections = []
-    for budget in dict.fromkeys(budget for budget, _ in _budgets_and_steps(results)):
+    for budget in dict.fromkeys(budget for budget, _ in attacked_settings(results)):
         sections += [f"## Under attack, {budget_name(budget)}", legend]
         for title, conditions, column in tables:
             sections += [f"### {title}", adv_twer_table(conditions, column, budget)]
@@ -153,7 +161,7 @@ def _attack_sections(results: Entry) -> list[str]:
 
 
 def _differences(results: Entry, budget: str) -> str:
-    steps = [step for tag, step in _budgets_and_steps(results) if tag == budget]
+    steps = [step for tag, step in attacked_settings(results) if tag == budget]
     rows = [
         [
             f"{c['heads']} ({weights(c)})",
@@ -169,7 +177,7 @@ def _sizes(results: Entry) -> str:
     """What the attack did to the baseline: success, loudness, loss."""
     header = ["baseline", "success %", "median SNR dB", "lowest SNR dB", "median L2", "mean loss"]
     rows = []
-    for budget, step in _budgets_and_steps(results):
+    for budget, step in attacked_settings(results):
         entry = attack_entry(baseline(results), budget, step)
         rows.append(
             [

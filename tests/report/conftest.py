@@ -5,52 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from attack_rows import ENVIRONMENT, UTT2SPK, Wrong, constant, log_rows
+from countermeasure_run import MODELS, lnsr, write_run
+from countermeasure_run import UTT2SPK as SPEAKERS
 
+from espnet_ext.data.audio import write_wav
 from espnet_ext.data.files import write_json, write_jsonl
+from espnet_ext.data.kaldi import write_table
+from espnet_ext.report import countermeasures as cm
 from espnet_ext.report.conditions import Condition
+from espnet_ext.report.countermeasure_inputs import Model, read_run
 from espnet_ext.report.robustness import make_results
+from espnet_ext.report.scores import definitions, score
 
 SWEEP = Path(__file__).parents[2] / "egs2" / "fsdd" / "mtl_asr1" / "conf" / "sweep.tsv"
-UTT2SPK = {"u0": "a", "u1": "a", "u2": "a", "u3": "b", "u4": "b", "u5": "b"}
-TARGET = "to be or not to"
-Wrong = Mapping[tuple[str, int], Sequence[int]]
-
-
-def hypothesis(wrong: int) -> str:
-    """The target with its first words wrong."""
-    return " ".join(["oops"] * wrong + TARGET.split()[wrong:])
-
-
-def log_row(utterance: str, budget: str, step: int, wrong: int, **changes: Any) -> dict[str, Any]:
-    """A row as the attack writes it; the reference is one word, "oops"."""
-    return {
-        "utterance": utterance,
-        "budget": budget,
-        "radius": 2.0,
-        "seed": 0,
-        "reference": "oops",
-        "target": TARGET,
-        "step": step,
-        "l2": 0.01 * step,
-        "linf": 0.001 * step,
-        "snr": 60.0 - step - int(utterance[1:]) if step else None,
-        "hypothesis": hypothesis(wrong),
-        "loss": 50.0 - step,
-        "loss_att": 50.0 - step,
-        "stalled_steps": 0,
-        "seconds": 0.1,
-        **changes,
-    }
-
-
-def log_rows(wrong: Wrong, **changes: Any) -> list[dict[str, Any]]:
-    """Rows by utterance, as the attack writes them; wrong words of each utterance."""
-    return [
-        log_row(utterance, budget, step, errors[number], **changes)
-        for number, utterance in enumerate(UTT2SPK)
-        for (budget, step), errors in wrong.items()
-    ]
 
 
 @pytest.fixture
@@ -76,11 +46,6 @@ def add(tmp_path) -> Callable[..., Condition]:
         return Condition(la, lc, li, model, decode, attack)
 
     return add
-
-
-def constant(first: int, second: int, budget: str = "eps2") -> dict[tuple[str, int], list[int]]:
-    """Wrong words of every utterance after 5 and after 10 steps; without attack all five are."""
-    return {(budget, 0): [5] * 6, (budget, 5): [first] * 6, (budget, 10): [second] * 6}
 
 
 @pytest.fixture
@@ -110,3 +75,84 @@ def sixteen() -> list[tuple[float, ...]]:
     """The weights of the paper's conditions."""
     lines = SWEEP.read_text().splitlines()
     return [tuple(map(float, line.split("\t"))) for line in lines if not line.startswith("#")]
+
+
+RATE = 8000
+
+
+@pytest.fixture
+def attacked(tmp_path) -> Callable[..., tuple[Path, Path]]:
+    """Write the result of an attack on one recogniser; give it and its wav.scp back."""
+
+    def attacked(wrong: Wrong | None = None, audio: bool = True, **changes: Any):
+        directory = tmp_path / "exp" / "la1.0_lc0.5_seed0" / "attack_li0.5"
+        rows = log_rows(wrong or constant(3, 1), **changes)
+        about = {
+            "model": {"weights": {"path": "/home/somebody/m/a.pth", "sha256": "0" * 64}},
+            "ctc_weight": 0.5,
+            "settings": {"norm": 2, "eps": [2.0], "steps": [5, 10], "targeted": True, "seed": 7},
+        }
+        write_jsonl(directory / "attack_log.jsonl", rows)
+        write_json(directory / "attack.json", about)
+        scores = {"definitions": definitions("utterance"), "environment": ENVIRONMENT}
+        write_json(directory / "results.json", {**scores, "scores": score(rows)})
+        if audio:
+            write_audio(directory, tmp_path / "clean", rows)
+        wav_scp = tmp_path / "wav.scp"
+        write_table(wav_scp, {u: str(tmp_path / "clean" / f"{u}.wav") for u in UTT2SPK})
+        return directory, wav_scp
+
+    return attacked
+
+
+def write_audio(directory: Path, clean_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Half a second of noise for each utterance, and louder noise with every step."""
+    noise = np.random.default_rng(0).normal(size=RATE // 2).astype(np.float32)
+    for row in rows:
+        folder = directory / row["budget"] / f"step{row['step']}" / "wav"
+        name = f"{row['utterance']}.wav"
+        if row["step"] == 0:
+            write_wav(clean_dir / name, 0.1 * noise, RATE)
+        else:
+            write_wav(folder / name, 0.1 * noise + 1e-4 * row["step"] * noise[::-1], RATE)
+
+
+@pytest.fixture
+def sweep(three, results, tmp_path) -> Path:
+    """The directory of a sweep's results."""
+    directory = tmp_path / "report_sweep"
+    write_json(directory / "results.json", results(three))
+    return directory
+
+
+@pytest.fixture
+def countermeasures(tmp_path) -> Path:
+    """The directory of a countermeasure result: two seeds, white box, transfer, random signs."""
+    write_run(tmp_path / "cm")
+    run = read_run([Model(*m) for m in MODELS], tmp_path / "cm", (0, 1), "attack", SPEAKERS)
+    options = cm.Options(resamples=99)
+    found = cm.make_results(run, ENVIRONMENT, lnsr={0: lnsr(), 1: lnsr(1.0)}, options=options)
+    directory = tmp_path / "report_cm"
+    write_json(directory / "results.json", found)
+    return directory
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Painting takes longer than everything else; a picture is one pixel here."""
+    pixel = (
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00"
+    )
+
+    def draw(*arguments: Any) -> None:
+        Path(arguments[-1]).write_bytes(pixel)
+
+    def draw_all(results: Any, directory: str) -> dict[str, str]:
+        draw(Path(directory) / "transfer_pgd_0.3.png")
+        return {"transfer_pgd_0.3.png": "Caption."}
+
+    recognition = "espnet_ext.report.page_recognition"
+    for name in ("figure_1", "figure_snr", "attack_curves"):
+        monkeypatch.setattr(f"{recognition}.{name}", draw)
+    monkeypatch.setattr("espnet_ext.report.audio_samples.spectrograms", draw)
+    monkeypatch.setattr("espnet_ext.report.page_countermeasure.draw_all", draw_all)

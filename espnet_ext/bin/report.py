@@ -1,0 +1,34 @@
+"""Make one self-contained HTML page from result directories."""
+
+import argparse
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="One HTML file from results of asr_report, asr_attack and cm_report: verdict, "
+        "figures, tables, audio.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")
+    add("--output", required=True, help="the HTML file")
+    add("--wav_scp", help="audio before the attack, for the players of asr_attack's results")
+    add("--utterances", type=int, default=3, help="shown of each of asr_attack's results")
+    return parser
+
+
+def main() -> None:
+    """Write the page, and say where."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.report.page import write_page
+
+    write_page(args.experiments, args.output, args.wav_scp, args.utterances)
+    print(args.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,218 @@
+"""What the numbers of a result say, in three sentences for each kind of result."""
+
+from collections.abc import Iterable, Sequence
+
+from espnet_ext.report.countermeasure_tables import method_name, shown
+from espnet_ext.report.experiments import Entry
+from espnet_ext.report.figures import budget_name
+from espnet_ext.report.markdown import attacked_settings, baseline
+from espnet_ext.report.tables import attack_entry, excludes_zero, interval, weights
+
+ANSWERS = {1: "harder to attack", -1: "easier to attack", 0: "not distinguishable"}
+ONE_SIDED = 0.025  # of a 95 % interval
+
+
+def strongest(entries: Iterable[Entry]) -> Entry | None:
+    """The budget and number of steps with the least AdvTWER; None where nothing was attacked."""
+    attacked = [entry for entry in entries if entry["step"] > 0]
+    return min(attacked, key=lambda e: (e["adv_twer"][0], e["step"]), default=None)
+
+
+def setting(entry: Entry) -> str:
+    """A budget and number of steps in words.
+
+    Example:
+        >>> setting({"budget": "eps2", "step": 10})
+        'ε = 2, 10 steps'
+    """
+    return f"{budget_name(entry['budget'])}, {entry['step']} steps"
+
+
+def attack_name(settings: Entry) -> str:
+    """The attack on a recogniser in words, e.g. "targeted L2 PGD".
+
+    Args:
+        settings: of attack.json; what is not in it is left out.
+    """
+    norm = {"inf": "L∞ ", "2": "L2 "}.get(str(settings.get("norm", "")).removesuffix(".0"), "")
+    return f"{'targeted' if settings.get('targeted', True) else 'untargeted'} {norm}PGD"
+
+
+def sweep_verdict(results: Entry) -> list[str]:
+    """Of a sweep: the baseline, all comparisons with it, and the strongest attack."""
+    base = baseline(results)
+    worst = strongest(base["attack"])
+    clean = (
+        f"Without attack the {base['heads']}, which the others are compared with, has a WER of "
+        f"{interval(base['benign'].get('wer'))} %"
+    )
+    if worst is None:
+        return [f"{clean}.", "Nothing was attacked.", "So nothing is said about robustness."]
+    return [
+        f"{clean}; after {attack_name(results['attack'])} ({setting(worst)}) its transcript is "
+        f"exactly the attacker's target on {interval(worst['success_rate'])} % of "
+        f"{worst['utterances']} utterances.",
+        _all_comparisons(results, base),
+        _at_the_strongest(results, base, worst),
+    ]
+
+
+def _all_comparisons(results: Entry, base: Entry) -> str:
+    others = [condition for condition in results["conditions"] if condition is not base]
+    signs = [
+        excludes_zero(attack_entry(condition, *key)["difference"])
+        for condition in others
+        for key in attacked_settings(results)
+    ]
+    if not signs:
+        return "There is no other condition to compare it with."
+    return (
+        f"Of {len(signs)} paired comparisons with it ({_count(others, 'other condition')}, each "
+        f"budget and number of steps) {signs.count(1)} are harder to attack, {signs.count(-1)} "
+        f"easier and {signs.count(0)} not distinguishable by their 95 % intervals; "
+        f"{_by_chance(len(signs))}."
+    )
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _by_chance(count: int) -> str:
+    return f"about {ONE_SIDED * count:.1f} of each sign would be expected by chance"
+
+
+def _at_the_strongest(results: Entry, base: Entry, worst: Entry) -> str:
+    key = worst["budget"], worst["step"]
+    text = f"Under the attack that is strongest on it ({setting(worst)}) its AdvTWER is "
+    text += f"{interval(worst['adv_twer'])} %"
+    others = [condition for condition in results["conditions"] if condition is not base]
+    if not others:
+        return f"{text}; 0 would be the target word for word, always."
+    best = max(others, key=lambda condition: attack_entry(condition, *key)["adv_twer"][0])
+    entry = attack_entry(best, *key)
+    chosen = f", chosen afterwards out of {len(others)}" if len(others) > 1 else ""
+    return (
+        f"{text}; the highest of the others{chosen}, has {interval(entry['adv_twer'])} % "
+        f"({best['heads']}, {weights(best)}), a paired difference of "
+        f"{interval(entry['difference'])} points: {ANSWERS[excludes_zero(entry['difference'])]}."
+    )
+
+
+def attack_verdict(results: Entry, settings: Entry) -> list[str]:
+    """Of an attack on one recogniser: the transcripts, the target, and how loud it was.
+
+    Args:
+        results: of `asr_attack`.
+        settings: of attack.json.
+    """
+    worst = strongest(results["scores"])
+    if worst is None:
+        return ["Nothing was attacked."]
+    clean = attack_entry({"attack": results["scores"]}, worst["budget"], 0)
+    return [
+        _transcripts(clean, worst, settings),
+        _target(clean, worst, settings),
+        f"The perturbation is {_decibel(worst['snr_median'])} below the speech (median SNR; lowest "
+        f"{_decibel(worst['snr_min'])}); no noise of the same size was tried beside it, so how "
+        "much of this any perturbation of that size would do is not shown.",
+    ]
+
+
+def _transcripts(clean: Entry, worst: Entry, settings: Entry) -> str:
+    attack = f"{attack_name(settings)} ({setting(worst)})"
+    if "wer" not in worst:
+        return f"No references were given, so the WER under {attack} is not known."
+    return (
+        f"The WER is {interval(clean['wer'])} % without attack and {interval(worst['wer'])} % "
+        f"under {attack}, on {worst['utterances']} utterances: {_apart(clean, worst, 'wer')}."
+    )
+
+
+def _target(clean: Entry, worst: Entry, settings: Entry) -> str:
+    if not settings.get("targeted", True):
+        return "The attack had no target, so AdvTWER and success say nothing here."
+    return (
+        f"The attacker's target is heard word for word in {interval(worst['success_rate'])} % of "
+        f"utterances, and AdvTWER goes from {interval(clean['adv_twer'])} % to "
+        f"{interval(worst['adv_twer'])} %: {_apart(clean, worst, 'adv_twer')}."
+    )
+
+
+def _apart(clean: Entry, worst: Entry, key: str) -> str:
+    """Whether two intervals touch; stricter than a paired difference."""
+    (_, low, high), (_, other_low, other_high) = clean[key], worst[key]
+    if None in (low, high, other_low, other_high):
+        return "there are too few utterances for intervals"
+    if high < other_low or other_high < low:
+        return "the intervals do not overlap"
+    return "the intervals overlap, so this is not distinguishable from no attack"
+
+
+def _decibel(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.1f} dB"
+
+
+def countermeasure_verdict(results: Entry) -> list[str]:
+    """Of countermeasures: without attack, attacks from other models, and Mockingjay."""
+    return [_clean(results), _transferred(results), _defence(results)]
+
+
+def _clean(results: Entry) -> str:
+    models = [model for model in results["models"] if model["seeds"]]
+    best = min(models, key=lambda model: model["eer"][0])
+    chance = [m["name"] for m in models if _covers(m["clean"]["balanced_accuracy"], 50.0)]
+    at_chance = f"{len(chance)} ({', '.join(chance)})" if chance else "none"
+    return (
+        f"Without attack {best['name']} has the lowest EER of {len(models)} countermeasures, "
+        f"{shown(best['eer'])} %; not distinguishable from chance in balanced accuracy: "
+        f"{at_chance}."
+    )
+
+
+def _covers(value: Sequence[float | None], point: float) -> bool:
+    _, low, high = value
+    return low is not None and high is not None and low <= point <= high
+
+
+def _transferred(results: Entry) -> str:
+    cells = [c for c in results["cells"] if c["source"] != c["target"] and c["beyond_noise"]]
+    if not cells:
+        return "No attack from another model was compared with random signs of the same ε."
+    signs = [excludes_zero(cell["beyond_noise"]) for cell in cells]
+    methods = ", ".join(method_name(m) for m in dict.fromkeys(c["method"] for c in cells))
+    return (
+        f"Of {len(cells)} attacks from another model ({methods}; each source, target and ε) "
+        f"{signs.count(1)} cost more balanced accuracy than random signs of the same ε, "
+        f"{signs.count(-1)} less, and {signs.count(0)} are not distinguishable from them by their "
+        f"95 % intervals; {_by_chance(len(cells))}."
+    )
+
+
+def _defence(results: Entry) -> str:
+    """Mockingjay against no defence, and against the same network with random weights."""
+    variants = {model["name"]: model["variant"] for model in results["models"]}
+    attacked = [
+        c
+        for c in results["comparisons"]
+        if c["method"] not in ("clean", "noise") and variants[c["target"]] == "mock"
+    ]
+    parts = [
+        f"{phrase} {_signs(same)}"
+        for variant, phrase in (
+            ("mel", "against no defence"),
+            ("rand", "against the same network with random weights"),
+        )
+        if (same := [c for c in attacked if variants[c["baseline"]] == variant])
+    ]
+    if not parts:
+        return "No countermeasure behind Mockingjay was compared under attack."
+    return f"Balanced accuracy behind Mockingjay under the same attack, {'; '.join(parts)}."
+
+
+def _signs(comparisons: Sequence[Entry]) -> str:
+    signs = [excludes_zero(comparison["difference"]) for comparison in comparisons]
+    return (
+        f"is higher in {signs.count(1)}, lower in {signs.count(-1)} and not distinguishable in "
+        f"{signs.count(0)} of {len(signs)} conditions"
+    )

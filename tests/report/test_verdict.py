@@ -1,0 +1,128 @@
+"""The sentences say what the numbers say, whatever one would like them to say."""
+
+import pytest
+from attack_rows import constant, log_rows
+
+from espnet_ext.report.experiments import read_experiment
+from espnet_ext.report.scores import score
+from espnet_ext.report.verdict import (
+    attack_name,
+    attack_verdict,
+    countermeasure_verdict,
+    setting,
+    strongest,
+    sweep_verdict,
+)
+
+
+def attack(wrong, **changes):
+    return {"scores": score(log_rows(wrong, **changes))}
+
+
+def test_a_sweep_in_three_sentences(three, results):
+    first, second, third = sweep_verdict(results(three))
+    assert first == (
+        "Without attack the STL decoder, which the others are compared with, has a WER of 12.3 "
+        "(10.0 to 15.0) %; after targeted L2 PGD (ε = 2, 10 steps) its transcript is exactly the "
+        "attacker's target on 0.0 (0.0 to 0.0) % of 6 utterances."
+    )
+    # Less 20 for sure, plus 40 for sure, less 10 with zero inside, less 30 for sure.
+    assert "Of 4 paired comparisons with it (2 other conditions" in second
+    assert "1 are harder to attack, 2 easier and 1 not distinguishable" in second
+    assert "about 0.1 of each sign would be expected by chance" in second
+    assert "its AdvTWER is 40.0 (40.0 to 40.0) %" in third
+    assert third.endswith("a paired difference of 40.0 (40.0 to 40.0) points: harder to attack.")
+
+
+@pytest.mark.parametrize(
+    ("second", "answer"), [(2, "not distinguishable"), (1, "easier to attack"), (3, "harder")]
+)
+def test_the_sign_of_a_difference_decides_and_not_its_size(add, results, second, answer):
+    conditions = [add((1.0, 0.0, 0.0), constant(3, 2)), add((1.0, 0.5, 0.5), constant(3, second))]
+    assert f": {answer}" in sweep_verdict(results(conditions))[2]
+
+
+def test_a_sweep_of_one_condition_compares_nothing(add, results):
+    verdict = sweep_verdict(results([add((1.0, 0.0, 0.0), constant(3, 2))]))
+    assert verdict[1] == "There is no other condition to compare it with."
+    assert len(verdict) == 3 and "of the others" not in verdict[2]
+
+
+def test_a_sweep_that_attacked_nothing_says_so(add, results):
+    verdict = sweep_verdict(results([add((1.0, 0.0, 0.0), {("eps2", 0): [5] * 6})]))
+    assert verdict[1:] == ["Nothing was attacked.", "So nothing is said about robustness."]
+
+
+def test_an_attack_in_three_sentences():
+    first, second, third = attack_verdict(attack(constant(3, 0)), {"norm": 2, "targeted": True})
+    # The reference is "oops": four of five are too many; then five words are wrong.
+    assert first.startswith("The WER is 400.0 (400.0 to 400.0) % without attack and")
+    assert "under targeted L2 PGD (ε = 2, 10 steps), on 6 utterances" in first
+    assert "word for word in 100.0 (100.0 to 100.0) % of utterances" in second
+    assert "from 100.0 (100.0 to 100.0) % to 0.0 (0.0 to 0.0) %" in second
+    assert second.endswith("the intervals do not overlap.")
+    assert "47.5 dB below the speech (median SNR; lowest 45.0 dB)" in third
+    assert "no noise of the same size was tried" in third
+
+
+def test_an_attack_that_does_nothing_is_not_distinguishable_from_none():
+    mixed = [5, 4, 5, 3, 5, 4]
+    unchanged = {("eps2", 0): mixed, ("eps2", 5): mixed}
+    for sentence in attack_verdict(attack(unchanged), {})[:2]:
+        assert "the intervals overlap, so this is not distinguishable from no attack" in sentence
+
+
+def test_one_utterance_has_no_interval_and_so_no_verdict():
+    rows = [row for row in log_rows(constant(3, 0)) if row["utterance"] == "u0"]
+    first, _, _ = attack_verdict({"scores": score(rows)}, {})
+    assert first.endswith("there are too few utterances for intervals.")
+
+
+def test_what_was_not_measured_is_said():
+    first, second, _ = attack_verdict(attack(constant(3, 0), reference=None), {"targeted": False})
+    assert first.startswith("No references were given, so the WER under untargeted PGD")
+    assert second == "The attack had no target, so AdvTWER and success say nothing here."
+    assert attack_verdict({"scores": []}, {}) == ["Nothing was attacked."]
+
+
+def test_the_strongest_is_the_one_with_least_adv_twer():
+    entries = attack({**constant(1, 3), ("snr30", 5): [2] * 6})["scores"]
+    assert setting(strongest(entries)) == "ε = 2, 5 steps"
+    assert strongest([]) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"norm": 2}, "targeted L2 PGD"),
+        ({"norm": "inf", "targeted": False}, "untargeted L∞ PGD"),
+        ({}, "targeted PGD"),
+    ],
+)
+def test_name_of_an_attack(settings, name):
+    assert attack_name(settings) == name
+
+
+def test_countermeasures_in_three_sentences(countermeasures):
+    results = read_experiment(countermeasures).results
+    first, second, third = countermeasure_verdict(results)
+    assert first.startswith("Without attack lcnn_mel has the lowest EER of 3 countermeasures, 0.0")
+    assert first.endswith("balanced accuracy: none.")
+    # PGD on lcnn_mel beats random signs at three epsilons; on lcnn_mock, and FGSM on both, never.
+    assert second.startswith("Of 12 attacks from another model (FGSM, PGD;")
+    assert "3 cost more balanced accuracy than random signs of the same ε, 0 less, and 9" in second
+    # lcnn_mock answers "spoof": 50 against 50 under PGD, 50 against 100 under FGSM.
+    assert third == (
+        "Balanced accuracy behind Mockingjay under the same attack, against no defence is higher "
+        "in 0, lower in 3 and not distinguishable in 3 of 6 conditions."
+    )
+
+
+def test_countermeasures_at_chance_are_named_and_gaps_are_said(countermeasures):
+    results = read_experiment(countermeasures).results
+    results["models"][1]["clean"]["balanced_accuracy"] = [52.0, 48.0, 56.0]
+    results["cells"], results["comparisons"] = [], []
+    first, second, third = countermeasure_verdict(results)
+    assert first.endswith("balanced accuracy: 1 (lcnn_mock).")
+    assert second == "No attack from another model was compared with random signs of the same ε."
+    assert third == "No countermeasure behind Mockingjay was compared under attack."
