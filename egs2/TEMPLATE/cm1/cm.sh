@@ -68,7 +68,7 @@ Stages:
     7  score dev and test                           -> ${expdir}/<model>_seed*/score/
     8  attack, score the targets                    -> ${expdir}/<source>_seed*/attack*/
     9  layerwise noise to signal, linear probe      -> ${expdir}/{lnsr,probe}_seed*/
-    10 tables and figures                           -> ${expdir}/report_*/RESULTS.md
+    10 tables, figures, HTML page, cards            -> ${expdir}/report_*/RESULTS.md
 
 Options and their defaults:
 $(list_options "${BASH_SOURCE[0]}")
@@ -295,13 +295,17 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${log_dir}/lnsr"
     fi
 
-    if stage 10 "tables and figures: ${expdir}/ -> ${report_dir}/"; then
+    if stage 10 "tables, figures, page, cards: ${expdir}/ -> ${report_dir}/"; then
         asv=()
         if [ -z "${asv_scores}" ]; then asv_scores=data/${test_set}/asv_scores; fi
         if [ -f "${asv_scores}" ]; then asv=(--asv_scores "${asv_scores}"); fi
         python3 -m espnet_ext.bin.cm_report --models "${models}" --expdir "${expdir}" \
             --seeds "${seeds}" --attack_name "${attack_name}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --output_dir "${report_dir}" "${asv[@]}"
+        python3 -m espnet_ext.bin.report "${report_dir}" --output "${report_dir}/report.html"
+        if [ "${attack_config}" != none ]; then
+            python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"
+        fi
         log "The report: ${PWD}/${report_dir}/RESULTS.md"
     fi
 

@@ -70,7 +70,7 @@ Stages:
     7  transcribe the test set                      -> ${expdir}/*/decode_li*/
     8  choose utterances and targets                -> ${expdir}/targets/
     9  attack                                       -> ${expdir}/*/attack*_li*/
-    10 tables and figures                           -> ${expdir}/report_*/RESULTS.md
+    10 tables, figures, HTML page, cards            -> ${expdir}/report_*/RESULTS.md
     11 checkpoints for espnet2.bin.asr_inference    -> ${expdir}/*/stock/ (with --stop_stage 11)
 
 Options and their defaults:
@@ -291,12 +291,17 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_seed${seed}"
     fi
 
-    if stage 10 "tables and figure: ${expdir}/la*/ -> ${report_dir}/"; then
+    if stage 10 "tables, figure, page, cards: ${expdir}/la*/ -> ${report_dir}/"; then
         # Lists of conditions are words of their own.
         # shellcheck disable=SC2086
         python3 -m espnet_ext.bin.asr_report --conditions ${report_with} "${conditions}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --interval_unit "${interval_unit}" \
             --output_dir "${report_dir}"
+        # The page has audio of the first and of the last condition.
+        mapfile -t shown < <(cut -f 6 "${conditions}" | sed -n '1p;2,${$p}')
+        python3 -m espnet_ext.bin.report "${report_dir}" "${shown[@]}" \
+            --wav_scp "${dumpdir}/${test_set}/wav.scp" --output "${report_dir}/report.html"
+        python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"
         log "The report: ${PWD}/${report_dir}/RESULTS.md"
     fi
 

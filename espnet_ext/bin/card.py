@@ -1,0 +1,32 @@
+"""Make robustness cards of attacked models."""
+
+import argparse
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="card.json (schema: espnet_ext/report/card.schema.json) and card.md, to paste "
+        "into a model card, for each model in results of asr_report, asr_attack and cm_report.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")
+    add("--output_dir", required=True, help="<model>/card.json and <model>/card.md")
+    return parser
+
+
+def main() -> None:
+    """Write the cards, and say where."""
+    args = get_parser().parse_args()
+    cli.log_to_stderr()
+    from espnet_ext.report.card import write_cards
+
+    for directory in write_cards(args.experiments, args.output_dir):
+        print(f"{directory}/card.md")
+
+
+if __name__ == "__main__":
+    cli.run(main)

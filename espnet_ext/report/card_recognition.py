@@ -1,0 +1,138 @@
+"""Robustness cards of attacked speech recognisers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from espnet_ext.report.card_parts import RECOGNITION, make_card, metrics
+from espnet_ext.report.experiments import Entry, Experiment
+from espnet_ext.report.tables import weights
+
+UNDER_ATTACK = ("wer", "adv_twer", "success_rate")
+DEFINITIONS = {
+    "cer": "character errors against the reference over its characters, in percent",
+}
+ACCURACY = "share of utterances whose {head} is recognised, in percent"
+NO_CONTROL = "noise of the same size as the attack, as a control"
+ONE_SEED = "other training seeds: this is one trained model"
+ONE_BOX = (
+    "black-box attacks and transfer from other models: the attacker has this model",
+    "attackers of another loss than that of inference, or of heads that inference leaves out",
+)
+
+
+def sweep_cards(results: Entry) -> list[Entry]:
+    """A card for each condition of a sweep, a model with its weight of CTC at inference.
+
+    Args:
+        results: of `asr_report`.
+    """
+    return [
+        _card(
+            model_of(condition_name(condition), f"{condition['heads']}, {weights(condition)}"),
+            condition["benign"],
+            condition["attack"],
+            results["attack"],
+            results,
+        )
+        for condition in results["conditions"]
+        if any(entry["step"] for entry in condition["attack"])
+    ]
+
+
+def condition_name(condition: Entry) -> str:
+    """Name of a condition after its three weights, e.g. "la1_lc0.5_li0"."""
+    return (
+        f"la{condition['asr_weight']:g}_lc{condition['ctc_weight']:g}"
+        f"_li{condition['inference_ctc_weight']:g}"
+    )
+
+
+def model_of(name: str, description: str, files: Mapping[str, str] | None = None) -> Entry:
+    """The block that says which model it is; results do not record the seed of its training."""
+    return {
+        "name": name,
+        "task": RECOGNITION,
+        "description": description,
+        "training_seeds": None,
+        "files": dict(files or {}),
+    }
+
+
+def attack_card(experiment: Experiment) -> list[Entry]:
+    """The card of one attacked model; empty where nothing was attacked.
+
+    Args:
+        experiment: of `asr_attack`.
+    """
+    scores, attack = experiment.results["scores"], experiment.attack()
+    if not any(entry["step"] for entry in scores):
+        return []
+    files = attack.get("model", {})
+    # The directory of the model names it, as recipes name directories.
+    place = PurePath(files["config"]["path"]).parent.name if "config" in files else ""
+    weight = attack.get("ctc_weight")
+    description = "" if weight is None else f"weight of CTC at inference {weight:g}"
+    digests = {name: file["sha256"] for name, file in files.items()}
+    model = model_of(place or experiment.name, description, digests)
+    clean = next(entry for entry in scores if entry["step"] == 0)
+    benign = {"utterances": clean["utterances"], **{k: clean[k] for k in ("wer",) if k in clean}}
+    return [_card(model, benign, scores, attack.get("settings", {}), experiment.results)]
+
+
+def _card(
+    model: Entry, benign: Entry, scores: Sequence[Entry], settings: Entry, results: Entry
+) -> Entry:
+    accuracies = sorted(name for name in benign if name.endswith("_accuracy"))
+    definitions = {**DEFINITIONS, **results["definitions"]}
+    for name in accuracies:
+        definitions[name] = ACCURACY.format(head=name.removesuffix("_accuracy"))
+    clean = {
+        "trials": {"utterances": benign["utterances"]},
+        "metrics": metrics(benign, ("wer", "cer", *accuracies)),
+    }
+    attacks = [_attack(entry, settings) for entry in scores if entry["step"]]
+    environment = results["environment"]
+    return make_card(model, clean, attacks, definitions, _not_tested(settings), environment)
+
+
+def _attack(entry: Entry, settings: Entry) -> Entry:
+    targeted = settings.get("targeted", True)
+    return {
+        "method": "PGD",
+        "norm": _norm(settings),
+        "space": "waveform",
+        "access": "white box",
+        "source": None,
+        "targeted": targeted,
+        "budget": budget(entry["budget"]),
+        "steps": entry["step"],
+        "seed": settings.get("seed"),
+        "snr_median_db": entry["snr_median"],
+        "trials": {"utterances": entry["utterances"]},
+        "metrics": metrics(entry, UNDER_ATTACK if targeted else UNDER_ATTACK[:1]),
+        "control": None,
+    }
+
+
+def _norm(settings: Entry) -> str | None:
+    return {2: "2", "inf": "inf"}.get(settings.get("norm", ""))
+
+
+def budget(tag: str) -> Entry:
+    """A budget's tag as the card has it.
+
+    Example:
+        >>> budget("snr35")
+        {'kind': 'snr', 'value': 35.0, 'unit': 'dB'}
+    """
+    unit = "dB" if tag.startswith("snr") else "full scale is 1"
+    return {"kind": tag[:3], "value": float(tag[3:]), "unit": unit}
+
+
+def _not_tested(settings: Entry) -> list[str]:
+    found = [NO_CONTROL, ONE_SEED, *ONE_BOX]
+    norms = {"2": "L∞", "inf": "L2"}
+    found.append(f"perturbations bounded in {norms.get(_norm(settings) or '', 'other norms')}")
+    targeted = settings.get("targeted", True)
+    found.append(f"{'untargeted' if targeted else 'targeted'} attacks")
+    return found

@@ -1,0 +1,116 @@
+"""Every card follows the published schema; the schema refuses what is no card."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from espnet_ext.data.files import read_json, write_json
+from espnet_ext.errors import InputError
+from espnet_ext.report.card import SCHEMA_FILE, cards_of, directory_name, schema, write_cards
+from espnet_ext.report.card_parts import SCHEMA_ID
+from espnet_ext.report.experiments import read_experiment
+
+jsonschema = pytest.importorskip("jsonschema")
+KEPT = Path(__file__).parents[2] / "egs2/fsdd/mtl_asr1/results/seed0"
+
+
+@pytest.fixture
+def validator():
+    return jsonschema.Draft202012Validator(schema())
+
+
+@pytest.fixture
+def card(attacked):
+    directory, _ = attacked(audio=False)
+    return cards_of(read_experiment(directory))[0]
+
+
+def test_the_schema_is_one_and_says_which(validator):
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert schema()["$id"] == SCHEMA_ID == schema()["properties"]["schema"]["const"]
+    assert SCHEMA_FILE.name == "card.schema.json"
+
+
+def test_cards_of_every_kind_follow_the_schema(sweep, attacked, countermeasures, validator):
+    for directory in (sweep, attacked(audio=False)[0], countermeasures):
+        for card in cards_of(read_experiment(directory)):
+            validator.validate(json.loads(json.dumps(card, allow_nan=False)))
+
+
+def test_the_kept_results_give_cards_with_their_numbers(tmp_path, validator):
+    (first, *others) = write_cards([KEPT], tmp_path)
+    card, results = read_json(first / "card.json"), read_json(KEPT / "results.json")
+    assert len(others) == 15 and first.name == "la1_lc0_li0"
+    validator.validate(card)
+    last = results["conditions"][0]["attack"][-1]["adv_twer"]
+    found = card["attacks"][-1]["metrics"]["adv_twer"]
+    assert [found[k] for k in ("value", "low", "high")] == last
+    assert (first / "card.md").read_text().startswith("## Adversarial robustness of la1")
+
+
+def change(path: str, value: object):
+    """A change of one field of a card; `value` ... takes it away."""
+
+    def apply(card):
+        *parents, last = path.split(".")
+        for key in parents:
+            card = card[int(key)] if isinstance(card, list) else card[key]
+        if value is ...:
+            del card[last]
+        else:
+            card[last] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        change("commit", ...),
+        change("not_tested", ...),
+        change("definitions.interval", ...),
+        change("attacks", []),
+        change("schema", "2"),
+        change("model.task", "chess"),
+        change("model.files.weights", "abc"),
+        change("attacks.0.access", "grey box"),
+        change("attacks.0.metrics.wer.low", ...),
+        change("attacks.0.metrics.wer.value", "5"),
+        change("attacks.0.budget.kind", "norm"),
+        change("clean.trials", {}),
+        change("surprise", 1),
+    ],
+)
+def test_what_is_no_card_is_refused_by_the_schema(card, validator, spoil):
+    validator.validate(card)
+    spoil(card)
+    assert not validator.is_valid(card)
+
+
+def test_two_models_of_one_name_are_refused(sweep, tmp_path):
+    with pytest.raises(InputError, match="another card for 'la1_lc0_li0'; give each result an"):
+        write_cards([sweep, sweep], tmp_path / "cards")
+    assert not (tmp_path / "cards").exists()
+
+
+def test_a_result_without_attack_has_no_card(attacked):
+    directory, _ = attacked({("eps2", 0): [5] * 6}, audio=False)
+    with pytest.raises(InputError, match="no attacked model in it, so there is no card"):
+        cards_of(read_experiment(directory))
+
+
+def test_results_of_another_version_are_refused(sweep):
+    results = read_json(sweep / "results.json")
+    del results["definitions"]
+    write_json(sweep / "results.json", results)
+    with pytest.raises(InputError, match="lack 'definitions'; make the result again"):
+        cards_of(read_experiment(sweep))
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("la1.0_li0", "la1.0_li0"), ("../../a", "a"), ("..", "model"), ("a b/c", "a_b_c")],
+)
+def test_a_card_is_written_nowhere_else(model, name):
+    assert directory_name(model) == name

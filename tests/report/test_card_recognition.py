@@ -1,0 +1,87 @@
+import pytest
+
+from espnet_ext.data.files import read_json, write_json
+from espnet_ext.report.card_recognition import (
+    NO_CONTROL,
+    attack_card,
+    budget,
+    condition_name,
+    sweep_cards,
+)
+from espnet_ext.report.experiments import read_experiment
+
+ALL = {"wer", "adv_twer", "success_rate"}
+
+
+def test_each_condition_of_a_sweep_has_a_card(sweep):
+    cards = sweep_cards(read_experiment(sweep).results)
+    names = [card["model"]["name"] for card in cards]
+    assert names == ["la1_lc0_li0", "la1_lc0.5_li0.5", "la0.7_lc0_li0"]
+    assert cards[0]["model"]["description"] == "STL decoder, λ_A 1, λ_C 0, inference 0"
+    assert [a["metrics"]["adv_twer"]["value"] for a in cards[1]["attacks"]] == [40.0, 80.0]
+    assert cards[0]["clean"]["trials"] == {"utterances": 8}
+    assert cards[0]["clean"]["metrics"]["wer"]["low"] == 10.0
+    assert "accent_accuracy" not in cards[0]["clean"]["metrics"]
+    assert cards[2]["clean"]["metrics"]["accent_accuracy"]["value"] == 75.0
+    assert cards[2]["definitions"]["accent_accuracy"].startswith("share of utterances whose accent")
+
+
+def test_a_sweep_without_attack_has_no_card(sweep):
+    results = read_experiment(sweep).results
+    for condition in results["conditions"]:
+        condition["attack"] = condition["attack"][:1]
+    assert sweep_cards(results) == []
+
+
+def test_the_card_of_an_attack(attacked):
+    directory, _ = attacked(audio=False)
+    about = read_json(directory / "attack.json")
+    about["model"]["config"] = {
+        "path": "/home/somebody/exp/my_model/config.yaml",
+        "sha256": "1" * 64,
+    }
+    write_json(directory / "attack.json", about)
+    (card,) = attack_card(read_experiment(directory))
+    assert card["model"]["name"] == "my_model" and "somebody" not in str(card)
+    assert card["model"]["files"] == {"weights": "0" * 64, "config": "1" * 64}
+    assert card["model"]["description"] == "weight of CTC at inference 0.5"
+    first, last = card["attacks"]
+    assert (first["steps"], last["steps"], last["norm"], last["seed"]) == (5, 10, "2", 7)
+    assert last["budget"] == {"kind": "eps", "value": 2.0, "unit": "full scale is 1"}
+    assert last["access"] == "white box" and last["control"] is None
+    assert last["snr_median_db"] == 47.5 and last["trials"] == {"utterances": 6}
+    assert set(last["metrics"]) == {"wer", "adv_twer", "success_rate"}
+    assert card["clean"]["metrics"]["wer"]["value"] == 400.0 and card["commit"] == "0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("settings", "gaps", "scores"),
+    [
+        ({"norm": 2}, {"perturbations bounded in L∞", "untargeted attacks"}, ALL),
+        (
+            {"norm": "inf", "targeted": False},
+            {"perturbations bounded in L2", "targeted attacks"},
+            {"wer"},
+        ),
+        ({}, {"perturbations bounded in other norms"}, ALL),
+    ],
+)
+def test_what_was_not_tested_follows_from_the_settings(attacked, settings, gaps, scores):
+    directory, _ = attacked(audio=False)
+    write_json(directory / "attack.json", {"settings": settings})
+    (card,) = attack_card(read_experiment(directory))
+    assert {NO_CONTROL, *gaps} <= {*card["not_tested"]}
+    assert set(card["attacks"][0]["metrics"]) == scores
+    # Without the files, the name is that of the directory.
+    assert card["model"]["name"] == "la1.0_lc0.5_seed0/attack_li0.5"
+
+
+def test_an_attack_of_no_steps_has_no_card(attacked):
+    directory, _ = attacked({("eps2", 0): [5] * 6}, audio=False)
+    assert attack_card(read_experiment(directory)) == []
+
+
+def test_budgets_and_names():
+    assert budget("snr35.5") == {"kind": "snr", "value": 35.5, "unit": "dB"}
+    weights = {"asr_weight": 0.7, "ctc_weight": 0.5, "inference_ctc_weight": 0.0}
+    assert condition_name(weights) == "la0.7_lc0.5_li0"
