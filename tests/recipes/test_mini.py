@@ -76,6 +76,16 @@ def test_report_shows_the_picture_and_the_tables(recipe, finished):
     assert "PGD-3" in text
 
 
+def test_page_has_audio_and_every_condition_its_card(recipe, finished):
+    report = recipe / "exp/report_attack_seed0"
+    page = (report / "report.html").read_text()
+    # Three utterances of two attacks: before, and after the last step of both budgets.
+    assert page.count("<audio ") == 3 * 2 * 3
+    assert str(recipe) not in page
+    cards = [json.loads(path.read_text()) for path in (report / "cards").glob("*/card.json")]
+    assert len(cards) == 3 and all(len(card["attacks"]) == 4 for card in cards)
+
+
 def test_adversarial_audio_is_listed_and_there(recipe, finished):
     scp = recipe / "exp/la0.7_lc0.5_seed0/attack_li0.0/eps0.5/step3/wav.scp"
     lines = scp.read_text().splitlines()

@@ -76,6 +76,13 @@ def test_report_is_there_with_its_figures_and_without_machine_paths(recipe, resu
         assert place not in text and place not in json.dumps(results)
 
 
+def test_page_and_cards_stand_beside_the_report(recipe):
+    folder = recipe / "exp/report_attack"
+    page = (folder / "report.html").read_text()
+    assert page.count("<img ") == len(list(folder.glob("*.png"))) and str(recipe) not in page
+    assert {path.parent.name for path in (folder / "cards").glob("*/card.md")} == {*KEPT}
+
+
 def test_a_second_run_attacks_nothing_again(recipe):
     logs = sorted((recipe / "exp/lcnn_mel_seed0/attack/log").rglob("*.jsonl"))
     before = [log.stat().st_mtime_ns for log in logs]
@@ -107,7 +114,10 @@ def test_a_list_of_models_without_attack_has_a_report_of_its_own(recipe):
     process = run(recipe, "--stage", "8", *options, "--lnsr_pretrained", "lcnn_mock")
     check(process)
     assert "Stage 8 is left out" in process.stdout
-    assert "EER" in (recipe / "exp/report_one_none/RESULTS.md").read_text()
+    report = recipe / "exp/report_one_none"
+    assert "EER" in (report / "RESULTS.md").read_text()
+    assert "No attack from another model" in (report / "report.html").read_text()
+    assert not (report / "cards").exists()
 
 
 def test_two_machines_train_a_mockingjay_and_countermeasures(recipe, tmp_path):

@@ -52,3 +52,13 @@ def test_all_figures_of_the_report_are_on_the_page(countermeasures):
     found = countermeasure_section(read_experiment(countermeasures)).figures
     assert len(found) == 5 and all(figure.width > 300 for figure in found)
     assert [figure.caption for figure in found][-1] == CAPTIONS["figure_3"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_result_without_attack_is_a_page_as_well(countermeasures):
+    experiment = read_experiment(countermeasures)
+    experiment.results.update(cells=[], panels=[], comparisons=[], histograms=[], attack={})
+    experiment.results["lnsr"] = None
+    found = countermeasure_section(experiment)
+    assert "attacked: none" in found.about and found.settings == "{}"
+    assert "No attack from another model" in found.verdict[1]
