@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium to open the page in: apt-get install chromium"
 )
 WIDTHS = (375, 1280)
+PATIENCE_MS = 180_000  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,9 @@ def browser():
     arguments = ["--autoplay-policy=no-user-gesture-required"]
     arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=arguments, timeout=PATIENCE_MS
+        )
         yield browser
         browser.close()
 
@@ -44,6 +47,7 @@ def open_page(browser, tmp_path):
         contexts.append(
             browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         )
+        contexts[-1].set_default_timeout(PATIENCE_MS)
         tab, complaints, requests = contexts[-1].new_page(), [], []
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
