@@ -48,12 +48,8 @@ def test_a_packed_model_is_the_start_of_others(recipe):
     _pack(recipe, "exp/pretrain_seed0")
     (recipe / "conf/sweep.tsv").write_text("0.7\t0.5\t0.5\n")
     options = (*OPTIONS, "--pretrained", "model.zip", "--expdir", "started", "--stage", "3")
-    process = run(recipe, *options, "--stop_stage", "3")
-    assert process.returncode != 0 and "the models differ:" in process.stderr
-    assert "Configure the model's sizes." in process.stderr
-    assert not (recipe / "started/pretrained/model.pth").exists()
     _configure_tiny(recipe / "conf/train.yaml")
-    process = run(recipe, *options, "--stop_stage", "7")
+    process = run(recipe, *options, "--stop_stage", "6")
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
     assert "Stage 5 is left out: all models start from started/pretrained" in process.stdout
     tokens = [recipe / folder / "tokens.txt" for folder in ("started/pretrained", _tokens(recipe))]
@@ -63,7 +59,7 @@ def test_a_packed_model_is_the_start_of_others(recipe):
     for part in ("encoder", "decoder", "ctc"):
         assert re.search(rf"^{part} +[1-9]\d* +0 +0$", log, re.MULTILINE), part
     assert re.search(r"^heads +0 +[1-9]\d* +0$", log, re.MULTILINE)
-    assert (recipe / "started/la0.7_lc0.5_seed0/decode_li0.5/test/text").is_file()
+    assert (recipe / "started/la0.7_lc0.5_seed0/valid.loss.best.pth").is_file()
 
 
 def _pack(recipe, folder):
