@@ -120,7 +120,7 @@ def test_entropy_of_ctc_in_a_sweep_of_its_own(finished):
     assert [c["variant"] for c in conditions] == ["", "", "entropy0.3"]
     model = finished / "exp/la1.0_lc0.5_entropy0.3_seed0"
     assert "ctc_entropy_weight: 0.3" in (model / "config.yaml").read_text()
-    assert "ctc_entropy=" in (model / "train.log").read_text()
+    assert "ctc_entropy=" in (finished / "exp/log/train_seed0/1.log").read_text()
     text = (finished / "exp/report_attack_entropy_seed0/RESULTS.md").read_text()
     assert "MTL CTC+decoder, entropy0.3" in text
 
