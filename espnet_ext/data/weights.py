@@ -1,13 +1,14 @@
-"""Reading weights safely."""
+"""Reading weights safely, and writing them."""
 
 import logging
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from espnet_ext.data.files import write_aside
 from espnet_ext.errors import InputError
 
 
@@ -28,6 +29,22 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torc
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"{path}: not the weights of a model; give a *.pth of an epoch or average")
     return state
+
+
+def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the state dictionary of a model, the same bytes for the same weights.
+
+    Args:
+        path: the file; replaced only when the new one is whole.
+        weights: tensors by name.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    # By a path, `torch.save` would put the temporary name into the file, and what was made
+    # with it, which is known by its bytes, would not be found again.
+    with write_aside(path) as aside, aside.open("wb") as file:
+        torch.save(dict(weights), file)
 
 
 def load_tensors(path: str | Path, allow_pickle: bool = False, known: Sequence[type] = ()) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import yaml
 
-from espnet_ext.data.files import read_yaml, write_aside, write_text
-from espnet_ext.data.weights import read_weights
+from espnet_ext.data.files import read_yaml, write_text
+from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.countermeasure import CountermeasureTask
 
@@ -53,8 +53,7 @@ def put_before(
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     weights = _weights(config, read_weights(model_file, allow_pickle), Path(model_file))
     path = Path(output_dir) / Path(model_file).name
-    with write_aside(path) as aside:
-        torch.save(weights, aside)
+    write_weights(path, weights)
     write_text(Path(output_dir) / "config.yaml", text)
     return path
 

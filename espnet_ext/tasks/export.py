@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from espnet_ext.data.files import read_yaml, write_aside, write_text
-from espnet_ext.data.weights import read_weights
+from espnet_ext.data.files import read_yaml, write_text
+from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.tasks.mtl_asr import MODEL_NAME
 
 OWN_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf", "ctc_entropy_weight")
@@ -33,8 +31,7 @@ def export_stock(
     config_path, model_path = Path(output_dir) / "config.yaml", Path(output_dir) / "model.pth"
     weights = {k: v for k, v in read_weights(model_file).items() if not k.startswith("heads.")}
     write_text(config_path, _dump(_stock_config(read_yaml(config_file))))
-    with write_aside(model_path) as aside:
-        torch.save(weights, aside)
+    write_weights(model_path, weights)
     return config_path, model_path
 
 

@@ -17,7 +17,7 @@ from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see th
 from espnet2.tasks.asr import frontend_choices
 
 from espnet_ext.data.files import read_yaml, write_aside, write_lines
-from espnet_ext.data.weights import read_weights
+from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.ssl.checkpoint import default_arguments
 from espnet_ext.tasks.checkpoint import initialisation_table, upgraded
@@ -223,8 +223,7 @@ def _write(
     where: Path,
 ) -> Files:
     model = output / "model.pth"
-    with write_aside(model) as aside:
-        torch.save(dict(weights), aside)
+    write_weights(model, weights)
     write_lines(output / "tokens.txt", tokens)
     bpe = _copied(config.get("bpemodel"), output / "bpe.model", where)
     stats = None

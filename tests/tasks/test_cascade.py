@@ -32,12 +32,12 @@ def test_cascade_is_the_filter_before_the_same_countermeasure(trained, tmp_path)
 
 
 def test_same_bytes_twice(trained, tmp_path):
-    texts = []
+    files = []
     for _ in range(2):
-        put_before(*trained, tmp_path / "mean", "filter", {"kind": "mean"})
-        texts.append((tmp_path / "mean/config.yaml").read_bytes())
-    assert texts[0] == texts[1]
-    assert yaml.safe_load(texts[0])["defense"] == "filter"
+        weights = put_before(*trained, tmp_path / "mean", "filter", {"kind": "mean"})
+        files.append([(tmp_path / "mean/config.yaml").read_bytes(), weights.read_bytes()])
+    assert files[0] == files[1]
+    assert yaml.safe_load(files[0][0])["defense"] == "filter"
 
 
 def test_a_second_defence_is_refused(trained, tmp_path):
