@@ -46,11 +46,25 @@ def boolean(text: str) -> bool:
 
 def model_files(args: argparse.Namespace) -> dict[str, dict[str, str]]:
     """Path and digest of `--asr_train_config` and of `--asr_model_file`."""
-    files = (("config", args.asr_train_config), ("weights", args.asr_model_file))
+    return digests(config=args.asr_train_config, weights=args.asr_model_file)
+
+
+def digests(**paths: str | Path) -> dict[str, dict[str, str]]:
+    """Path and SHA-256 of each file, by the names given."""
     return {
-        name: {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-        for name, path in files
+        name: {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+        for name, path in paths.items()
     }
+
+
+def is_made(results: Path, made_from: object) -> bool:
+    """Whether a results.json has this under "made_from"; if so, say that nothing is to do."""
+    from espnet_ext.data.files import read_json
+
+    if not results.is_file() or read_json(results).get("made_from") != made_from:
+        return False
+    print(f"{results}: there already, from the same files and settings; remove it to redo it")
+    return True
 
 
 def shard(text: str) -> tuple[int, int]:

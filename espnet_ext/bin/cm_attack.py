@@ -1,7 +1,6 @@
 """Attack one countermeasure, and score what was made with others."""
 
 import argparse
-import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,13 +126,7 @@ def _load(
 
 
 def _identity(files: dict[str | None, ModelFiles]) -> dict[str, Any]:
-    return {
-        name or "(source)": {
-            part: {"path": path, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-            for part, path in at._asdict().items()
-        }
-        for name, at in files.items()
-    }
+    return {name or "(source)": cli.digests(**at._asdict()) for name, at in files.items()}
 
 
 if __name__ == "__main__":

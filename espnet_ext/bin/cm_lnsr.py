@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from espnet_ext.bin import cli
 
@@ -34,6 +35,11 @@ def main() -> None:
     from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 
     settings = CountermeasureAttackSettings.read(args.config)
+
+    output = Path(args.output_dir) / "results.json"
+    made_from = _made_from(args, settings.to_json())
+    if cli.is_made(output, made_from):
+        return
     from espnet_ext.attack.lnsr import LayerwiseNoise
     from espnet_ext.attack.trials import read_trials
     from espnet_ext.data.files import write_json
@@ -54,10 +60,21 @@ def main() -> None:
         "curves": noise.curves(),
         "settings": settings.to_json(),
         "utterances": len(trials),
+        "made_from": made_from,
         "environment": environment(device),
     }
-    write_json(Path(args.output_dir) / "results.json", results)
-    print(f"{args.output_dir}/results.json")
+    write_json(output, results)
+    print(output)
+
+
+def _made_from(args: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
+    models = {
+        f"{name}_{part}": getattr(args, f"{name}_{part}")
+        for name in ("source", *MODELS)
+        for part in ("config", "checkpoint")
+    }
+    data = {name: Path(args.data_dir) / name for name in ("wav.scp", "utt2label")}
+    return {"settings": settings, "files": cli.digests(**models, **data)}
 
 
 if __name__ == "__main__":

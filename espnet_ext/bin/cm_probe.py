@@ -36,6 +36,10 @@ def main() -> None:
     """Probe both models and write the results."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
+    output = Path(args.output_dir) / "results.json"
+    made_from = _made_from(args)
+    if cli.is_made(output, made_from):
+        return
     from espnet_ext.cm.probe import layer_names, probe
     from espnet_ext.data.files import write_json
     from espnet_ext.report.environment import environment
@@ -52,8 +56,17 @@ def main() -> None:
         ):
             rows.append({"model": name, "layer": layer, "dev_eer": on_dev, "eval_eer": on_test})
             print(f"{name:<12}{layer:<12}dev {100 * on_dev:5.1f} %  eval {100 * on_test:5.1f} %")
-    results = {"rows": rows, "environment": environment(device)}
-    write_json(Path(args.output_dir) / "results.json", results)
+    write_json(output, {"rows": rows, "made_from": made_from, "environment": environment(device)})
+
+
+def _made_from(args: argparse.Namespace) -> dict[str, dict[str, str]]:
+    models = [f"{name}_{part}" for name in MODELS for part in ("config", "checkpoint")]
+    data = {
+        f"{part}/{name}": Path(getattr(args, part)) / name
+        for part in SETS
+        for name in ("wav.scp", "utt2label")
+    }
+    return cli.digests(**{name: getattr(args, name) for name in models}, **data)
 
 
 def _measure(model: "CountermeasureModel", data_dir: str, batch_size: int) -> "LabelledStatistics":

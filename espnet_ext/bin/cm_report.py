@@ -24,6 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--models", required=True, help="list of models: name, architecture and variant a line")
     add("--expdir", required=True, help="with <model>_seed<seed>, and with the LNSR results")
     add("--seeds", default="0", type=_numbers, help="training seeds, e.g. '0 1 2'")
+    add("--lnsr", type=cli.boolean, default=True, help="LNSR and probe results below expdir")
     add("--attack_name", default="attack", help="directory of the attack below each source")
     add("--utt2spk", required=True, help="speakers of the evaluation set")
     add("--asv_scores", help="scores of speaker verification on it, for the t-DCF")
@@ -59,12 +60,13 @@ def _collect(args: argparse.Namespace) -> dict[str, object]:
     models, utt2spk = inputs.read_models(args.models), read_table(args.utt2spk)
     run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk)
     asv = inputs.read_asv(args.asv_scores, run.trials) if args.asv_scores else None
+    measured = args.seeds if args.lnsr else []
     return make_results(
         run,
         environment("cpu"),
         asv_scores=asv,
-        lnsr=inputs.read_seeds(args.expdir, "lnsr", args.seeds),
-        probe=inputs.read_seeds(args.expdir, "probe", args.seeds),
+        lnsr=inputs.read_seeds(args.expdir, "lnsr", measured),
+        probe=inputs.read_seeds(args.expdir, "probe", measured),
         options=Options(
             args.resamples, args.transfer_method, args.transfer_eps, tuple(args.histogram_eps)
         ),

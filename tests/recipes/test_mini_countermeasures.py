@@ -84,11 +84,14 @@ def test_page_and_cards_stand_beside_the_report(recipe):
 
 
 def test_a_second_run_attacks_nothing_again(recipe):
-    logs = sorted((recipe / "exp/lcnn_mel_seed0/attack/log").rglob("*.jsonl"))
-    before = [log.stat().st_mtime_ns for log in logs]
+    files = sorted((recipe / "exp/lcnn_mel_seed0/attack/log").rglob("*.jsonl"))
+    assert files
+    files += [recipe / f"exp/{name}_seed0/results.json" for name in ("lnsr", "probe")]
+    before = [file.stat().st_mtime_ns for file in files]
     scores = (recipe / "exp/lcnn_mel_seed0/attack/senet_mel/pgd/eps0.3/scores.txt").read_bytes()
-    check(run(recipe, "--stage", "8", "--stop_stage", "8"))
-    assert before == [log.stat().st_mtime_ns for log in logs] and before
+    # From stage 6: filters that are put before the models again are those that were attacked.
+    check(run(recipe, "--stage", "6", "--stop_stage", "9"))
+    assert before == [file.stat().st_mtime_ns for file in files]
     again = (recipe / "exp/lcnn_mel_seed0/attack/senet_mel/pgd/eps0.3/scores.txt").read_bytes()
     assert scores == again
 
@@ -111,9 +114,10 @@ def test_a_list_of_models_without_attack_has_a_report_of_its_own(recipe):
     lines = (recipe / "conf/models.tsv").read_text().splitlines()[:1]
     (recipe / "conf/models_one.tsv").write_text("\n".join(lines) + "\n")
     options = ["--models", "conf/models_one.tsv", "--attack_config", "none"]
-    process = run(recipe, "--stage", "8", *options, "--lnsr_pretrained", "lcnn_mock")
+    process = run(recipe, "--stage", "8", *options)
     check(process)
     assert "Stage 8 is left out" in process.stdout
+    assert "Stage 9 is left out" in process.stdout
     report = recipe / "exp/report_one_none"
     assert "EER" in (report / "RESULTS.md").read_text()
     assert "No attack from another model" in (report / "report.html").read_text()

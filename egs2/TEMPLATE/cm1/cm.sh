@@ -101,6 +101,13 @@ model_lines() {
         if (kind == "all" || (kind == "trained") == ($4 == "-")) print }' "${models}"
 }
 
+# Whether the list has the three models of LNSR and probe; else stage 9 is left out.
+has_lnsr_models() {
+    model_lines all | cut -f 1 | awk -v wanted="${lnsr_source} ${lnsr_pretrained} ${lnsr_random}" '
+        { there[$1] = 1 }
+        END { n = split(wanted, names, " "); for (i = 1; i <= n; i++) if (!there[names[i]]) exit 1 }'
+}
+
 # Names of the models that the attacker has.
 sources() {
     if [ "${attack_sources}" = all ]; then
@@ -173,6 +180,7 @@ fill_in() {
 # while it works.
 main() {
     local seed name base config options jobs set shard target dir data_options
+    local with_lnsr=true
     mkdir -p "${log_dir}"
 
     if stage 1 "local/data.sh: corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}"; then
@@ -275,7 +283,10 @@ main() {
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${log_dir}/${attack_name}"
     fi
 
-    if stage 9 "LNSR, probe: ${lnsr_config}, ${expdir}/ -> ${expdir}/{lnsr,probe}_seed*/"; then
+    if ! has_lnsr_models; then
+        log "Stage 9 is left out: ${models} lacks ${lnsr_source}, ${lnsr_pretrained} or ${lnsr_random}"
+        with_lnsr=false
+    elif stage 9 "LNSR, probe: ${lnsr_config}, ${expdir}/ -> ${expdir}/{lnsr,probe}_seed*/"; then
         jobs=${log_dir}/lnsr.sh
         for seed in ${seeds}; do
             printf 'python3 -m espnet_ext.bin.cm_lnsr'
@@ -301,7 +312,8 @@ main() {
         if [ -f "${asv_scores}" ]; then asv=(--asv_scores "${asv_scores}"); fi
         python3 -m espnet_ext.bin.cm_report --models "${models}" --expdir "${expdir}" \
             --seeds "${seeds}" --attack_name "${attack_name}" \
-            --utt2spk "${dumpdir}/${test_set}/utt2spk" --output_dir "${report_dir}" "${asv[@]}"
+            --utt2spk "${dumpdir}/${test_set}/utt2spk" --lnsr "${with_lnsr}" \
+            --output_dir "${report_dir}" "${asv[@]}"
         python3 -m espnet_ext.bin.report "${report_dir}" --output "${report_dir}/report.html"
         if [ "${attack_config}" != none ]; then
             python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"
