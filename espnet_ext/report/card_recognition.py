@@ -24,7 +24,7 @@ def sweep_cards(results: Entry) -> list[Entry]:
     """A card for each condition of a sweep, a model with its weight of CTC at inference.
 
     Args:
-        results: of `asr_report`.
+        results: of `asr_report`; of a transfer there are none, it says little of a model.
     """
     return [
         _card(
@@ -35,16 +35,17 @@ def sweep_cards(results: Entry) -> list[Entry]:
             results,
         )
         for condition in results["conditions"]
-        if any(entry["step"] for entry in condition["attack"])
+        if any(entry["step"] for entry in condition["attack"]) and "made_on" not in results
     ]
 
 
 def condition_name(condition: Entry) -> str:
-    """Name of a condition after its three weights, e.g. "la1_lc0.5_li0"."""
-    return (
+    """Name of a condition after its weights and variant, e.g. "la1_lc0.5_li0_entropy0.3"."""
+    weights = (
         f"la{condition['asr_weight']:g}_lc{condition['ctc_weight']:g}"
         f"_li{condition['inference_ctc_weight']:g}"
     )
+    return "_".join([weights, *filter(None, [condition.get("variant")])])
 
 
 def model_of(name: str, description: str, files: Mapping[str, str] | None = None) -> Entry:
@@ -62,10 +63,10 @@ def attack_card(experiment: Experiment) -> list[Entry]:
     """The card of one attacked model; empty where nothing was attacked.
 
     Args:
-        experiment: of `asr_attack`.
+        experiment: of `asr_attack`; of a transfer there is none.
     """
     scores, attack = experiment.results["scores"], experiment.attack()
-    if not any(entry["step"] for entry in scores):
+    if "made_on" in attack or not any(entry["step"] for entry in scores):
         return []
     files = attack.get("model", {})
     # The directory of the model names it, as recipes name directories.

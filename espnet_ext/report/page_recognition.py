@@ -13,7 +13,7 @@ from espnet_ext.report.figures import figure_1, figure_snr
 from espnet_ext.report.markdown import table_sections
 from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
 from espnet_ext.report.tables import interval, markdown_table
-from espnet_ext.report.verdict import attack_name, attack_verdict, setting, sweep_verdict
+from espnet_ext.report.verdict import attack_name, attack_verdict, attacker, setting, sweep_verdict
 
 SWEEP_NOTE = (
     "A sweep keeps no audio and no transcripts: give the directory of one of its attacks as well "
@@ -49,7 +49,7 @@ def sweep_section(experiment: Experiment) -> Section:
     return Section(
         title=f"Multi-task ASR: {experiment.name}",
         about=f"{len(results['conditions'])} conditions (a model, and the weight of CTC at "
-        f"inference) under {attack_name(results['attack'])} by an attacker who has the model, "
+        f"inference) under {attack_name(results['attack'])} {attacker(results.get('made_on'))}, "
         f"{results['attacked_utterances']} utterances.",
         verdict=sweep_verdict(results),
         notes=[SWEEP_NOTE],
@@ -83,14 +83,15 @@ def attack_section(experiment: Experiment, wav_scp: Mapping[str, str], count: in
     Raises:
         InputError: see `espnet_ext.report.audio_samples.make_samples`.
     """
-    results, settings = experiment.results, experiment.attack().get("settings", {})
+    results, attack = experiment.results, experiment.attack()
+    settings = attack.get("settings", {})
     rows = experiment.log()
     samples = make_samples(rows, experiment.directory, wav_scp, count)
     scores = results["scores"]
     return Section(
         title=f"Attack on one recogniser: {experiment.name}",
-        about=f"{scores[0]['utterances'] if scores else 0} utterances, {attack_name(settings)} by "
-        "an attacker who has the model.",
+        about=f"{scores[0]['utterances'] if scores else 0} utterances, {attack_name(settings)} "
+        f"{attacker(attack.get('made_on'))}.",
         verdict=attack_verdict(results, settings),
         notes=_notes(rows, samples),
         figures=[_drawn(attack_curves, scores, "Curves of the attack", ATTACK_CAPTION)],

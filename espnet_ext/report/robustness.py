@@ -47,10 +47,13 @@ def make_results(
     for condition in conditions:
         _check_comparable(attacks[condition], attacks[baseline], condition.attack_dir)
     unit = "speaker" if utt2spk else "utterance"
+    # Of a transfer: the model that the audio was made on.
+    made_on = {k: v for k, v in attacks[baseline].items() if k == "made_on"}
     return {
         "definitions": {**definitions(unit), "difference": DIFFERENCE},
         "environment": dict(environment),
         "attack": attacks[baseline]["settings"],
+        **made_on,
         "attacked_utterances": attacks[baseline]["utterances"]["count"],
         "baseline": list(baseline.weights),
         "baseline_variant": baseline.variant,

@@ -1,6 +1,7 @@
 """What the numbers of a result say, in three sentences for each kind of result."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
 from espnet_ext.report.countermeasure_tables import method_name, shown
 from espnet_ext.report.experiments import Entry
@@ -36,6 +37,22 @@ def attack_name(settings: Entry) -> str:
     """
     norm = {"inf": "L∞ ", "2": "L2 "}.get(str(settings.get("norm", "")).removesuffix(".0"), "")
     return f"{'targeted' if settings.get('targeted', True) else 'untargeted'} {norm}PGD"
+
+
+def attacker(made_on: Entry | None) -> str:
+    """Who attacks, in words.
+
+    Args:
+        made_on: of a transfer, the model that the audio was made on; None for the same model.
+
+    Example:
+        >>> attacker({"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0})
+        'with audio that was made on ctc (weight of CTC 1)'
+    """
+    if not made_on:
+        return "by an attacker who has the model"
+    name = PurePath(made_on["model"]["config"]["path"]).parent.name
+    return f"with audio that was made on {name} (weight of CTC {made_on['ctc_weight']:g})"
 
 
 def sweep_verdict(results: Entry) -> list[str]:

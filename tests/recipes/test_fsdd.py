@@ -46,9 +46,10 @@ def test_real_speech_from_the_corpus_to_the_report(recipe, shared_data):
 def test_a_packed_model_is_the_start_of_others(recipe):
     """The hybrid of the run before, packed as public models of ESPnet are."""
     _pack(recipe, "exp/pretrain_seed0")
-    (recipe / "conf/sweep.tsv").write_text("0.7\t0.5\t0.5\n")
+    (recipe / "conf/sweep_one.tsv").write_text("0.7\t0.5\t0.5\n")
     options = (*OPTIONS, "--pretrained", "model.zip", "--expdir", "started", "--stage", "3")
-    _configure_tiny(recipe / "conf/train.yaml")
+    options += ("--sweep", "conf/sweep_one.tsv", "--train_config", "conf/train_tiny.yaml")
+    _configure_tiny(recipe / "conf/train.yaml", recipe / "conf/train_tiny.yaml")
     process = run(recipe, *options, "--stop_stage", "6")
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
     assert "Stage 5 is left out: all models start from started/pretrained" in process.stdout
@@ -73,15 +74,15 @@ def _tokens(recipe):
     return next((recipe / "data/token_list").iterdir())
 
 
-def _configure_tiny(path):
-    """The options of `TINY` as keys of a configuration."""
+def _configure_tiny(path, tiny):
+    """A configuration with the options of `TINY` as keys."""
     config = yaml.safe_load(path.read_text())
     words = TINY.split()
     for option, value in zip(words[::2], words[1::2], strict=True):
         key, _, number = value.rpartition("=")
         name = option.removeprefix("--")
         config |= {name: {**config[name], key: int(number)} if key else int(number)}
-    path.write_text(yaml.safe_dump(config))
+    tiny.write_text(yaml.safe_dump(config))
 
 
 def test_incomplete_corpus_is_refused_before_anything_is_made(recipe, tmp_path):

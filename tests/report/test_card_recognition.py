@@ -33,6 +33,22 @@ def test_a_sweep_without_attack_has_no_card(sweep):
     assert sweep_cards(results) == []
 
 
+def test_a_transfer_has_no_card(sweep, attacked):
+    made_on = {"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0}
+    assert sweep_cards({**read_experiment(sweep).results, "made_on": made_on}) == []
+    directory, _ = attacked(audio=False)
+    about = read_json(directory / "attack.json")
+    write_json(directory / "attack.json", {**about, "made_on": made_on})
+    assert attack_card(read_experiment(directory)) == []
+
+
+def test_variants_of_a_model_have_names_of_their_own(sweep):
+    results = read_experiment(sweep).results
+    results["conditions"][0]["variant"] = "entropy0.3"
+    names = [card["model"]["name"] for card in sweep_cards(results)]
+    assert names[0] == "la1_lc0_li0_entropy0.3" and len(set(names)) == 3
+
+
 def test_the_card_of_an_attack(attacked):
     directory, _ = attacked(audio=False)
     about = read_json(directory / "attack.json")

@@ -8,6 +8,7 @@ from espnet_ext.report.scores import score
 from espnet_ext.report.verdict import (
     attack_name,
     attack_verdict,
+    attacker,
     countermeasure_verdict,
     setting,
     strongest,
@@ -126,3 +127,9 @@ def test_countermeasures_at_chance_are_named_and_gaps_are_said(countermeasures):
     assert first.endswith("balanced accuracy: 1 (lcnn_mock).")
     assert second == "No attack from another model was compared with random signs of the same ε."
     assert third == "No countermeasure behind Mockingjay was compared under attack."
+
+
+def test_the_attacker_of_a_transfer_had_another_model():
+    assert attacker(None) == "by an attacker who has the model"
+    made_on = {"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0}
+    assert "made on ctc (weight of CTC 1)" in attacker(made_on)

@@ -301,7 +301,9 @@ main() {
         mapfile -t shown < <(cut -f 6 "${conditions}" | sed -n '1p;2,${$p}')
         python3 -m espnet_ext.bin.report "${report_dir}" "${shown[@]}" \
             --wav_scp "${dumpdir}/${test_set}/wav.scp" --output "${report_dir}/report.html"
-        python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"
+        if [ -z "${transfer_from}" ]; then
+            python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"
+        fi
         log "The report: ${PWD}/${report_dir}/RESULTS.md"
     fi
 
