@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import importlib
+import json
 import logging
 import os
 import sys
@@ -61,7 +62,8 @@ def is_made(results: Path, made_from: object) -> bool:
     """Whether a results.json has this under "made_from"; if so, say that nothing is to do."""
     from espnet_ext.data.files import read_json
 
-    if not results.is_file() or read_json(results).get("made_from") != made_from:
+    as_read = json.loads(json.dumps(made_from))  # tuples become lists
+    if not results.is_file() or read_json(results).get("made_from") != as_read:
         return False
     print(f"{results}: there already, from the same files and settings; remove it to redo it")
     return True

@@ -22,8 +22,8 @@ def test_what_is_made_from_the_same_is_not_made_again(tmp_path, capsys):
     assert not cli.is_made(path, {"x": 1})
     path.write_text(json.dumps({"rows": []}))
     assert not cli.is_made(path, {"x": 1})
-    path.write_text(json.dumps({"made_from": {"x": 1}}))
+    path.write_text(json.dumps({"made_from": {"x": (1, 2)}}))
     assert not cli.is_made(path, {"x": 2})
     assert capsys.readouterr().out == ""
-    assert cli.is_made(path, {"x": 1})
+    assert cli.is_made(path, {"x": (1, 2)})
     assert "remove it to redo it" in capsys.readouterr().out
