@@ -44,8 +44,6 @@ class MockingjayEncoder(torch.nn.Module):
         (3, torch.Size([1, 33, 64]), tensor([33]))
     """
 
-    positions: torch.Tensor
-
     def __init__(
         self,
         input_size: int = 160,
@@ -80,7 +78,9 @@ class MockingjayEncoder(torch.nn.Module):
             EncoderLayer(hidden_size, num_heads, ff_size, dropout, attention_dropout)
             for _ in range(num_layers)
         )
-        self.register_buffer("positions", torch.empty(0, hidden_size), persistent=False)
+        # No buffer: it grows with the longest utterance, and training on several GPUs wants
+        # buffers of the same size on all of them.
+        self.positions = torch.empty(0, hidden_size)
         self.apply(initialize)
         if attention_start == "tied":
             for layer in self.layers:
@@ -145,10 +145,12 @@ class MockingjayEncoder(torch.nn.Module):
         return states
 
     def _positions(self, steps: torch.Tensor) -> torch.Tensor:
-        if self.positions.size(0) < steps.size(1) or self.positions.device != steps.device:
+        like = self.project.weight
+        if self.positions.size(0) < steps.size(1):
             # Twice what is needed: utterances differ, and a table is cheap.
-            table = position_table(2 * steps.size(1), self.hidden_size)
-            self.positions = table.to(steps.device, self.project.weight.dtype)
+            self.positions = position_table(2 * steps.size(1), self.hidden_size)
+        # Kept where the model is; nothing is copied while it stays there.
+        self.positions = self.positions.to(like.device, like.dtype)
         return self.positions[: steps.size(1)]
 
 

@@ -146,3 +146,19 @@ def test_dropout_acts_in_training_only():
 def test_impossible_sizes_are_refused():
     with pytest.raises(InputError, match="hidden_size 16 must be a multiple of num_heads 3"):
         tiny_encoder(num_heads=3)
+
+
+def test_buffers_do_not_grow_with_utterances():
+    """Training on several GPUs copies buffers from one to the others, so sizes must agree."""
+    encoder = MockingjayEncoder(8, hidden_size=16, num_layers=1, num_heads=2, ff_size=16)
+    sizes = {name: buffer.shape for name, buffer in encoder.named_buffers()}
+    encoder(torch.randn(1, 90, 8), torch.tensor([90]))
+    assert {name: buffer.shape for name, buffer in encoder.named_buffers()} == sizes
+
+
+def test_positions_follow_the_type_of_the_weights():
+    encoder = MockingjayEncoder(8, hidden_size=16, num_layers=1, num_heads=2, ff_size=16)
+    feats, lengths = torch.randn(1, 30, 8), torch.tensor([30])
+    encoder(feats, lengths)
+    states, _ = encoder.double()(feats.double(), lengths)
+    assert states[-1].dtype == torch.float64
