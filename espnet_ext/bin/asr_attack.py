@@ -13,21 +13,15 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--asr_train_config", required=True, help="config.yaml saved in training")
-    add("--asr_model_file", required=True, help="weights, e.g. valid.acc.ave.pth")
+    cli.add_recognizer(parser)
     add("--wav_scp", required=True, help="audio; utterances without a target are left out")
     add("--targets", required=True, help="'utterance transcript' lines: what shall be heard")
     add("--text", help="reference transcripts, for the WER")
     add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
     add("--config", required=True, help="YAML of the attack: norm, eps or snr, eps_step, steps...")
     add("--output_dir", required=True, help="adversarial WAVs, attack_log.jsonl, results.json")
-    add("--ctc_weight", type=float, help="lambda_C of inference (default: that of training)")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
     add("--checkpoint_seconds", type=float, default=30.0, help="how often progress is saved")
-    add(
-        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
-    )
     return parser
 
 
@@ -39,13 +33,9 @@ def main() -> None:
     from espnet_ext.attack.runner import AttackRun, read_utterances
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.report.scores import write_scores
-    from espnet_ext.tasks.loading import load_recognizer
 
     settings = AttackSettings.read(args.config)
-    device = cli.device(args.ngpu)
-    recognizer = load_recognizer(
-        args.asr_train_config, args.asr_model_file, device=device, allow_pickle=args.allow_pickle
-    )
+    recognizer, device = cli.load_recognizer(args)
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     estimator = PyTorchESPnet(
         recognizer,

@@ -18,18 +18,12 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--asr_train_config", required=True, help="config.yaml saved in training")
-    add("--asr_model_file", required=True, help="weights, e.g. valid.loss.best.pth")
+    cli.add_recognizer(parser)
     add("--data_dir", required=True, help="wav.scp; with text and utt2<head> it is scored")
     add("--output_dir", required=True, help="text, utt2<head> of the heads, results.json")
-    add("--ctc_weight", type=float, help="lambda_C of inference (default: that of training)")
     add("--beam_size", type=int, default=1, help="1: greedy, both heads score every token")
     add("--batch_size", type=int, default=20, help="utterances in a batch")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
     add("--by_speaker", type=cli.boolean, default=False, help="intervals over speakers")
-    add(
-        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
-    )
     return parser
 
 
@@ -41,12 +35,8 @@ def main() -> None:
     from espnet_ext.data.files import write_json
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
-    from espnet_ext.tasks.loading import load_recognizer
 
-    device = cli.device(args.ngpu)
-    recognizer = load_recognizer(
-        args.asr_train_config, args.asr_model_file, device=device, allow_pickle=args.allow_pickle
-    )
+    recognizer, device = cli.load_recognizer(args)
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
     found = transcribe(
         recognizer,

@@ -12,18 +12,12 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--asr_train_config", required=True, help="config.yaml of the model that listens")
-    add("--asr_model_file", required=True, help="its weights")
-    add("--ctc_weight", type=float, help="lambda_C of its inference (default: that of training)")
+    cli.add_recognizer(parser)
     add("--attack_dir", required=True, help="output directory of asr_attack on the other model")
     add("--wav_scp", required=True, help="the audio without attack")
     add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
     add("--output_dir", required=True, help="attack.json, attack_log.jsonl, results.json")
     add("--batch_size", type=int, default=20, help="utterances in a batch")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
-    add(
-        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
-    )
     return parser
 
 
@@ -34,12 +28,8 @@ def main() -> None:
     from espnet_ext.attack.estimator import PyTorchESPnet
     from espnet_ext.attack.replay import replay
     from espnet_ext.report.scores import write_scores
-    from espnet_ext.tasks.loading import load_recognizer
 
-    device = cli.device(args.ngpu)
-    recognizer = load_recognizer(
-        args.asr_train_config, args.asr_model_file, device=device, allow_pickle=args.allow_pickle
-    )
+    recognizer, device = cli.load_recognizer(args)
     rows = replay(
         PyTorchESPnet(recognizer, args.ctc_weight),
         args.attack_dir,

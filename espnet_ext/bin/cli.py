@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
+    from espnet_ext.asr.recognizer import SpeechRecognizer
     from espnet_ext.jobs.array import JobArray
 
 
@@ -67,6 +68,31 @@ def is_made(results: Path, made_from: object) -> bool:
         return False
     print(f"{results}: there already, from the same files and settings; remove it to redo it")
     return True
+
+
+def add_recognizer(parser: argparse.ArgumentParser) -> None:
+    """The options that say which recognizer, how it decides and where it is computed."""
+    add = parser.add_argument
+    add("--asr_train_config", required=True, help="config.yaml saved in training")
+    add("--asr_model_file", required=True, help="weights, e.g. valid.loss.best.pth")
+    add("--ctc_weight", type=float, help="lambda_C of inference (default: that of training)")
+    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--allow_pickle", type=boolean, default=False, help="read a checkpoint that is a pickle")
+
+
+def load_recognizer(args: argparse.Namespace) -> tuple["SpeechRecognizer", str]:
+    """The recognizer of `add_recognizer`'s options, and its PyTorch device.
+
+    Raises:
+        InputError: see `device` and `espnet_ext.tasks.loading.load_recognizer`.
+    """
+    from espnet_ext.tasks import loading
+
+    where = device(args.ngpu)
+    recognizer = loading.load_recognizer(
+        args.asr_train_config, args.asr_model_file, device=where, allow_pickle=args.allow_pickle
+    )
+    return recognizer, where
 
 
 def shard(text: str) -> tuple[int, int]:
