@@ -1,14 +1,9 @@
 """Transcribe a data directory and score it."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from espnet_ext.bin import cli
-
-if TYPE_CHECKING:
-    from espnet_ext.asr.transcribe import Hypothesis
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,6 +30,7 @@ def main() -> None:
     from espnet_ext.data.files import write_json
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
+    from espnet_ext.report.recognition import score_decoded
 
     recognizer, device = cli.load_recognizer(args)
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
@@ -55,26 +51,9 @@ def main() -> None:
         "environment": environment(device),
         "ctc_weight": weight,
         "beam_size": args.beam_size,
-        "scores": _scores(found, Path(args.data_dir), args.by_speaker),
+        "scores": score_decoded([output], Path(args.data_dir), args.by_speaker),
     }
     write_json(output / "results.json", results)
-
-
-def _scores(found: Mapping[str, "Hypothesis"], data_dir: Path, by_speaker: bool) -> dict[str, Any]:
-    from espnet_ext.data.kaldi import read_table
-    from espnet_ext.report.recognition import score_labels, score_text
-
-    speakers = read_table(data_dir / "utt2spk") if by_speaker else None
-    scores: dict[str, Any] = {"utterances": len(found)}
-    if (data_dir / "text").is_file():
-        texts = {name: hypothesis.text for name, hypothesis in found.items()}
-        scores |= score_text(read_table(data_dir / "text"), texts, speakers)
-    for head in next(iter(found.values())).labels:
-        if (data_dir / f"utt2{head}").is_file():
-            labels = {name: hypothesis.labels[head] for name, hypothesis in found.items()}
-            truth = read_table(data_dir / f"utt2{head}")
-            scores[f"{head}_accuracy"] = score_labels(truth, labels, speakers)
-    return scores
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ def get_parser() -> argparse.ArgumentParser:
         "--conditions",
         required=True,
         nargs="+",
-        help="lists that run.sh writes, one condition a line; the baseline is in the first",
+        help="lists that run.sh writes, one condition a line; the baseline is in the first, and "
+        "models that differ in the training seed alone are pooled",
     )
-    add("--utt2spk", required=True, help="speakers of the test set")
+    add("--data_dir", required=True, help="the test set: text, utt2spk, utt2<head>")
     add(
         "--interval_unit",
         default="utterance",
@@ -35,7 +36,6 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     from espnet_ext.data.files import read_json, write_json
-    from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.conditions import read_conditions
     from espnet_ext.report.environment import environment
     from espnet_ext.report.figures import figure_1
@@ -43,11 +43,12 @@ def main() -> None:
     from espnet_ext.report.robustness import make_results
 
     conditions = [c for path in args.conditions for c in read_conditions(path)]
-    utt2spk = read_table(args.utt2spk) if args.interval_unit == "speaker" else None
     output = Path(args.output_dir)
     write_json(
         output / "results.json",
-        make_results(conditions, utt2spk, environment("cpu")),
+        make_results(
+            conditions, args.data_dir, environment("cpu"), args.interval_unit == "speaker"
+        ),
     )
     results = read_json(output / "results.json")
     figure_1(results, output / "figure1.png")

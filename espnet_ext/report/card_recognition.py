@@ -28,7 +28,8 @@ def sweep_cards(results: Entry) -> list[Entry]:
     """
     return [
         _card(
-            model_of(condition_name(condition), f"{condition['heads']}, {weights(condition)}"),
+            model_of(condition_name(condition), f"{condition['heads']}, {weights(condition)}")
+            | {"training_seeds": condition.get("training_seeds")},
             condition["benign"],
             condition["attack"],
             results["attack"],
@@ -49,7 +50,7 @@ def condition_name(condition: Entry) -> str:
 
 
 def model_of(name: str, description: str, files: Mapping[str, str] | None = None) -> Entry:
-    """The block that says which model it is; results do not record the seed of its training."""
+    """The block that says which model it is; results of one attack do not record its seed."""
     return {
         "name": name,
         "task": RECOGNITION,
@@ -93,7 +94,8 @@ def _card(
     }
     attacks = [_attack(entry, settings) for entry in scores if entry["step"]]
     environment = results["environment"]
-    return make_card(model, clean, attacks, definitions, _not_tested(settings), environment)
+    not_tested = _not_tested(settings, len(model["training_seeds"] or []))
+    return make_card(model, clean, attacks, definitions, not_tested, environment)
 
 
 def _attack(entry: Entry, settings: Entry) -> Entry:
@@ -130,8 +132,8 @@ def budget(tag: str) -> Entry:
     return {"kind": tag[:3], "value": float(tag[3:]), "unit": unit}
 
 
-def _not_tested(settings: Entry) -> list[str]:
-    found = [NO_CONTROL, ONE_SEED, *ONE_BOX]
+def _not_tested(settings: Entry, seeds: int) -> list[str]:
+    found = [NO_CONTROL, *([ONE_SEED] if seeds < 2 else []), *ONE_BOX]
     norms = {"2": "L∞", "inf": "L2"}
     found.append(f"perturbations bounded in {norms.get(_norm(settings) or '', 'other norms')}")
     targeted = settings.get("targeted", True)

@@ -1,6 +1,7 @@
 """The conditions of a sweep: a model, and how its transcripts are made."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,15 @@ class Condition:
         """lambda_A, lambda_C of training, lambda_C of inference."""
         return self.asr_weight, self.ctc_weight, self.inference_ctc_weight
 
+    @property
+    def seed(self) -> int | None:
+        """Seed of training, by which recipes name directories; None where the name has none.
+
+        Example: 2 of "exp/la1.0_lc0.5_seed2".
+        """
+        found = re.search(r"_seed(\d+)$", self.model_dir.name)
+        return int(found[1]) if found else None
+
 
 def read_conditions(path: str | Path) -> list[Condition]:
     """Read the list: three weights, three directories and a variant a line, separated by tabs.
@@ -76,6 +86,24 @@ def _parse(line: str, where: str) -> Condition:
             f"{where}: expected lambda_A, lambda_C, lambda_C of inference, three directories and a "
             f"variant, got '{line}'; correct the sweep list"
         ) from None
+
+
+def by_training_seed(conditions: Iterable[Condition]) -> list[list[Condition]]:
+    """Conditions that differ in the seed of training alone, together; lists may overlap.
+
+    Raises:
+        InputError: two directories are of the same condition and seed.
+    """
+    runs: dict[object, dict[int | None, Condition]] = {}
+    for condition in conditions:
+        of_seed = runs.setdefault((condition.weights, condition.variant), {})
+        other = of_seed.setdefault(condition.seed, condition)
+        if other != condition:
+            raise InputError(
+                f"{other.attack_dir} and {condition.attack_dir} are of the same condition and "
+                "training seed; leave one of the lists out"
+            )
+    return [list(of_seed.values()) for of_seed in runs.values()]
 
 
 def baseline_of(conditions: Sequence[Condition]) -> Condition:

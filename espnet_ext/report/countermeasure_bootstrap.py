@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet_ext.metrics.intervals import RESAMPLES
+from espnet_ext.metrics.intervals import RESAMPLES, draw_counts
 
 MAX_THRESHOLDS = 1000
 Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -44,8 +44,7 @@ class Draws:
 
     def _draw(self, count: int, *seed: int) -> np.ndarray:
         """How often each of `count` things is drawn (R + 1, count)."""
-        generator = np.random.default_rng(seed)
-        drawn = generator.multinomial(count, np.full(count, 1.0 / count), self.resamples)
+        drawn = draw_counts(count, self.resamples, np.random.default_rng(seed))
         return np.concatenate([np.ones((1, count)), drawn])
 
     def training_seeds(self, count: int, drawn: bool = True) -> np.ndarray:

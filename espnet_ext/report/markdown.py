@@ -70,6 +70,11 @@ def baseline(results: Entry) -> Entry:
     )
 
 
+def several_seeds(results: Entry) -> bool:
+    """Whether a condition is of models of several training seeds."""
+    return any(len(c.get("training_seeds") or []) > 1 for c in results["conditions"])
+
+
 def _what_the_intervals_say(results: Entry) -> str:
     """A sentence for each budget and number of steps: how many conditions differ for sure."""
     others = [c for c in results["conditions"] if c is not baseline(results)]
@@ -119,6 +124,10 @@ def _benign(results: Entry) -> str:
         ]
         for c in results["conditions"]
     ]
+    if several_seeds(results):
+        header.insert(1, "seeds")
+        for row, condition in zip(rows, results["conditions"], strict=True):
+            row.insert(1, str(len(condition["training_seeds"] or [None])))
     count = results["conditions"][0]["benign"]["utterances"]
     note = (
         f"{count} test utterances. A poorly converged decoder misses the attacker's target as it "

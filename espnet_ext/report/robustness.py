@@ -5,52 +5,61 @@ from pathlib import Path
 from typing import Any
 
 from espnet_ext.data.files import read_json, read_jsonl
+from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
 from espnet_ext.metrics import intervals
 from espnet_ext.metrics.intervals import Interval
-from espnet_ext.report.conditions import Condition, baseline_of
+from espnet_ext.report.conditions import Condition, baseline_of, by_training_seed
+from espnet_ext.report.recognition import score_decoded
 from espnet_ext.report.scores import (
+    SEED,
     Row,
     budgets_and_steps,
     definitions,
-    groups_of,
+    resampled,
     score,
     select,
     target_errors,
 )
 
 DIFFERENCE = (
-    "adv_twer of the condition less that of the baseline on the same utterances, paired; positive: "
-    "harder to attack"
+    "adv_twer of the condition less that of the baseline on the same utterances, paired, with the "
+    "training seeds that both have; positive: harder to attack"
 )
 
 
 def make_results(
     conditions: Sequence[Condition],
-    utt2spk: Mapping[str, str] | None,
+    data_dir: str | Path,
     environment: Mapping[str, Any],
+    by_speaker: bool = False,
 ) -> dict[str, Any]:
     """Everything that tables and figures are made from.
 
     Args:
-        conditions: of the sweep.
-        utt2spk: resample speakers in place of utterances.
+        conditions: of the sweep; those that differ in the training seed alone are pooled.
+        data_dir: the test set, with what there is of text, utt2spk and utt2<head>.
         environment: of `espnet_ext.report.environment.environment`.
+        by_speaker: resample speakers in place of utterances.
 
     Raises:
-        InputError: a log is missing, or the conditions were not attacked with the same
-            utterances, targets and settings.
+        InputError: a log is missing, the conditions were not attacked with the same utterances,
+            targets and settings, or one has no training seed in common with the baseline.
     """
-    logs = {c: read_jsonl(c.attack_dir / "attack_log.jsonl") for c in conditions}
+    data_dir = Path(data_dir)
+    utt2spk = read_table(data_dir / "utt2spk") if by_speaker else None
+    runs = by_training_seed(conditions)
     attacks = {c: read_json(c.attack_dir / "attack.json") for c in conditions}
-    baseline = baseline_of(conditions)
+    baseline = baseline_of([run[0] for run in runs])
     for condition in conditions:
         _check_comparable(attacks[condition], attacks[baseline], condition.attack_dir)
-    unit = "speaker" if utt2spk else "utterance"
+    logs = {run[0]: _read_logs(run) for run in runs}
+    unit = "speaker" if by_speaker else "utterance"
     # Of a transfer: the model that the audio was made on.
     made_on = {k: v for k, v in attacks[baseline].items() if k == "made_on"}
     return {
-        "definitions": {**definitions(unit), "difference": DIFFERENCE},
+        "definitions": definitions(unit, any(len(run) > 1 for run in runs))
+        | {"difference": DIFFERENCE},
         "environment": dict(environment),
         "attack": attacks[baseline]["settings"],
         **made_on,
@@ -58,10 +67,20 @@ def make_results(
         "baseline": list(baseline.weights),
         "baseline_variant": baseline.variant,
         "conditions": [
-            _condition_results(condition, logs[condition], logs[baseline], utt2spk)
-            for condition in conditions
+            _condition_results(run, logs[run[0]], logs[baseline], utt2spk)
+            | {"benign": score_decoded([c.decode_dir for c in run], data_dir, by_speaker)}
+            for run in runs
         ],
     }
+
+
+def _read_logs(run: Sequence[Condition]) -> list[Row]:
+    """Rows of the models of all training seeds, with their seed."""
+    return [
+        {**row, SEED: condition.seed or 0}
+        for condition in run
+        for row in read_jsonl(condition.attack_dir / "attack_log.jsonl")
+    ]
 
 
 def _check_comparable(attack: Any, baseline: Any, directory: Path) -> None:
@@ -73,11 +92,12 @@ def _check_comparable(attack: Any, baseline: Any, directory: Path) -> None:
 
 
 def _condition_results(
-    condition: Condition,
+    run: Sequence[Condition],
     rows: Sequence[Row],
     baseline: Sequence[Row],
     utt2spk: Mapping[str, str] | None,
 ) -> dict[str, Any]:
+    condition = run[0]
     asr_weight, ctc_weight, inference_ctc_weight = condition.weights
     scores = score(rows, utt2spk)
     differences = {
@@ -85,14 +105,13 @@ def _condition_results(
     }
     for entry in scores:
         entry["difference"] = differences[entry["budget"], entry["step"]]
-    decoded = read_json(condition.decode_dir / "results.json")
     return {
         "heads": condition.heads,
         "variant": condition.variant,
         "asr_weight": asr_weight,
         "ctc_weight": ctc_weight,
         "inference_ctc_weight": inference_ctc_weight,
-        "benign": decoded["scores"],
+        "training_seeds": None if condition.seed is None else [c.seed for c in run],
         "attack": scores,
     }
 
@@ -104,12 +123,19 @@ def paired_difference(
     step: int,
     utt2spk: Mapping[str, str] | None = None,
 ) -> Interval:
-    """AdvTWER of `rows` less that of `baseline`, paired by utterance.
+    """AdvTWER of `rows` less that of `baseline`, paired by utterance and training seed.
 
     Raises:
-        InputError: the two logs are not of the same utterances and targets.
+        InputError: the two logs are not of the same utterances and targets, or have no training
+            seed in common.
     """
-    own, other = select(rows, budget, step), select(baseline, budget, step)
+    seeds = {row.get(SEED, 0) for row in rows} & {row.get(SEED, 0) for row in baseline}
+    if not seeds:
+        raise InputError("a condition and the baseline have no training seed in common")
+    own, other = (
+        [row for row in select(side, budget, step) if row.get(SEED, 0) in seeds]
+        for side in (rows, baseline)
+    )
     keys = [[(row["utterance"], row["target"]) for row in side] for side in (own, other)]
     if keys[0] != keys[1]:
         raise InputError(f"{budget}, {step} steps: logs of different utterances or targets")
@@ -117,5 +143,5 @@ def paired_difference(
     return intervals.rate_difference(
         ([e.errors for e in errors[0]], [e.errors for e in errors[1]]),
         ([e.units for e in errors[0]], [e.units for e in errors[1]]),
-        groups_of(own, utt2spk),
+        *resampled(own, utt2spk),
     )

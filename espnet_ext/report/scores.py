@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,20 @@ DEFINITIONS = {
     "interval": "95 % percentile bootstrap, {resamples} resamples of {unit}s",
 }
 
+SEED = "training_seed"
 Row = Mapping[str, Any]
 
 
-def definitions(unit: str) -> dict[str, str]:
-    """The definition of each score, for intervals over `unit` ("utterance" or "speaker")."""
+def definitions(unit: str, several_seeds: bool = False) -> dict[str, str]:
+    """The definition of each score.
+
+    Args:
+        unit: what intervals are over, "utterance" or "speaker".
+        several_seeds: some models were trained more than once.
+    """
     interval = DEFINITIONS["interval"].format(resamples=intervals.RESAMPLES, unit=unit)
+    if several_seeds:
+        interval += " and, independently, of training seeds, where there are several"
     return {**DEFINITIONS, "interval": interval}
 
 
@@ -69,20 +77,34 @@ def reference_errors(rows: Sequence[Row]) -> list[Errors]:
     return [word_errors(row["reference"], row["hypothesis"]) for row in rows]
 
 
-def interval_of(errors: Sequence[Errors], groups: Sequence[str] | None) -> Interval:
+class Resampled(NamedTuple):
+    """What the bootstrap draws of rows.
+
+    Attributes:
+        groups: the speaker of each row, or its utterance.
+        runs: the training seed of the attacked model.
+    """
+
+    groups: list[str]
+    runs: list[int]
+
+
+def resampled(rows: Sequence[Row], utt2spk: Mapping[str, str] | None) -> Resampled:
+    """What is drawn: speakers, or, without `utt2spk`, utterances; and training seeds."""
+    names = [row["utterance"] for row in rows]
+    groups = names if utt2spk is None else [utt2spk[name] for name in names]
+    return Resampled(groups, [row.get(SEED, 0) for row in rows])
+
+
+def interval_of(errors: Sequence[Errors], drawn: Resampled) -> Interval:
     """Error rate of a set of utterances with its interval."""
-    return intervals.rate([e.errors for e in errors], [e.units for e in errors], groups)
-
-
-def groups_of(rows: Sequence[Row], utt2spk: Mapping[str, str] | None) -> list[str] | None:
-    """What is resampled: the speaker of each row, or, without `utt2spk`, the rows themselves."""
-    return None if utt2spk is None else [utt2spk[row["utterance"]] for row in rows]
+    return intervals.rate([e.errors for e in errors], [e.units for e in errors], *drawn)
 
 
 def select(rows: Sequence[Row], budget: str, step: int) -> list[Row]:
-    """Rows of one budget and number of steps, sorted by utterance."""
+    """Rows of one budget and number of steps, sorted by training seed and utterance."""
     chosen = [row for row in rows if row["budget"] == budget and row["step"] == step]
-    return sorted(chosen, key=lambda row: row["utterance"])
+    return sorted(chosen, key=lambda row: (row.get(SEED, 0), row["utterance"]))
 
 
 def budgets_and_steps(rows: Sequence[Row]) -> list[tuple[str, int]]:
@@ -96,7 +118,7 @@ def score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None = None) -> list
     """Scores of every budget and number of steps.
 
     Args:
-        rows: of `attack_log.jsonl`.
+        rows: of `attack_log.jsonl`; of several models with their `training_seed`.
         utt2spk: speaker of each utterance, to resample speakers in place of utterances.
 
     Returns:
@@ -109,15 +131,15 @@ def score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None = None) -> list
 
 
 def _score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None) -> dict[str, Any]:
-    groups = groups_of(rows, utt2spk)
+    drawn = resampled(rows, utt2spk)
     successes = [float(same_text(row["target"], row["hypothesis"])) for row in rows]
     scores: dict[str, Any] = {
-        "utterances": len(rows),
-        "adv_twer": interval_of(target_errors(rows), groups),
-        "success_rate": intervals.rate(successes, [1.0] * len(rows), groups),
+        "utterances": len({row["utterance"] for row in rows}),
+        "adv_twer": interval_of(target_errors(rows), drawn),
+        "success_rate": intervals.rate(successes, [1.0] * len(rows), *drawn),
     }
     if all(row["reference"] is not None for row in rows):
-        scores["wer"] = interval_of(reference_errors(rows), groups)
+        scores["wer"] = interval_of(reference_errors(rows), drawn)
     return scores | _sizes(rows)
 
 

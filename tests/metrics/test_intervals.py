@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_ext.metrics.intervals import Interval, rate, rate_difference
+from espnet_ext.metrics.intervals import Interval, draw_counts, rate, rate_difference
 
 UTTERANCES = st.lists(
     st.integers(1, 9).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
@@ -154,3 +154,53 @@ def test_a_second_system_without_units_is_refused():
 def test_groups_may_be_pairs():
     groups = [("a", 1), ("a", 2), ("a", 1)]
     assert rate([1, 0, 2], [3, 3, 3], groups) == rate([1, 0, 2], [3, 3, 3], ["x", "y", "x"])
+
+
+RUNS = [0] * 80 + [1] * 80 + [2] * 80
+UTTERANCES_OF_RUNS = [*range(80)] * 3
+
+
+def test_the_rate_of_several_runs_is_over_all_of_them():
+    easy, hard = [0] * 80, [1] * 80
+    found = rate(easy + easy + hard, [1] * 240, UTTERANCES_OF_RUNS, RUNS)
+    assert found.value == pytest.approx(100 / 3)
+
+
+def test_runs_that_differ_widen_the_interval_as_the_draws_of_three_have_it():
+    """All utterances alike: only the runs vary, of which all three are equal in 1 draw of 27."""
+    found = rate([0] * 160 + [1] * 80, [1] * 240, UTTERANCES_OF_RUNS, RUNS)
+    assert found[1:] == (0.0, 100.0)
+    # The third run is not among the draws in 8 of 27, and is all of them in 1 of 27.
+    narrow = rate([0] * 160 + [1] * 80, [1] * 240, UTTERANCES_OF_RUNS, RUNS, confidence=0.9)
+    assert narrow[1:] == (0.0, pytest.approx(200 / 3))
+
+
+def test_runs_that_agree_leave_the_interval_of_one_of_them():
+    one = rate(CLUSTERED, [1] * 80)
+    three = rate(CLUSTERED * 3, [1] * 240, UTTERANCES_OF_RUNS, RUNS)
+    assert three.value == one.value
+    assert three[1:] == (pytest.approx(one.low, abs=1.3), pytest.approx(one.high, abs=1.3))
+
+
+def test_one_run_that_is_named_changes_nothing():
+    assert rate(CLUSTERED, [1] * 80, range(80), [7] * 80) == rate(CLUSTERED, [1] * 80)
+
+
+def test_what_is_the_same_in_every_run_cancels_in_a_difference():
+    better = [*CLUSTERED, *([3] * 80), *([0] * 80)]
+    worse = [count + 1 for count in better]
+    found = rate_difference((worse, better), ([1] * 240,) * 2, UTTERANCES_OF_RUNS, RUNS)
+    assert tuple(found) == pytest.approx((100.0, 100.0, 100.0))
+    assert width(rate(better, [1] * 240, UTTERANCES_OF_RUNS, RUNS)) > 100
+
+
+@pytest.mark.parametrize("groups", [[*range(80)] * 2 + [*range(1, 81)], None])
+def test_runs_of_other_utterances_are_refused(groups):
+    with pytest.raises(ValueError, match="same utterances"):
+        rate([0] * 240, [1] * 240, groups, RUNS)
+
+
+def test_draws_count_as_many_things_as_there_are():
+    drawn = draw_counts(5, 100, np.random.default_rng(0))
+    assert drawn.shape == (100, 5) and (drawn.sum(axis=1) == 5).all()
+    assert drawn.mean(axis=0) == pytest.approx([1.0] * 5, abs=0.4)

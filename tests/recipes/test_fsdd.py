@@ -114,6 +114,25 @@ def write_sweep(recipe, name, line):
     return ("--sweep", f"conf/sweep_{name}.tsv", "--report_with", "exp/conditions_attack_seed0.tsv")
 
 
+def test_two_trainings_of_each_model_are_one_condition(finished):
+    conditions = report_of(
+        finished,
+        "report_attack_seed0_1",
+        "--stage",
+        "5",
+        "--seeds",
+        "0 1",
+        "--num_attack_utts",
+        "6",
+    )
+    assert [c["training_seeds"] for c in conditions] == [[0, 1], [0, 1]]
+    assert {e["utterances"] for c in conditions for e in c["attack"]} == {6}
+    models = [finished / f"exp/la1.0_lc0.5_seed{seed}/valid.loss.best.pth" for seed in (0, 1)]
+    assert models[0].read_bytes() != models[1].read_bytes()
+    text = (finished / "exp/report_attack_seed0_1/RESULTS.md").read_text()
+    assert "| MTL CTC+decoder | 2 |" in text
+
+
 def test_entropy_of_ctc_in_a_sweep_of_its_own(finished):
     line = "1.0 0.5 0.5 entropy0.3 --model_conf ctc_entropy_weight=0.3"
     options = write_sweep(finished, "entropy", line)

@@ -179,7 +179,7 @@ def test_two_machines_train_one_model(recipe, finished, tmp_path):
     with running_cluster(tmp_path / "slurm", nodes=2):
         process = run(copy, *options, cmd_backend="slurm")
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
-    log = (copy / "exp/pretrain_seed0/log/1.log").read_text()
+    log = (copy / "exp/log/pretrain_seed0/1.log").read_text()
     assert "0/2]" in log and "The training was finished at 1 epochs" in log
     assert (copy / "exp/pretrain_seed0/valid.loss.best.pth").is_file()
 

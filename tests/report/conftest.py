@@ -20,16 +20,33 @@ from espnet_ext.report.countermeasure_inputs import Model, read_run
 from espnet_ext.report.robustness import make_results
 from espnet_ext.report.scores import definitions, score
 
+TEST_SET = {**UTT2SPK, "u6": "a", "u7": "b"}
 SWEEP = Path(__file__).parents[2] / "egs2" / "fsdd" / "mtl_asr1" / "conf" / "sweep.tsv"
+
+
+@pytest.fixture
+def data_dir(tmp_path) -> Path:
+    """A test set of eight utterances with one word each, six of which are attacked."""
+    directory = tmp_path / "test"
+    write_table(directory / "text", dict.fromkeys(TEST_SET, "four"))
+    write_table(directory / "utt2spk", TEST_SET)
+    write_table(directory / "utt2accent", dict.fromkeys(TEST_SET, "us"))
+    return directory
 
 
 @pytest.fixture
 def add(tmp_path) -> Callable[..., Condition]:
     """Write the results of one condition."""
 
-    def add(weights: tuple[float, float, float], wrong: Wrong, **changes: Any) -> Condition:
+    def add(
+        weights: tuple[float, float, float],
+        wrong: Wrong,
+        seed: int = 0,
+        misheard: int = 1,
+        **changes: Any,
+    ) -> Condition:
         la, lc, li = weights
-        model = tmp_path / "exp" / f"la{la}_lc{lc}_seed0"
+        model = tmp_path / "exp" / f"la{la}_lc{lc}_seed{seed}"
         decode, attack = model / f"decode_li{li}" / "test", model / f"attack_li{li}"
         write_jsonl(attack / "attack_log.jsonl", log_rows(wrong))
         about = {
@@ -40,9 +57,10 @@ def add(tmp_path) -> Callable[..., Condition]:
             "batches": [list(UTT2SPK)],
         }
         write_json(attack / "attack.json", about | changes)
-        accuracy = {"accent_accuracy": [75.0, 50.0, 100.0]} if la < 1.0 else {}
-        scores = {"utterances": 8, "wer": [12.34, 10.0, 15.0], "cer": [6.0, 5.0, 7.0], **accuracy}
-        write_json(decode / "results.json", {"environment": {}, "scores": scores})
+        heard = {n: "oops" if k < misheard else "four" for k, n in enumerate(TEST_SET)}
+        write_table(decode / "text", heard)
+        if la < 1.0:
+            write_table(decode / "utt2accent", {n: "us" if n < "u6" else "in" for n in TEST_SET})
         return Condition(la, lc, li, model, decode, attack)
 
     return add
@@ -60,11 +78,11 @@ def three(add) -> list[Condition]:
 
 
 @pytest.fixture
-def results() -> Callable[..., dict[str, Any]]:
+def results(data_dir) -> Callable[..., dict[str, Any]]:
     """Results as they are read back from results.json."""
 
-    def results(conditions: Sequence[Condition], utt2spk: Any = None) -> dict[str, Any]:
-        found = make_results(conditions, utt2spk, {"commit": "0123456789ab"})
+    def results(conditions: Sequence[Condition], by_speaker: bool = False) -> dict[str, Any]:
+        found = make_results(conditions, data_dir, {"commit": "0123456789ab"}, by_speaker)
         return json.loads(json.dumps(found, allow_nan=False))
 
     return results

@@ -1,4 +1,5 @@
 import pytest
+from attack_rows import constant
 
 from espnet_ext.data.files import read_json, write_json
 from espnet_ext.report.card_recognition import (
@@ -20,7 +21,8 @@ def test_each_condition_of_a_sweep_has_a_card(sweep):
     assert cards[0]["model"]["description"] == "STL decoder, λ_A 1, λ_C 0, inference 0"
     assert [a["metrics"]["adv_twer"]["value"] for a in cards[1]["attacks"]] == [40.0, 80.0]
     assert cards[0]["clean"]["trials"] == {"utterances": 8}
-    assert cards[0]["clean"]["metrics"]["wer"]["low"] == 10.0
+    assert cards[0]["clean"]["metrics"]["wer"]["value"] == 12.5
+    assert {tuple(card["model"]["training_seeds"]) for card in cards} == {(0,)}
     assert "accent_accuracy" not in cards[0]["clean"]["metrics"]
     assert cards[2]["clean"]["metrics"]["accent_accuracy"]["value"] == 75.0
     assert cards[2]["definitions"]["accent_accuracy"].startswith("share of utterances whose accent")
@@ -101,3 +103,11 @@ def test_budgets_and_names():
     assert budget("snr35.5") == {"kind": "snr", "value": 35.5, "unit": "dB"}
     weights = {"asr_weight": 0.7, "ctc_weight": 0.5, "inference_ctc_weight": 0.0}
     assert condition_name(weights) == "la0.7_lc0.5_li0"
+
+
+def test_a_card_says_how_often_the_model_was_trained(add, results):
+    runs = [add((1.0, 0.0, 0.0), constant(3, 2), seed=seed) for seed in (0, 4)]
+    several, one = (sweep_cards(results(c))[0] for c in (runs, runs[:1]))
+    assert several["model"]["training_seeds"] == [0, 4]
+    told = [any("training seeds" in line for line in c["not_tested"]) for c in (several, one)]
+    assert told == [False, True]

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from espnet_ext.bin import asr_report
-from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
 from espnet_ext.report.markdown import write_results
 
@@ -18,15 +17,14 @@ def no_figure(monkeypatch):
 
 
 @pytest.fixture
-def run(three, tmp_path, monkeypatch):
+def run(three, data_dir, tmp_path, monkeypatch):
     """Run the command on three conditions; give its output directory back."""
-    conditions, utt2spk, output = (tmp_path / n for n in ("conditions.tsv", "utt2spk", "report"))
+    conditions, output = tmp_path / "conditions.tsv", tmp_path / "report"
     lines = [[*c.weights, c.model_dir, c.decode_dir, c.attack_dir] for c in three]
     conditions.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
-    write_table(utt2spk, {"u0": "a", "u1": "a", "u2": "a", "u3": "b", "u4": "b", "u5": "b"})
 
     def run(*options: str):
-        command = ["asr_report", "--conditions", conditions, "--utt2spk", utt2spk]
+        command = ["asr_report", "--conditions", conditions, "--data_dir", data_dir]
         command += ["--output_dir", output, *options]
         monkeypatch.setattr(sys, "argv", [str(word) for word in command])
         asr_report.main()

@@ -2,6 +2,7 @@ import copy
 import dataclasses
 
 import pytest
+from attack_rows import constant
 
 from espnet_ext.report.markdown import baseline, write_results
 
@@ -163,3 +164,9 @@ def test_an_attack_that_did_not_move_is_reported(three, results, report):
 def test_one_condition_alone_is_compared_with_nothing(three, results, report):
     found = report(results(three[:1]))["Robustness of multi-task ASR"]
     assert "by chance" not in found
+
+
+def test_training_seeds_are_counted_where_there_are_several(add, results, report):
+    runs = [add((1.0, 0.0, 0.0), constant(3, 2), seed=seed) for seed in (0, 1)]
+    header, row = table(report(results(runs))["Without attack"])
+    assert (header[1], row[1]) == ("seeds", "2")

@@ -1,11 +1,12 @@
+import dataclasses
 import json
 
 import pytest
+from attack_rows import constant
 
 from espnet_ext.errors import InputError
-from espnet_ext.report.robustness import make_results, paired_difference
-
-SPEAKERS = {"u0": "a", "u1": "a", "u2": "a", "u3": "b", "u4": "b", "u5": "b"}
+from espnet_ext.report.robustness import paired_difference
+from espnet_ext.report.scores import score
 
 
 def scores(results: dict, number: int, key: str = "adv_twer") -> list[float]:
@@ -40,7 +41,8 @@ def test_results_say_what_was_compared_and_how(three, results):
     assert "paired" in found["definitions"]["difference"]
     heads = [condition["heads"] for condition in found["conditions"]]
     assert heads == ["STL decoder", "MTL CTC+decoder", "MTL decoder+classifier"]
-    assert found["conditions"][2]["benign"]["accent_accuracy"] == [75.0, 50.0, 100.0]
+    assert found["conditions"][2]["benign"]["accent_accuracy"][0] == 75.0
+    assert found["conditions"][2]["benign"]["wer"][0] == 12.5
 
 
 def test_the_baseline_need_not_come_first(three, results):
@@ -61,7 +63,7 @@ def test_results_are_the_same_every_time(three, results):
 
 
 def test_the_unit_of_the_intervals_reaches_the_results(three, results):
-    found = results(three), results(three, SPEAKERS)
+    found = results(three), results(three, by_speaker=True)
     for unit, one in zip(("utterance", "speaker"), found, strict=True):
         assert f"resamples of {unit}s" in one["definitions"]["interval"]
     wide, narrow = (one["conditions"][2]["attack"][1]["difference"] for one in found)
@@ -91,7 +93,7 @@ def test_a_log_that_is_not_complete_is_refused(three, results):
         results(three)
 
 
-@pytest.mark.parametrize("name", ["attack_log.jsonl", "attack.json", "results.json"])
+@pytest.mark.parametrize("name", ["attack_log.jsonl", "attack.json", "text"])
 def test_a_missing_file_is_named(three, results, name):
     for directory in (three[2].attack_dir, three[2].decode_dir):
         (directory / name).unlink(missing_ok=True)
@@ -99,10 +101,10 @@ def test_a_missing_file_is_named(three, results, name):
         results(three)
 
 
-def test_models_may_differ(three):
+def test_models_may_differ(three, results):
     path = three[1].attack_dir / "attack.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"ctc_weight": 0.5, "model": {}}))
-    assert len(make_results(three, None, {})["conditions"]) == 3
+    assert len(results(three)["conditions"]) == 3
 
 
 def test_a_paired_difference_needs_the_same_pairs(three):
@@ -114,3 +116,49 @@ def test_a_paired_difference_needs_the_same_pairs(three):
     assert paired_difference(logs[1][::-1], logs[0], "eps2", 10).value == 40
     with pytest.raises(InputError, match="different utterances"):
         paired_difference(logs[1][3:], logs[0], "eps2", 10)
+
+
+@pytest.fixture
+def seeds(add):
+    """Two trainings of the baseline and of another model, and one more of that one."""
+    return [
+        add((1.0, 0.0, 0.0), constant(3, 2)),
+        add((1.0, 0.5, 0.5), constant(2, 4)),
+        add((1.0, 0.0, 0.0), constant(5, 2), seed=1, misheard=3),
+        add((1.0, 0.5, 0.5), constant(0, 4), seed=1),
+        add((1.0, 0.5, 0.5), constant(4, 0), seed=2),
+    ]
+
+
+def test_models_that_differ_in_the_training_seed_are_one_condition(seeds, results):
+    found = results(seeds)
+    assert [c["training_seeds"] for c in found["conditions"]] == [[0, 1], [0, 1, 2]]
+    assert scores(found, 0) == [100, 80, 40]
+    assert scores(found, 1) == [100, pytest.approx(40), pytest.approx(160 / 3)]
+    assert found["conditions"][0]["benign"]["wer"][0] == 25.0
+    assert {e["utterances"] for c in found["conditions"] for e in c["attack"]} == {6}
+    assert "of training seeds" in found["definitions"]["interval"]
+
+
+def test_a_difference_pairs_the_seeds_that_both_have(seeds, results):
+    found = results(seeds)["conditions"][1]["attack"]
+    # 40 less 60 and 0 less 100, of seeds 0 and 1; seed 2 has no baseline.
+    assert found[1]["difference"] == [-60, -100, -20]
+    assert found[2]["difference"] == [40, 40, 40]
+    with pytest.raises(InputError, match="no training seed in common"):
+        results([seeds[0], seeds[3]])
+
+
+def test_one_seed_has_the_numbers_that_its_attack_has(three, results):
+    (condition,) = results(three[2:])["conditions"]
+    rows = (three[2].attack_dir / "attack_log.jsonl").read_text().splitlines()
+    alone = score([json.loads(row) for row in rows])
+    for pooled, own in zip(condition["attack"], json.loads(json.dumps(alone)), strict=True):
+        assert {**pooled, **own} == pooled
+
+
+def test_a_condition_twice_with_one_seed_is_refused(three, seeds, results):
+    moved = dataclasses.replace(seeds[1], attack_dir=seeds[2].attack_dir)
+    with pytest.raises(InputError, match="same condition and training seed; leave one"):
+        results([*three, moved])
+    assert results([*three, *three]) == results(three)

@@ -23,8 +23,8 @@ def attack(wrong, **changes):
 def test_a_sweep_in_three_sentences(three, results):
     first, second, third = sweep_verdict(results(three))
     assert first == (
-        "Without attack the STL decoder, which the others are compared with, has a WER of 12.3 "
-        "(10.0 to 15.0) %; after targeted L2 PGD (ε = 2, 10 steps) its transcript is exactly the "
+        "Without attack the STL decoder, which the others are compared with, has a WER of 12.5 "
+        "(0.0 to 37.5) %; after targeted L2 PGD (ε = 2, 10 steps) its transcript is exactly the "
         "attacker's target on 0.0 (0.0 to 0.0) % of 6 utterances."
     )
     # Less 20 for sure, plus 40 for sure, less 10 with zero inside, less 30 for sure.

@@ -12,7 +12,7 @@ stop_stage=10            # last stage
 nj=2                     # jobs at once on this machine
 ngpu=0                   # GPUs of a training on each machine; decoding and attacks use one of them
 num_nodes=1              # machines of a training; more than one with cmd_backend slurm or sge
-seed=0                   # of initialisation, batches and attack
+seeds="0"                # of initialisation and batches; every seed is a model of its own (paper: one)
 expdir=exp               # models and results
 dumpdir=dump             # formatted data
 
@@ -33,7 +33,7 @@ heads=accent             # utterance classification heads; each has a utt2<head>
 # Training
 train_config=conf/train.yaml        # model and fine-tuning (paper: lr 1e-3, 30 epochs)
 train_args=              # more options of espnet_ext.bin.asr_train, e.g. "--max_epoch 1"
-pretrain_args=           # options for stage 5, the hybrid model that all others start from
+pretrain_args=           # options for stage 5, the hybrid of each seed that all others start from
 pretrained=              # start from a packed ESPnet2 model in place of stage 5: its archive, or its
                          # name in espnet_model_zoo; its tokens are used (paper: a public model)
 init_param=              # or from these weights, with tokens of this recipe
@@ -91,18 +91,19 @@ if [ -n "${pretrained}" ]; then
     init_param=${token_dir}/model.pth
 fi
 stats_dir=${expdir}/stats_${token_dir##*/}
-pretrain_dir=${expdir}/pretrain_seed${seed}
 attack_name=$(basename "${attack_config}" .yaml)
 if [ -n "${transfer_from}" ]; then
     attack_name=from_$(basename "$(dirname "${transfer_from}")")_$(basename "${transfer_from}")
 fi
-# Lists and reports of sweeps other than conf/sweep.tsv have their names.
+# Lists and reports of sweeps other than conf/sweep.tsv have their names, a list for each seed.
 sweep_name=$(basename "${sweep}" .tsv)
 sweep_name=${sweep_name#sweep}
-report_name=${attack_name}${sweep_name:+_${sweep_name#_}}_seed${seed}
-conditions=${expdir}/conditions_${report_name}.tsv
+run_name=seed${seeds// /_}
+list_name=${expdir}/conditions_${attack_name}${sweep_name:+_${sweep_name#_}}_seed
+conditions=()
+for seed in ${seeds}; do conditions+=("${list_name}${seed}.tsv"); done
 targets=${expdir}/targets/${test_set}_${num_attack_utts}
-report_dir=${expdir}/report_${report_name}
+report_dir=${expdir}/report_${attack_name}${sweep_name:+_${sweep_name#_}}_${run_name}
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Options that statistics and training share; sets ${data_options[@]}.
@@ -127,11 +128,11 @@ set_data_options() {
     done
 }
 
-# Print the command that trains one model: train_command <output directory> <option ...>; more
-# options, as text: ${more_options}
+# Print the command that trains one model: train_command <output directory> <seed> <option ...>;
+# more options, as text: ${more_options}
 train_command() {
-    local dir=$1
-    shift
+    local dir=$1 seed=$2
+    shift 2
     set_data_options
     local options=("${data_options[@]}" --seed "${seed}" --ngpu "${ngpu}" --resume true)
     options+=(--multiprocessing_distributed true --output_dir "${dir}")
@@ -156,26 +157,29 @@ sweep_models() {
     awk '!/^#/ && NF { if (NF < 4) $4 = "-"; $3 = ""; if (!seen[$0]++) print }' "${sweep}"
 }
 
-# Directory of a model: model_dir <lambda_A> <lambda_C> <variant or ->
+# Directory of a model: model_dir <lambda_A> <lambda_C> <variant or -> <seed>
 model_dir() {
     local variant=${3#-}
-    echo "${expdir}/la$1_lc$2${variant:+_${variant}}_seed${seed}"
+    echo "${expdir}/la$1_lc$2${variant:+_${variant}}_seed$4"
 }
 
-# One line a condition: lambda_A, lambda_C of training and of inference, directories, variant.
+# A list for each seed, one line a condition: lambda_A, lambda_C of training and of inference,
+# directories, variant.
 write_conditions() {
     mkdir -p "${expdir}"
-    local la lc li variant model twice
+    local la lc li variant model twice seed
     twice=$(sweep_models | awk 'seen[$1, $2, $3]++ { print $1, $2, $3 }')
     if [ -n "${twice}" ]; then
         log "error: ${sweep} gives a variant twice, with other options: ${twice}; rename one"
         exit 2
     fi
-    while read -r la lc li variant _; do
-        model=$(model_dir "${la}" "${lc}" "${variant:--}")
-        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "${la}" "${lc}" "${li}" "${model}" \
-            "${model}/decode_li${li}/${test_set}" "${model}/${attack_name}_li${li}" "${variant}"
-    done < <(grep -v '^#' "${sweep}") > "${conditions}"
+    for seed in ${seeds}; do
+        while read -r la lc li variant _; do
+            model=$(model_dir "${la}" "${lc}" "${variant:--}" "${seed}")
+            printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "${la}" "${lc}" "${li}" "${model}" \
+                "${model}/decode_li${li}/${test_set}" "${model}/${attack_name}_li${li}" "${variant}"
+        done < <(grep -v '^#' "${sweep}") > "${list_name}${seed}.tsv"
+    done
 }
 
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
@@ -219,40 +223,45 @@ main() {
 
     if [ -n "${init_param}" ]; then
         log "Stage 5 is left out: all models start from ${init_param}"
-    elif stage 5 "train the hybrid that all start from: ${dumpdir}/ -> ${pretrain_dir}/"; then
-        mkdir -p "${pretrain_dir}"
-        # Options are words of their own.
-        # shellcheck disable=SC2086
-        train_command "${pretrain_dir}" --config "${train_config}" \
-            --model_conf asr_weight=1.0 ${pretrain_args} > "${pretrain_dir}/jobs.sh"
-        train_list "${pretrain_dir}/jobs.sh" "${pretrain_dir}/log"
+    elif stage 5 "train the hybrid that all start from: ${dumpdir}/ -> ${expdir}/pretrain_seed*/"; then
+        jobs=${expdir}/pretrain_jobs_${run_name}.sh
+        for seed in ${seeds}; do
+            # Options are words of their own.
+            # shellcheck disable=SC2086
+            train_command "${expdir}/pretrain_seed${seed}" "${seed}" --config "${train_config}" \
+                --model_conf asr_weight=1.0 ${pretrain_args}
+        done > "${jobs}"
+        train_list "${jobs}" "${expdir}/log/pretrain_${run_name}"
     fi
 
-    if stage 6 "train: ${sweep}, ${dumpdir}/ -> ${expdir}/la*_lc*_seed${seed}/"; then
-        jobs=${expdir}/train_jobs_seed${seed}.sh
-        sweep_models | while read -r la lc variant more_options; do
-            train_command "$(model_dir "${la}" "${lc}" "${variant}")" --config "${train_config}" \
-                --init_param "${init_param:-${pretrain_dir}/${inference_model}}" \
-                --ignore_init_mismatch true \
-                --model_conf "asr_weight=${la}" --model_conf "ctc_weight=${lc}"
+    if stage 6 "train: ${sweep}, ${dumpdir}/ -> ${expdir}/la*_lc*_seed*/"; then
+        jobs=${expdir}/train_jobs_${run_name}.sh
+        for seed in ${seeds}; do
+            sweep_models | while read -r la lc variant more_options; do
+                model=$(model_dir "${la}" "${lc}" "${variant}" "${seed}")
+                train_command "${model}" "${seed}" --config "${train_config}" \
+                    --init_param "${init_param:-${expdir}/pretrain_seed${seed}/${inference_model}}" \
+                    --ignore_init_mismatch true \
+                    --model_conf "asr_weight=${la}" --model_conf "ctc_weight=${lc}"
+            done
         done > "${jobs}"
-        train_list "${jobs}" "${expdir}/log/train_seed${seed}"
+        train_list "${jobs}" "${expdir}/log/train_${run_name}"
     fi
 
     by_speaker=()
     if [ "${interval_unit}" = speaker ]; then by_speaker=(--by_speaker true); fi
 
     if stage 7 "transcribe ${dumpdir}/${test_set} -> ${expdir}/la*/decode_li*/${test_set}/"; then
-        jobs=${expdir}/decode_jobs_seed${seed}.sh
-        while read -r _ _ li model decode _; do
+        jobs=${expdir}/decode_jobs_${run_name}.sh
+        cat "${conditions[@]}" | while read -r _ _ li model decode _; do
             printf 'python3 -m espnet_ext.bin.asr_inference'
             printf ' %q' --asr_train_config "${model}/config.yaml" \
                 --asr_model_file "${model}/${inference_model}" --ctc_weight "${li}" \
                 --data_dir "${dumpdir}/${test_set}" --output_dir "${decode}" --ngpu "${one_gpu}" \
                 "${by_speaker[@]}"
             printf '\n'
-        done < "${conditions}" > "${jobs}"
-        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_seed${seed}"
+        done > "${jobs}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/decode_${run_name}"
     fi
 
     if stage 8 "choose targets: ${dumpdir}/${test_set}, ${target_set} -> ${targets}"; then
@@ -262,12 +271,12 @@ main() {
     fi
 
     if stage 9 "attack, ${transfer_from:-${attack_config}}: ${targets} -> ${expdir}/la*/${attack_name}_li*/"; then
-        jobs=${expdir}/${attack_name}_jobs_seed${seed}.sh
+        jobs=${expdir}/${attack_name}_jobs_${run_name}.sh
         speakers=()
         if [ "${interval_unit}" = speaker ]; then
             speakers=(--utt2spk "${dumpdir}/${test_set}/utt2spk")
         fi
-        while read -r _ _ li model _ attack _; do
+        cat "${conditions[@]}" | while read -r _ _ li model _ attack _; do
             if [ -n "${transfer_from}" ]; then
                 printf 'python3 -m espnet_ext.bin.asr_transfer'
                 printf ' %q' --asr_train_config "${model}/config.yaml" \
@@ -287,18 +296,18 @@ main() {
                     --ngpu "${one_gpu}" "${speakers[@]}"
                 printf '\n'
             done
-        done < "${conditions}" > "${jobs}"
-        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_seed${seed}"
+        done > "${jobs}"
+        run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_${run_name}"
     fi
 
     if stage 10 "tables, figure, page, cards: ${expdir}/la*/ -> ${report_dir}/"; then
         # Lists of conditions are words of their own.
         # shellcheck disable=SC2086
-        python3 -m espnet_ext.bin.asr_report --conditions ${report_with} "${conditions}" \
-            --utt2spk "${dumpdir}/${test_set}/utt2spk" --interval_unit "${interval_unit}" \
+        python3 -m espnet_ext.bin.asr_report --conditions ${report_with} "${conditions[@]}" \
+            --data_dir "${dumpdir}/${test_set}" --interval_unit "${interval_unit}" \
             --output_dir "${report_dir}"
         # The page has audio of the first and of the last condition.
-        mapfile -t shown < <(cut -f 6 "${conditions}" | sed -n '1p;2,${$p}')
+        mapfile -t shown < <(cut -f 6 "${conditions[0]}" | sed -n '1p;2,${$p}')
         python3 -m espnet_ext.bin.report "${report_dir}" "${shown[@]}" \
             --wav_scp "${dumpdir}/${test_set}/wav.scp" --output "${report_dir}/report.html"
         if [ -z "${transfer_from}" ]; then
@@ -308,7 +317,7 @@ main() {
     fi
 
     if stage 11 "models for espnet2.bin.asr_inference: ${expdir}/la*/ -> ${expdir}/la*/stock/"; then
-        cut -f 4 "${conditions}" | sort -u | while read -r model; do
+        cut -f 4 "${conditions[@]}" | sort -u | while read -r model; do
             python3 -m espnet_ext.bin.export_stock --asr_train_config "${model}/config.yaml" \
                 --asr_model_file "${model}/${inference_model}" --output_dir "${model}/stock"
         done
