@@ -27,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
         choices=("utterance", "speaker"),
         help="what the bootstrap draws",
     )
-    add("--output_dir", required=True, help="results.json, RESULTS.md, figure1.png")
+    add("--output_dir", required=True, help="results.json, RESULTS.md, figure1.png, training.json")
     return parser
 
 
@@ -41,6 +41,7 @@ def main() -> None:
     from espnet_ext.report.figures import figure_1
     from espnet_ext.report.markdown import write_results
     from espnet_ext.report.robustness import make_results
+    from espnet_ext.report.training import write_training
 
     conditions = [c for path in args.conditions for c in read_conditions(path)]
     output = Path(args.output_dir)
@@ -50,6 +51,7 @@ def main() -> None:
             conditions, args.data_dir, environment("cpu"), args.interval_unit == "speaker"
         ),
     )
+    write_training([condition.model_dir for condition in conditions], output)
     results = read_json(output / "results.json")
     figure_1(results, output / "figure1.png")
     write_results(results, output / "RESULTS.md", "figure1.png")

@@ -21,7 +21,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--ssl_train_config", required=True, help="config.yaml saved in pretraining")
     add("--ssl_model_file", required=True, help="weights, e.g. valid.loss.best.pth")
     add("--data_dir", required=True, help="with wav.scp")
-    add("--output_dir", required=True, help="results.json, RESULTS.md, pictures")
+    add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     add("--num_pictures", type=int, default=4, help="utterances that are drawn")
     add("--batch_size", type=int, default=16, help="utterances in a batch")
     add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
@@ -34,6 +34,7 @@ def main() -> None:
     cli.log_to_stderr()
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.reconstruction import errors_of, write_reconstruction
+    from espnet_ext.report.training import write_training
     from espnet_ext.ssl.pictures import write_picture
     from espnet_ext.tasks.ssl_loading import load_mockingjay
 
@@ -51,6 +52,7 @@ def main() -> None:
                 write_picture(row, Path(args.output_dir) / f"{row.utterance}.png")
     pictures = [f"{name}.png" for name in drawn]
     write_reconstruction(errors, args.output_dir, pictures, device)
+    write_training([Path(args.ssl_train_config).parent], args.output_dir)
 
 
 def _reconstruct(model: "MockingjayModel", audio: dict[str, str]) -> list["Reconstruction"]:

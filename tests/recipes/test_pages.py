@@ -168,3 +168,14 @@ def test_digits_are_those_shown(tmp_path):
     assert json.dumps(read_json(tmp_path / "r.json")["a"][0]["b"]) == "12.3456"
     for shown, value in (("1", "12"), ("0.0", "12.3"), ("0.00", "12.35")):
         assert pages.current_value(shown, tmp_path / "r.json", "a.0.b") == value
+
+
+KEPT_RESULTS = sorted(ROOT.glob("egs2/*/*/results/**/results.json"))
+
+
+@pytest.mark.parametrize("results", KEPT_RESULTS, ids=lambda path: path.parent.name)
+def test_kept_results_say_how_their_models_were_trained(results):
+    training = read_json(results.with_name("training.json"))
+    models = training["models"].values()
+    assert all("max_epoch" in {**training["common"], **m["configuration"]} for m in models)
+    assert any(model["course"] for model in models)

@@ -9,6 +9,8 @@ from espnet_ext.bin import asr_report
 from espnet_ext.errors import InputError
 from espnet_ext.report.markdown import write_results
 
+FILES = ("results.json", "RESULTS.md", "figure1.png", "training.json")
+
 
 @pytest.fixture
 def no_figure(monkeypatch):
@@ -43,7 +45,7 @@ def read_results(output) -> dict:
 def test_the_report_is_written_whole(run, capsys):
     pytest.importorskip("matplotlib")
     output = run()
-    assert {p.name for p in output.iterdir()} == {"results.json", "RESULTS.md", "figure1.png"}
+    assert {p.name for p in output.iterdir()} == set(FILES)
     assert capsys.readouterr().out == f"{output}/RESULTS.md\n"
     values = [e["adv_twer"][0] for e in read_results(output)["conditions"][1]["attack"]]
     assert values == [100, 40, 80]

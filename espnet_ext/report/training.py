@@ -1,0 +1,118 @@
+"""How models were trained: configurations and courses of training, small enough to keep."""
+
+import datetime
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from espnet_ext.data.files import write_json
+from espnet_ext.data.weights import load_tensors
+
+# What ESPnet's checkpoints hold beside tensors, none of which runs anything.
+IN_CHECKPOINTS: tuple[Any, ...] = (
+    datetime.timedelta,
+    np.dtype,
+    np.float64(0.0).__reduce__()[0],  # by which NumPy's scalars are rebuilt
+    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64")),
+)
+NOT_KEPT = ("token_list",)
+NO_MEASURES = ("time", "total_count")
+DIGITS = 5
+
+
+def write_training(directories: Iterable[str | Path], output_dir: str | Path) -> None:
+    """Write `training.json` of the models of a report.
+
+    Args:
+        directories: of trained models; those without `config.yaml` are left out.
+        output_dir: of the report.
+
+    Raises:
+        InputError: a checkpoint is damaged.
+    """
+    write_json(Path(output_dir) / "training.json", training_summary(directories))
+
+
+def training_summary(directories: Iterable[str | Path]) -> dict[str, Any]:
+    """Configuration and course of trainings.
+
+    Args:
+        directories: as for `write_training`.
+
+    Returns:
+        "common": what all configurations have alike; "models", by the name of the directory:
+        "configuration", what the model has otherwise, and its "course", see `course`.
+    """
+    found = [
+        path for d in dict.fromkeys(map(Path, directories)) if (path := d / "config.yaml").is_file()
+    ]
+    configs = {path.parent: _configuration(path) for path in found}
+    common = _common(list(configs.values()))
+    return {
+        "common": common,
+        "models": {
+            directory.name: {
+                "configuration": {k: v for k, v in config.items() if k not in common},
+                "course": course(directory),
+            }
+            for directory, config in configs.items()
+        },
+    }
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    """What is set in a configuration that training wrote."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {k: v for k, v in config.items() if v not in (None, [], {}) and k not in NOT_KEPT}
+
+
+def _common(configs: list[dict[str, Any]]) -> dict[str, Any]:
+    first, others = configs[:1], configs[1:]
+    return {k: v for c in first for k, v in c.items() if all(o.get(k) == v for o in others)}
+
+
+def course(directory: str | Path) -> dict[str, Any] | None:
+    """What ESPnet's reporter counted.
+
+    Args:
+        directory: of a trained model.
+
+    Returns:
+        epochs, updates, seconds (of training and validation), and by epoch the training loss and
+        all measures of validation that are numbers, with five digits; None for a model that was
+        put together and not trained, as a filter before a countermeasure.
+
+    Raises:
+        InputError: the checkpoint is damaged.
+    """
+    path = Path(directory) / "checkpoint.pth"
+    if not path.is_file():
+        return None
+    stats = load_tensors(path, known=IN_CHECKPOINTS)["reporter"]["stats"]
+    epochs = [stats[number] for number in sorted(stats)]
+    parts = [part for epoch in epochs for part in epoch.values()]
+    return {
+        "epochs": len(epochs),
+        "updates": max((int(e["train"]["total_count"]) for e in epochs), default=0),
+        "seconds": round(sum(part["time"].total_seconds() for part in parts)),
+        "train": {"loss": [_short(epoch["train"]["loss"]) for epoch in epochs]},
+        "valid": _measures([epoch["valid"] for epoch in epochs]),
+    }
+
+
+def _measures(epochs: list[Mapping[str, Any]]) -> dict[str, list[float]]:
+    names = [name for name in (epochs[0] if epochs else {}) if name not in NO_MEASURES]
+    found = {name: [float(epoch.get(name, math.nan)) for epoch in epochs] for name in names}
+    return {
+        name: [_short(value) for value in values]
+        for name, values in found.items()
+        if all(map(math.isfinite, values))
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{float(value):.{DIGITS}g}")
