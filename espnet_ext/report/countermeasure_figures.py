@@ -27,6 +27,8 @@ STYLES = {
     "mean": ("#56b4e9", "v"),
     "gaussian": ("#cc79a7", "P"),
 }
+# Lists on other features than log-mels call the undefended model "mel" too.
+LEGEND = {"mel": "no defence"}
 OTHER_STYLES = [("#000000", "x"), ("#7a5195", "*"), ("#8c6d31", "<"), ("#5f8a00", ">")]
 MEASURES = {
     "balanced_accuracy": "balanced accuracy in %",
@@ -221,7 +223,8 @@ def _curves(
     values = [value for _, value in attack]
     axis.errorbar(
         x, [v[0] for v in values], yerr=_bars(values), color=colour, marker=marker,
-        markersize=5, linewidth=1.6, elinewidth=0.8, label=model["variant"],
+        markersize=5, linewidth=1.6, elinewidth=0.8,
+        label=LEGEND.get(model["variant"], model["variant"]),
     )  # fmt: skip
     if len(control) > 1:
         axis.plot(

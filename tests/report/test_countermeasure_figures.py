@@ -99,8 +99,8 @@ def test_an_epsilon_without_conditions_has_no_heat_map(results):
 
 def test_a_panel_shows_clean_and_attacked_accuracy_of_every_variant(results, drawn):
     first, second, *empty = drawn(module.figure_2, results).axes
-    assert curves(first) == {"mel": [100.0] + [50.0] * 3, "mock": [100.0] + [50.0] * 3}
-    assert curves(second) == {"mel": [100.0] * 4, "mock": [100.0] + [50.0] * 3}
+    assert curves(first) == {"no defence": [100.0] + [50.0] * 3, "mock": [100.0] + [50.0] * 3}
+    assert curves(second) == {"no defence": [100.0] * 4, "mock": [100.0] + [50.0] * 3}
     assert first.get_title() == "A)  PGD from senet_mel on LCNN and its variants"
     for axis in empty:
         assert [text.get_text() for text in axis.texts] == ["no scores of this attack"]
@@ -110,7 +110,7 @@ def test_controls_are_dashed_in_the_colour_of_their_variant(results, drawn):
     axis = drawn(module.figure_2, results).axes[0]
     colours = {c.get_label(): c.lines[0].get_color() for c in axis.containers}
     found = {line.get_color(): list(line.get_ydata()) for line in dashed(axis)}
-    assert found == {colours["mel"]: [100.0] * 4, colours["mock"]: [100.0] + [50.0] * 3}
+    assert found == {colours["no defence"]: [100.0] * 4, colours["mock"]: [100.0] + [50.0] * 3}
 
 
 def test_the_axis_starts_with_clean_and_is_logarithmic(results, drawn):
@@ -123,7 +123,7 @@ def test_the_axis_starts_with_clean_and_is_logarithmic(results, drawn):
 def test_the_legend_names_each_variant_once(results, drawn):
     (legend,) = drawn(module.figure_2, results).legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert sorted(names) == sorted(["mel", "mock", "random signs", "constant answer"])
+    assert sorted(names) == sorted(["no defence", "mock", "random signs", "constant answer"])
 
 
 def test_plain_accuracy_is_marked_and_has_the_line_of_a_constant_answer(results, drawn):
