@@ -7,13 +7,18 @@ from typing import Any, NamedTuple
 import torch
 
 from espnet_ext.data.files import write_json, write_text
-from espnet_ext.metrics.intervals import Interval, rate
+from espnet_ext.metrics.intervals import Interval, rate, rate_difference
 from espnet_ext.report.environment import environment
-from espnet_ext.report.tables import interval, markdown_table
+from espnet_ext.report.tables import excludes_zero, interval, markdown_table
 from espnet_ext.ssl.baselines import interpolate
 from espnet_ext.ssl.pictures import Reconstruction
 
 PREDICTORS = ("model", "linear interpolation", "zero")
+ANSWERS = {
+    -1: "beats linear interpolation over the gap",
+    0: "cannot be told from linear interpolation over the gap",
+    1: "is worse than linear interpolation over the gap",
+}
 DEFINITION = (
     "mean absolute error on the hidden frames, in the unit of the normalised features "
     "(standard deviations); all hidden steps are zeroed, masks fixed by the utterance's name; "
@@ -44,12 +49,21 @@ def errors_of(row: Reconstruction) -> Errors:
 def summarise(errors: Sequence[Errors]) -> dict[str, Interval]:
     """Mean error of each predictor over all hidden frames, with its interval."""
     counts = [float(e.values) for e in errors]
-    found = {}
-    for number, name in enumerate(PREDICTORS):
-        value, low, high = rate([e.sums[number] for e in errors], counts)
-        bounds = (None if bound is None else bound / 100.0 for bound in (low, high))
-        found[name] = Interval(value / 100.0, *bounds)
-    return found
+    return {
+        name: _not_percent(rate([e.sums[number] for e in errors], counts))
+        for number, name in enumerate(PREDICTORS)
+    }
+
+
+def difference(errors: Sequence[Errors]) -> Interval:
+    """Mean error of the model less that of interpolation on the same frames, paired."""
+    sums = [[e.sums[number] for e in errors] for number in (0, 1)]
+    counts = [float(e.values) for e in errors]
+    return _not_percent(rate_difference((sums[0], sums[1]), (counts, counts)))
+
+
+def _not_percent(found: Interval) -> Interval:
+    return Interval(found.value / 100.0, *(b if b is None else b / 100.0 for b in found[1:]))
 
 
 def write_reconstruction(
@@ -69,6 +83,7 @@ def write_reconstruction(
         "definition": DEFINITION,
         "utterances": len(errors),
         "predictors": {name: list(value) for name, value in found.items()},
+        "difference": list(difference(list(errors.values()))),
         "environment": environment(device),
     }
     write_json(folder / "results.json", results)
@@ -87,18 +102,17 @@ def render_reconstruction(results: dict[str, Any], pictures: Sequence[str]) -> s
     lines = [
         f"# Reconstruction of {results['utterances']} utterances",
         markdown_table(["predictor", "L1 on hidden frames"], rows),
-        _verdict(found),
+        _verdict(found, results["difference"]),
         f"L1: {results['definition']}.",
         *(f"![{name}]({name})" for name in pictures),
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _verdict(found: dict[str, list[float]]) -> str:
+def _verdict(found: dict[str, list[float]], less: Sequence[float | None]) -> str:
     model, line, zero = (found[name][0] for name in PREDICTORS)
-    beats = "beats" if model < line else "does not beat"
     return (
-        f"The model {beats} linear interpolation over the gap; it is "
-        f"{100.0 * (1.0 - model / zero):.0f} % below the zero predictor, interpolation "
+        f"The model {ANSWERS[excludes_zero(less)]} (paired difference {interval(less, digits=3)}); "
+        f"it is {100.0 * (1.0 - model / zero):.0f} % below the zero predictor, interpolation "
         f"{100.0 * (1.0 - line / zero):.0f} %."
     )

@@ -27,11 +27,21 @@ def test_means_are_over_all_hidden_values():
     assert found["model"].low <= 0.5 <= found["model"].high
 
 
-@pytest.mark.parametrize(("predicted", "verb"), [(10.0, "beats"), (0.0, "does not beat")])
+@pytest.mark.parametrize(
+    ("predicted", "verb"),
+    [
+        ([10.0, 10.0], "beats"),
+        ([0.0, 0.0], "is worse than"),
+        ([10.0, 0.0], "cannot be told from"),
+        ([10.0], "cannot be told from"),
+    ],
+)
 def test_results_say_whether_interpolation_is_beaten(tmp_path, predicted, verb):
-    errors = {"utt1": errors_of(row([0.0, 2.0, 0.0, predicted]))}
+    errors = {f"utt{n}": errors_of(row([0.0, 2.0, 0.0, p])) for n, p in enumerate(predicted)}
     write_reconstruction(errors, tmp_path, ["utt1.png"], "cpu")
     text = (tmp_path / "RESULTS.md").read_text()
     assert f"The model {verb} linear interpolation" in text and "![utt1.png](utt1.png)" in text
     results = read_json(tmp_path / "results.json")
-    assert list(results["predictors"]) == list(PREDICTORS) and results["utterances"] == 1
+    assert list(results["predictors"]) == list(PREDICTORS) and results["utterances"] == len(
+        predicted
+    )
