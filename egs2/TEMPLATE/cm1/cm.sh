@@ -231,16 +231,17 @@ main() {
     fi
 
     if stage 6 "defend: ${models}, ${expdir}/<base>_seed*/ -> ${expdir}/<model>_seed*/"; then
+        jobs=${log_dir}/defend.sh
         for seed in ${seeds}; do
             while IFS=$'\t' read -r name _ _ base _ options; do
-                # shellcheck disable=SC2046
-                python3 -m espnet_ext.bin.cm_defend \
-                    --cm_train_config "${expdir}/${base}_seed${seed}/config.yaml" \
+                printf 'python3 -m espnet_ext.bin.cm_defend'
+                printf ' %q' --cm_train_config "${expdir}/${base}_seed${seed}/config.yaml" \
                     --cm_model_file "${expdir}/${base}_seed${seed}/${inference_model}" \
-                    --output_dir "${expdir}/${name}_seed${seed}" \
-                    $(fill_in "${seed}" "${options}")
+                    --output_dir "${expdir}/${name}_seed${seed}"
+                printf ' %s\n' "$(fill_in "${seed}" "${options}")"
             done < <(model_lines defended)
-        done
+        done > "${jobs}"
+        if [ -s "${jobs}" ]; then run_list "${train_cmd}" 0 "${jobs}" "${log_dir}/defend"; fi
     fi
 
     if stage 7 "score: ${dumpdir}/, ${models} -> ${expdir}/<model>_seed*/score/"; then
