@@ -7,6 +7,7 @@ from pathlib import Path
 from espnet_ext.data.files import write_text
 from espnet_ext.report.figures import budget_name
 from espnet_ext.report.tables import (
+    ARROWS,
     Entry,
     adv_twer_table,
     attack_entry,
@@ -108,10 +109,11 @@ def attacked_settings(results: Entry) -> list[tuple[str, int]]:
 
 
 def _benign(results: Entry) -> str:
-    metrics = [key for key in ("wer", "cer") if key in results["conditions"][0]["benign"]] + sorted(
+    found = results["conditions"][0]["benign"]
+    metrics = [key for key in ("wer", "wer_difference", "cer") if key in found] + sorted(
         {k for c in results["conditions"] for k in c["benign"] if k.endswith("_accuracy")}
     )
-    names = {"wer": "WER %", "cer": "CER %"}
+    names = {"wer": "WER %", "wer_difference": "less the baseline's", "cer": "CER %"}
     header = ["model", "λ_A", "λ_C", "inference λ_C"]
     header += [names.get(key, f"{key.removesuffix('_accuracy')} accuracy %") for key in metrics]
     rows = [
@@ -120,7 +122,7 @@ def _benign(results: Entry) -> str:
             f"{c['asr_weight']:g}",
             f"{c['ctc_weight']:g}",
             f"{c['inference_ctc_weight']:g}",
-            *(interval(c["benign"].get(key)) for key in metrics),
+            *(_benign_cell(key, c["benign"].get(key)) for key in metrics),
         ]
         for c in results["conditions"]
     ]
@@ -131,9 +133,15 @@ def _benign(results: Entry) -> str:
     count = results["conditions"][0]["benign"]["utterances"]
     note = (
         f"{count} test utterances. A poorly converged decoder misses the attacker's target as it "
-        "misses the reference, and so looks robust: compare models of like WER only."
+        "misses the reference, and so looks robust: compare models of like WER only (↑ ↓: the "
+        "paired difference to the baseline is above or below zero with its whole interval)."
     )
     return f"{note}\n\n{markdown_table(header, rows)}"
+
+
+def _benign_cell(key: str, value: Sequence[float | None] | None) -> str:
+    arrow = ARROWS[excludes_zero(value)] if value and key == "wer_difference" else ""
+    return interval(value) + arrow
 
 
 def _attack_sections(results: Entry) -> list[str]:

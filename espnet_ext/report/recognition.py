@@ -81,6 +81,46 @@ def score_decoded(
     return scores
 
 
+def wer_difference(
+    directories: Mapping[int, Path],
+    baseline: Mapping[int, Path],
+    data_dir: Path,
+    by_speaker: bool = False,
+) -> Interval:
+    """Word error rate of a condition less that of the baseline, paired, in points.
+
+    Args:
+        directories: as of `score_decoded`, by training seed; seeds that both have count.
+        baseline: the same of the baseline.
+        data_dir: see `score_decoded`; with `text`.
+        by_speaker: see `score_decoded`.
+
+    Raises:
+        InputError: the transcripts are not of the same utterances, or have no seed in common.
+    """
+    seeds = [seed for seed in directories if seed in baseline]
+    if not seeds:
+        raise InputError("a condition and the baseline have no training seed in common")
+    references = read_table(data_dir / "text")
+    own, other = (
+        {
+            (seed, name): word_errors(references[name], text)
+            for seed in seeds
+            for name, text in read_table(runs[seed] / "text", allow_empty=True).items()
+        }
+        for runs in (directories, baseline)
+    )
+    if own.keys() != other.keys():
+        raise InputError("a condition and the baseline transcribed other utterances; repeat it")
+    names = sorted(own)
+    speakers = read_table(data_dir / "utt2spk") if by_speaker else None
+    return intervals.rate_difference(
+        ([own[n].errors for n in names], [other[n].errors for n in names]),
+        ([own[n].units for n in names], [other[n].units for n in names]),
+        *_drawn(names, speakers),
+    )
+
+
 def _rate(
     counts: Sequence[float],
     units: Sequence[float],
@@ -88,8 +128,13 @@ def _rate(
     utt2spk: Table | None,
 ) -> Interval:
     """Of a value for each run and utterance."""
+    return intervals.rate(counts, units, *_drawn(names, utt2spk))
+
+
+def _drawn(names: Sequence[tuple[int, str]], utt2spk: Table | None) -> tuple[list[str], list[int]]:
+    """What is resampled: utterances or speakers, and runs."""
     groups = [name if utt2spk is None else utt2spk[name] for _, name in names]
-    return intervals.rate(counts, units, groups, [run for run, _ in names])
+    return groups, [run for run, _ in names]
 
 
 def _check_paired(truth: Table, found: Table) -> None:

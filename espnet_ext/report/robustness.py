@@ -10,7 +10,7 @@ from espnet_ext.errors import InputError
 from espnet_ext.metrics import intervals
 from espnet_ext.metrics.intervals import Interval
 from espnet_ext.report.conditions import Condition, baseline_of, by_training_seed
-from espnet_ext.report.recognition import score_decoded
+from espnet_ext.report.recognition import score_decoded, wer_difference
 from espnet_ext.report.scores import (
     SEED,
     Row,
@@ -26,6 +26,7 @@ DIFFERENCE = (
     "adv_twer of the condition less that of the baseline on the same utterances, paired, with the "
     "training seeds that both have; positive: harder to attack"
 )
+WER_DIFFERENCE = "wer of the condition less that of the baseline without attack, paired likewise"
 
 
 def make_results(
@@ -54,12 +55,13 @@ def make_results(
     for condition in conditions:
         _check_comparable(attacks[condition], attacks[baseline], condition.attack_dir)
     logs = {run[0]: _read_logs(run) for run in runs}
+    baselines = next(run for run in runs if run[0] == baseline)
     unit = "speaker" if by_speaker else "utterance"
     # Of a transfer: the model that the audio was made on.
     made_on = {k: v for k, v in attacks[baseline].items() if k == "made_on"}
     return {
         "definitions": definitions(unit, any(len(run) > 1 for run in runs))
-        | {"difference": DIFFERENCE},
+        | {"difference": DIFFERENCE, "wer_difference": WER_DIFFERENCE},
         "environment": dict(environment),
         "attack": attacks[baseline]["settings"],
         **made_on,
@@ -68,7 +70,7 @@ def make_results(
         "baseline_variant": baseline.variant,
         "conditions": [
             _condition_results(run, logs[run[0]], logs[baseline], utt2spk)
-            | {"benign": score_decoded([c.decode_dir for c in run], data_dir, by_speaker)}
+            | {"benign": _benign(run, baselines, data_dir, by_speaker)}
             for run in runs
         ],
     }
@@ -81,6 +83,17 @@ def _read_logs(run: Sequence[Condition]) -> list[Row]:
         for condition in run
         for row in read_jsonl(condition.attack_dir / "attack_log.jsonl")
     ]
+
+
+def _benign(
+    run: Sequence[Condition], baseline: Sequence[Condition], data_dir: Path, by_speaker: bool
+) -> dict[str, Any]:
+    """Scores without attack, and whether the baseline has a like WER."""
+    own, other = ({c.seed or 0: c.decode_dir for c in side} for side in (run, baseline))
+    scores = score_decoded(list(own.values()), data_dir, by_speaker)
+    if "wer" in scores:
+        scores["wer_difference"] = wer_difference(own, other, data_dir, by_speaker)
+    return scores
 
 
 def _check_comparable(attack: Any, baseline: Any, directory: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Entry = dict[str, Any]
+ARROWS = {1: " ↑", -1: " ↓", 0: ""}  # by `excludes_zero`
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -64,7 +65,7 @@ def _row_name(step: int) -> str:
 
 def _cell(entry: Entry, best: float) -> str:
     text = interval(entry["adv_twer"])
-    arrow = {1: " ↑", -1: " ↓", 0: ""}[excludes_zero(entry["difference"])]
+    arrow = ARROWS[excludes_zero(entry["difference"])]
     return (f"**{text}**" if entry["adv_twer"][0] == best and entry["step"] else text) + arrow
 
 

@@ -53,11 +53,12 @@ def test_scores_without_attack_are_those_of_the_results(three, results, report):
     assert section.startswith("8 test utterances.")
     header, *rows = table(section)
     assert header[:4] == ["model", "λ_A", "λ_C", "inference λ_C"]
-    assert header[4:] == ["WER %", "CER %", "accent accuracy %"]
+    assert header[4:] == ["WER %", "less the baseline's", "CER %", "accent accuracy %"]
     for row, condition in zip(rows, found["conditions"], strict=True):
         benign = condition["benign"]
         accuracy = shown(benign["accent_accuracy"]) if "accent_accuracy" in benign else "-"
-        assert row[4:] == [shown(benign["wer"]), shown(benign["cer"]), accuracy]
+        less = [shown(benign[key]) for key in ("wer", "wer_difference", "cer")]
+        assert row[4:] == [*less, accuracy]
     assert [row[:4] for row in rows][2] == ["MTL decoder+classifier", "0.7", "0", "0"]
 
 
@@ -170,3 +171,12 @@ def test_training_seeds_are_counted_where_there_are_several(add, results, report
     runs = [add((1.0, 0.0, 0.0), constant(3, 2), seed=seed) for seed in (0, 1)]
     header, row = table(report(results(runs))["Without attack"])
     assert (header[1], row[1]) == ("seeds", "2")
+
+
+def test_models_of_another_wer_are_marked(add, results, report):
+    models = [
+        add((1.0, 0.0, 0.0), constant(3, 2)),
+        add((1.0, 0.5, 0.5), constant(3, 2), misheard=8),
+    ]
+    rows = table(report(results(models))["Without attack"])
+    assert [row[5] for row in rows[1:]] == ["0.0 (0.0 to 0.0)", "87.5 (62.5 to 100.0) ↑"]

@@ -2,7 +2,7 @@ import pytest
 
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
-from espnet_ext.report.recognition import score_decoded, score_labels, score_text
+from espnet_ext.report.recognition import score_decoded, score_labels, score_text, wer_difference
 
 TEXTS = {"u1": "one two", "u2": "three", "u3": "four five six"}
 SPEAKERS = {"u1": "a", "u2": "a", "u3": "b"}
@@ -72,3 +72,19 @@ def test_what_was_decoded_is_scored_by_what_the_data_directory_has(tmp_path):
     found = score_decoded([decoded], data, by_speaker=True)
     assert found["utterances"] == 3 and found["wer"].value == 50.0
     assert found["accent_accuracy"] == (100.0, 100.0, 100.0)
+
+
+def test_a_difference_of_word_error_rates_is_paired(tmp_path):
+    texts = {"right": TEXTS, "wrong": {**TEXTS, "u2": "two"}, "short": {"u1": "one two"}}
+    for name, text in texts.items():
+        write_table(tmp_path / name / "text", text)
+    write_table(tmp_path / "text", TEXTS)
+    right, wrong, short = ({0: tmp_path / name} for name in texts)
+    assert wer_difference(right, right, tmp_path) == (0.0, 0.0, 0.0)
+    assert wer_difference(wrong, right, tmp_path).value == pytest.approx(100 / 6)
+    several = wer_difference(wrong | {1: tmp_path / "right"}, right | {1: right[0]}, tmp_path)
+    assert several.value == pytest.approx(100 / 12)
+    with pytest.raises(InputError, match="other utterances"):
+        wer_difference(right, short, tmp_path)
+    with pytest.raises(InputError, match="no training seed in common"):
+        wer_difference(right, {1: right[0]}, tmp_path)
