@@ -217,7 +217,9 @@ def _settings(results: Entry) -> str:
     definitions = "\n".join(f"- `{k}`: {v}" for k, v in results["definitions"].items())
     environment = json.dumps(results["environment"], indent=2)
     attack = json.dumps(results["attack"], indent=2)
+    commits = ", ".join(results.get("attack_commits") or [])
+    attacked = f"Attack, by the code of commit {commits}:" if commits else "Attack:"
     return (
-        f"Definitions:\n\n{definitions}\n\nAttack:\n\n```json\n{attack}\n```\n\n"
+        f"Definitions:\n\n{definitions}\n\n{attacked}\n\n```json\n{attack}\n```\n\n"
         f"Environment:\n\n```json\n{environment}\n```"
     )

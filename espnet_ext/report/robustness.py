@@ -64,6 +64,7 @@ def make_results(
         | {"difference": DIFFERENCE, "wer_difference": WER_DIFFERENCE},
         "environment": dict(environment),
         "attack": attacks[baseline]["settings"],
+        "attack_commits": _commits(conditions),
         **made_on,
         "attacked_utterances": attacks[baseline]["utterances"]["count"],
         "baseline": list(baseline.weights),
@@ -74,6 +75,13 @@ def make_results(
             for run in runs
         ],
     }
+
+
+def _commits(conditions: Sequence[Condition]) -> list[str]:
+    """Of the code that attacked; of the report's own, see its environment."""
+    paths = [condition.attack_dir / "results.json" for condition in conditions]
+    found = [read_json(path)["environment"]["commit"] for path in paths if path.is_file()]
+    return sorted({commit for commit in found if commit})
 
 
 def _read_logs(run: Sequence[Condition]) -> list[Row]:

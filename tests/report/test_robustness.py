@@ -4,6 +4,7 @@ import json
 import pytest
 from attack_rows import constant
 
+from espnet_ext.data.files import write_json
 from espnet_ext.errors import InputError
 from espnet_ext.report.robustness import paired_difference
 from espnet_ext.report.scores import score
@@ -162,3 +163,10 @@ def test_a_condition_twice_with_one_seed_is_refused(three, seeds, results):
     with pytest.raises(InputError, match="same condition and training seed; leave one"):
         results([*three, moved])
     assert results([*three, *three]) == results(three)
+
+
+def test_the_commits_of_the_attacks_are_kept(three, results):
+    assert results(three)["attack_commits"] == []
+    for condition, commit in zip(three, ("b", "a", "b"), strict=True):
+        write_json(condition.attack_dir / "results.json", {"environment": {"commit": commit}})
+    assert results(three)["attack_commits"] == ["a", "b"]
