@@ -76,13 +76,20 @@ def several_seeds(results: Entry) -> bool:
     return any(len(c.get("training_seeds") or []) > 1 for c in results["conditions"])
 
 
+def size(results: Entry) -> str:
+    """How much was attacked, in words, e.g. "6 conditions (up to 5 training seeds), 100 ..."."""
+    most = max(len(c.get("training_seeds") or []) for c in results["conditions"])
+    seeds = f" (up to {most} training seeds)" if most > 1 else ""
+    count = len(results["conditions"])
+    return f"{count} conditions{seeds}, {results['attacked_utterances']} attacked utterances"
+
+
 def _what_the_intervals_say(results: Entry) -> str:
     """A sentence for each budget and number of steps: how many conditions differ for sure."""
     others = [c for c in results["conditions"] if c is not baseline(results)]
     name = baseline(results)["heads"]
     lines = [
-        f"{len(results['conditions'])} conditions, {results['attacked_utterances']} attacked "
-        f"utterances, compared with the {name} on the same utterances:",
+        f"{size(results)}, compared with the {name} on the same utterances:",
         "",
     ]
     for budget, step in attacked_settings(results):

@@ -10,7 +10,7 @@ from espnet_ext.report.attack_figures import attack_curves
 from espnet_ext.report.audio_samples import Sample, make_samples
 from espnet_ext.report.experiments import Entry, Experiment
 from espnet_ext.report.figures import figure_1, figure_snr
-from espnet_ext.report.markdown import table_sections
+from espnet_ext.report.markdown import size, table_sections
 from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
 from espnet_ext.report.tables import interval, markdown_table
 from espnet_ext.report.verdict import attack_name, attack_verdict, attacker, setting, sweep_verdict
@@ -48,9 +48,9 @@ def sweep_section(experiment: Experiment) -> Section:
         against["against the measured signal-to-noise ratio"] = figure_snr
     return Section(
         title=f"Multi-task ASR: {experiment.name}",
-        about=f"{len(results['conditions'])} conditions (a model, and the weight of CTC at "
-        f"inference) under {attack_name(results['attack'])} {attacker(results.get('made_on'))}, "
-        f"{results['attacked_utterances']} utterances.",
+        about=f"{size(results)}, {attack_name(results['attack'])} "
+        f"{attacker(results.get('made_on'))}; a condition is a model and the weight of CTC at "
+        "inference.",
         verdict=sweep_verdict(results),
         notes=[SWEEP_NOTE],
         figures=[

@@ -169,7 +169,9 @@ def test_one_condition_alone_is_compared_with_nothing(three, results, report):
 
 def test_training_seeds_are_counted_where_there_are_several(add, results, report):
     runs = [add((1.0, 0.0, 0.0), constant(3, 2), seed=seed) for seed in (0, 1)]
-    header, row = table(report(results(runs))["Without attack"])
+    found = report(results(runs))
+    assert "(up to 2 training seeds), 6 attacked" in found["Robustness of multi-task ASR"]
+    header, row = table(found["Without attack"])
     assert (header[1], row[1]) == ("seeds", "2")
 
 

@@ -35,7 +35,7 @@ def section(attacked):
 def test_a_sweep_shows_its_verdict_figures_and_all_tables(sweep):
     found = sweep_section(read_experiment(sweep))
     assert found.title == "Multi-task ASR: report_sweep"
-    assert found.about.startswith("3 conditions") and "6 utterances" in found.about
+    assert found.about.startswith("3 conditions") and "6 attacked utterances" in found.about
     assert len(found.verdict) == 3 and found.notes == [SWEEP_NOTE]
     assert [figure.alt for figure in found.figures] == [
         "Curves of AdvTWER against the number of steps",
