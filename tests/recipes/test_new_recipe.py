@@ -88,6 +88,6 @@ def test_the_page_makes_a_recipe_that_runs(repository, shared_data):
     assert "./run.sh --stage 5" in commands
     done = run(folder, "--stage", "5", "--stop_stage", "5", "--train_args", TINY)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    log = (folder / "exp/pretrain_seed0/log/1.log").read_text()
+    log = (folder / "exp/log/pretrain_seed0/1.log").read_text()
     assert "The training was finished at 1 epochs" in log
     assert (folder / "exp/pretrain_seed0/valid.loss.best.pth").is_file()
