@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import yaml
+from espnet2.train.reporter import Reporter
 
 from espnet_ext.data.files import write_json
 from espnet_ext.data.weights import load_tensors
 
-# What ESPnet's checkpoints hold beside tensors, none of which runs anything.
+# What checkpoints of ESPnet 202511 hold beside tensors, none of which runs anything.
 IN_CHECKPOINTS: tuple[Any, ...] = (
     datetime.timedelta,
     np.dtype,
@@ -92,7 +93,9 @@ def course(directory: str | Path) -> dict[str, Any] | None:
     path = Path(directory) / "checkpoint.pth"
     if not path.is_file():
         return None
-    stats = load_tensors(path, known=IN_CHECKPOINTS)["reporter"]["stats"]
+    reporter = Reporter()
+    reporter.load_state_dict(load_tensors(path, known=IN_CHECKPOINTS)["reporter"])
+    stats = reporter.stats
     epochs = [stats[number] for number in sorted(stats)]
     parts = [part for epoch in epochs for part in epoch.values()]
     return {
