@@ -94,10 +94,11 @@ def by_training_seed(conditions: Iterable[Condition]) -> list[list[Condition]]:
     Raises:
         InputError: two directories are of the same condition and seed.
     """
-    runs: dict[object, dict[int | None, Condition]] = {}
+    runs: dict[object, dict[int, Condition]] = {}
     for condition in conditions:
         of_seed = runs.setdefault((condition.weights, condition.variant), {})
-        other = of_seed.setdefault(condition.seed, condition)
+        # Rows of a directory that names no seed count as of seed 0.
+        other = of_seed.setdefault(condition.seed or 0, condition)
         if other != condition:
             raise InputError(
                 f"{other.attack_dir} and {condition.attack_dir} are of the same condition and "

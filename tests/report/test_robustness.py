@@ -162,6 +162,9 @@ def test_a_condition_twice_with_one_seed_is_refused(three, seeds, results):
     moved = dataclasses.replace(seeds[1], attack_dir=seeds[2].attack_dir)
     with pytest.raises(InputError, match="same condition and training seed; leave one"):
         results([*three, moved])
+    nameless = dataclasses.replace(seeds[1], model_dir=seeds[1].model_dir.with_name("model"))
+    with pytest.raises(InputError, match="same condition and training seed; leave one"):
+        results([*three, nameless])
     assert results([*three, *three]) == results(three)
 
 
