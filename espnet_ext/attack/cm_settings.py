@@ -55,7 +55,7 @@ class CountermeasureAttackSettings(AttackOptions):
         space: features or waveform.
         steps: of PGD, APGD and the attack on the upstream.
         alpha: length of a step of PGD as a fraction of eps.
-        start: of PGD: random, clean or fgsm, see `LinfPGD`.
+        start: of PGD: random, clean or fgsm, see `LinfPGD`; on the upstream it is always random.
         restarts: of PGD and APGD.
         best: keep the strongest iterate, not the last.
         loss: cross_entropy or margin.
@@ -130,8 +130,8 @@ class CountermeasureAttackSettings(AttackOptions):
             )
 
     def _check_combinations(self) -> None:
-        if self.start != "random" and (self.restarts > 1 or "upstream" in self.methods):
-            raise InputError("restarts and the method upstream need start: random")
+        if self.start != "random" and self.restarts > 1:
+            raise InputError("restarts need start: random")
         if self.space == "waveform":
             if self.unit != "raw":
                 raise InputError("space: waveform has unit: raw, with full scale 1")
@@ -166,9 +166,10 @@ class CountermeasureAttackSettings(AttackOptions):
             return AutoPGD(estimator, eps, steps=self.steps, restarts=self.restarts, **given)
         if method == "square":
             return Square(estimator, eps, queries=self.queries, **given)
-        loss = REPRESENTATION if method == "upstream" else self.loss
-        names = ("steps", "alpha", "start", "restarts", "best")
-        return LinfPGD(estimator, eps, loss=loss, **{k: getattr(self, k) for k in names}, **given)
+        given |= {k: getattr(self, k) for k in ("steps", "alpha", "restarts", "best")}
+        if method == "upstream":
+            return LinfPGD(estimator, eps, loss=REPRESENTATION, **given)
+        return LinfPGD(estimator, eps, loss=self.loss, start=self.start, **given)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON knows them."""

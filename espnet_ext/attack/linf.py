@@ -7,7 +7,7 @@ more to count successes.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,12 +33,17 @@ class InputBatch:
         inputs: (B, F, D) features or (B, T) waveforms, padded.
         lengths: (B,), frames or samples.
         labels: (B,), true classes, 0 spoof and 1 bona fide.
+        clean_gradients: gradients at `inputs` and the objective's values there, by estimator and
+            loss: attacks of every size begin with the same.
     """
 
     names: list[str]
     inputs: torch.Tensor
     lengths: torch.Tensor
     labels: torch.Tensor
+    clean_gradients: dict[tuple[PyTorchCountermeasure, str], tuple[torch.Tensor, torch.Tensor]] = (
+        field(default_factory=dict, repr=False)
+    )
 
     def mask(self) -> torch.Tensor:
         """1 where there is an utterance and 0 in the padding, (B, F, 1) or (B, T)."""
@@ -313,7 +318,7 @@ class LinfPGD(LinfAttack):
         inputs = self._begin(batch, ball, objective, restart)
         step, found = self.alpha * ball.radius, None
         for _ in range(self.steps):
-            gradient, values = _gradient(objective, inputs)
+            gradient, values = self._gradient(batch, objective, inputs)
             if self.best:
                 found = found.or_better(inputs, values) if found else Best(inputs, values)
             inputs = ball.nearest(inputs + step * gradient.sign())
@@ -323,13 +328,24 @@ class LinfPGD(LinfAttack):
             values = objective(inputs)
         return found.or_better(inputs, values) if found else Best(inputs, values)
 
+    def _gradient(
+        self, batch: InputBatch, objective: Objective, inputs: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # In training mode dropout makes it another one each time.
+        if inputs is not batch.inputs or self.estimator.train_mode:
+            return _gradient(objective, inputs)
+        key = (self.estimator, self.loss)
+        if key not in batch.clean_gradients:
+            batch.clean_gradients[key] = _gradient(objective, inputs)
+        return batch.clean_gradients[key]
+
     def _begin(
         self, batch: InputBatch, ball: Ball, objective: Objective, restart: int
     ) -> torch.Tensor:
         if self.start == "clean":
             return batch.inputs
         if self.start == "fgsm":
-            gradient, _ = _gradient(objective, batch.inputs)
+            gradient, _ = self._gradient(batch, objective, batch.inputs)
             return ball.nearest(batch.inputs + ball.radius * gradient.sign())
         direction = random_inputs(batch, f"{self.seed} start {restart}", _uniform)
         return ball.nearest(batch.inputs + ball.radius * direction)

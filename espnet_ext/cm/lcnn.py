@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from espnet_ext.cm.convolution import SingleChannelConv2d
 from espnet_ext.cm.padding import MaskedBatchNorm2d, mean_over_frames, silence_padding
 from espnet_ext.errors import InputError
 
@@ -65,9 +66,11 @@ class MFMConv(torch.nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, norm: bool = False):
         super().__init__()
-        self.conv = torch.nn.Conv2d(
-            in_channels, 2 * out_channels, kernel_size, padding=kernel_size // 2
-        )
+        options = {"kernel_size": kernel_size, "padding": kernel_size // 2}
+        if in_channels == 1:
+            self.conv: torch.nn.Conv2d = SingleChannelConv2d(2 * out_channels, **options)
+        else:
+            self.conv = torch.nn.Conv2d(in_channels, 2 * out_channels, **options)
         self.mfm = MaxFeatureMap()
         self.norm = MaskedBatchNorm2d(out_channels) if norm else None
 

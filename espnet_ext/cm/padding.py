@@ -61,7 +61,9 @@ class MaskedBatchNorm2d(torch.nn.BatchNorm2d):
         Returns:
             (B, C, F, D).
         """
-        if lengths is None or not self.training:
+        if not self.training:
+            return self._by_running_statistics(input)
+        if lengths is None:
             return super().forward(input)
         mask = frame_mask(lengths, input.size(2)).to(input.dtype)
         count = mask.sum() * input.size(3)
@@ -70,6 +72,14 @@ class MaskedBatchNorm2d(torch.nn.BatchNorm2d):
         self._update(mean.flatten(), variance.flatten() * count / (count - 1).clamp(min=1))
         scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
         return (input - mean) * scale + self.bias.view(1, -1, 1, 1)
+
+    def _by_running_statistics(self, input: torch.Tensor) -> torch.Tensor:
+        # One multiplication and addition: PyTorch's own takes ten times as long for the gradient on
+        # a CPU, a third of the time of an attack's step on an LCNN.
+        assert self.running_mean is not None and self.running_var is not None
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return torch.addcmul(shift.view(1, -1, 1, 1), input, scale.view(1, -1, 1, 1))
 
     @torch.no_grad()
     def _update(self, mean: torch.Tensor, variance: torch.Tensor) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from espnet_ext.cm.convolution import SingleChannelConv2d
 from espnet_ext.cm.padding import MaskedBatchNorm2d, mean_over_frames, silence_padding
 from espnet_ext.errors import InputError
 
@@ -110,7 +111,7 @@ class SENet(torch.nn.Module):
     ):
         super().__init__()
         _check(layers, channels, reduction)
-        self.stem = _conv(1, channels[0], 7, 2)
+        self.stem = SingleChannelConv2d(channels[0], kernel_size=7, stride=2, padding=3, bias=False)
         self.stem_norm = MaskedBatchNorm2d(channels[0])
         self.pool = torch.nn.MaxPool2d(3, stride=2, padding=1)
         self.stages = torch.nn.ModuleList()

@@ -71,7 +71,6 @@ def test_values_are_taken_in_their_type(values, expected):
         ({"start": "zero"}, "start must be one of"),
         ({"loss": "dlr"}, "loss must be one of"),
         ({"start": "clean", "restarts": 2}, "need start: random"),
-        ({"start": "fgsm", "methods": ["upstream"]}, "need start: random"),
         ({"space": "waveform"}, "unit: raw"),
         ({"space": "waveform", "unit": "raw", "methods": ["square"]}, "for space: features"),
         ({"space": "waveform", "unit": "raw", "frames": 10}, "for space: features"),
@@ -112,6 +111,12 @@ def test_conditions_become_attacks():
     assert isinstance(attacks["noise"], RandomSigns) and isinstance(attacks["square"], Square)
     assert attacks["square"].queries == 9 and isinstance(attacks["apgd"], AutoPGD)
     assert (attacks["apgd"].steps, attacks["apgd"].restarts) == (7, 2)
+
+
+def test_the_attack_on_the_upstream_begins_at_random():
+    estimator = PyTorchCountermeasure(model(defense=SmoothingFilter(DIMS)))
+    found = settings(methods=["pgd", "upstream"], eps=[0.5], start="fgsm")
+    assert [found.attack(estimator, c).start for c in found.conditions()] == ["fgsm", "random"]
 
 
 def test_settings_can_be_written_as_json():

@@ -326,3 +326,18 @@ def test_an_infinite_gradient_does_not_poison_an_utterance():
 def test_bad_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         LinfPGD(PyTorchCountermeasure(model()), **{"eps": 1.0, **options})
+
+
+@pytest.mark.parametrize("train_mode", [False, True])
+def test_attacks_of_every_size_share_the_first_gradient(net, batch, train_mode, monkeypatch):
+    estimator = PyTorchCountermeasure(net, train_mode=train_mode)
+    calls = []
+    losses = estimator.losses
+    monkeypatch.setattr(estimator, "losses", lambda *a: calls.append(a) or losses(*a))
+    found = [LinfPGD.fgsm(estimator, eps).attack_batch(batch) for eps in (0.1, 0.2)]
+    assert len(calls) == (2 if train_mode else 1)
+    if not train_mode:
+        fresh = InputBatch(batch.names, batch.inputs, batch.lengths, batch.labels)
+        assert torch.equal(LinfPGD.fgsm(estimator, 0.2).attack_batch(fresh), found[1])
+        LinfPGD.fgsm(estimator, 0.1, loss="margin").attack_batch(batch)
+        assert len(calls) == 3

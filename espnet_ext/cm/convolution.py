@@ -1,0 +1,69 @@
+"""The first convolution of a countermeasure, fast where an attack needs its gradient."""
+
+from typing import Any
+
+import torch
+
+
+class _FromSingleChannel(torch.autograd.Function):
+    """Convolution of a single channel; the gradient of its input as one matrix product.
+
+    PyTorch's own takes half of the time of an attack's step on a CPU: it has kernels for many
+    channels only.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+    ) -> torch.Tensor:
+        """(B, 1, F, D) to (B, C, F', D')."""
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return torch.nn.functional.conv2d(x, weight, bias, stride, padding)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of the input, the weights and the bias."""
+        x, weight = ctx.saved_tensors
+        weight = weight.to(gradient.dtype)
+        patches = weight.flatten(1).t() @ gradient.flatten(2)
+        options = {"padding": ctx.padding, "stride": ctx.stride}
+        of_input = torch.nn.functional.fold(patches, x.shape[2:], weight.shape[2:], **options)
+        of_weight, of_bias = None, None
+        if ctx.needs_input_grad[1]:
+            of_weight = torch.nn.grad.conv2d_weight(
+                x.to(gradient.dtype), weight.shape, gradient, **options
+            )
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum(dim=(0, 2, 3))
+        return of_input.to(x.dtype), of_weight, of_bias, None, None
+
+
+class SingleChannelConv2d(torch.nn.Conv2d):
+    """PyTorch's convolution for inputs of one channel, with a faster gradient on CPUs.
+
+    Args:
+        out_channels: C of the output.
+        **options: of `torch.nn.Conv2d`, without dilation and groups.
+
+    Example:
+        >>> SingleChannelConv2d(8, kernel_size=5, padding=2)(torch.zeros(1, 1, 20, 16)).shape
+        torch.Size([1, 8, 20, 16])
+    """
+
+    def __init__(self, out_channels: int, **options: Any):
+        super().__init__(1, out_channels, **options)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(B, 1, F, D) to (B, C, F', D')."""
+        if input.requires_grad and input.device.type == "cpu":
+            return _FromSingleChannel.apply(
+                input, self.weight, self.bias, self.stride, self.padding
+            )
+        return super().forward(input)
