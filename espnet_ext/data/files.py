@@ -15,6 +15,9 @@ from typing import Any
 
 from espnet_ext.errors import InputError
 
+JSON_WIDTH = 100
+"""Longest line of a JSON file, but for a list of numbers or a long string."""
+
 
 @contextlib.contextmanager
 def write_aside(path: str | Path) -> Iterator[Path]:
@@ -92,7 +95,27 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON; NaN is refused, for other readers do not know it."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    plain = json.loads(json.dumps(value, allow_nan=False))  # keys are strings, tuples lists
+    write_text(path, _layout(plain, 0) + "\n")
+
+
+def _layout(value: Any, indent: int) -> str:
+    """JSON in which lists of numbers, and whatever is short, stand on one line."""
+    text = json.dumps(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    numbers = isinstance(value, list) and all(isinstance(v, int | float) for v in inner)
+    if not inner or numbers or indent + len(text) <= JSON_WIDTH:
+        return text
+    starts = (
+        [f"{json.dumps(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
+    )
+    margin = " " * (indent + 2)
+    lines = [
+        f"{margin}{start}{_layout(item, indent + 2)}"
+        for start, item in zip(starts, inner, strict=True)
+    ]
+    opening, closing = text[0], text[-1]
+    return f"{opening}\n" + ",\n".join(lines) + f"\n{' ' * indent}{closing}"
 
 
 def read_json(path: str | Path) -> Any:

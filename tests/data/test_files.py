@@ -156,6 +156,17 @@ def test_json_is_read_back(tmp_path_factory, value):
     assert read_json(path) == value
 
 
+def test_json_has_a_line_for_what_is_short_and_for_numbers(tmp_path):
+    value = {"a": {"b": [1, None], "c": "d"}, 2: list(range(99)), "e": [{"f": "g" * 60}, {}] * 2}
+    path = tmp_path / "a.json"
+    write_json(path, value)
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["{", '  "a": {"b": [1, null], "c": "d"},']
+    assert lines[2].startswith('  "2": [0, 1') and lines[2].endswith("98],")
+    assert lines[4] == f'    {{"f": "{"g" * 60}"}},'
+    assert read_json(path) == {**{str(k): v for k, v in value.items()}}
+
+
 @settings(deadline=None, max_examples=30)
 @given(ROWS)
 def test_json_lines_are_read_back(tmp_path_factory, rows):
