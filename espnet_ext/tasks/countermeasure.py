@@ -36,6 +36,7 @@ from espnet_ext.cm.losses import (
 from espnet_ext.cm.model import CountermeasureModel, Trials, accuracies
 from espnet_ext.cm.segment import SegmentOptions
 from espnet_ext.cm.senet import SENet
+from espnet_ext.cm.xvector import XVector
 from espnet_ext.data.files import write_lines
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense.filters import SmoothingFilter
@@ -60,7 +61,9 @@ defense_choices = ClassChoices(
     default=None,
     optional=True,
 )
-encoder_choices = ClassChoices("encoder", {"lcnn": LCNN, "senet": SENet}, default="senet")
+encoder_choices = ClassChoices(
+    "encoder", {"lcnn": LCNN, "senet": SENet, "xvector": XVector}, default="senet"
+)
 cm_loss_choices = ClassChoices(
     "cm_loss",
     {
