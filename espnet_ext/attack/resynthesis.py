@@ -18,15 +18,8 @@ def can_resynthesize(model: CountermeasureModel) -> bool:
     return isinstance(model.frontend, MelFrontend | DecibelFrontend)
 
 
-@torch.no_grad()
-def resynthesis_snr(
-    model: CountermeasureModel,
-    speech: torch.Tensor,
-    lengths: torch.Tensor,
-    adversarial: torch.Tensor,
-    frames: torch.Tensor,
-) -> list[float | None]:
-    """Signal-to-noise ratio of the waveforms that adversarial features stand for, in dB.
+class Resynthesis:
+    """Signal-to-noise ratio of the waveforms that adversarial features of a batch stand for.
 
     The code of the paper's attack made waveforms of adversarial spectrograms by the inverse
     transform with the phase of the clean utterance. Here the change of each band, in decibels,
@@ -40,23 +33,44 @@ def resynthesis_snr(
         model: whose features were attacked; see `can_resynthesize`.
         speech: (B, T) clean waveforms.
         lengths: (B,), samples.
-        adversarial: (B, F, D), normalised as `model.features` does.
-        frames: (B,), frames of each; further frames of the utterance are left out.
 
-    Returns:
-        B numbers; None where nothing changed.
+    Example:
+        >>> Resynthesis(model, speech, lengths).snr(adversarial, frames)  # doctest: +SKIP
+        [31.2, 29.8]
     """
-    raw, own = model.frontend(speech, lengths)
-    clean, _ = model.features(speech, lengths)
-    found = []
-    for row, (samples, count) in enumerate(zip(lengths.tolist(), own.tolist(), strict=True)):
-        count = min(count, int(frames[row]))
-        # Normalisation is one factor for each dimension of an utterance; the deltas come last.
-        moved = adversarial[row, :count].double() - clean[row, :count].double()
-        factor = _spread(raw[row, : int(own[row])]) / _spread(clean[row, : int(own[row])])
-        gain = _gain(model.frontend, moved * factor.nan_to_num(nan=1.0, posinf=1.0))
-        found.append(_snr(model.frontend.spectrum, speech[row, :samples], gain))
-    return found
+
+    @torch.no_grad()
+    def __init__(self, model: CountermeasureModel, speech: torch.Tensor, lengths: torch.Tensor):
+        self.frontend = model.frontend
+        raw, frames = model.frontend(speech, lengths)
+        self.clean, _ = model.features(speech, lengths)
+        self.waves = [wave[:n].double() for wave, n in zip(speech, lengths.tolist(), strict=True)]
+        self.frames = frames.tolist()
+        # Normalisation is one factor for each dimension of an utterance.
+        self.factors = [
+            (_spread(one[:n]) / _spread(other[:n])).nan_to_num(nan=1.0, posinf=1.0)
+            for one, other, n in zip(raw, self.clean, self.frames, strict=True)
+        ]
+        self.spectra = [_transform(model.frontend.spectrum, wave) for wave in self.waves]
+
+    @torch.no_grad()
+    def snr(self, adversarial: torch.Tensor, frames: torch.Tensor) -> list[float | None]:
+        """Of each utterance, in dB.
+
+        Args:
+            adversarial: (B, F, D), normalised as `model.features` does.
+            frames: (B,), frames of each; further frames of the utterance are left out.
+
+        Returns:
+            B numbers; None where nothing changed.
+        """
+        found = []
+        for row, given in enumerate(frames.tolist()):
+            count = min(self.frames[row], given)
+            moved = adversarial[row, :count].double() - self.clean[row, :count].double()
+            gain = _gain(self.frontend, moved * self.factors[row])
+            found.append(_snr(self.frontend.spectrum, self.waves[row], self.spectra[row], gain))
+        return found
 
 
 def _spread(feats: torch.Tensor) -> torch.Tensor:
@@ -75,18 +89,26 @@ def _gain(frontend: MelFrontend | DecibelFrontend, moved: torch.Tensor) -> torch
     return NEPER * moved[:, : mels.size(1)] @ shares.T
 
 
-def _snr(spectrum: PowerSpectrum, wave: torch.Tensor, gain: torch.Tensor) -> float | None:
-    """Of one waveform (T,) whose first frames get a gain (F, bins)."""
-    frames, size = gain.size(0), spectrum.n_fft
-    wave = wave.double().unsqueeze(0)
-    padded = pad_both_ends(
-        wave, torch.tensor([wave.size(1)], device=wave.device), size // 2, spectrum.pad_mode
-    )
-    options = (size, spectrum.hop_length, spectrum.win_length, spectrum.window.double())
-    clean = torch.stft(padded, *options, center=False, return_complex=True)[..., :frames]
+def _options(spectrum: PowerSpectrum) -> tuple[int, int, int, torch.Tensor]:
+    return spectrum.n_fft, spectrum.hop_length, spectrum.win_length, spectrum.window.double()
+
+
+def _transform(spectrum: PowerSpectrum, wave: torch.Tensor) -> torch.Tensor:
+    """Complex spectrum (bins, F) of a waveform (T,), framed as the front end does."""
+    ends = spectrum.n_fft // 2
+    lengths = torch.tensor([len(wave)], device=wave.device)
+    padded = pad_both_ends(wave.unsqueeze(0), lengths, ends, spectrum.pad_mode)
+    return torch.stft(padded[0], *_options(spectrum), center=False, return_complex=True)
+
+
+def _snr(
+    spectrum: PowerSpectrum, wave: torch.Tensor, clean: torch.Tensor, gain: torch.Tensor
+) -> float | None:
+    """Of one waveform (T,) with spectrum (bins, F) whose first frames get a gain (F', bins)."""
+    frames = gain.size(0)
     change = 10.0 ** (gain.clamp(-_LARGEST, _LARGEST).T / 20.0) - 1.0
-    length = min(wave.size(1), max(frames - 1, 1) * spectrum.hop_length)
+    length = min(len(wave), max(frames - 1, 1) * spectrum.hop_length)
     # The transform is linear: the noise is the inverse of the change alone.
-    noise = torch.istft(clean * change, *options, length=length)
-    power, floor = noise.square().sum(), wave[..., :length].square().sum()
+    noise = torch.istft(clean[:, :frames] * change, *_options(spectrum), length=length)
+    power, floor = noise.square().sum(), wave[:length].square().sum()
     return float(10.0 * (floor / power).log10()) if float(power) > 0.0 else None

@@ -22,7 +22,7 @@ from espnet_ext.asr.waveforms import pad, unpad
 from espnet_ext.attack.cm_settings import Condition, CountermeasureAttackSettings
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import InputBatch, LinfAttack, generator_of
-from espnet_ext.attack.resynthesis import can_resynthesize, resynthesis_snr
+from espnet_ext.attack.resynthesis import Resynthesis, can_resynthesize
 from espnet_ext.attack.trials import Trial, digest
 from espnet_ext.attack.units import FeatureSpace, measure_space
 from espnet_ext.cm.model import CountermeasureModel
@@ -182,12 +182,13 @@ class TransferRun:
         trials = self._batch_trials(index)
         speech, lengths = self._speech(trials)
         batch = self._batch(trials, *self._inputs(speech, lengths))
+        resynthesis = None
+        if self.settings.space == "features" and can_resynthesize(self.source):
+            resynthesis = Resynthesis(self.source, speech, lengths)
         for condition in conditions:
             adversarial = batch.inputs if condition is None else self._attacked(condition, batch)
             rows = self._rows(condition, trials, batch, adversarial)
-            for row, ratio in zip(
-                rows, self._snr(speech, lengths, batch, adversarial), strict=True
-            ):
+            for row, ratio in zip(rows, self._snr(batch, adversarial, resynthesis), strict=True):
                 row["snr"] = ratio
             if condition is not None and self.settings.keep:
                 self._keep(condition, index, batch, adversarial)
@@ -263,19 +264,15 @@ class TransferRun:
         ]
 
     def _snr(
-        self,
-        speech: torch.Tensor,
-        lengths: torch.Tensor,
-        batch: InputBatch,
-        adversarial: torch.Tensor,
+        self, batch: InputBatch, adversarial: torch.Tensor, resynthesis: Resynthesis | None
     ) -> list[float | None]:
         """Signal-to-noise ratio in dB of waveforms, or of those that features stand for."""
         if self.settings.space == "features":
-            if not can_resynthesize(self.source):
-                return [None] * len(speech)
-            return resynthesis_snr(self.source, speech, lengths, adversarial, batch.lengths)
-        noise = (adversarial.double() - speech.double()).square().sum(dim=1)
-        ratio = 10.0 * (speech.double().square().sum(dim=1) / noise).log10()
+            if resynthesis is None:
+                return [None] * len(batch.names)
+            return resynthesis.snr(adversarial, batch.lengths)
+        noise = (adversarial.double() - batch.inputs.double()).square().sum(dim=1)
+        ratio = 10.0 * (batch.inputs.double().square().sum(dim=1) / noise).log10()
         return [value if np.isfinite(value) else None for value in ratio.tolist()]
 
     def _scored(

@@ -6,12 +6,16 @@ import torch
 from tiny_cm import cm_model
 from tiny_countermeasure import model, padded, utterances
 
-from espnet_ext.attack.resynthesis import can_resynthesize, resynthesis_snr
+from espnet_ext.attack.resynthesis import Resynthesis, can_resynthesize
 
 SPECTROGRAM = {
     "frontend": "spectrogram",
     "frontend_conf": {"fs": 8000, "n_fft": 256, "win_length": 256, "hop_length": 64},
 }
+
+
+def resynthesis_snr(net, speech, lengths, feats, frames):
+    return Resynthesis(net, speech, lengths).snr(feats, frames)
 
 
 def decibel_model(**changes):
