@@ -15,9 +15,10 @@ Train a spoofing countermeasure. The options are those of any ESPnet task; the m
   --frontend NAME            mel, spectrogram, lfcc, ...; --frontend_conf KEY=VALUE
   --normalize NAME           utterance, global, fixed, none; --normalize_conf KEY=VALUE
   --defense NAME             filter, mockingjay, none; --defense_conf KEY=VALUE
-  --encoder NAME             lcnn, senet; --encoder_conf KEY=VALUE
+  --encoder NAME             lcnn, senet, xvector; --encoder_conf KEY=VALUE
   --cm_loss NAME             cross_entropy, asoftmax, amsoftmax, ocsoftmax; --cm_loss_conf
   --segment_conf KEY=VALUE   num_frames (null for whole utterances), eval_segments, ...
+  --feature_cache_mb N       memory for features of utterances that were seen before
   --seed N                   of initialisation, batches and crops
 """
 

@@ -12,8 +12,10 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet_ext.cm import CLASSES
+from espnet_ext.cm.feature_cache import FeatureCache
 from espnet_ext.cm.losses import CountermeasureLoss
 from espnet_ext.cm.segment import SegmentOptions, cut
+from espnet_ext.errors import InputError
 
 Trials = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
@@ -38,6 +40,11 @@ class CountermeasureModel(AbsESPnetModel):
         specaug: ESPnet's augmentation, in training only; None for none. It is applied behind the
             normalisation, so that a zero is the mean.
         sample_rate: of the waveforms in Hz, for whoever reads them.
+        feature_cache_mb: memory for the features of the utterances that `forward` has seen, in
+            megabytes. 0: none. The front end must not learn.
+
+    Raises:
+        InputError: features are to be kept of a front end that learns.
 
     Example:
         >>> feats, lengths = model.features(speech, speech_lengths)      # doctest: +SKIP
@@ -54,8 +61,11 @@ class CountermeasureModel(AbsESPnetModel):
         segment: SegmentOptions | Mapping[str, Any] | None = None,
         specaug: AbsSpecAug | None = None,
         sample_rate: int = 16000,
+        feature_cache_mb: float = 0.0,
     ):
         super().__init__()
+        if feature_cache_mb and any(p.requires_grad for p in frontend.parameters()):
+            raise InputError("feature_cache_mb: this front end learns, so its features change")
         self.frontend = frontend
         self.normalize = normalize
         self.specaug = specaug
@@ -67,6 +77,7 @@ class CountermeasureModel(AbsESPnetModel):
         self.segment = segment
         self.sample_rate = sample_rate
         self._trials: Trials | None = None
+        self._cache = FeatureCache(feature_cache_mb) if feature_cache_mb else None
 
     @property
     def window(self) -> int:
@@ -148,7 +159,8 @@ class CountermeasureModel(AbsESPnetModel):
             speech_lengths: (B,) samples.
             label: (B, 1) class ids.
             label_lengths: not used.
-            **kwargs: not used; ESPnet's trainer adds the names of the utterances.
+            **kwargs: `utt_id`, the names of the utterances, which ESPnet's trainer adds; without
+                them no features are kept.
 
         Returns:
             loss, statistics of the batch, batch size. The statistics are the loss and, except
@@ -156,7 +168,12 @@ class CountermeasureModel(AbsESPnetModel):
             and their mean.
         """
         label = label.reshape(-1)
-        feats, lengths = self.features(speech, speech_lengths)
+        if self._cache is not None and "utt_id" in kwargs:
+            feats, lengths = self._cache.features(
+                self.features, kwargs["utt_id"], speech, speech_lengths
+            )
+        else:
+            feats, lengths = self.features(speech, speech_lengths)
         if self.specaug is not None and self.training:
             feats, lengths = self.specaug(feats, lengths)
         embeddings = self.embeddings(feats, lengths)

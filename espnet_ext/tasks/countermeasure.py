@@ -160,10 +160,11 @@ class CountermeasureTask(CarefulTask, AbsTask):
         frontend: spectrogram   # mel, spectrogram, lfcc, ... of espnet_ext.frontend.choices
         normalize: none         # utterance, global, fixed, none
         defense: none           # filter, mockingjay, none: between features and encoder
-        encoder: lcnn           # lcnn, senet
+        encoder: lcnn           # lcnn, senet, xvector
         cm_loss: asoftmax       # cross_entropy, asoftmax, amsoftmax, ocsoftmax
         segment_conf:           # arguments of espnet_ext.cm.segment.SegmentOptions
             num_frames: 600
+        feature_cache_mb: 0     # memory for features of utterances that were seen before
 
     The data are `wav.scp,speech,sound` and `utt2label,label,text`. By default both classes come
     equally often in training, in another order with every `--seed`, through ESPnet's category
@@ -197,6 +198,13 @@ class CountermeasureTask(CarefulTask, AbsTask):
             action=NestedDictAction,
             default={},
             help="The keyword arguments of espnet_ext.cm.segment.SegmentOptions",
+        )
+        group.add_argument(
+            "--feature_cache_mb",
+            type=float,
+            default=0.0,
+            help="Memory for features of utterances that were seen before, in megabytes; for front "
+            "ends that do not learn",
         )
         parser.set_defaults(
             iterator_type="category",
@@ -266,6 +274,8 @@ class CountermeasureTask(CarefulTask, AbsTask):
             segment=segment,
             specaug=_build(specaug_choices, args),
             sample_rate=frontend.fs,
+            # Models that were trained before there was one have none.
+            feature_cache_mb=getattr(args, "feature_cache_mb", 0.0),
         )
 
     @classmethod

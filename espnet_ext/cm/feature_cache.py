@@ -1,0 +1,60 @@
+"""Features of a small training set, computed once and not in every epoch."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+Compute = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+class FeatureCache:
+    """Keeps the features of utterances in memory, on the device where they were computed.
+
+    Each utterance is computed alone, so what is kept does not depend on the batch in which it came
+    first: a training that was interrupted goes on with the same numbers.
+
+    Args:
+        megabytes: beyond which nothing more is kept; what does not fit is computed every time.
+
+    Example:
+        >>> cache = FeatureCache(megabytes=500)
+        >>> cache.features(model.features, ["a", "b"], speech, lengths)  # doctest: +SKIP
+    """
+
+    def __init__(self, megabytes: float):
+        self.room = int(megabytes * 2**20)
+        self._kept: dict[tuple[str, int], torch.Tensor] = {}
+
+    def features(
+        self, compute: Compute, names: Sequence[str], speech: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of a batch.
+
+        Args:
+            compute: (B, T) waveforms and their lengths to (B, F, D) features and theirs; without
+                anything that learns or is drawn at random.
+            names: B utterance ids; one id is one utterance, or several of unlike length.
+            speech: (B, T).
+            lengths: (B,).
+
+        Returns:
+            (B, F, D), a copy, and (B,).
+        """
+        found = [
+            self._one(compute, name, wave[:count])
+            for name, wave, count in zip(names, speech, lengths.tolist(), strict=True)
+        ]
+        frames = torch.tensor([len(feats) for feats in found], device=lengths.device)
+        return torch.nn.utils.rnn.pad_sequence(found, batch_first=True), frames
+
+    @torch.no_grad()
+    def _one(self, compute: Compute, name: str, wave: torch.Tensor) -> torch.Tensor:
+        key = (name, len(wave))
+        if key in self._kept:
+            return self._kept[key]
+        feats = compute(wave.unsqueeze(0), torch.tensor([len(wave)], device=wave.device))[0][0]
+        size = feats.numel() * feats.element_size()
+        if size <= self.room:
+            self.room -= size
+            self._kept[key] = feats.clone()
+        return feats
