@@ -34,6 +34,7 @@ RUN_OPTIONS = {
     "valid_batch_size",
     "valid_batch_bins",
     "num_cache_chunks",
+    "feature_cache_mb",
     "write_collected_feats",
     "multiprocessing_distributed",
     "distributed",
