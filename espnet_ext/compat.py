@@ -39,12 +39,19 @@ def import_on_first_use(name: str) -> None:
     if spec is not None:
         module = _ModuleOnFirstUse(name)
         module.__spec__ = spec
+        if spec.submodule_search_locations is not None:
+            module.__path__ = spec.submodule_search_locations
         sys.modules[name] = module
 
 
 # ESPnet 202511 imports g2p_en with every tokenizer, and g2p_en asks the network for NLTK data when
 # it is imported: seconds lost, or a hang behind a firewall that drops packets.
 import_on_first_use("g2p_en")
+# A third of the time that ESPnet's tasks take to import: the grammar of English numbers for texts
+# that are to be spoken, and filters for augmentation.
+import_on_first_use("tacotron_cleaner")
+import_on_first_use("tacotron_cleaner.cleaners")
+import_on_first_use("scipy.signal")
 
 try:
     from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
@@ -62,6 +69,26 @@ except ImportError:
     from espnet.nets.pytorch_backend.transformer.add_sos_eos import add_sos_eos
     from espnet.nets.pytorch_backend.transformer.mask import subsequent_mask
     from espnet.nets.scorers.ctc import CTCPrefixScorer
+
+
+def _import_attention_plots() -> None:
+    """Import what plots attentions, without the text-to-speech model that it knows by its class.
+
+    That model imports a compiler and statistics, a quarter of the time that ESPnet's tasks take.
+    """
+    jets, plots = "espnet2.gan_tts.jets.alignments", "espnet2.main_funcs.calculate_all_attentions"
+    if jets in sys.modules or plots in sys.modules:
+        return
+    stand_in = types.ModuleType(jets)
+    stand_in.__dict__["AlignmentModule"] = type("AlignmentModule", (), {})
+    sys.modules[jets] = stand_in
+    try:
+        importlib.import_module(plots)
+    finally:
+        del sys.modules[jets]
+
+
+_import_attention_plots()
 
 __all__ = [
     "BatchBeamSearch",
