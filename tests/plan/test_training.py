@@ -55,7 +55,9 @@ def test_every_task_is_measured(config):
 
 
 def test_what_is_no_configuration():
-    with pytest.raises(InputError, match=r"encoder: lcn: of no task; one of lcnn, senet, xvector, mock"):
+    with pytest.raises(
+        InputError, match=r"encoder: lcn: of no task; one of lcnn, senet, xvector, mock"
+    ):
         build({"encoder": "lcn"})
     with pytest.raises(InputError, match="CountermeasureTask has no option batch_sise"):
         build({**tiny_cm.cm_config(), "batch_sise": 3})
