@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from typing import Any
 from unittest import mock
 
@@ -30,12 +31,20 @@ class _ModuleOnFirstUse(types.ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
+def _find_module(name: str) -> ModuleSpec | None:
+    """As `importlib.util.find_spec`, which raises where the package of a module is absent."""
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+
+
 def import_on_first_use(name: str) -> None:
     """Make a later `import name` cheap: the module is imported when a name in it is first used.
 
     Does nothing where the module is absent or already imported.
     """
-    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    spec = None if name in sys.modules else _find_module(name)
     if spec is not None:
         module = _ModuleOnFirstUse(name)
         module.__spec__ = spec

@@ -1,5 +1,8 @@
+import importlib.util
 import subprocess
 import sys
+
+import pytest
 
 SLOW = ("inflect", "scipy.signal", "numba", "g2p_en")
 IMPORT = """
@@ -9,12 +12,23 @@ real = [name for name in {slow} if type(sys.modules.get(name)).__name__ == "modu
 assert not real, real
 """
 USE = """
-from espnet2.text.cleaner import TextCleaner
-assert TextCleaner("tacotron")("22 & 3") == "TWENTY TWO AND THREE"
 import scipy.signal
 assert scipy.signal.convolve([1, 2], [1, 1]).tolist() == [1, 3, 2]
 from espnet2.gan_tts.jets.alignments import AlignmentModule
 assert AlignmentModule.__mro__[1].__name__ == "Module"
+"""
+
+# The cleaner is part of ESPnet 202511 only.
+CLEAN = """
+from espnet2.text.cleaner import TextCleaner
+assert TextCleaner("tacotron")("22 & 3") == "TWENTY TWO AND THREE"
+"""
+ABSENT = """
+import sys
+from espnet_ext.compat import import_on_first_use
+for name in ("no_such_package", "no_such_package.module", "json.no_such_module"):
+    import_on_first_use(name)
+    assert name not in sys.modules
 """
 
 
@@ -25,3 +39,12 @@ def run(code):
 
 def test_what_is_slow_is_imported_when_it_is_used():
     run(IMPORT.format(slow=SLOW) + USE)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("tacotron_cleaner"), reason="not in this ESPnet")
+def test_the_cleaner_of_english_text_works():
+    run(IMPORT.format(slow=SLOW) + CLEAN)
+
+
+def test_what_is_not_installed_is_left_alone():
+    run(ABSENT)
