@@ -228,7 +228,7 @@ def _utterance_mvn(
 def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> float:
     """How much a padded batch changes the gradient of its shorter utterance.
 
-    A probe of noise: the gradient of the encoder output's energy, of an utterance of
+    A probe of noise: the gradient of the encoder output's direction, of an utterance of
     1.0 s beside one of 1.37 s and alone, with `exact_batching`.
 
     Returns:
@@ -242,18 +242,20 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
     speech[1, short:] = 0.0
     lengths = torch.tensor([long, short], device=device)
     with frozen(model), exact_batching(model), torch.enable_grad():
-        together = _energy_gradient(model, speech, lengths)[1, :short]
-        alone = _energy_gradient(model, speech[1:, :short], lengths[1:])[0]
-    return float((together - alone).norm() / alone.norm())
+        together = _direction_gradient(model, speech, lengths)[1, :short]
+        alone = _direction_gradient(model, speech[1:, :short], lengths[1:])[0]
+    smallest = torch.finfo(alone.dtype).tiny
+    return float((together - alone).norm() / alone.norm().clamp_min(smallest))
 
 
-def _energy_gradient(
+def _direction_gradient(
     model: ESPnetASRModel, speech: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     speech = speech.clone().requires_grad_()
     encoder_out, encoder_lengths = encode(model, speech, lengths)
     padding = make_pad_mask(encoder_lengths, maxlen=encoder_out.size(1)).to(speech.device)
-    # A fixed pattern of weights: normalised outputs have a constant energy by themselves.
-    weights = torch.linspace(-1.0, 1.0, encoder_out.size(-1), device=speech.device)
-    energy = ((encoder_out * weights).sum(-1).tanh()).masked_fill(padding, 0.0).sum()
-    return torch.autograd.grad(energy, speech)[0]
+    # A fixed direction, for normalised outputs have a constant energy by themselves; its cosine,
+    # which no scale of the outputs saturates.
+    direction = torch.linspace(-1.0, 1.0, encoder_out.size(-1), device=speech.device)
+    cosines = torch.nn.functional.cosine_similarity(encoder_out, direction, dim=-1)
+    return torch.autograd.grad(cosines.masked_fill(padding, 0.0).sum(), speech)[0]

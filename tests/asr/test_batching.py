@@ -94,6 +94,19 @@ def test_probe_works_where_gradients_are_off():
         assert padding_error(tiny_model(), RATE) <= TOLERANCE
 
 
+@pytest.mark.parametrize("scale", [1e-3, 100.0])
+def test_probe_works_whatever_the_size_of_the_encoder_output(scale):
+    def scaled(**options):
+        model = tiny_model(**options)
+        with torch.no_grad():
+            model.encoder.after_norm.weight *= scale
+            model.encoder.after_norm.bias *= scale
+        return padding_error(model, RATE)
+
+    assert scaled() <= TOLERANCE
+    assert scaled(encoder_conf=LEGACY) > 0.01
+
+
 def test_legacy_model_batches_equal_lengths_only(caplog):
     lengths = [8000, 7900, 8000, 7900]
     assert tiny_recognizer().batches(lengths, 4) == [[0, 2, 1, 3]]
