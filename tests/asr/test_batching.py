@@ -94,17 +94,22 @@ def test_probe_works_where_gradients_are_off():
         assert padding_error(tiny_model(), RATE) <= TOLERANCE
 
 
+def error_of_scaled_output(scale, **options):
+    model = tiny_model(**options)
+    with torch.no_grad():
+        model.encoder.after_norm.weight *= scale
+        model.encoder.after_norm.bias *= scale
+    return padding_error(model, RATE)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 100.0])
 def test_probe_works_whatever_the_size_of_the_encoder_output(scale):
-    def scaled(**options):
-        model = tiny_model(**options)
-        with torch.no_grad():
-            model.encoder.after_norm.weight *= scale
-            model.encoder.after_norm.bias *= scale
-        return padding_error(model, RATE)
+    assert error_of_scaled_output(scale) <= TOLERANCE
+    assert error_of_scaled_output(scale, encoder_conf=LEGACY) > 0.01
 
-    assert scaled() <= TOLERANCE
-    assert scaled(encoder_conf=LEGACY) > 0.01
+
+def test_a_gradient_of_zero_is_no_proof_that_padding_is_exact():
+    assert error_of_scaled_output(0.0) == 1.0
 
 
 def test_legacy_model_batches_equal_lengths_only(caplog):
