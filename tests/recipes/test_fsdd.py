@@ -55,7 +55,7 @@ def test_a_packed_model_is_the_start_of_others(recipe):
     assert "Stage 5 is left out: all models start from started/pretrained" in process.stdout
     tokens = [recipe / folder / "tokens.txt" for folder in ("started/pretrained", _tokens(recipe))]
     assert tokens[0].read_text() == tokens[1].read_text()
-    log = (recipe / "started/log/train_seed0/1.log").read_text()
+    log = (recipe / "started/log/train_one_seed0/1.log").read_text()
     assert "Initialised from started/pretrained/model.pth" in log
     for part in ("encoder", "decoder", "ctc"):
         assert re.search(rf"^{part} +[1-9]\d* +0 +0$", log, re.MULTILINE), part
@@ -140,7 +140,7 @@ def test_entropy_of_ctc_in_a_sweep_of_its_own(finished):
     assert [c["variant"] for c in conditions] == ["", "", "entropy0.3"]
     model = finished / "exp/la1.0_lc0.5_entropy0.3_seed0"
     assert "ctc_entropy_weight: 0.3" in (model / "config.yaml").read_text()
-    assert "ctc_entropy=" in (finished / "exp/log/train_seed0/1.log").read_text()
+    assert "ctc_entropy=" in (finished / "exp/log/train_entropy_seed0/1.log").read_text()
     text = (finished / "exp/report_attack_entropy_seed0/RESULTS.md").read_text()
     assert "MTL CTC+decoder, entropy0.3" in text
 

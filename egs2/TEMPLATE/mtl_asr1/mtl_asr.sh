@@ -95,15 +95,17 @@ attack_name=$(basename "${attack_config}" .yaml)
 if [ -n "${transfer_from}" ]; then
     attack_name=from_$(basename "$(dirname "${transfer_from}")")_$(basename "${transfer_from}")
 fi
-# Lists and reports of sweeps other than conf/sweep.tsv have their names, a list for each seed.
+# Lists, jobs, logs and reports of sweeps other than conf/sweep.tsv have their names, so that two of
+# them may run at the same time; a list of conditions for each seed.
 sweep_name=$(basename "${sweep}" .tsv)
 sweep_name=${sweep_name#sweep}
-run_name=seed${seeds// /_}
-list_name=${expdir}/conditions_${attack_name}${sweep_name:+_${sweep_name#_}}_seed
+sweep_name=${sweep_name:+${sweep_name#_}_}
+run_name=${sweep_name}seed${seeds// /_}
+list_name=${expdir}/conditions_${attack_name}_${sweep_name}seed
 conditions=()
 for seed in ${seeds}; do conditions+=("${list_name}${seed}.tsv"); done
 targets=${expdir}/targets/${test_set}_${num_attack_utts}
-report_dir=${expdir}/report_${attack_name}${sweep_name:+_${sweep_name#_}}_${run_name}
+report_dir=${expdir}/report_${attack_name}_${run_name}
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Options that statistics and training share; sets ${data_options[@]}.
