@@ -55,7 +55,7 @@ def main() -> None:
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return
-    write_scores(run.collect(), args.utt2spk, args.output_dir, device, recognizer.padding_error)
+    write_scores(run.collect(), args.utt2spk, args.output_dir, device, recognizer)
     logging.info("wrote %s/results.json", args.output_dir)
 
 

@@ -38,7 +38,7 @@ def main() -> None:
         cli.model_files(args),
         args.batch_size,
     )
-    write_scores(rows, args.utt2spk, args.output_dir, device, recognizer.padding_error)
+    write_scores(rows, args.utt2spk, args.output_dir, device, recognizer)
 
 
 if __name__ == "__main__":

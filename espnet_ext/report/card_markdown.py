@@ -58,10 +58,14 @@ def text(value: str) -> str:
 
 def _about(card: Mapping[str, Any]) -> str:
     model = card["model"]
-    seeds = model["training_seeds"]
-    trained = "one training" if seeds is None else f"training seeds {', '.join(map(str, seeds))}"
-    parts = [model["task"], model["description"], trained]
+    parts = [model["task"], model["description"], _trained(model["training_seeds"])]
     return f"{'; '.join(text(part) for part in parts if part)}."
+
+
+def _trained(seeds: Sequence[int] | None) -> str:
+    if seeds is None:
+        return "one training"
+    return f"training seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _trials(trials: Mapping[str, int]) -> str:

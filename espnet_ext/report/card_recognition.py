@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from espnet_ext.report.card_parts import RECOGNITION, make_card, metrics
 from espnet_ext.report.experiments import Entry, Experiment
+from espnet_ext.report.scores import SEED
 from espnet_ext.report.tables import weights
 
 UNDER_ATTACK = ("wer", "adv_twer", "success_rate")
@@ -28,8 +29,11 @@ def sweep_cards(results: Entry) -> list[Entry]:
     """
     return [
         _card(
-            model_of(condition_name(condition), f"{condition['heads']}, {weights(condition)}")
-            | {"training_seeds": condition.get("training_seeds")},
+            model_of(
+                condition_name(condition),
+                f"{condition['heads']}, {weights(condition)}",
+                condition.get("training_seeds"),
+            ),
             condition["benign"],
             condition["attack"],
             results["attack"],
@@ -49,13 +53,18 @@ def condition_name(condition: Entry) -> str:
     return "_".join([weights, *filter(None, [condition.get("variant")])])
 
 
-def model_of(name: str, description: str, files: Mapping[str, str] | None = None) -> Entry:
-    """The block that says which model it is; results of one attack do not record its seed."""
+def model_of(
+    name: str,
+    description: str,
+    seeds: Sequence[int] | None,
+    files: Mapping[str, str] | None = None,
+) -> Entry:
+    """The block that says which model it is, or which models of several training seeds."""
     return {
         "name": name,
         "task": RECOGNITION,
         "description": description,
-        "training_seeds": None,
+        "training_seeds": seeds,
         "files": dict(files or {}),
     }
 
@@ -75,7 +84,9 @@ def attack_card(experiment: Experiment) -> list[Entry]:
     weight = attack.get("ctc_weight")
     description = "" if weight is None else f"weight of CTC at inference {weight:g}"
     digests = {name: file["sha256"] for name, file in files.items()}
-    model = model_of(place or experiment.name, description, digests)
+    seed = experiment.results.get(SEED)
+    seeds = None if seed is None else [seed]
+    model = model_of(place or experiment.name, description, seeds, digests)
     clean = next(entry for entry in scores if entry["step"] == 0)
     benign = {"utterances": clean["utterances"], **{k: clean[k] for k in ("wer",) if k in clean}}
     return [_card(model, benign, scores, attack.get("settings", {}), experiment.results)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from espnet_ext.metrics import intervals
 from espnet_ext.metrics.error_rate import Errors, same_text, word_errors
 from espnet_ext.metrics.intervals import Interval
 from espnet_ext.report.environment import environment
+
+if TYPE_CHECKING:
+    from espnet_ext.asr.recognizer import SpeechRecognizer
 
 DEFINITIONS = {
     "adv_twer": "word errors against the adversarial target over its words, in percent; high when "
@@ -46,7 +49,7 @@ def write_scores(
     utt2spk: str | Path | None,
     output_dir: str | Path,
     device: str,
-    padding_error: float,
+    recognizer: "SpeechRecognizer",
 ) -> None:
     """Write the `results.json` of one attack.
 
@@ -55,13 +58,14 @@ def write_scores(
         utt2spk: file with the speakers, to resample these for the intervals.
         output_dir: of the attack.
         device: that the model ran on.
-        padding_error: of the model, see `SpeechRecognizer`.
+        recognizer: that was attacked.
     """
     speakers = read_table(utt2spk) if utt2spk else None
     results = {
         "definitions": definitions("speaker" if speakers else "utterance"),
         "environment": environment(device),
-        "padding_error": padding_error,
+        "padding_error": recognizer.padding_error,
+        SEED: recognizer.config.get("seed"),
         "scores": score(rows, speakers),
     }
     write_json(Path(output_dir) / "results.json", results)

@@ -63,6 +63,7 @@ def test_the_card_of_an_attack(attacked):
     assert card["model"]["name"] == "my_model" and "somebody" not in str(card)
     assert card["model"]["files"] == {"weights": "0" * 64, "config": "1" * 64}
     assert card["model"]["description"] == "weight of CTC at inference 0.5"
+    assert card["model"]["training_seeds"] == [3]
     first, last = card["attacks"]
     assert (first["steps"], last["steps"], last["norm"], last["seed"]) == (5, 10, "2", 7)
     assert last["budget"] == {"kind": "eps", "value": 2.0, "unit": "full scale is 1"}
