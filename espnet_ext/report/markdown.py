@@ -11,6 +11,8 @@ from espnet_ext.report.tables import (
     Entry,
     adv_twer_table,
     attack_entry,
+    attack_name,
+    attacker,
     excludes_zero,
     interval,
     markdown_table,
@@ -23,6 +25,11 @@ from espnet_ext.report.tables import (
 LEGEND = (
     "AdvTWER in %, with 95 % intervals; higher is harder to attack. **Bold**: highest in its row. "
     "↑ ↓: the paired difference to the {baseline} is above or below zero with its whole interval."
+)
+
+TRANSFER = (
+    "Beside the model that the audio was made on, others seem hard to attack: that little of an "
+    "attack carries over does not say that a model withstands one of its own."
 )
 
 
@@ -87,10 +94,12 @@ def size(results: Entry) -> str:
 def _what_the_intervals_say(results: Entry) -> str:
     """A sentence for each budget and number of steps: how many conditions differ for sure."""
     others = [c for c in results["conditions"] if c is not baseline(results)]
-    name = baseline(results)["heads"]
+    made_on = results.get("made_on")
     lines = [
-        f"{size(results)}, compared with the {name} on the same utterances:",
+        f"{size(results)}, {attack_name(results['attack'])} {attacker(made_on)}, compared with the "
+        f"{baseline(results)['heads']} on the same utterances:",
         "",
+        *([f"{TRANSFER}\n"] if made_on else []),
     ]
     for budget, step in attacked_settings(results):
         signs = [excludes_zero(attack_entry(c, budget, step)["difference"]) for c in others]

@@ -12,8 +12,8 @@ from espnet_ext.report.experiments import Entry, Experiment
 from espnet_ext.report.figures import figure_1, figure_snr
 from espnet_ext.report.markdown import size, table_sections
 from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
-from espnet_ext.report.tables import interval, markdown_table
-from espnet_ext.report.verdict import attack_name, attack_verdict, attacker, setting, sweep_verdict
+from espnet_ext.report.tables import attack_name, attacker, interval, markdown_table
+from espnet_ext.report.verdict import attack_verdict, setting, sweep_verdict
 
 SWEEP_NOTE = (
     "A sweep keeps no audio and no transcripts: give the directory of one of its attacks as well "

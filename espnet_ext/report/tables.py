@@ -1,6 +1,7 @@
-"""Markdown tables, among them those of Das and Chau (2022)."""
+"""Markdown tables, among them those of Das and Chau (2022), and what an attack is called."""
 
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 Entry = dict[str, Any]
@@ -109,3 +110,29 @@ def weights(condition: Entry) -> str:
         f"λ_A {condition['asr_weight']:g}, λ_C {condition['ctc_weight']:g}, "
         f"inference {condition['inference_ctc_weight']:g}{variant}"
     )
+
+
+def attack_name(settings: Entry) -> str:
+    """The attack on a recogniser in words, e.g. "targeted L2 PGD".
+
+    Args:
+        settings: of attack.json; what is not in it is left out.
+    """
+    norm = {"inf": "L∞ ", "2": "L2 "}.get(str(settings.get("norm", "")).removesuffix(".0"), "")
+    return f"{'targeted' if settings.get('targeted', True) else 'untargeted'} {norm}PGD"
+
+
+def attacker(made_on: Entry | None) -> str:
+    """Who attacks, in words.
+
+    Args:
+        made_on: of a transfer, the model that the audio was made on; None for the same model.
+
+    Example:
+        >>> attacker({"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0})
+        'with audio that was made on ctc (weight of CTC 1)'
+    """
+    if not made_on:
+        return "by an attacker who has the model"
+    name = PurePath(made_on["model"]["config"]["path"]).parent.name
+    return f"with audio that was made on {name} (weight of CTC {made_on['ctc_weight']:g})"

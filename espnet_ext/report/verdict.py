@@ -1,13 +1,12 @@
 """What the numbers of a result say, in three sentences for each kind of result."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
 
 from espnet_ext.report.countermeasure_tables import method_name, shown
 from espnet_ext.report.experiments import Entry
 from espnet_ext.report.figures import budget_name
 from espnet_ext.report.markdown import attacked_settings, baseline
-from espnet_ext.report.tables import attack_entry, excludes_zero, interval, weights
+from espnet_ext.report.tables import attack_entry, attack_name, excludes_zero, interval, weights
 
 ANSWERS = {1: "harder to attack", -1: "easier to attack", 0: "not distinguishable"}
 ONE_SIDED = 0.025  # of a 95 % interval
@@ -27,32 +26,6 @@ def setting(entry: Entry) -> str:
         'ε = 2, 10 steps'
     """
     return f"{budget_name(entry['budget'])}, {entry['step']} steps"
-
-
-def attack_name(settings: Entry) -> str:
-    """The attack on a recogniser in words, e.g. "targeted L2 PGD".
-
-    Args:
-        settings: of attack.json; what is not in it is left out.
-    """
-    norm = {"inf": "L∞ ", "2": "L2 "}.get(str(settings.get("norm", "")).removesuffix(".0"), "")
-    return f"{'targeted' if settings.get('targeted', True) else 'untargeted'} {norm}PGD"
-
-
-def attacker(made_on: Entry | None) -> str:
-    """Who attacks, in words.
-
-    Args:
-        made_on: of a transfer, the model that the audio was made on; None for the same model.
-
-    Example:
-        >>> attacker({"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0})
-        'with audio that was made on ctc (weight of CTC 1)'
-    """
-    if not made_on:
-        return "by an attacker who has the model"
-    name = PurePath(made_on["model"]["config"]["path"]).parent.name
-    return f"with audio that was made on {name} (weight of CTC {made_on['ctc_weight']:g})"
 
 
 def sweep_verdict(results: Entry) -> list[str]:

@@ -34,7 +34,8 @@ def report(tmp_path):
 def test_the_report_starts_with_what_is_certain(three, results, report):
     lines = report(results(three))["Robustness of multi-task ASR"].splitlines()
     assert lines[0] == (
-        "3 conditions, 6 attacked utterances, compared with the STL decoder on the same utterances:"
+        "3 conditions, 6 attacked utterances, targeted L2 PGD by an attacker who has the model, "
+        "compared with the STL decoder on the same utterances:"
     )
     assert lines[2:4] == [
         "- ε = 2, 5 steps: 0 harder to attack, 1 easier, 1 not distinguishable.",
@@ -165,6 +166,13 @@ def test_an_attack_that_did_not_move_is_reported(three, results, report):
 def test_one_condition_alone_is_compared_with_nothing(three, results, report):
     found = report(results(three[:1]))["Robustness of multi-task ASR"]
     assert "by chance" not in found
+
+
+def test_a_transfer_says_whose_audio_it_is(three, results, report):
+    made_on = {"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0}
+    text = report({**results(three), "made_on": made_on})["Robustness of multi-task ASR"]
+    assert "with audio that was made on ctc (weight of CTC 1), compared with" in text
+    assert "does not say that a model withstands one of its own" in text
 
 
 def test_training_seeds_are_counted_where_there_are_several(add, results, report):

@@ -5,6 +5,8 @@ import pytest
 from espnet_ext.report.tables import (
     adv_twer_table,
     attack_entry,
+    attack_name,
+    attacker,
     excludes_zero,
     interval,
     markdown_table,
@@ -142,3 +144,21 @@ def test_a_markdown_table_has_its_numbers_to_the_right():
 
 def test_weights_are_shown_without_zeros():
     assert weights(condition(1.0, 0.5, 0.0)) == "λ_A 1, λ_C 0.5, inference 0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"norm": 2}, "targeted L2 PGD"),
+        ({"norm": "inf", "targeted": False}, "untargeted L∞ PGD"),
+        ({}, "targeted PGD"),
+    ],
+)
+def test_name_of_an_attack(settings, name):
+    assert attack_name(settings) == name
+
+
+def test_the_attacker_of_a_transfer_had_another_model():
+    assert attacker(None) == "by an attacker who has the model"
+    made_on = {"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0}
+    assert "made on ctc (weight of CTC 1)" in attacker(made_on)

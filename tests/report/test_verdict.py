@@ -6,9 +6,7 @@ from attack_rows import constant, log_rows
 from espnet_ext.report.experiments import read_experiment
 from espnet_ext.report.scores import score
 from espnet_ext.report.verdict import (
-    attack_name,
     attack_verdict,
-    attacker,
     countermeasure_verdict,
     setting,
     strongest,
@@ -92,18 +90,6 @@ def test_the_strongest_is_the_one_with_least_adv_twer():
     assert strongest([]) is None
 
 
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({"norm": 2}, "targeted L2 PGD"),
-        ({"norm": "inf", "targeted": False}, "untargeted L∞ PGD"),
-        ({}, "targeted PGD"),
-    ],
-)
-def test_name_of_an_attack(settings, name):
-    assert attack_name(settings) == name
-
-
 def test_countermeasures_in_three_sentences(countermeasures):
     results = read_experiment(countermeasures).results
     first, second, third = countermeasure_verdict(results)
@@ -127,9 +113,3 @@ def test_countermeasures_at_chance_are_named_and_gaps_are_said(countermeasures):
     assert first.endswith("balanced accuracy: 1 (lcnn_mock).")
     assert second == "No attack from another model was compared with random signs of the same ε."
     assert third == "No countermeasure behind Mockingjay was compared under attack."
-
-
-def test_the_attacker_of_a_transfer_had_another_model():
-    assert attacker(None) == "by an attacker who has the model"
-    made_on = {"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0}
-    assert "made on ctc (weight of CTC 1)" in attacker(made_on)
