@@ -10,7 +10,7 @@ from espnet_ext.report.attack_figures import attack_curves
 from espnet_ext.report.audio_samples import Sample, make_samples
 from espnet_ext.report.experiments import Entry, Experiment
 from espnet_ext.report.figures import figure_1, figure_snr
-from espnet_ext.report.markdown import size, table_sections
+from espnet_ext.report.markdown import TRANSFER, size, table_sections
 from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
 from espnet_ext.report.tables import attack_name, attacker, interval, markdown_table
 from espnet_ext.report.verdict import attack_verdict, setting, sweep_verdict
@@ -52,7 +52,7 @@ def sweep_section(experiment: Experiment) -> Section:
         f"{attacker(results.get('made_on'))}; a condition is a model and the weight of CTC at "
         "inference.",
         verdict=sweep_verdict(results),
-        notes=[SWEEP_NOTE],
+        notes=[SWEEP_NOTE, *([TRANSFER] if "made_on" in results else [])],
         figures=[
             _drawn(draw, results, f"Curves of AdvTWER {name}", SWEEP_CAPTION.format(against=name))
             for name, draw in against.items()

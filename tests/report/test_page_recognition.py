@@ -4,6 +4,7 @@ import pytest
 
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.report.experiments import read_experiment
+from espnet_ext.report.markdown import TRANSFER
 from espnet_ext.report.page_recognition import (
     NO_AUDIO,
     NO_CLEAN,
@@ -46,6 +47,15 @@ def test_a_sweep_shows_its_verdict_figures_and_all_tables(sweep):
     assert "50.0 (16.7 to 83.3)" in found.tables[1].html
     assert json.loads(found.settings)["eps"] == [2.0]
     assert found.environment["commit"] == "0123456789ab"
+
+
+def test_a_transfer_is_no_proof_of_robustness(sweep):
+    experiment = read_experiment(sweep)
+    experiment.results["made_on"] = {
+        "model": {"config": {"path": "exp/ctc/config.yaml"}},
+        "ctc_weight": 1.0,
+    }
+    assert sweep_section(experiment).notes == [SWEEP_NOTE, TRANSFER]
 
 
 def test_a_sweep_without_measured_loudness_has_no_figure_of_it(sweep):
