@@ -7,6 +7,8 @@ import numpy as np
 from scipy.stats import bootstrap
 
 RESAMPLES = 4999
+# For definitions of intervals; measured by tools/benchmarks/interval_coverage.py.
+TOO_NARROW = "too narrow where few are drawn: of 20 speakers it holds the true value 9 times in 10"
 
 
 class Interval(NamedTuple):
@@ -33,6 +35,9 @@ def rate(
     seed: int = 0,
 ) -> Interval:
     """Percentile bootstrap interval of `100 * sum(counts) / sum(units)`.
+
+    Of few groups it is too narrow: of 20 speakers it holds the true value nine times in ten, not
+    19 times in 20 (tools/benchmarks/interval_coverage.py).
 
     Args:
         counts: errors (or successes) of each utterance.
@@ -165,7 +170,11 @@ def _crossed(
     confidence: float,
     generator: np.random.Generator,
 ) -> tuple[float, float]:
-    """Bounds where runs and groups are drawn independently; scipy draws along one axis only."""
+    """Bounds where runs and groups are drawn independently; scipy draws along one axis only.
+
+    The pigeonhole bootstrap, Owen (2007): it counts what is of one group in one run up to three
+    times, so it is too wide where that is most, and too narrow where few runs differ by much.
+    """
     runs, groups = (draw_counts(n, RESAMPLES, generator) for n in data[0].shape)
     sums = [((groups @ table.T) * runs).sum(axis=1, keepdims=True) for table in data]
     tails = 50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)

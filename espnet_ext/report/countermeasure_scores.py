@@ -10,7 +10,7 @@ from espnet_ext.errors import InputError
 from espnet_ext.metrics import classification, tdcf
 from espnet_ext.metrics.classification import BONAFIDE, NO_ATTACK, SPOOF, decide
 from espnet_ext.metrics.eer import eer_interval, equal_error_rate
-from espnet_ext.metrics.intervals import RESAMPLES, Interval
+from espnet_ext.metrics.intervals import RESAMPLES, TOO_NARROW, Interval
 from espnet_ext.report.tables import interval, markdown_table
 
 Entry = dict[str, Any]
@@ -128,7 +128,7 @@ class _Trials(NamedTuple):
 
 def _definitions(unit: str, resamples: int) -> Entry:
     text = DEFINITIONS["interval"].format(resamples=resamples, unit=unit)
-    return {**DEFINITIONS, "interval": text}
+    return {**DEFINITIONS, "interval": f"{text}; {TOO_NARROW}"}
 
 
 def _check_classes(scores: Sequence[TrialScore], source: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.eer import equal_error_rate
-from espnet_ext.metrics.intervals import RESAMPLES
+from espnet_ext.metrics.intervals import RESAMPLES, TOO_NARROW
 from espnet_ext.metrics.tdcf import Coefficients, coefficients, min_tdcf, verification_errors
 from espnet_ext.report.countermeasure_bootstrap import (
     Answers,
@@ -150,7 +150,8 @@ class Scored:
 
 
 def _definitions(resamples: int) -> Entry:
-    return {**DEFINITIONS, "interval": DEFINITIONS["interval"].format(resamples=resamples)}
+    text = DEFINITIONS["interval"].format(resamples=resamples)
+    return {**DEFINITIONS, "interval": f"{text}; {TOO_NARROW}"}
 
 
 def _counts(trials: Any) -> Entry:

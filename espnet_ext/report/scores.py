@@ -41,7 +41,7 @@ def definitions(unit: str, several_seeds: bool = False) -> dict[str, str]:
     interval = DEFINITIONS["interval"].format(resamples=intervals.RESAMPLES, unit=unit)
     if several_seeds:
         interval += " and, independently, of training seeds, where there are several"
-    return {**DEFINITIONS, "interval": interval}
+    return {**DEFINITIONS, "interval": f"{interval}; {intervals.TOO_NARROW}"}
 
 
 def write_scores(
