@@ -8,7 +8,7 @@ from scipy.stats import bootstrap
 
 RESAMPLES = 4999
 # For definitions of intervals; measured by tools/benchmarks/interval_coverage.py.
-TOO_NARROW = "too narrow where few are drawn: of 20 speakers it holds the true value 9 times in 10"
+TOO_NARROW = "too narrow where few are drawn: that of a rate over 20 speakers holds 9 times in 10"
 
 
 class Interval(NamedTuple):
@@ -36,7 +36,7 @@ def rate(
 ) -> Interval:
     """Percentile bootstrap interval of `100 * sum(counts) / sum(units)`.
 
-    Of few groups it is too narrow: of 20 speakers it holds the true value nine times in ten, not
+    Of few groups it is too narrow: over 20 speakers it holds the true value nine times in ten, not
     19 times in 20 (tools/benchmarks/interval_coverage.py).
 
     Args:

@@ -92,6 +92,7 @@ def test_intervals_hold_their_values(results):
 def test_every_number_has_its_definition(results):
     derived = {"definitions", "trials", "speakers", "eer_threshold"}
     assert set(results) - derived <= set(DEFINITIONS)
+    assert "too narrow where few are drawn" in results["definitions"]["interval"]
 
 
 def test_what_cannot_be_had_is_left_out_by_name(scores):

@@ -207,6 +207,7 @@ def test_settings_of_the_attack_are_means_over_seeds(results):
 
 def test_definitions_name_the_draws(results):
     assert "bootstrap of 199 draws" in results["definitions"]["interval"]
+    assert "too narrow where few are drawn" in results["definitions"]["interval"]
 
 
 def test_lnsr_that_is_not_there_is_missing(tmp_path, results, make):
