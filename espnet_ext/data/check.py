@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from espnet_ext.data.directory import DataDirectory, load, table_files
+from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
 from espnet_ext.errors import InputError, summarize
 
@@ -30,7 +31,8 @@ def validate(
     Raises:
         InputError: lists what is wrong: missing files, bad lines, duplicate or unsorted
             keys, utterances in one file and not in another, speakers of spk2utt and utt2spk
-            that disagree, audio files that do not exist.
+            that disagree, audio files that do not exist, utterance ids that cannot be the
+            names of files.
 
     Example:
         >>> validate("data/train", text=False)   # doctest: +SKIP
@@ -59,10 +61,19 @@ def _problems(directory: Path, text: bool, wav: bool, allow_empty: Collection[st
             continue
         data.tables[path.name] = table
         problems += found + _order_problems(path, table)
+    problems += _id_problems(directory, data)
     problems += _key_problems(data) + _speaker_problems(data) + _segment_problems(data)
     if wav:
         problems += _path_problems(data)
     return problems
+
+
+def _id_problems(directory: Path, data: DataDirectory) -> list[str]:
+    try:
+        check_ids(data.tables.get("utt2spk", {}), directory / "utt2spk")
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def _order_problems(path: Path, table: Collection[str]) -> list[str]:

@@ -224,7 +224,7 @@ def _with_progress(results: Iterable[T], total: int) -> Iterator[T]:
 def _format_recording(
     recording: _Recording, options: FormatOptions, folder: Path
 ) -> list[_Formatted]:
-    finished = folder / _file_name(recording.name)
+    finished = folder / f"{recording.name}.flac"
     if recording.segments is None and _is_newer(finished, recording.location):
         samples_there = audio_length(finished, sample_rate=options.sample_rate)
         return [_Formatted(recording.name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
@@ -303,14 +303,9 @@ def _format_utterance(
     if path:
         return _Formatted(utterance, len(samples), path)
     converted = resample(samples, rate, options.sample_rate)
-    name = _file_name(utterance)
+    name = f"{utterance}.flac"
     write_flac(folder / name, converted, options.sample_rate)
     return _Formatted(utterance, len(converted), f"{AUDIO_FOLDER}/{name}")
-
-
-def _file_name(utterance: str) -> str:
-    """Make a file name of an id; two ids never share one."""
-    return utterance.replace("%", "%25").replace("/", "%2F") + ".flac"
 
 
 def _refuse_bad_audio(formatted: list[_Formatted], options: FormatOptions) -> None:
