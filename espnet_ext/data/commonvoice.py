@@ -122,7 +122,7 @@ def read_clips(path: str | Path) -> list[Clip]:
         raise InputError(f"{path}:1: no column {', '.join(missing)}; is it a table of a release?")
     clips, problems = [], []
     for number, line in enumerate(lines[1:], 2):
-        fields = [_unquoted(cell) for cell in line.split("\t")]
+        fields = [unquoted(cell) for cell in line.split("\t")]
         if len(fields) != len(header):
             problems.append(f"{path}:{number}: {len(fields)} fields, the header has {len(header)}")
             continue
@@ -143,7 +143,7 @@ def _lines(path: Path) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def _unquoted(cell: str) -> str:
+def unquoted(cell: str) -> str:
     """A cell without its CSV quotes; others hold quotes that are part of the sentence."""
     if len(cell) < 2 or not cell.startswith('"') or '"' in cell[1:-1].replace('""', ""):
         return cell

@@ -1,0 +1,505 @@
+"""Kaldi data directories from a table: one row per audio file, one column per fact about it.
+
+Such a table is what people have who have no corpus: a CSV or TSV file that a spreadsheet or a
+script wrote. What it may look like is decided here once: encodings and line ends, names of columns,
+spellings of splits and labels, blanks in file names.
+"""
+
+import csv
+import hashlib
+import io
+import logging
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from espnet_ext.data.commonvoice import unquoted
+from espnet_ext.data.directory import DataDirectory
+from espnet_ext.data.labels import MISSING_LABEL
+from espnet_ext.errors import InputError, summarize
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": (
+        "path",
+        "file",
+        "audio",
+        "wav",
+        "filename",
+        "file_name",
+        "filepath",
+        "file_path",
+        "audio_path",
+        "audio_file",
+        "audio_filepath",
+        "wav_path",
+    ),
+    "text": ("text", "transcript", "transcription", "sentence", "transcripts"),
+    "speaker": ("speaker", "speaker_id", "speakerid", "spk", "spk_id", "client_id"),
+    "label": ("label", "labels", "key", "class", "target"),
+    "split": ("split", "set", "subset", "partition"),
+    "attack": ("attack", "attack_id", "attack_type", "system", "system_id"),
+}
+"""What a column is for -> names by which it is found, in any case, blanks and dashes as `_`."""
+SPLITS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("dev", "devel", "development", "valid", "validation", "val"), "dev"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+LABELS = {
+    **dict.fromkeys(("bonafide", "genuine", "real", "human"), "bonafide"),
+    **dict.fromkeys(("spoof", "spoofed", "fake"), "spoof"),
+}
+"""Spelling of a countermeasure's label, in small letters and without dashes and blanks."""
+UNUSED = "none"  # as the name of a column
+_RESERVED_HEADS = {"spk", "dur", "num_samples", "num_frames", "label", "attack"}
+_LONGEST_ID = 150  # bytes: file names end at 255, and stages put more to an id
+_MOST_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read a table.
+
+    Attributes:
+        columns: use -> name of its column, for those of `COLUMNS` that are not found by name;
+            "none" leaves one out.
+        heads: further columns that become `utt2<head>`; None: each whose values repeat.
+        audio_dir: folder that relative paths start at; None: that of the table.
+        case: of the transcripts: "keep", "upper" or "lower".
+        dev_fraction: share of the speakers that are for development, without a split column.
+        test_fraction: the same for the test.
+        seed: another one draws other speakers.
+        test_set: name of the test set; empty: "eval" for countermeasures, else "test".
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    heads: tuple[str, ...] | None = None
+    audio_dir: str | Path | None = None
+    case: Literal["keep", "upper", "lower"] = "keep"
+    dev_fraction: float = 0.1
+    test_fraction: float = 0.1
+    seed: int = 0
+    test_set: str = ""
+
+
+class _Row(NamedTuple):
+    line: int
+    cells: Mapping[str, str]  # name of the column -> cell
+
+
+@dataclass
+class _Utterance:
+    line: int
+    path: Path
+    given: str  # the path as the table has it
+    name: str  # of the file, as a part of names of utterances
+    speaker: str
+    split: str
+    values: dict[str, str]  # file of a data directory -> value
+
+
+def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirectory]:
+    """Make the data directories that a table describes.
+
+    Args:
+        table: UTF-8 (or UTF-16 with its mark), columns separated by tabs, commas or semicolons,
+            with a line of names.
+        options: see there.
+
+    Returns:
+        Set -> data directory, such as "train". Names of utterances are `<speaker>-<file name>`,
+        with `_` for what is unusual in names of files.
+
+    Raises:
+        InputError: the table cannot be read, a column is missing, or rows are bad; all bad rows
+            are reported at once, with file and line.
+
+    Example:
+        >>> from_table("speech.csv", TableOptions(case="upper"))    # doctest: +SKIP
+        {'train': DataDirectory(...), 'dev': DataDirectory(...), 'test': DataDirectory(...)}
+    """
+    table = Path(table)
+    header, rows = _read(table)
+    columns = _find_columns(table, header, options)
+    heads = _find_heads(table, rows, columns, header, options)
+    folder = Path(options.audio_dir) if options.audio_dir else table.parent
+    reader = _RowReader(table, columns, heads, folder.absolute(), options.case, rows)
+    utterances, problems = [], []
+    for row in rows:
+        try:
+            utterances.append(reader.read(row))
+        except ValueError as error:
+            problems.append(f"{table}:{row.line}: {error}")
+    problems += _repeated_files(table, utterances)
+    if "speaker" in columns:
+        problems += _merged_speakers(table, rows, columns["speaker"])
+    if problems:
+        raise InputError(f"{summarize(problems, limit=20)}\nCorrect these rows, or remove them.")
+    if "speaker" not in columns:
+        logging.warning(
+            "%s: no column for the speaker: each utterance counts as a speaker of its own, so the "
+            "same voice may be in two sets; name the column with --speaker",
+            table,
+        )
+    names = _names(utterances, own_speaker="speaker" not in columns)
+    sets = _sets(table, utterances, options, reader.countermeasure, "split" in columns)
+    return {name: _directory(utterances, names, members) for name, members in sets.items()}
+
+
+def _read(table: Path) -> tuple[list[str], list[_Row]]:
+    text = _decoded(table)
+    first = text.lstrip("\r\n").splitlines()[0]
+    delimiter = max("\t,;", key=first.count)
+    records = _tab_records(text) if delimiter == "\t" else _csv_records(text, delimiter, table)
+    filled = [(line, cells) for line, cells in records if any(cells)]
+    (line, header), body = filled[0], filled[1:]
+    repeated = sorted(name for name, count in Counter(header).items() if name and count > 1)
+    if repeated:
+        raise InputError(f"{table}:{line}: the column '{repeated[0]}' appears twice; rename one")
+    if not body:
+        raise InputError(f"{table}: has no rows below the names of the columns")
+    width = len(header)
+    # Spreadsheets leave empty cells behind the last column.
+    bad = [f"{table}:{n}: {len(c)} cells, the first line has {width}" for n, c in body
+           if len(c) < width or any(c[width:])]  # fmt: skip
+    if bad:
+        raise InputError(
+            f"{summarize(bad)}\nA cell that holds a '{delimiter}' needs double quotes around it."
+            if delimiter != "\t"
+            else summarize(bad)
+        )
+    rows = [_Row(n, dict(zip(header, cells[:width], strict=True))) for n, cells in body]
+    return header, rows
+
+
+def _decoded(table: Path) -> str:
+    try:
+        data = table.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{table}: no such table; correct the path") from None
+    if data.startswith(b"PK"):
+        raise InputError(f"{table}: a spreadsheet; save it as CSV (UTF-8) first")
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{table}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, "
+            "for example with 'iconv -f latin1 -t utf-8'"
+        ) from None
+    if not text.strip():
+        raise InputError(f"{table}: the table is empty")
+    return text
+
+
+def _tab_records(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Tables with tabs hold quotes that are part of a sentence, so csv would misread them."""
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        yield number, [unquoted(cell.strip()).strip() for cell in line.split("\t")]
+
+
+def _csv_records(text: str, delimiter: str, table: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
+    start = 1
+    try:
+        for cells in reader:
+            yield start, [cell.strip() for cell in cells]
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{table}:{start}: cannot be read as CSV ({error}); a double quote inside a quoted "
+            "cell is written twice"
+        ) from None
+
+
+def _plain(name: str) -> str:
+    """A name of a column in small letters, with `_` for blanks and signs."""
+    return re.sub(r"\W+", "_", name.strip().lower()).strip("_")
+
+
+def _find_columns(table: Path, header: Sequence[str], options: TableOptions) -> dict[str, str]:
+    by_name = {_plain(name): name for name in reversed(header) if name}
+    columns = {}
+    for use, spellings in COLUMNS.items():
+        asked = options.columns.get(use, "")
+        if asked == UNUSED:
+            continue
+        wanted = (_plain(asked),) if asked else spellings
+        found = next((by_name[name] for name in wanted if name in by_name), None)
+        if found:
+            columns[use] = found
+        elif asked or use == "path":
+            said = f"no column '{asked}'" if asked else f"no column for the {use}"
+            raise InputError(
+                f"{table}:1: {said}; there are {', '.join(header)}. Name it with --{use}"
+            )
+    return columns
+
+
+def _find_heads(
+    table: Path,
+    rows: Sequence[_Row],
+    columns: Mapping[str, str],
+    header: Sequence[str],
+    options: TableOptions,
+) -> dict[str, str]:
+    """Head -> its column. An attack is a head where nothing says which utterances are spoofs."""
+    used = set(columns.values())
+    free = {_plain(name): name for name in header if name and name not in used}
+    if options.heads is not None:
+        lacking = [head for head in options.heads if _plain(head) not in free]
+        if lacking:
+            raise InputError(
+                f"{table}:1: no further column '{lacking[0]}' for a head; there are "
+                f"{', '.join(free.values()) or 'none'}"
+            )
+        free = {_plain(head): free[_plain(head)] for head in options.heads}
+    heads = {}
+    for head, column in free.items():
+        values = {row.cells[column].lower() for row in rows} - {""}
+        reason = None
+        if head in _RESERVED_HEADS or not re.fullmatch(r"[a-z]\w*", head):
+            reason = f"utt2{head} means something else or is no name; rename the column"
+        elif options.heads is None and not 2 <= len(values) <= min(_MOST_CLASSES, len(rows) // 2):
+            reason = f"it has {len(values)} values in {len(rows)} rows; ask for it with --heads"
+        if reason and options.heads is not None:
+            raise InputError(f"{table}:1: the column '{column}' is no head: {reason}")
+        if reason:
+            logging.info("%s: the column '%s' is no head: %s", table, column, reason)
+        else:
+            heads[head] = column
+    return heads
+
+
+class _RowReader:
+    """Reads rows into utterances; raises ValueError with what is wrong and what to do."""
+
+    def __init__(
+        self,
+        table: Path,
+        columns: Mapping[str, str],
+        heads: Mapping[str, str],
+        folder: Path,
+        case: str,
+        rows: Sequence[_Row],
+    ):
+        self.columns = columns
+        self.heads = dict(heads)
+        self.folder = folder
+        self.case = case
+        labels = {r.cells[columns["label"]] for r in rows} if "label" in columns else set()
+        self.countermeasure = any(_label(label) for label in labels)
+        if "label" in columns and not self.countermeasure:
+            self.heads["label"] = columns["label"]
+        if "attack" in columns and not self.countermeasure:
+            self.heads["attack"] = columns["attack"]
+
+    def read(self, row: _Row) -> _Utterance:
+        given = self._cell(row, "path")
+        speaker = _safe(self._cell(row, "speaker")) if "speaker" in self.columns else ""
+        values = {}
+        if "text" in self.columns:
+            text = " ".join(self._cell(row, "text").split())
+            values["text"] = {"upper": text.upper(), "lower": text.lower()}.get(self.case, text)
+        if self.countermeasure:
+            values |= self._label(row)
+        for head, column in self.heads.items():
+            # One word: ESPnet splits labels at blanks.
+            values[f"utt2{head}"] = _word(row.cells[column]) or MISSING_LABEL
+        split = _plain(self._cell(row, "split")) if "split" in self.columns else ""
+        path = self._find(given)
+        return _Utterance(row.line, path, given, _safe(path.stem), speaker, split, values)
+
+    def _cell(self, row: _Row, use: str) -> str:
+        cell = row.cells[self.columns[use]]
+        if not cell:
+            raise ValueError(
+                f"the cell of '{self.columns[use]}' is empty (the {use}); fill it in, or use "
+                f"--{use} none to do without the column"
+            )
+        return cell
+
+    def _label(self, row: _Row) -> dict[str, str]:
+        cell = self._cell(row, "label")
+        label = _label(cell)
+        if label is None:
+            raise ValueError(f"the label '{cell}' is neither bonafide nor spoof")
+        if label == "bonafide" or "attack" not in self.columns:
+            return {"utt2label": label}
+        attack = self._cell(row, "attack")
+        if attack in ("-", "--"):
+            raise ValueError(f"a spoof without the name of its attack ('{attack}')")
+        return {"utt2label": label, "utt2attack": re.sub(r"\s+", "_", attack)}
+
+    def _find(self, given: str) -> Path:
+        if given.endswith("|") or "\n" in given:
+            raise ValueError(f"'{given}' is no name of a file")
+        for path in (self.folder / given, self.folder / given.replace("\\", "/")):
+            if path.is_file():
+                return path
+        raise ValueError(
+            f"no such file {given} (relative paths start at {self.folder} or --audio_dir)"
+        )
+
+
+def _label(cell: str) -> str | None:
+    return LABELS.get(re.sub(r"[\W_]+", "", cell).lower())
+
+
+def _word(cell: str) -> str:
+    return "_".join(cell.lower().split())
+
+
+def _safe(name: str) -> str:
+    """A name that is one word and can be the name of a file."""
+    safe = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("_.-")
+    if not safe:
+        raise ValueError(f"'{name}' has no letter or digit, so it cannot name anything")
+    return _shortened(safe)
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= _LONGEST_ID:
+        return name
+    start = name.encode()[: _LONGEST_ID - 9].decode(errors="ignore")
+    return f"{start}_{_digest(name)[:8]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _repeated_files(table: Path, utterances: Iterable[_Utterance]) -> Iterator[str]:
+    first: dict[Path, int] = {}
+    for utterance in utterances:
+        line = first.setdefault(utterance.path.resolve(), utterance.line)
+        if line != utterance.line:
+            yield f"{table}:{utterance.line}: the file {utterance.given} is in line {line} already"
+
+
+def _merged_speakers(table: Path, rows: Iterable[_Row], column: str) -> Iterator[str]:
+    """Speakers whose names would become one."""
+    first: dict[str, tuple[str, int]] = {}
+    for row in rows:
+        plain = re.sub(r"[^\w.]+", "_", row.cells[column]).lower()
+        name, line = first.setdefault(plain, (row.cells[column], row.line))
+        if name != row.cells[column]:
+            yield (
+                f"{table}:{row.line}: the speaker '{row.cells[column]}' is hard to tell from "
+                f"'{name}' of line {line}; write them alike, or further apart"
+            )
+
+
+def _names(utterances: Sequence[_Utterance], own_speaker: bool) -> list[str]:
+    """Names of the utterances, each as short as it can be without being that of another."""
+    candidates = [
+        (u.name, _safe(str(Path(u.given).with_suffix(""))), f"{u.name}-{_digest(u.given)[:8]}")
+        for u in utterances
+    ]
+    names = [""] * len(utterances)
+    for choice in zip(*candidates, strict=True):
+        # Names that differ in case alone are one file on some disks.
+        count = Counter(name.lower() for name in names)
+        names = [
+            _prefixed(u.speaker, candidate) if not name or count[name.lower()] > 1 else name
+            for name, candidate, u in zip(names, choice, utterances, strict=True)
+        ]
+    if own_speaker:
+        for name, utterance in zip(names, utterances, strict=True):
+            utterance.speaker = name
+    return names
+
+
+def _prefixed(speaker: str, name: str) -> str:
+    there = not speaker or name.startswith((f"{speaker}-", f"{speaker}_"))
+    return name if there else _shortened(f"{speaker}-{name}")
+
+
+def _sets(
+    table: Path,
+    utterances: Sequence[_Utterance],
+    options: TableOptions,
+    countermeasure: bool,
+    by_column: bool,
+) -> dict[str, list[int]]:
+    """Set -> positions of its utterances."""
+    test = options.test_set or ("eval" if countermeasure else "test")
+    if not by_column:
+        places = _draw(table, [u.speaker for u in utterances], options, test)
+    else:
+        given = {u.split for u in utterances}
+        # Where a table tells test and eval apart, they are two sets.
+        twofold = {"test", "eval"} <= given
+        places = []
+        for u in utterances:
+            place = SPLITS.get(u.split, u.split)
+            if place == "test":
+                place = u.split if twofold else test
+            places.append(place)
+    sets: dict[str, list[int]] = {}
+    for position, place in enumerate(places):
+        sets.setdefault(place, []).append(position)
+    if countermeasure:
+        for name, members in sets.items():
+            labels = {utterances[i].values["utt2label"] for i in members}
+            if len(labels) < 2:
+                raise InputError(
+                    f"{table}: the set '{name}' has only utterances that are {labels.pop()}; "
+                    "a countermeasure needs both kinds in each set. Use another --seed, larger "
+                    "fractions, or a column for the split"
+                )
+    return sets
+
+
+def _draw(table: Path, speakers: Sequence[str], options: TableOptions, test: str) -> Iterable[str]:
+    """The set of each utterance, such that no speaker is in two."""
+    different = sorted(set(speakers), key=lambda s: _digest(f"{options.seed} {s}"))
+    sizes = {
+        name: max(1, round(fraction * len(different))) if fraction > 0 else 0
+        for name, fraction in (("dev", options.dev_fraction), (test, options.test_fraction))
+    }
+    if sum(sizes.values()) >= len(different):
+        raise InputError(
+            f"{table}: {len(different)} speakers are too few for a training set beside "
+            f"{' and '.join(f'{n} of {name}' for name, n in sizes.items() if n)}; add a column for "
+            "the split, or choose --dev_fraction and --test_fraction (0: no such set)"
+        )
+    place = dict.fromkeys(different, "train")
+    rest = iter(different)
+    for name, size in sizes.items():
+        place |= {next(rest): name for _ in range(size)}
+    return [place[speaker] for speaker in speakers]
+
+
+def _directory(
+    utterances: Sequence[_Utterance], names: Sequence[str], members: Iterable[int]
+) -> DataDirectory:
+    tables: dict[str, dict[str, str]] = {"wav.scp": {}, "utt2spk": {}}
+    for position in members:
+        utterance, name = utterances[position], names[position]
+        tables["wav.scp"][name] = str(utterance.path)
+        tables["utt2spk"][name] = utterance.speaker
+        for file, value in utterance.values.items():
+            tables.setdefault(file, {})[name] = value
+    return DataDirectory(tables)
+
+
+def describe(name: str, data: DataDirectory) -> Iterator[str]:
+    """Lines that say what a set holds: utterances, speakers, and how many of each class.
+
+    Example:
+        >>> list(describe("dev", DataDirectory({"utt2spk": {"a-1": "a"}})))
+        ['dev: 1 utterances of 1 speakers']
+    """
+    utt2spk = data.tables["utt2spk"]
+    yield f"{name}: {len(utt2spk)} utterances of {len(set(utt2spk.values()))} speakers"
+    for table in data.names("utterance"):
+        if table.startswith("utt2") and table != "utt2spk":
+            counts = Counter(data.tables[table].values()).most_common()
+            yield f"  {table[4:]}: " + ", ".join(f"{label} {n}" for label, n in counts)
