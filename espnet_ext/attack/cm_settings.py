@@ -1,9 +1,10 @@
 """The YAML file of an attack on countermeasures."""
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from espnet_ext.attack.options import AttackOptions, hint
+from espnet_ext.attack.options import BALL, AttackOptions, hint
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,16 +50,17 @@ class CountermeasureAttackSettings(AttackOptions):
         methods: fgsm; pgd; noise, random signs; upstream, PGD on the representations of the
             source's defence (or of its front end, in the space of waveforms); apgd and square
             of ART.
-        eps: radii, each a condition of its own for each method.
+        eps: radii, each a condition of its own for each method; scores without attack come by
+            themselves.
         unit: of eps: std, multiples of each dimension's standard deviation; db; raw, the
             unit of the attacked features, or full scale for waveforms.
         space: features or waveform.
         steps: of PGD, APGD and the attack on the upstream.
-        alpha: length of a step of PGD as a fraction of eps.
+        alpha: length of a step of PGD as a fraction of eps; APGD chooses its own.
         start: of PGD: random, clean or fgsm, see `LinfPGD`; on the upstream it is always random.
         restarts: of PGD and APGD.
         best: keep the strongest iterate, not the last.
-        loss: cross_entropy or margin.
+        loss: cross_entropy or margin, of fgsm and pgd; ART's attacks have their own.
         queries: of the square attack.
         train_mode: take gradients in training mode, as the code of the paper's attack did.
         through_filters: straight through smoothing filters of the source.
@@ -91,15 +93,14 @@ class CountermeasureAttackSettings(AttackOptions):
     batch_overhead: float = 1.5
     measured: int = 200
 
-    _at_least_one: ClassVar[tuple[str, ...]] = (
-        "steps",
-        "restarts",
-        "queries",
-        "batch_size",
-        "measured",
-    )
-
     item_types: ClassVar[dict[str, type]] = {"methods": str}
+    limits: ClassVar[dict[str, tuple[float, float]]] = {
+        "eps": BALL,
+        "alpha": BALL,
+        "frames": (0, math.inf),
+        "batch_overhead": (0.0, 1e6),
+        **dict.fromkeys(("steps", "restarts", "queries", "batch_size", "measured"), (1, math.inf)),
+    }
 
     def _check(self) -> None:
         for method in self.methods:
@@ -110,19 +111,12 @@ class CountermeasureAttackSettings(AttackOptions):
                 raise InputError(
                     f"{key} must be one of {', '.join(choices)}, not '{getattr(self, key)}'"
                 )
-        for key in self._at_least_one:
-            if getattr(self, key) < 1:
-                raise InputError(f"{key} must be at least 1, not {getattr(self, key)}")
-        if not self.alpha > 0.0 or self.frames < 0 or self.batch_overhead < 0.0:
-            raise InputError("alpha must be positive, frames and batch_overhead not negative")
         self._check_conditions()
         self._check_combinations()
 
     def _check_conditions(self) -> None:
         if not self.eps or not self.methods:
             raise InputError("nothing to do: give eps and methods as lists, e.g. eps: [0.1, 1.0]")
-        if not all(eps > 0.0 for eps in self.eps):
-            raise InputError("every eps must be positive; scores without attack come by themselves")
         tags = [condition.tag for condition in self.conditions()]
         if len(set(tags)) < len(tags):
             raise InputError(

@@ -3,12 +3,17 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import yaml
+
 from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
+
+BALL = (1e-9, 1e6)
+"""Radii, and steps, that single precision can hold and square."""
 
 Options = TypeVar("Options", bound="AttackOptions")
 
@@ -18,24 +23,71 @@ class AttackOptions:
     """Base of the settings of an attack: dataclass fields with defaults.
 
     The default of a field says the type of its value. Items of lists are floats, unless
-    `item_types` has another type for the field.
+    `item_types` has another type for the field. `limits` has the smallest and the largest
+    value of numbers, and of each number in a list. All of it is checked however the settings
+    are made.
     """
 
     item_types: ClassVar[Mapping[str, type]] = {}
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = self._typed(field.name, getattr(self, field.name), field.default)
+            object.__setattr__(self, field.name, value)  # the dataclass is frozen
+            if field.name in self.limits:
+                _check_range(field.name, value, *self.limits[field.name])
+        self._check()
 
     @classmethod
-    def read(cls: type[Options], path: str | Path) -> Options:
+    def read(cls: type[Options], path: str | Path, changes: Sequence[str] = ()) -> Options:
         """Read a YAML file.
+
+        Args:
+            path: the file.
+            changes: `KEY=VALUE` in place of single keys of the file, see `changed`.
 
         Raises:
             InputError: the file is missing or not YAML, has a key that nothing takes, or a
-                value of the wrong type or out of its range.
+                value of the wrong type or out of its range; or a change is no such thing.
         """
-        values = read_yaml(path)
+        values = {**read_yaml(path), **cls.changed(changes)}
+        where = " ".join([str(path), *(f"--set {change}" for change in changes)])
         try:
             return cls.from_mapping(values)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{where}: {error}") from None
+
+    @classmethod
+    def changed(cls, changes: Sequence[str]) -> dict[str, Any]:
+        """Keys and values of `KEY=VALUE`, where the value is YAML, or a list without brackets.
+
+        Raises:
+            InputError: one has no key, a key that nothing takes, or a value that is no YAML.
+
+        Example:
+            >>> AttackSettings.changed(["steps=[10,20]", "eps=1,2", "targeted=false"])
+            ... # doctest: +SKIP
+            {'steps': [10, 20], 'eps': ['1', '2'], 'targeted': False}
+        """
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        found: dict[str, Any] = {}
+        for change in changes:
+            key, equals, text = change.partition("=")
+            if not equals or not key:
+                raise InputError(f"--set {change}: must be KEY=VALUE, e.g. steps=[10]")
+            if key not in known:
+                raise InputError(
+                    f"--set {change}: an attack has no option '{key}'{hint(key, known)}"
+                )
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError:
+                raise InputError(f"--set {change}: '{text}' is not valid YAML") from None
+            if isinstance(known[key].default, tuple) and isinstance(value, str):
+                value = [item.strip() for item in text.split(",")]
+            found[key] = value
+        return found
 
     @classmethod
     def from_mapping(cls: type[Options], values: Mapping[str, Any]) -> Options:
@@ -44,9 +96,7 @@ class AttackOptions:
         for key in values:
             if key not in known:
                 raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
-        settings = cls(**{k: cls._typed(k, v, known[k].default) for k, v in values.items()})
-        settings._check()
-        return settings
+        return cls(**values)
 
     def _check(self) -> None:
         """Refuse values that are out of range or do not go together."""
@@ -65,6 +115,13 @@ class AttackOptions:
         if isinstance(default, str):
             return str(value)
         return number(key, value, type(default))
+
+
+def _check_range(key: str, value: Any, low: float, high: float) -> None:
+    for item in value if isinstance(value, tuple) else [value]:
+        if isinstance(item, int | float) and not low <= item <= high:
+            wanted = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise InputError(f"{key} must be {wanted}, not {item}")
 
 
 def hint(word: str, known: Collection[str]) -> str:
@@ -90,9 +147,11 @@ def number(key: str, value: Any, kind: type) -> Any:
         InputError: it is none.
     """
     wanted = "a whole number" if kind is int else "a number"
+    if kind is int and type(value) is int:
+        return value  # a float has not enough digits for every seed
     try:
         converted = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{key} must be {wanted}, not {value!r}") from None
     if isinstance(value, bool) or not math.isfinite(converted):
         raise InputError(f"{key} must be {wanted}, not {value!r}")

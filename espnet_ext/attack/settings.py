@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from espnet_ext.attack.budget import Budget
-from espnet_ext.attack.options import AttackOptions, number
+from espnet_ext.attack.options import BALL, AttackOptions, number
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,8 +40,23 @@ class AttackSettings(AttackOptions):
     loss_ctc_weight: float | str | None = None
 
     item_types: ClassVar[dict[str, type]] = {"steps": int}
+    limits: ClassVar[dict[str, tuple[float, float]]] = {
+        "eps": BALL,
+        "snr": (-100.0, 200.0),
+        "eps_step": BALL,
+        "steps": (1, math.inf),
+        "decay": (0.0, 10.0),
+        "check_every": (1, math.inf),
+        "batch_size": (1, math.inf),
+        "batch_overhead": (0.0, 1e6),
+        "loss_ctc_weight": (0.0, 1.0),
+    }
 
     def _check(self) -> None:
+        if not self.steps:
+            raise InputError("no number of steps: give steps as a list, e.g. steps: [100]")
+        if self.autocast not in (None, "bfloat16"):
+            raise InputError(f"autocast must be bfloat16 or null, not {self.autocast!r}")
         tags = [budget.tag for budget in self.budgets()]
         if not tags:
             raise InputError("no budget: give eps, snr or both as lists, e.g. eps: [2.0]")
@@ -73,10 +88,12 @@ class AttackSettings(AttackOptions):
 
     @classmethod
     def _typed(cls, key: str, value: Any, default: Any) -> Any:
-        if key == "norm" and str(value) in ("inf", ".inf"):
-            return math.inf
+        if key == "norm":
+            if str(value) not in ("2", "2.0", "inf", ".inf"):
+                raise InputError(f"norm must be 2 or inf, not {value}")
+            return float(str(value).removeprefix("."))
         if key == "autocast" or (key == "loss_ctc_weight" and value in (None, "training")):
             return value
         if key == "loss_ctc_weight":
             return number(key, value, float)
-        return super()._typed(key, value, float(default) if key == "norm" else default)
+        return super()._typed(key, value, default)

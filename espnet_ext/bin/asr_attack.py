@@ -19,6 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--text", help="reference transcripts, for the WER")
     add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
     add("--config", required=True, help="YAML of the attack: norm, eps or snr, eps_step, steps...")
+    cli.add_set(parser)
     add("--output_dir", required=True, help="adversarial WAVs, attack_log.jsonl, results.json")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
     add("--checkpoint_seconds", type=float, default=30.0, help="how often progress is saved")
@@ -34,7 +35,7 @@ def main() -> None:
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.report.scores import write_scores
 
-    settings = AttackSettings.read(args.config)
+    settings = AttackSettings.read(args.config, args.set)
     recognizer, device = cli.load_recognizer(args)
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     estimator = PyTorchESPnet(

@@ -70,6 +70,18 @@ def is_made(results: Path, made_from: object) -> bool:
     return True
 
 
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """The option that changes single keys of the YAML file of an attack."""
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="keys of --config that are different this time, e.g. --set steps=[10,20] eps=2.0",
+    )
+
+
 def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """The options that say which recognizer, how it decides and where it is computed."""
     add = parser.add_argument

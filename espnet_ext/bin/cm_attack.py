@@ -38,6 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack: methods, eps, unit, steps...")
+    cli.add_set(parser)
     add("--output_dir", required=True, help="attack.json, score files, attack_log.jsonl")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
     add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
@@ -67,7 +68,7 @@ def main() -> None:
     cli.log_to_stderr()
     from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 
-    settings = CountermeasureAttackSettings.read(args.config)
+    settings = CountermeasureAttackSettings.read(args.config, args.set)
     files = _model_files(args)
     device = cli.device(args.ngpu)
     from espnet_ext.attack.transfer import TransferRun

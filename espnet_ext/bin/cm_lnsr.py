@@ -23,6 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
         add(f"--{name}_checkpoint", required=True, help="its weights")
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack")
+    cli.add_set(parser)
     add("--output_dir", required=True, help="results.json")
     add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
     return parser
@@ -34,7 +35,7 @@ def main() -> None:
     cli.log_to_stderr()
     from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 
-    settings = CountermeasureAttackSettings.read(args.config)
+    settings = CountermeasureAttackSettings.read(args.config, args.set)
 
     output = Path(args.output_dir) / "results.json"
     made_from = _made_from(args, settings.to_json())

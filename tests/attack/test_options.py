@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from typing import ClassVar
 
 import pytest
@@ -17,6 +18,7 @@ class Options(AttackOptions):
     seed: int = 0
 
     item_types: ClassVar[dict[str, type]] = {"steps": int, "names": str}
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"steps": (1, 9), "seed": (-5, math.inf)}
 
     def _check(self):
         if self.seed < 0:
@@ -38,6 +40,9 @@ def test_values_get_the_type_of_their_default():
         ({"loud": 1}, "loud must be true or false, not 1"),
         ({"seed": True}, "seed must be a whole number, not True"),
         ({"seed": -1}, "must not be negative"),
+        ({"seed": -6}, "seed must be at least -5, not -6"),
+        ({"steps": [1, 10]}, "steps must be between 1 and 9, not 10"),
+        ({"seed": "1e999"}, "seed must be a whole number"),
     ],
 )
 def test_wrong_values_are_named_with_the_file(tmp_path, values, message):
@@ -58,3 +63,42 @@ def test_numbers_that_are_none():
 
 def test_no_hint_where_nothing_is_near():
     assert hint("zzz", ["eps"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (["steps=[2,3]"], {"steps": (2, 3)}),
+        (["steps=2,3", "eps=1e-3"], {"steps": (2, 3), "eps": (0.001,)}),
+        (["loud=true", "mode=b=c"], {"loud": True, "mode": "b=c"}),
+        (["names=x, y"], {"names": ("x", "y")}),
+    ],
+)
+def test_single_keys_of_a_file_are_changed(tmp_path, changes, expected):
+    path = tmp_path / "attack.yaml"
+    path.write_text("steps: [7]\nseed: 4\n")
+    found = Options.read(path, changes)
+    assert {key: getattr(found, key) for key in expected} == expected
+    assert found.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("steps", "must be KEY=VALUE"),
+        ("stepz=1", "no option 'stepz'; did you mean 'steps'"),
+        ("steps=[1", "not valid YAML"),
+        ("steps=0", "steps must be between 1 and 9"),
+        ("eps=", "eps must be a number, not None"),
+    ],
+)
+def test_a_change_is_checked_as_the_file_is_and_named(tmp_path, change, message):
+    path = tmp_path / "attack.yaml"
+    path.write_text("steps: [7]\n")
+    with pytest.raises(InputError, match=message) as caught:
+        Options.read(path, [change])
+    assert f"--set {change}" in str(caught.value)
+
+
+def test_a_seed_of_many_digits_stays_what_it_is():
+    assert Options.from_mapping({"seed": 2**60 + 1}).seed == 2**60 + 1

@@ -83,10 +83,23 @@ def test_what_a_person_would_call_a_number_is_one(values, expected):
         ({"steps": [1.5]}, "steps must be a whole number, not 1.5"),
         ({"batch_size": "many"}, "batch_size must be a whole number, not 'many'"),
         ({"decay": [1]}, "decay must be a number, not [1]"),
-        ({"norm": 1}, "norm must be 2 or inf, not 1.0"),
+        ({"norm": 1}, "norm must be 2 or inf, not 1"),
         ({"loss_ctc_weight": "train"}, "loss_ctc_weight must be a number, not 'train'"),
-        ({"norm": -math.inf}, "norm must be a number, not -inf"),
-        ({"eps": [0]}, "eps must be positive, not 0.0"),
+        ({"norm": -math.inf}, "norm must be 2 or inf, not -inf"),
+        ({"norm": "l2"}, "norm must be 2 or inf, not l2"),
+        ({"eps": [0]}, "eps must be between 1e-09 and 1e+06, not 0.0"),
+        ({"eps": [2.0, -1]}, "eps must be between 1e-09 and 1e+06, not -1.0"),
+        ({"snr": [1e9]}, "snr must be between -100 and 200, not 1000000000.0"),
+        ({"snr": ["35 dB"]}, "snr must be a number, not '35 dB'"),
+        ({"eps_step": 0}, "eps_step must be between 1e-09 and 1e+06, not 0.0"),
+        ({"steps": [0]}, "steps must be at least 1, not 0"),
+        ({"steps": []}, "no number of steps: give steps as a list, e.g. steps: [100]"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"check_every": -1}, "check_every must be at least 1, not -1"),
+        ({"batch_overhead": -1}, "batch_overhead must be between 0 and 1e+06, not -1.0"),
+        ({"decay": -0.1}, "decay must be between 0 and 10, not -0.1"),
+        ({"autocast": "float16"}, "autocast must be bfloat16 or null, not 'float16'"),
+        ({"loss_ctc_weight": 1.5}, "loss_ctc_weight must be between 0 and 1, not 1.5"),
         ({"eps": []}, "no budget: give eps, snr or both as lists, e.g. eps: [2.0]"),
     ],
 )
@@ -94,6 +107,12 @@ def test_bad_options_are_refused(values, message):
     with pytest.raises(InputError) as error:
         settings(**values)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("values", [{"batch_size": 0}, {"steps": (0,)}, {"eps": (math.nan,)}])
+def test_settings_made_in_python_are_checked_as_well(values):
+    with pytest.raises(InputError, match=next(iter(values))):
+        AttackSettings(**{"eps": (1.0,), **values})
 
 
 @pytest.mark.parametrize(

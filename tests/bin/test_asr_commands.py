@@ -100,6 +100,15 @@ def test_transcripts_are_written_and_scored(monkeypatch, model, data, tmp_path):
     assert len((tmp_path / "text").read_text().splitlines()) == 3
 
 
+def test_single_keys_of_the_attack_are_changed(monkeypatch, model, data, tmp_path):
+    options = attack_options(data, tmp_path)
+    call(
+        monkeypatch, asr_attack, model, *options, "--set", "steps=[1]", "--set", "eps=1.0", "snr=[]"
+    )
+    scores = json.loads((tmp_path / "results.json").read_text())["scores"]
+    assert [(s["budget"], s["step"]) for s in scores] == [("eps1", 0), ("eps1", 1)]
+
+
 def test_export_says_how_to_decode(monkeypatch, model, tmp_path, capsys):
     call(monkeypatch, export_stock, model, "--output_dir", tmp_path)
     assert "espnet2.bin.asr_inference" in capsys.readouterr().out
