@@ -85,7 +85,7 @@ def _plan_sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
         parser.error("give --train_dir and --test_dir, or --train_utts, --test_utts and --seconds")
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.files import read_yaml
-    from espnet_ext.plan.costs import Corpus, describe, make_plan, read_corpus, read_sweep
+    from espnet_ext.plan.costs import Corpus, count_sweep, describe, make_plan, read_corpus
     from espnet_ext.plan.steps import sample_rate, training_batch
 
     config, attack = read_yaml(args.train_config), AttackSettings.read(args.attack_config)
@@ -95,7 +95,7 @@ def _plan_sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
     else:
         corpus = read_corpus(args.train_dir, args.test_dir, rate)
     epochs = int(config.get("max_epoch", 40))
-    sweep = read_sweep(args.sweep, epochs, len(attack.budgets()), attack.steps)
+    sweep = count_sweep(args.sweep, epochs, len(attack.budgets()), attack.steps)
     # More than some do not change the time of one: large batches of a GPU are measured small.
     train_batch = min(args.batch or training_batch(config, corpus.seconds), args.most)
     from espnet_ext.plan.measure import measure

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_ext.data.kaldi import read_table
+from espnet_ext.data.recipe_lists import read_sweep
 from espnet_ext.errors import InputError, summarize
 
 FLOAT_BYTES = 4
@@ -133,29 +134,21 @@ def make_plan(corpus: Corpus, sweep: Sweep, speed: Speed, task_hours: float = 4.
     )
 
 
-def read_sweep(path: str | Path, epochs: int, budgets: int, steps: Sequence[int]) -> Sweep:
+def count_sweep(path: str | Path, epochs: int, budgets: int, steps: Sequence[int]) -> Sweep:
     """Count the models and conditions of a recipe's `conf/sweep.tsv`.
 
     Args:
-        path: lines of lambda_A, lambda_C of training, lambda_C of inference, and for a variant
-            its name and its options.
+        path: the list.
         epochs: of each training.
         budgets: of the attack.
         steps: of the attack.
 
     Raises:
-        InputError: the file is missing, empty, or a line has fewer columns.
+        InputError: see `espnet_ext.data.recipe_lists.read_sweep`.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such sweep") from None
-    rows = [(n, x.split()) for n, x in enumerate(lines, 1) if x.strip() and x[0] != "#"]
-    bad = [f"{path}:{number}: {len(row)} columns, not 3" for number, row in rows if len(row) < 3]
-    if bad or not rows:
-        raise InputError(summarize(bad) if bad else f"{path}: no condition in it")
-    models = {(row[0], row[1], *row[3:4]) for _, row in rows}
-    return Sweep(len(models), len(rows), epochs, budgets, tuple(steps))
+    lines = read_sweep(path)
+    models = {(line.asr_weight, line.ctc_weight, line.variant) for line in lines}
+    return Sweep(len(models), len(lines), epochs, budgets, tuple(steps))
 
 
 def read_corpus(train: str | Path, test: str | Path, sample_rate: int) -> Corpus:

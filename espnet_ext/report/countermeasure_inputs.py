@@ -19,6 +19,7 @@ import numpy as np
 
 from espnet_ext.cm.scores import asv_by_key, check_asv_attacks, read_asv_scores, read_scores
 from espnet_ext.data.files import read_json
+from espnet_ext.data.recipe_lists import entries
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.metrics.eer import equal_error_rate
 
@@ -133,12 +134,7 @@ def read_models(path: str | Path) -> list[Model]:
         InputError: the file is missing or names no model, a line has fewer columns, or a
             model stands twice.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such list of models; see conf/models.tsv") from None
-    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
-    models = [_parse_model(line, f"{path}:{number}") for number, line in numbered]
+    models = [_parse_model(line, where) for where, line in entries(path)]
     if not models:
         raise InputError(f"{path}: no model in it")
     names = sorted(model.name for model in models)

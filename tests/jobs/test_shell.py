@@ -203,7 +203,7 @@ def test_the_scripts_keep_the_calls_of_kaldi(recipe):
 
 def test_every_script_is_executable_and_passes_shellcheck():
     scripts = [*COMMON.glob("*.sh"), *(COMMON / "utils").iterdir()]
-    sourced = {"cmd.sh", "path.sh", "db.sh", "parse_options.sh", "stages.sh"}
+    sourced = {"cmd.sh", "path.sh", "db.sh", "parse_options.sh", "stages.sh", "checks.sh"}
     assert {p.name for p in scripts if not os.access(p, os.X_OK)} == sourced
     shellcheck = shutil.which("shellcheck") or pytest.skip("shellcheck is not installed")
     done = subprocess.run([shellcheck, "-x", *scripts], capture_output=True, text=True)

@@ -59,7 +59,7 @@ def test_a_bad_list_of_models_is_refused(tmp_path, lines, message):
 
 
 def test_a_list_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no\.tsv: no such list of models"):
+    with pytest.raises(InputError, match=r"no\.tsv: no such list"):
         read_models(tmp_path / "no.tsv")
 
 

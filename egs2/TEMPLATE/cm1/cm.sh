@@ -6,6 +6,7 @@
 set -euo pipefail
 
 . utils/stages.sh
+. utils/checks.sh
 
 # General
 stage=1                  # first stage
@@ -75,13 +76,35 @@ $(list_options "${BASH_SOURCE[0]}")
 EOF
 )
 
+. utils/parse_options.sh
+
+# Before the environment is loaded: what needs no Python.
+check_common 10 "$@"
+check_seeds seeds
+check_sets train_set valid_set test_set
+check_sets ssl_train_set ssl_valid_set test_set
+check_whole 0 ssl_seed
+check_whole 1 attack_shards
+check_options train_args ssl_args
+check_weights 5
+check_files models ssl_checkpoint asv_scores
+if [ "${attack_config}" != none ]; then check_files attack_config; fi
+if [ -z "${ssl_checkpoint}" ] && { asked 3 || asked 4; }; then check_files ssl_config; fi
+
 . ./path.sh
 . ./cmd.sh
-. utils/parse_options.sh
-if [ "${attack_config}" = none ]; then
-    check_arguments "$@" -- "${models}"
-else
-    check_arguments "$@" -- "${models}" "${attack_config}"
+check_machines
+listed_models=$(python3 -m espnet_ext.bin.read_list models "${models}")
+mapfile -t model_names < <(cut -f 1 <<< "${listed_models}")
+if asked 8 && [ "${attack_config}" != none ]; then
+    case ${attack_sources} in
+        all) ;;
+        *) check_names attack_sources "${models}" "${model_names[@]}" ;;
+    esac
+    case ${attack_targets} in
+        other | self | all) ;;
+        *) check_names attack_targets "${models}" "${model_names[@]}" ;;
+    esac
 fi
 
 # What this run is made of
@@ -95,17 +118,18 @@ report_dir=${expdir}/${list_name/#models/report}_${attack_name}
 log_dir=${expdir}/log/${list_name}
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
-# The models as lines without comments, fields by tabs: model_lines <trained|defended|all>
+# Lines of the models, fields by tabs: model_lines <trained|defended|all>
 model_lines() {
-    awk -F '\t' -v kind="$1" '!/^#/ && NF {
-        if (kind == "all" || (kind == "trained") == ($4 == "-")) print }' "${models}"
+    awk -F '\t' -v kind="$1" '{
+        if (kind == "all" || (kind == "trained") == ($4 == "-")) print }' <<< "${listed_models}"
 }
 
 # Whether the list has the three models of LNSR and probe; else stage 9 is left out.
 has_lnsr_models() {
-    model_lines all | cut -f 1 | awk -v wanted="${lnsr_source} ${lnsr_pretrained} ${lnsr_random}" '
-        { there[$1] = 1 }
-        END { n = split(wanted, names, " "); for (i = 1; i <= n; i++) if (!there[names[i]]) exit 1 }'
+    local name
+    for name in "${lnsr_source}" "${lnsr_pretrained}" "${lnsr_random}"; do
+        printf '%s\n' "${model_names[@]}" | grep -qxF -- "${name}" || return 1
+    done
 }
 
 # Names of the models that the attacker has.
@@ -181,6 +205,7 @@ fill_in() {
 main() {
     local seed name base config options jobs set shard target dir data_options
     local with_lnsr=true
+    if asked 9 && has_lnsr_models; then check_files lnsr_config; fi
     mkdir -p "${log_dir}"
 
     if stage 1 "local/data.sh: corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}"; then

@@ -5,6 +5,7 @@
 set -euo pipefail
 
 . utils/stages.sh
+. utils/checks.sh
 
 # General
 stage=1                  # first stage
@@ -78,10 +79,29 @@ $(list_options "${BASH_SOURCE[0]}")
 EOF
 )
 
+. utils/parse_options.sh
+
+# Before the environment is loaded: what needs no Python.
+check_common 11 "$@"
+check_seeds seeds
+check_sets train_set valid_set test_set
+check_choice token_type word char bpe
+check_heads heads
+check_whole 1 nbpe attack_shards
+check_whole 0 num_attack_utts
+check_options train_args pretrain_args
+check_choice feats_normalize utterance_mvn global_mvn
+check_weights 6
+check_choice target_length_unit word character
+check_choice interval_unit utterance speaker
+check_files sweep train_config attack_config
+if asked 8 && [ "${target_set}" != lorem_ipsum ]; then check_files target_set; fi
+if asked 10; then check_files report_with; fi
+
 . ./path.sh
 . ./cmd.sh
-. utils/parse_options.sh
-check_arguments "$@" -- "${sweep}" "${attack_config}" "${train_config}"
+check_machines
+sweep_lines=$(python3 -m espnet_ext.bin.read_list sweep "${sweep}" --heads "${heads}")
 
 # What this run is made of
 token_dir=data/token_list/${token_type}
@@ -156,7 +176,7 @@ train_command() {
 
 # The models of the sweep, each once: lambda_A, lambda_C, variant or -, its options.
 sweep_models() {
-    awk '!/^#/ && NF { if (NF < 4) $4 = "-"; $3 = ""; if (!seen[$0]++) print }' "${sweep}"
+    cut -f 1,2,4- <<< "${sweep_lines}" | awk '!seen[$0]++'
 }
 
 # Directory of a model: model_dir <lambda_A> <lambda_C> <variant or -> <seed>
@@ -169,18 +189,14 @@ model_dir() {
 # directories, variant.
 write_conditions() {
     mkdir -p "${expdir}"
-    local la lc li variant model twice seed
-    twice=$(sweep_models | awk 'seen[$1, $2, $3]++ { print $1, $2, $3 }')
-    if [ -n "${twice}" ]; then
-        log "error: ${sweep} gives a variant twice, with other options: ${twice}; rename one"
-        exit 2
-    fi
+    local la lc li variant model seed
     for seed in ${seeds}; do
         while read -r la lc li variant _; do
-            model=$(model_dir "${la}" "${lc}" "${variant:--}" "${seed}")
+            model=$(model_dir "${la}" "${lc}" "${variant}" "${seed}")
             printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "${la}" "${lc}" "${li}" "${model}" \
-                "${model}/decode_li${li}/${test_set}" "${model}/${attack_name}_li${li}" "${variant}"
-        done < <(grep -v '^#' "${sweep}") > "${list_name}${seed}.tsv"
+                "${model}/decode_li${li}/${test_set}" "${model}/${attack_name}_li${li}" \
+                "${variant#-}"
+        done <<< "${sweep_lines}" > "${list_name}${seed}.tsv"
     done
 }
 

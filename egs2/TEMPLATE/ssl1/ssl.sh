@@ -5,6 +5,7 @@
 set -euo pipefail
 
 . utils/stages.sh
+. utils/checks.sh
 
 # General
 stage=1                  # first stage
@@ -48,10 +49,19 @@ $(list_options "${BASH_SOURCE[0]}")
 EOF
 )
 
+. utils/parse_options.sh
+
+# Before the environment is loaded: what needs no Python.
+check_common 5 "$@"
+check_whole 0 seed num_pictures
+check_sets train_set valid_set test_sets
+check_options train_args
+check_weights 4
+check_files train_config
+
 . ./path.sh
 . ./cmd.sh
-. utils/parse_options.sh
-check_arguments "$@" -- "${train_config}"
+check_machines
 
 # What this run is made of
 config_name=$(basename "${train_config}" .yaml)

@@ -9,33 +9,19 @@ log() {
     echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${0##*/}) $*"
 }
 
-# Whether a stage is asked for; tells what it does: stage <number> <what it reads -> what it writes>
+# Whether a stage is asked for: asked <number>
+asked() {
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]
+}
+
+# The same; tells what it does: stage <number> <what it reads -> what it writes>
 stage() {
-    if [ "${stage}" -gt "$1" ] || [ "${stop_stage}" -lt "$1" ]; then
-        return 1
-    fi
-    log "Stage $1: $2"
+    asked "$1" && log "Stage $1: $2"
 }
 
 # The options of a main script with their defaults, for its help: list_options <script>
 list_options() {
     sed -n '/^# General/,/^help_message/{/^help_message/d;p}' "$1"
-}
-
-# Stop where an argument was not understood or a file is missing: check_arguments <rest> -- <file ...>
-check_arguments() {
-    if [ "$1" != -- ]; then
-        log "error: what is '$1'? See ./run.sh --help"
-        exit 2
-    fi
-    shift
-    local file
-    for file in "$@"; do
-        if [ ! -f "${file}" ]; then
-            log "error: there is no ${file}; give it with its option, see ./run.sh --help"
-            exit 2
-        fi
-    done
 }
 
 # Check the audio of data/<set> and format it: format_set <set> <least seconds> <most seconds>
@@ -63,11 +49,6 @@ train_list() {
     fi
     local runner=${cuda_cmd%% *} gpus=0 number=0 line
     if [ "${runner##*/}" = run.pl ]; then
-        if [ "${num_nodes}" -gt 1 ]; then
-            log "error: --num_nodes ${num_nodes}, but cmd.sh runs jobs on this machine; set" \
-                "cmd_backend=slurm or sge, or --num_nodes 1"
-            exit 2
-        fi
         # Trainings at the same time must not share GPUs.
         gpus=${ngpu}
     fi

@@ -1,0 +1,34 @@
+"""Check a list of a recipe and print its lines for the shell, columns separated by tabs.
+
+python -m espnet_ext.bin.read_list sweep conf/sweep.tsv
+python -m espnet_ext.bin.read_list models conf/models.tsv
+"""
+
+import argparse
+
+from espnet_ext.bin import cli
+
+
+def main() -> None:
+    """Print the list without comments; exit with 1 where a line is wrong."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("kind", choices=("sweep", "models"), help="conf/sweep.tsv or conf/models.tsv of a recipe")
+    add("list", help="the file")
+    add("--heads", default="", help="classification heads; without one lambda_A must be 1")
+    args = parser.parse_args()
+    from espnet_ext.data.recipe_lists import read_model_list, read_sweep
+
+    if args.kind == "sweep":
+        lines: list[tuple[str, ...]] = [*read_sweep(args.list, heads=bool(args.heads.split()))]
+    else:
+        lines = [*read_model_list(args.list)]
+    for line in lines:
+        print("\t".join(line))
+
+
+if __name__ == "__main__":
+    cli.run(main)
