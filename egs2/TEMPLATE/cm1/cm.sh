@@ -25,6 +25,7 @@ test_set="eval"          # directory below data/ that is scored and attacked
 fs=16000                 # sample rate in Hz (paper: 16000)
 min_seconds=0.3          # shorter training utterances are left out
 max_seconds=30           # longer training utterances are left out
+allow_shared_audio=false # true to accept audio that is both trained on and tested on; the report says so
 local_data_opts=         # options of local/data.sh
 asv_scores=              # of the test set, for the min t-DCF; data/<test_set>/asv_scores if empty
 
@@ -116,6 +117,7 @@ list_name=$(basename "${models}" .tsv)
 report_dir=${expdir}/${list_name/#models/report}_${attack_name}
 # Lists and attacks may run at the same time, so each has jobs and logs of its own.
 log_dir=${expdir}/log/${list_name}
+overlap=${dumpdir}/overlap_${train_set}_${valid_set}_${test_set}.json
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Lines of the models, fields by tabs: model_lines <trained|defended|all>
@@ -220,6 +222,9 @@ main() {
             format_set "${set}" "${min_seconds}" "${max_seconds}"
         done
         format_set "${test_set}" 0 inf
+        check_overlap --train "${dumpdir}/${train_set}" "${dumpdir}/${ssl_train_set}" \
+            --valid "${dumpdir}/${valid_set}" "${dumpdir}/${ssl_valid_set}" \
+            --test "${dumpdir}/${test_set}"
     fi
 
     if stage 3 "lengths: ${dumpdir}/ -> ${stats_dir}/, ${ssl_stats_dir}/"; then
@@ -339,7 +344,7 @@ main() {
         python3 -m espnet_ext.bin.cm_report --models "${models}" --expdir "${expdir}" \
             --seeds "${seeds}" --attack_name "${attack_name}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --lnsr "${with_lnsr}" \
-            --output_dir "${report_dir}" "${asv[@]}"
+            --overlap "${overlap}" --output_dir "${report_dir}" "${asv[@]}"
         python3 -m espnet_ext.bin.report "${report_dir}" --output "${report_dir}/report.html"
         if [ "${attack_config}" != none ]; then
             python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"

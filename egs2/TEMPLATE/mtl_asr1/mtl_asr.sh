@@ -24,6 +24,7 @@ test_set="test"          # directory below data/ that is transcribed and attacke
 fs=16000                 # sample rate in Hz (paper: 16000)
 min_seconds=0.1          # shorter training utterances are left out
 max_seconds=30           # longer training utterances are left out
+allow_shared_audio=false # true to accept audio that is both trained on and tested on; the report says so
 local_data_opts=         # options of local/data.sh
 
 # Tokens and heads
@@ -126,6 +127,7 @@ conditions=()
 for seed in ${seeds}; do conditions+=("${list_name}${seed}.tsv"); done
 targets=${expdir}/targets/${test_set}_${num_attack_utts}
 report_dir=${expdir}/report_${attack_name}_${run_name}
+overlap=${dumpdir}/overlap_${train_set}_${valid_set}_${test_set}.json
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Options that statistics and training share; sets ${data_options[@]}.
@@ -214,6 +216,8 @@ main() {
         format_set "${train_set}" "${min_seconds}" "${max_seconds}"
         format_set "${valid_set}" "${min_seconds}" "${max_seconds}"
         format_set "${test_set}" 0 inf
+        check_overlap --train "${dumpdir}/${train_set}" --valid "${dumpdir}/${valid_set}" \
+            --test "${dumpdir}/${test_set}"
     fi
 
     if stage 3 "tokens and classes of heads: ${dumpdir}/ -> ${token_dir}/, data/classes/"; then
@@ -323,7 +327,7 @@ main() {
         # shellcheck disable=SC2086
         python3 -m espnet_ext.bin.asr_report --conditions ${report_with} "${conditions[@]}" \
             --data_dir "${dumpdir}/${test_set}" --interval_unit "${interval_unit}" \
-            --output_dir "${report_dir}"
+            --overlap "${overlap}" --output_dir "${report_dir}"
         # The page has audio of the first and of the last condition.
         mapfile -t shown < <(cut -f 6 "${conditions[0]}" | sed -n '1p;2,${$p}')
         python3 -m espnet_ext.bin.report "${report_dir}" "${shown[@]}" \

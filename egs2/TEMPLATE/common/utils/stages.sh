@@ -30,6 +30,14 @@ format_set() {
         --sample_rate "${fs}" --resample true --min_seconds "$2" --max_seconds "$3"
 }
 
+# Say what the sets have in common and keep it for the report; audio that is trained on and tested on
+# stops the run unless ${allow_shared_audio}: check_overlap <--train|--valid|--test> <directory> ...
+check_overlap() {
+    log "What the sets have in common:"
+    python3 -m espnet_ext.bin.data_dir overlap --output "${overlap}" \
+        --allow_shared_audio "${allow_shared_audio}" "$@"
+}
+
 # Run every line of a file as a job: run_list <command> <gpus> <file> <log directory>
 run_list() {
     local jobs
