@@ -137,9 +137,7 @@ def test_scores_of_one_class_are_refused(scores):
 
 def test_an_utterance_without_a_speaker_is_refused(scores):
     with pytest.raises(InputError, match="no speaker of 'b4'"):
-        make_results(
-            scores, utt2spk={row.utterance: "s" for row in scores[:4] + scores[5:]}
-        )
+        make_results(scores, utt2spk={row.utterance: "s" for row in scores[:4] + scores[5:]})
 
 
 def test_a_verifier_that_accepts_no_spoof(scores, asv):
