@@ -124,7 +124,7 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def device(ngpu: int) -> str:
-    """The PyTorch device for `--ngpu`.
+    """The PyTorch device for `--ngpu`, in single precision, see `espnet_ext.precision`.
 
     Raises:
         InputError: a GPU is asked for and there is none.
@@ -135,6 +135,7 @@ def device(ngpu: int) -> str:
 
     if not torch.cuda.is_available():
         raise InputError(f"--ngpu {ngpu}, but PyTorch sees no GPU; use --ngpu 0")
+    torch.backends.cudnn.allow_tf32 = False
     return "cuda"
 
 
