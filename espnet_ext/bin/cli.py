@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_ext.bin.advice import in_words_of_run_sh
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 def run(main: Callable[[], None]) -> None:
     """Call `main`; print an `InputError` as one readable message and exit with 1.
 
+    The message advises the options of the command that was typed, see `espnet_ext.bin.advice`.
+
     Set `ESPNET_EXT_TRACEBACK=1` to see the traceback as well.
     """
     try:
@@ -28,7 +31,8 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         if os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
-        sys.exit(f"error: {error}")
+        command = Path(sys.argv[0]).stem
+        sys.exit(f"error: {in_words_of_run_sh(str(error), command, os.environ)}")
 
 
 def log_to_stderr() -> None:

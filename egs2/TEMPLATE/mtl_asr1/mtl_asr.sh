@@ -26,6 +26,8 @@ min_seconds=0.1          # shorter training utterances are left out
 max_seconds=30           # longer training utterances are left out
 allow_shared_audio=false # true to accept audio that is both trained on and tested on; the report says so
 local_data_opts=         # options of local/data.sh
+format_args=             # more options of espnet_ext.bin.format_data for all sets,
+                         # e.g. "--drop_bad_audio true"
 
 # Tokens and heads
 token_type=bpe           # word, char or bpe (paper: bpe)

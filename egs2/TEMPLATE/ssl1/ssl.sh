@@ -26,6 +26,8 @@ min_seconds=0.5          # shorter utterances are left out
 max_seconds=37.5         # longer utterances are left out (official code: 3000 frames)
 allow_shared_audio=false # true to accept audio that is both trained on and tested on; the report says so
 local_data_opts=         # options of local/data.sh
+format_args=             # more options of espnet_ext.bin.format_data for all sets,
+                         # e.g. "--drop_bad_audio true"
 
 # Training
 train_config=conf/train.yaml        # features, masking, encoder, optimiser (paper: LARGE)
