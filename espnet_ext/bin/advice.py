@@ -50,7 +50,10 @@ def translated(name: str, value: str, command: str, script: str) -> str:
     if own in options_of(script):
         return f"--{own}{value}"
     passed_on = passing_options(script)
-    for other in (command, *passed_on):  # of the command itself, else of another, such as format_data
+    for other in (
+        command,
+        *passed_on,
+    ):  # of the command itself, else of another, such as format_data
         if other in passed_on and _has_option(other, name, said_by=command):
             return f'--{passed_on[other]} "{plain}"'
     return plain
@@ -69,7 +72,7 @@ def passing_options(script: str) -> dict[str, str]:
 
 def _has_option(command: str, name: str, said_by: str) -> bool:
     module = importlib.import_module(f"espnet_ext.bin.{command}")
-    if not hasattr(module, "get_parser"):
-        # ESPnet's parser takes seconds to build; a training speaks of options that it has.
-        return command == said_by
-    return f"--{name}" in module.get_parser()._option_string_actions
+    if hasattr(module, "get_parser"):
+        return f"--{name}" in module.get_parser()._option_string_actions
+    # ESPnet's parser takes seconds to build: what the help of the training names.
+    return command == said_by and f"--{name} " in module.HELP + module.cli.TRAINING_OPTIONS

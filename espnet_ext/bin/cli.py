@@ -145,6 +145,7 @@ def device(ngpu: int) -> str:
 
 TRAINING_OPTIONS = """\
   --init_param FILE          start from these weights; prints what was loaded
+  --ignore_init_mismatch B   leave out what has no place in the model (default false)
   --collect_stats B          collect shapes and feature statistics in place of training
   --dry_run B                build the model and stop
   --ngpu N                   GPUs, 0 for the CPU

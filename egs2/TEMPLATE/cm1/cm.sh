@@ -48,6 +48,8 @@ inference_model=latest.pth          # weights that are scored and attacked: the 
 
 # Attack
 attack_config=conf/attack.yaml      # methods, eps (paper: FGSM, PGD; 0.1, 1, 2, 4, 8, 16); or none
+attack_args=             # more options of espnet_ext.bin.cm_attack for all sources: keys of the YAML
+                         # that are different this time, e.g. "--set methods=[pgd] eps=[0.3,1]"
 attack_sources="lcnn_mel senet_mel" # models that the attacker has, or all (paper: these two)
 attack_targets=other     # who is attacked: other (of the other architecture, as in the paper, and
                          # the source itself), self, all, or names
@@ -55,6 +57,7 @@ attack_shards=1          # parts of the utterances that are attacked in parallel
 
 # LNSR: which of the models hold the pretrained and the random Mockingjay
 lnsr_config=conf/attack_lnsr.yaml   # what the adversarial examples are (paper: PGD, 8 and 16)
+lnsr_args=               # more options of espnet_ext.bin.cm_lnsr, e.g. "--set eps=[1,8]"
 lnsr_source=senet_mel    # model that they are made with
 lnsr_pretrained=lcnn_mock           # countermeasure with the pretrained Mockingjay
 lnsr_random=lcnn_rand    # countermeasure with the random one
@@ -309,7 +312,7 @@ main() {
                     printf ' %q' --data_dir "${dumpdir}/${test_set}" --config "${attack_config}" \
                         --output_dir "${expdir}/${name}_seed${seed}/${attack_name}" \
                         --shard "${shard}/${attack_shards}" --ngpu "${one_gpu}"
-                    printf '\n'
+                    printf ' %s\n' "${attack_args}"
                 done
             done
         done > "${jobs}"
@@ -328,7 +331,8 @@ main() {
             model_files random "${lnsr_random}" "${seed}"
             printf ' %q' --data_dir "${dumpdir}/${test_set}" --config "${lnsr_config}" \
                 --output_dir "${expdir}/lnsr_seed${seed}" --ngpu "${one_gpu}"
-            printf '\npython3 -m espnet_ext.bin.cm_probe'
+            printf ' %s\n' "${lnsr_args}"
+            printf 'python3 -m espnet_ext.bin.cm_probe'
             model_files pretrained "${lnsr_pretrained}" "${seed}"
             model_files random "${lnsr_random}" "${seed}"
             printf ' %q' --train "${dumpdir}/${train_set}" --dev "${dumpdir}/${valid_set}" \

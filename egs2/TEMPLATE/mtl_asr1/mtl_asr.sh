@@ -40,6 +40,7 @@ train_args=              # more options of espnet_ext.bin.asr_train, e.g. "--max
 pretrain_args=           # options for stage 5, the hybrid of each seed that all others start from
 pretrained=              # start from a packed ESPnet2 model in place of stage 5: its archive, or its
                          # name in espnet_model_zoo; its tokens are used (paper: a public model)
+pretrained_args=         # more options of espnet_ext.bin.asr_pretrained, e.g. "--allow_pickle true"
 init_param=              # or from these weights, with tokens of this recipe
 feats_normalize=utterance_mvn       # utterance_mvn or global_mvn
 inference_model=valid.loss.best.pth # weights that are decoded and attacked (paper: lowest loss)
@@ -50,6 +51,8 @@ sweep=conf/sweep.tsv     # paper: 13 models, 16 conditions
 
 # Attack
 attack_config=conf/attack.yaml      # budget, steps (paper: L2, eps 2.0, step 0.05, 500-2000)
+attack_args=             # more options of espnet_ext.bin.asr_attack for all conditions: keys of the
+                         # YAML that are different this time, e.g. "--set steps=[10,20] snr=[30]"
 num_attack_utts=0        # test utterances attacked, from all speakers; 0 for all (paper: ~1000)
 target_set=lorem_ipsum   # lorem_ipsum, or a file with one target a line (paper: lorem ipsum)
 target_length_unit=word  # word or character: what "closest length" counts
@@ -224,9 +227,11 @@ main() {
 
     if stage 3 "tokens and classes of heads: ${dumpdir}/ -> ${token_dir}/, data/classes/"; then
         if [ -n "${pretrained}" ]; then
+            # Options are words of their own.
+            # shellcheck disable=SC2086
             python3 -m espnet_ext.bin.asr_pretrained --pretrained "${pretrained}" \
                 --train_config "${train_config}" --token_type "${token_type}" \
-                --output_dir "${token_dir}"
+                --output_dir "${token_dir}" ${pretrained_args}
         else
             python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
                 --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
@@ -318,7 +323,7 @@ main() {
                     --text "${dumpdir}/${test_set}/text" --config "${attack_config}" \
                     --output_dir "${attack}" --shard "${shard}/${attack_shards}" \
                     --ngpu "${one_gpu}" "${speakers[@]}"
-                printf '\n'
+                printf ' %s\n' "${attack_args}"
             done
         done > "${jobs}"
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_${run_name}"
