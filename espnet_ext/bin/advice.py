@@ -1,8 +1,8 @@
 """The options that a message advises, as the command that was typed takes them.
 
 Messages name options of the command that says them. Below a recipe's `run.sh` nobody typed that
-command: there `--allow_pipes true` of `format_data` is `--format_args "--allow_pipes true"`. The main
-script of the recipe says what it takes: a line for each option, and "more options of
+command: there `--allow_pipes true` of `format_data` is `--format_args "--allow_pipes true"`. The
+main script of the recipe says what it takes: a line for each option, and "more options of
 espnet_ext.bin.x" where it passes options on.
 """
 
