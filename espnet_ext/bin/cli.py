@@ -111,6 +111,27 @@ def load_recognizer(args: argparse.Namespace) -> tuple["SpeechRecognizer", str]:
     return recognizer, where
 
 
+def check_speakers(utt2spk: str | None, table: str) -> None:
+    """Refuse a utt2spk that lacks utterances of a table, before anything is computed.
+
+    Args:
+        utt2spk: of `--utt2spk`; None where utterances are resampled.
+        table: whose utterances will be scored.
+
+    Raises:
+        InputError: names utterances without a speaker.
+    """
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.errors import summarize
+
+    if utt2spk is None:
+        return
+    speakers = read_table(utt2spk)
+    missing = [f"utterance {name}" for name in read_table(table) if name not in speakers]
+    if missing:
+        raise InputError(f"{utt2spk}: no speaker of:\n{summarize(missing)}")
+
+
 def shard(text: str) -> tuple[int, int]:
     """Type of an option that takes J/N, the J-th of N parts.
 
