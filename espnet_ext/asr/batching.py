@@ -159,8 +159,6 @@ def _reflected_end(stft: Stft) -> Iterator[None]:
         if lengths is None:
             lengths = torch.full((speech.size(0),), speech.size(1), device=speech.device)
         side = stft.n_fft // 2
-        if speech.size(1) <= side:  # as PyTorch's own reflection refuses it
-            raise ValueError(f"{speech.size(1)} samples cannot be reflected by {side}")
         return reflect_pad(speech, lengths, side), lengths + 2 * side
 
     handle = stft.register_forward_pre_hook(reflect)
@@ -210,13 +208,14 @@ def _utterance_mvn(
 
     Args:
         layer: what to normalise.
-        x: (B, T, D).
+        x: (B, T, D), or (B, T, C, D) of a sliding window.
         ilens: (B,).
     """
     if ilens is None:
         ilens = torch.full((x.size(0),), x.size(1), device=x.device)
-    padding = make_pad_mask(ilens, maxlen=x.size(1)).to(x.device).unsqueeze(-1)
-    count = ilens.to(x.device, x.dtype).view(-1, 1, 1)
+    further = [1] * (x.dim() - 2)
+    padding = make_pad_mask(ilens, maxlen=x.size(1)).to(x.device).view(*x.shape[:2], *further)
+    count = ilens.to(x.device, x.dtype).view(-1, 1, *further)
     x = x.masked_fill(padding, 0.0)
     mean = x.sum(dim=1, keepdim=True) / count
     centred = (x - mean).masked_fill(padding, 0.0)

@@ -1,11 +1,15 @@
 """Text to token ids and back, as the model was trained with."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from espnet2.text.abs_tokenizer import AbsTokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
 from espnet_ext.errors import InputError
+
+NLTK_DATA = {"averaged_perceptron_tagger_eng": "taggers", "cmudict": "corpora"}
+"""What g2p_en needs, and the folder of NLTK's data that it lies in."""
 
 
 class TextEncoder:
@@ -33,14 +37,24 @@ class TextEncoder:
         self.converter = TokenIDConverter(list(token_list))
         self.cleaner = cleaner
         self.case = letter_case(token_list)
+        # Here and not in the constructor: to transcribe, no phoneme is looked up.
+        self._phonemes_checked = False
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, in the letter case of the model's tokens.
 
         Raises:
-            InputError: a part of the text is not in the vocabulary, or there is no text.
+            InputError: a part of the text is not in the vocabulary, there is no text, or phonemes
+                cannot be looked up.
         """
-        tokens = self.tokenizer.text2tokens(self._clean(text))
+        if not self._phonemes_checked:
+            check_phonemes(str(getattr(self.tokenizer, "g2p_type", "")))
+            self._phonemes_checked = True
+        try:
+            tokens = self.tokenizer.text2tokens(self._clean(text))
+        except (ImportError, LookupError, OSError, RuntimeError) as error:
+            problem = " ".join(str(error).split())[:200]
+            raise InputError(f"'{text}': cannot be split into tokens ({problem})") from error
         ids = self.converter.tokens2ids(tokens)
         unknown = [t for t, i in zip(tokens, ids, strict=True) if i == self.converter.unk_id]
         if unknown:
@@ -57,6 +71,36 @@ class TextEncoder:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids without <sos/eos>."""
         return self.tokenizer.tokens2text(self.converter.ids2tokens(list(ids)))
+
+
+def check_phonemes(g2p: str) -> None:
+    """Refuse to look up English phonemes without the data that g2p_en needs of NLTK.
+
+    g2p_en would ask the network for them when it is imported, and wait.
+
+    Args:
+        g2p: `g2p` of the configuration: "g2p_en", "g2p_en_no_space"...; others are not looked at.
+
+    Raises:
+        InputError: names what is missing and the command that fetches it.
+    """
+    if not g2p.startswith("g2p_en"):
+        return
+    import nltk
+
+    def absent(name: str, folder: str) -> bool:
+        try:
+            nltk.data.find(f"{folder}/{name}")
+        except LookupError:
+            return not any(Path(place, folder, f"{name}.zip").is_file() for place in nltk.data.path)
+        return False
+
+    missing = [name for name, folder in NLTK_DATA.items() if absent(name, folder)]
+    if missing:
+        raise InputError(
+            f"g2p: {g2p} of this model needs data of NLTK that is not installed; where there is a "
+            f"network: python -m nltk.downloader {' '.join(missing)}"
+        )
 
 
 def letter_case(tokens: Iterable[str]) -> str | None:

@@ -29,14 +29,13 @@ def main() -> None:
     from espnet_ext.attack.replay import replay
     from espnet_ext.report.scores import write_scores
 
-    cli.check_speakers(args.utt2spk, args.wav_scp)
-    recognizer, device = cli.load_recognizer(args)
+    recognizer, device, model = cli.load_recognizer(args)
     rows = replay(
         PyTorchESPnet(recognizer, args.ctc_weight),
         args.attack_dir,
         args.wav_scp,
         args.output_dir,
-        cli.model_files(args),
+        model,
         args.batch_size,
     )
     write_scores(rows, args.utt2spk, args.output_dir, device, recognizer)

@@ -1,28 +1,28 @@
 """What every command shares: how it ends when the input is bad."""
 
 import argparse
-import hashlib
 import importlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_ext.bin.advice import in_words_of_run_sh
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
+    from espnet_ext.data.model_files import ModelFiles
     from espnet_ext.jobs.array import JobArray
+
+RECOGNIZER = ("--asr_train_config", "--asr_model_file")
+COUNTERMEASURE = ("--cm_train_config", "--cm_model_file")
 
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; print an `InputError` as one readable message and exit with 1.
-
-    The message advises the options of the command that was typed, see `espnet_ext.bin.advice`.
 
     Set `ESPNET_EXT_TRACEBACK=1` to see the traceback as well.
     """
@@ -31,8 +31,7 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         if os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
-        command = Path(sys.argv[0]).stem
-        sys.exit(f"error: {in_words_of_run_sh(str(error), command, os.environ)}")
+        sys.exit(f"error: {error}")
 
 
 def log_to_stderr() -> None:
@@ -50,17 +49,91 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
-def model_files(args: argparse.Namespace) -> dict[str, dict[str, str]]:
-    """Path and digest of `--asr_train_config` and of `--asr_model_file`."""
-    return digests(config=args.asr_train_config, weights=args.asr_model_file)
+def add_model(
+    parser: argparse.ArgumentParser,
+    config: str,
+    weights: str,
+    *,
+    model: str = "--model",
+    what: str = "the model",
+) -> None:
+    """The options that name a model: its directory or archive, or its two files."""
+    add = parser.add_argument
+    add(
+        model,
+        metavar="DIR_OR_ARCHIVE",
+        default=argparse.SUPPRESS,
+        help=f"{what}: directory of a training, or archive of espnet2.bin.pack; fills {config} and "
+        f"{weights}",
+    )
+    add(config, default=argparse.SUPPRESS, help=f"config.yaml of {what}, where not that of {model}")
+    add(weights, default=argparse.SUPPRESS, help=f"its weights, where not those of {model}")
+
+
+def find_model(
+    args: argparse.Namespace,
+    config: str,
+    weights: str,
+    *,
+    model: str = "--model",
+    kind: str = "asr",
+) -> "ModelFiles":
+    """The model of `add_model`'s options.
+
+    Raises:
+        InputError: they do not say which, or see `espnet_ext.data.model_files.find_model`.
+    """
+    from espnet_ext.data import model_files
+
+    def given(option: str) -> str | None:
+        return getattr(args, option.removeprefix("--"), None) or getattr(
+            args, model.removeprefix("--"), None
+        )
+
+    chosen = given(config), given(weights)
+    if chosen[0] is None:
+        raise InputError(
+            f"which model? Give {model} DIRECTORY (or an archive), or {config} and {weights}"
+        )
+    return model_files.find_model(chosen[0], chosen[1], kind)
+
+
+def add_role(parser: argparse.ArgumentParser, role: str, what: str) -> None:
+    """`add_model` for one of several countermeasures: --ROLE, --ROLE_config, --ROLE_checkpoint."""
+    add_model(parser, f"--{role}_config", f"--{role}_checkpoint", model=f"--{role}", what=what)
+
+
+def find_role(args: argparse.Namespace, role: str) -> "ModelFiles":
+    """The countermeasure of `add_role`'s options.
+
+    Raises:
+        InputError: see `find_model`.
+    """
+    options = (f"--{role}_config", f"--{role}_checkpoint")
+    return find_model(args, *options, model=f"--{role}", kind="cm")
+
+
+def role_digests(files: Mapping[str, "ModelFiles"]) -> dict[str, dict[str, str]]:
+    """`model_digests` of the models of `find_role`: ROLE_config and ROLE_checkpoint of each."""
+    return {
+        f"{role}_{part}": digest
+        for role, at in files.items()
+        for part, digest in model_digests(at, "checkpoint").items()
+    }
+
+
+def model_digests(files: "ModelFiles", weights: str = "weights") -> dict[str, dict[str, str]]:
+    """Where configuration and weights of a model come from, and the SHA-256 of what was read."""
+    found = digests(**{"config": files.config, weights: files.weights})
+    found["config"]["path"], found[weights]["path"] = files.config_name, files.weights_name
+    return found
 
 
 def digests(**paths: str | Path) -> dict[str, dict[str, str]]:
     """Path and SHA-256 of each file, by the names given."""
-    return {
-        name: {"path": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-        for name, path in paths.items()
-    }
+    from espnet_ext.data.archives import sha256
+
+    return {name: {"path": str(path), "sha256": sha256(path)} for name, path in paths.items()}
 
 
 def is_made(results: Path, made_from: object) -> bool:
@@ -89,47 +162,28 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """The options that say which recognizer, how it decides and where it is computed."""
     add = parser.add_argument
-    add("--asr_train_config", required=True, help="config.yaml saved in training")
-    add("--asr_model_file", required=True, help="weights, e.g. valid.loss.best.pth")
+    add_model(parser, *RECOGNIZER)
     add("--ctc_weight", type=float, help="lambda_C of inference (default: that of training)")
     add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
     add("--allow_pickle", type=boolean, default=False, help="read a checkpoint that is a pickle")
 
 
-def load_recognizer(args: argparse.Namespace) -> tuple["SpeechRecognizer", str]:
-    """The recognizer of `add_recognizer`'s options, and its PyTorch device.
+def load_recognizer(
+    args: argparse.Namespace,
+) -> tuple["SpeechRecognizer", str, dict[str, dict[str, str]]]:
+    """The recognizer of `add_recognizer`'s options, its PyTorch device, and its `model_digests`.
 
     Raises:
-        InputError: see `device` and `espnet_ext.tasks.loading.load_recognizer`.
+        InputError: see `find_model`, `device` and `espnet_ext.tasks.loading.load_recognizer`.
     """
+    files = find_model(args, *RECOGNIZER)
     from espnet_ext.tasks import loading
 
     where = device(args.ngpu)
     recognizer = loading.load_recognizer(
-        args.asr_train_config, args.asr_model_file, device=where, allow_pickle=args.allow_pickle
+        files.config, files.weights, device=where, allow_pickle=args.allow_pickle
     )
-    return recognizer, where
-
-
-def check_speakers(utt2spk: str | None, table: str) -> None:
-    """Refuse a utt2spk that lacks utterances of a table, before anything is computed.
-
-    Args:
-        utt2spk: of `--utt2spk`; None where utterances are resampled.
-        table: whose utterances will be scored.
-
-    Raises:
-        InputError: names utterances without a speaker.
-    """
-    from espnet_ext.data.kaldi import read_table
-    from espnet_ext.errors import summarize
-
-    if utt2spk is None:
-        return
-    speakers = read_table(utt2spk)
-    missing = [f"utterance {name}" for name in read_table(table) if name not in speakers]
-    if missing:
-        raise InputError(f"{utt2spk}: no speaker of:\n{summarize(missing)}")
+    return recognizer, where, model_digests(files)
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -149,7 +203,7 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def device(ngpu: int) -> str:
-    """The PyTorch device for `--ngpu`, in single precision, see `espnet_ext.precision`.
+    """The PyTorch device for `--ngpu`.
 
     Raises:
         InputError: a GPU is asked for and there is none.
@@ -160,13 +214,11 @@ def device(ngpu: int) -> str:
 
     if not torch.cuda.is_available():
         raise InputError(f"--ngpu {ngpu}, but PyTorch sees no GPU; use --ngpu 0")
-    torch.backends.cudnn.allow_tf32 = False
     return "cuda"
 
 
 TRAINING_OPTIONS = """\
   --init_param FILE          start from these weights; prints what was loaded
-  --ignore_init_mismatch B   leave out what has no place in the model (default false)
   --collect_stats B          collect shapes and feature statistics in place of training
   --dry_run B                build the model and stop
   --ngpu N                   GPUs, 0 for the CPU

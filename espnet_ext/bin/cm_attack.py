@@ -3,19 +3,13 @@
 import argparse
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from espnet_ext.bin import cli
 
 if TYPE_CHECKING:
     from espnet_ext.cm.model import CountermeasureModel
-
-
-class ModelFiles(NamedTuple):
-    """Configuration and weights of a model."""
-
-    config: str
-    checkpoint: str
+    from espnet_ext.data.model_files import ModelFiles
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -26,15 +20,15 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--source_config", required=True, help="config.yaml of the model that the attacker has")
-    add("--source_checkpoint", required=True, help="its weights, e.g. valid.eer.best.pth")
+    cli.add_role(parser, "source", "the model that the attacker has")
     add(
         "--target",
         required=True,
         action="append",
         type=target,
-        metavar="NAME=CONFIG,CHECKPOINT",
-        help="a model that is attacked; give it once for each, the source too for white-box",
+        metavar="NAME=MODEL",
+        help="a model that is attacked: a directory or an archive, or CONFIG,CHECKPOINT; give it "
+        "once for each, the source too for white-box",
     )
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack: methods, eps, unit, steps...")
@@ -48,18 +42,22 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def target(text: str) -> tuple[str, ModelFiles]:
-    """Type of an option that takes NAME=CONFIG,CHECKPOINT.
+def target(text: str) -> tuple[str, str, str]:
+    """Type of an option that takes NAME=MODEL or NAME=CONFIG,CHECKPOINT.
 
     Example:
         >>> target("senet=exp/senet/config.yaml,exp/senet/valid.eer.best.pth")[0]
         'senet'
+        >>> target("senet=exp/senet")
+        ('senet', 'exp/senet', 'exp/senet')
     """
     name, _, files = text.partition("=")
     config, _, checkpoint = files.partition(",")
-    if not name or not config or not checkpoint:
-        raise argparse.ArgumentTypeError(f"must be NAME=CONFIG,CHECKPOINT, not '{text}'")
-    return name, ModelFiles(config, checkpoint)
+    if not name or not config or files.endswith(","):
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=DIRECTORY, NAME=ARCHIVE or NAME=CONFIG,CHECKPOINT, not '{text}'"
+        )
+    return name, config, checkpoint or config
 
 
 def main() -> None:
@@ -96,38 +94,37 @@ def main() -> None:
     logging.info("wrote %s/results.json", args.output_dir)
 
 
-def _model_files(args: argparse.Namespace) -> dict[str | None, ModelFiles]:
+def _model_files(args: argparse.Namespace) -> dict[str | None, "ModelFiles"]:
     """Files of the source (None) and of each target.
 
     Raises:
         InputError: a name stands twice.
     """
+    from espnet_ext.data.model_files import ModelFiles, find_model
     from espnet_ext.errors import InputError
 
-    files: dict[str | None, ModelFiles] = {
-        None: ModelFiles(args.source_config, args.source_checkpoint)
-    }
-    for name, at in args.target:
+    files: dict[str | None, ModelFiles] = {None: cli.find_role(args, "source")}
+    for name, config, checkpoint in args.target:
         if name in files:
             raise InputError(f"--target {name} stands twice; give each model a name of its own")
-        files[name] = at
+        files[name] = find_model(config, checkpoint, "cm")
     return files
 
 
 def _load(
-    files: dict[str | None, ModelFiles], device: str, allow_pickle: bool
-) -> dict[ModelFiles, "CountermeasureModel"]:
+    files: dict[str | None, "ModelFiles"], device: str, allow_pickle: bool
+) -> dict["ModelFiles", "CountermeasureModel"]:
     """Each model once, however many names it has."""
     from espnet_ext.tasks.cm_loading import load_countermeasure
 
     return {
-        at: load_countermeasure(*at, device=device, allow_pickle=allow_pickle)
+        at: load_countermeasure(at.config, at.weights, device=device, allow_pickle=allow_pickle)
         for at in dict.fromkeys(files.values())
     }
 
 
-def _identity(files: dict[str | None, ModelFiles]) -> dict[str, Any]:
-    return {name or "(source)": cli.digests(**at._asdict()) for name, at in files.items()}
+def _identity(files: dict[str | None, "ModelFiles"]) -> dict[str, Any]:
+    return {name or "(source)": cli.model_digests(at, "checkpoint") for name, at in files.items()}
 
 
 if __name__ == "__main__":

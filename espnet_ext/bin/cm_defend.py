@@ -13,8 +13,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--cm_train_config", required=True, help="config.yaml of the countermeasure")
-    add("--cm_model_file", required=True, help="its weights, e.g. valid.eer.best.pth")
+    cli.add_model(parser, *cli.COUNTERMEASURE, what="the countermeasure")
     add("--output_dir", required=True, help="config.yaml and weights of the cascade")
     add("--defense", required=True, help="filter, or another choice of cm_train")
     add("--defense_conf", type=key_value, action="append", default=[], help="KEY=VALUE, repeatable")
@@ -43,11 +42,12 @@ def main() -> None:
     """Write the cascade and say where."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
+    files = cli.find_model(args, *cli.COUNTERMEASURE, kind="cm")
     from espnet_ext.tasks.cascade import put_before
 
     path = put_before(
-        args.cm_train_config,
-        args.cm_model_file,
+        files.config,
+        files.weights,
         args.output_dir,
         args.defense,
         dict(args.defense_conf),

@@ -18,8 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--cm_train_config", required=True, help="config.yaml saved in training")
-    add("--cm_model_file", required=True, help="weights, e.g. valid.eer.best.pth")
+    cli.add_model(parser, *cli.COUNTERMEASURE, what="the countermeasure")
     add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")
     add("--output", required=True, nargs="+", help="a score file for each, sorted by utterance")
     add("--batch_size", type=int, default=16, help="utterances in a batch")
@@ -38,11 +37,12 @@ def main() -> None:
     if len(args.data_dir) != len(args.output):
         parser.error("give as many --output as --data_dir")
     cli.log_to_stderr()
+    files = cli.find_model(args, *cli.COUNTERMEASURE, kind="cm")
     from espnet_ext.tasks.cm_loading import load_countermeasure
 
     model = load_countermeasure(
-        args.cm_train_config,
-        args.cm_model_file,
+        files.config,
+        files.weights,
         device=cli.device(args.ngpu),
         allow_pickle=args.allow_pickle,
     )

@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_ext.bin import cli
+
+if TYPE_CHECKING:
+    from espnet_ext.data.model_files import ModelFiles
 
 MODELS = ("pretrained", "random")
 
@@ -16,11 +19,9 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--source_config", required=True, help="countermeasure that the attacker has")
-    add("--source_checkpoint", required=True, help="its weights")
+    cli.add_role(parser, "source", "the countermeasure that the attacker has")
     for name in MODELS:
-        add(f"--{name}_config", required=True, help=f"countermeasure behind the {name} Mockingjay")
-        add(f"--{name}_checkpoint", required=True, help="its weights")
+        cli.add_role(parser, name, f"the countermeasure behind the {name} Mockingjay")
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack")
     cli.add_set(parser)
@@ -38,7 +39,8 @@ def main() -> None:
     settings = CountermeasureAttackSettings.read(args.config, args.set)
 
     output = Path(args.output_dir) / "results.json"
-    made_from = _made_from(args, settings.to_json())
+    files = {name: cli.find_role(args, name) for name in ("source", *MODELS)}
+    made_from = _made_from(args, files, settings.to_json())
     if cli.is_made(output, made_from):
         return
     from espnet_ext.attack.lnsr import LayerwiseNoise
@@ -49,10 +51,7 @@ def main() -> None:
 
     device = cli.device(args.ngpu)
     source, *models = (
-        load_countermeasure(
-            getattr(args, f"{name}_config"), getattr(args, f"{name}_checkpoint"), device=device
-        )
-        for name in ("source", *MODELS)
+        load_countermeasure(at.config, at.weights, device=device) for at in files.values()
     )
     trials = read_trials(args.data_dir, source.sample_rate, source.window)
     noise = LayerwiseNoise(source, dict(zip(MODELS, models, strict=True)), settings, trials)
@@ -68,14 +67,11 @@ def main() -> None:
     print(output)
 
 
-def _made_from(args: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
-    models = {
-        f"{name}_{part}": getattr(args, f"{name}_{part}")
-        for name in ("source", *MODELS)
-        for part in ("config", "checkpoint")
-    }
+def _made_from(
+    args: argparse.Namespace, files: dict[str, "ModelFiles"], settings: dict[str, Any]
+) -> dict[str, Any]:
     data = {name: Path(args.data_dir) / name for name in ("wav.scp", "utt2label")}
-    return {"settings": settings, "files": cli.digests(**models, **data)}
+    return {"settings": settings, "files": cli.role_digests(files) | cli.digests(**data)}
 
 
 if __name__ == "__main__":

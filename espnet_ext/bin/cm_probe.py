@@ -9,6 +9,7 @@ from espnet_ext.bin import cli
 if TYPE_CHECKING:
     from espnet_ext.cm.model import CountermeasureModel
     from espnet_ext.cm.probe import LabelledStatistics
+    from espnet_ext.data.model_files import ModelFiles
 
 MODELS = ("pretrained", "random")
 SETS = ("train", "dev", "eval")
@@ -22,8 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     for name in MODELS:
-        add(f"--{name}_config", required=True, help=f"countermeasure behind the {name} Mockingjay")
-        add(f"--{name}_checkpoint", required=True, help="its weights")
+        cli.add_role(parser, name, f"the countermeasure behind the {name} Mockingjay")
     for name in SETS:
         add(f"--{name}", required=True, help="data directory: wav.scp, utt2label, utt2attack")
     add("--output_dir", required=True, help="results.json")
@@ -37,7 +37,8 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     output = Path(args.output_dir) / "results.json"
-    made_from = _made_from(args)
+    files = {name: cli.find_role(args, name) for name in MODELS}
+    made_from = _made_from(args, files)
     if cli.is_made(output, made_from):
         return
     from espnet_ext.cm.probe import layer_names, probe
@@ -47,9 +48,8 @@ def main() -> None:
 
     device = cli.device(args.ngpu)
     rows = []
-    for name in MODELS:
-        files = (getattr(args, f"{name}_config"), getattr(args, f"{name}_checkpoint"))
-        model = load_countermeasure(*files, device=device)
+    for name, at in files.items():
+        model = load_countermeasure(at.config, at.weights, device=device)
         train, dev, test = (_measure(model, getattr(args, s), args.batch_size) for s in SETS)
         for layer, (on_dev, on_test) in zip(
             layer_names(model), probe(train, dev, test), strict=True
@@ -59,14 +59,15 @@ def main() -> None:
     write_json(output, {"rows": rows, "made_from": made_from, "environment": environment(device)})
 
 
-def _made_from(args: argparse.Namespace) -> dict[str, dict[str, str]]:
-    models = [f"{name}_{part}" for name in MODELS for part in ("config", "checkpoint")]
+def _made_from(
+    args: argparse.Namespace, files: dict[str, "ModelFiles"]
+) -> dict[str, dict[str, str]]:
     data = {
         f"{part}/{name}": Path(getattr(args, part)) / name
         for part in SETS
         for name in ("wav.scp", "utt2label")
     }
-    return cli.digests(**{name: getattr(args, name) for name in models}, **data)
+    return cli.role_digests(files) | cli.digests(**data)
 
 
 def _measure(model: "CountermeasureModel", data_dir: str, batch_size: int) -> "LabelledStatistics":

@@ -11,8 +11,7 @@ def get_parser() -> argparse.ArgumentParser:
         description="Write a model without its classification heads, as stock ESPnet loads it."
     )
     add = parser.add_argument
-    add("--asr_train_config", required=True, help="config.yaml of a multi-task model")
-    add("--asr_model_file", required=True, help="its weights")
+    cli.add_model(parser, *cli.RECOGNIZER, what="a multi-task model")
     add("--output_dir", required=True, help="config.yaml and model.pth are written here")
     return parser
 
@@ -22,7 +21,8 @@ def main() -> None:
     args = get_parser().parse_args()
     from espnet_ext.tasks.export import export_stock
 
-    config, model = export_stock(args.asr_train_config, args.asr_model_file, args.output_dir)
+    files = cli.find_model(args, *cli.RECOGNIZER)
+    config, model = export_stock(files.config, files.weights, args.output_dir)
     print(
         "python -m espnet2.bin.asr_inference "
         f"--asr_train_config {config} --asr_model_file {model} ..."

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from espnet_ext.ssl.model import MockingjayModel
     from espnet_ext.ssl.pictures import Reconstruction
 
+FILES = ("--ssl_train_config", "--ssl_model_file")
+
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -18,8 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--ssl_train_config", required=True, help="config.yaml saved in pretraining")
-    add("--ssl_model_file", required=True, help="weights, e.g. valid.loss.best.pth")
+    cli.add_model(parser, *FILES, what="the Mockingjay")
     add("--data_dir", required=True, help="with wav.scp")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     add("--num_pictures", type=int, default=4, help="utterances that are drawn")
@@ -32,6 +33,7 @@ def main() -> None:
     """Reconstruct every utterance, measure, draw a few."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
+    files = cli.find_model(args, *FILES, kind="ssl")
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.reconstruction import errors_of, write_reconstruction
     from espnet_ext.report.training import write_training
@@ -39,7 +41,7 @@ def main() -> None:
     from espnet_ext.tasks.ssl_loading import load_mockingjay
 
     device = cli.device(args.ngpu)
-    model = load_mockingjay(args.ssl_train_config, args.ssl_model_file, device=device)
+    model = load_mockingjay(files.config, files.weights, device=device)
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
     drawn = list(audio)[: args.num_pictures]
     errors = {}
@@ -52,7 +54,7 @@ def main() -> None:
                 write_picture(row, Path(args.output_dir) / f"{row.utterance}.png")
     pictures = [f"{name}.png" for name in drawn]
     write_reconstruction(errors, args.output_dir, pictures, device)
-    write_training([Path(args.ssl_train_config).parent], args.output_dir)
+    write_training([files.config.parent], args.output_dir)
 
 
 def _reconstruct(model: "MockingjayModel", audio: dict[str, str]) -> list["Reconstruction"]:

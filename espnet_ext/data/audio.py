@@ -26,7 +26,6 @@ _SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\
 _UNKNOWN_SIZE = 0x7FFFF000
 # The header of an MP3 file counts the padding of encoder and decoder too.
 _MP3_PADDING = 4 * 1152
-_ARCHIVE_OFFSET = re.compile(r"\.ark:\d+$")
 # Decoded MP3 and resampled audio overshoot 1 a little; 16-bit integers kept as floats a lot.
 _MAX_PEAK = 16.0
 _BLOCK = 1 << 20
@@ -98,12 +97,6 @@ def _where(path: str | Path, utterance: str | None) -> str:
 
 
 def _check_exists(path: str | Path, where: str) -> None:
-    if str(path).rstrip().endswith("|") or _ARCHIVE_OFFSET.search(str(path)):
-        raise InputError(
-            f"{where}: a command or a place in an archive, no audio file; format the data first: "
-            "stage 2 of run.sh, or python3 -m espnet_ext.bin.format_data --source DIR "
-            "--destination DIR --sample_rate HZ"
-        )
     if not Path(path).is_file():
         raise InputError(f"{where}: no such file (relative paths start at {Path.cwd()})")
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_ext.data.file_sort import file_sort
 from espnet_ext.errors import InputError
 
 JSON_WIDTH = 100
@@ -49,28 +50,6 @@ def write_aside(path: str | Path) -> Iterator[Path]:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
-
-
-def check_directory(path: str | Path) -> None:
-    """Refuse a directory into which nothing can be written, before there is anything to write.
-
-    Nothing is made: a command that is refused afterwards leaves no trace.
-
-    Args:
-        path: it may be there or not.
-
-    Raises:
-        InputError: it is a file or lies below one, or may not be written to.
-    """
-    path = Path(path)
-    nearest = next(p for p in (path, *path.absolute().parents) if p.exists() or p.is_symlink())
-    if not nearest.is_dir():
-        raise InputError(f"{nearest}: is no directory; remove it, or give another output directory")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(
-            f"{nearest}: cannot be written to; change its permissions, or give another output "
-            "directory"
-        )
 
 
 @contextlib.contextmanager
@@ -147,7 +126,7 @@ def read_json(path: str | Path) -> Any:
         InputError: the file is missing or not JSON.
     """
     try:
-        return json.loads(_read(path))
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
 
@@ -156,28 +135,66 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of keys with values, without running anything that is in it.
 
     Raises:
-        InputError: the file is missing, is not YAML, or is something else than a mapping.
+        InputError: the file is missing, is not UTF-8 text or not YAML (names the line), or is
+            something else than a mapping.
     """
     import yaml  # here, for the tools that never read a configuration start sooner
 
+    text = read_text(path, absent="no such configuration")
+    # A pointer of Git LFS, or a page: these may even be valid YAML.
+    if text and (sort := file_sort(path)).cure:
+        raise InputError(f"{path}: not a configuration but {sort.what}; {sort.cure}")
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration") from None
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else path
+        advice = "; indent with spaces, not with tabs" if "\\t" in (error.problem or "") else ""
+        raise InputError(f"{where}: not valid YAML ({error.problem}){advice}") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({error})") from error
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({problem})") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path}: not a configuration; expected keys with values")
+        found = "is empty" if values is None else f"holds a {type(values).__name__}"
+        raise InputError(f"{path}: not a configuration: it {found}; expected keys with values")
     return values
 
 
-def _read(path: str | Path) -> str:
+def read_text(
+    path: str | Path,
+    absent: str = "no such file; has the stage before been run?",
+    encoding: str = "utf-8",
+) -> str:
+    """Read a text file.
+
+    Args:
+        path: the file.
+        absent: what to say where there is none.
+        encoding: "utf-8", or "utf-8-sig" to leave out a byte order mark.
+
+    Raises:
+        InputError: the file is missing, is a directory, may not be read, or is not UTF-8; names
+            the line, or the sort of file where it is not text at all.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        data = Path(path).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; has the stage before been run?") from None
+        raise InputError(f"{path}: {absent}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a directory; give a file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if not wide and data and (sort := file_sort(path)).name != "text":
+        raise InputError(f"{path}: not text but {sort.what}" + (f"; {sort.cure}" * bool(sort.cure)))
+    try:
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not valid JSON, it is not even text ({error})") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, for "
+            f"example with 'iconv -f {'utf-16' if wide else 'latin1'} -t utf-8'"
+        ) from None
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -192,7 +209,7 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
         InputError: the file is missing, or a line is not JSON.
     """
     # Not splitlines(): JSON strings may hold other characters that end a line.
-    lines = _read(path).removesuffix("\n").split("\n")
+    lines = read_text(path).removesuffix("\n").split("\n")
     if lines == [""]:
         return []
     return [_parse_line(line, path, number) for number, line in enumerate(lines, 1)]

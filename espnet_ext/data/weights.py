@@ -2,14 +2,19 @@
 
 import logging
 import pickle
-from collections.abc import Mapping, Sequence
+import pickletools
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import write_aside
 from espnet_ext.errors import InputError
+
+GIVE_WEIGHTS = "give the *.pth of an epoch or an average, e.g. valid.acc.ave.pth"
 
 
 def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torch.Tensor]:
@@ -21,14 +26,45 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torc
             loaded: only for files whose source you trust.
 
     Raises:
-        InputError: the file is missing, is not a state dictionary, or needs `allow_pickle`.
+        InputError: the file is missing, is of another sort (says of which), is not a state
+            dictionary, needs `allow_pickle`, or has values that are not finite.
     """
     state = load_tensors(path, allow_pickle)
     # DeepSpeed wraps the weights.
     state = state.get("module", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{path}: not the weights of a model; give a *.pth of an epoch or average")
+    if not isinstance(state, dict):
+        raise InputError(
+            f"{path}: holds a {type(state).__name__}, not the weights of a model; {GIVE_WEIGHTS}"
+        )
+    if not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(f"{path}: {_other_content(state)}; {GIVE_WEIGHTS}")
+    check_finite(state, path)
     return state
+
+
+def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Refuse weights that a training which diverged has left behind.
+
+    Args:
+        state: tensors by name; those of whole numbers, and masks, which hide with minus
+            infinity, are not looked at.
+        path: their file, for the message.
+
+    Raises:
+        InputError: names the first tensor with NaN or infinity, and says how many there are.
+    """
+    wrong = [
+        name
+        for name, value in state.items()
+        if (value.is_floating_point() or value.is_complex())
+        and "mask" not in name.rsplit(".", 1)[-1]
+        and not torch.isfinite(value).all()
+    ]
+    if wrong:
+        raise InputError(
+            f"{path}: {len(wrong)} of {len(state)} tensors have values that are not finite, the "
+            f"first is {wrong[0]}: the training has diverged; give the weights of an earlier epoch"
+        )
 
 
 def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None:
@@ -56,23 +92,68 @@ def load_tensors(path: str | Path, allow_pickle: bool = False, known: Sequence[t
         known: classes without behaviour that may be in it.
 
     Raises:
-        InputError: the file is missing or damaged, needs `allow_pickle`, or a package that is
-            not installed.
+        InputError: the file is missing, damaged or of another sort, or needs `allow_pickle` or a
+            package that is not installed.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory, not weights; {GIVE_WEIGHTS}")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; has the training stage been run?")
+    sort = file_sort(path)
+    if sort.name not in ("torch", "pickle"):
+        raise InputError(f"{path}: not weights but {sort.what}; {sort.cure or GIVE_WEIGHTS}")
     if allow_pickle:
         logging.warning("%s: unpickled without restriction; it can run any code", path)
+        return _unpickled(path, sort.name)
     try:
         with torch.serialization.safe_globals(list(known)):
-            return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        names = set(_strings(path))
+        if sort.name == "torch" and {"model", "optimizers"} <= names:
+            raise InputError(f"{path}: {_other_content(names)}; {GIVE_WEIGHTS}") from error
         raise InputError(
             f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
             "source, say --allow_pickle true (allow_pickle: true in a configuration)"
         ) from error
+    except Exception as error:  # torch.load raises whatever its parts raise
+        raise InputError(f"{path}: damaged or not a PyTorch file ({_line(error)})") from error
+
+
+def _unpickled(path: Path, sort: str) -> Any:
+    """The objects of a file whose source the user trusts."""
+    try:
+        if sort == "pickle":
+            with path.open("rb") as file:
+                return pickle.load(file)  # noqa: S301  the user has said so
+        return torch.load(path, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
         raise InputError(f"{path}: needs a package that is not installed ({error})") from error
-    except (RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: damaged or not a PyTorch file ({error})") from error
+    except Exception as error:  # whatever the code in it raises
+        raise InputError(f"{path}: cannot be unpickled ({_line(error)})") from error
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _other_content(names: Iterable[Any]) -> str:
+    """What a file is that holds a dictionary of these names, but not of tensors."""
+    names = [str(name) for name in names]
+    if {"model", "optimizers"} <= set(names):
+        return "the state of a training (model, optimisers, epoch), not weights alone"
+    if not names:
+        return "holds no tensor"
+    return f"not the weights of a model, it holds {', '.join(names[:5])}"
+
+
+def _strings(path: Path) -> list[str]:
+    """The strings in the pickle of a file of `torch.save`, without unpickling it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.rsplit("/", 1)[-1] == "data.pkl")
+            data = archive.read(name)
+        return [arg for _, arg, _ in pickletools.genops(data) if isinstance(arg, str)]
+    except (zipfile.BadZipFile, StopIteration, ValueError, OSError):
+        return []

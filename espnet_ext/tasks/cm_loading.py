@@ -1,12 +1,10 @@
 """A trained countermeasure, ready to score or to be attacked."""
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 from espnet_ext.cm.model import CountermeasureModel
-from espnet_ext.data.files import read_yaml
-from espnet_ext.errors import InputError
+from espnet_ext.data.model_files import model_paths
+from espnet_ext.tasks.building import build, read_configuration, refuse_pickles
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CountermeasureTask
 
@@ -21,9 +19,10 @@ def load_countermeasure(
     """Load a countermeasure that `espnet_ext.bin.cm_train` has trained, its defence included.
 
     Args:
-        config_file: the `config.yaml` saved in training. Paths in it count from the directory
-            where training was started.
-        model_file: its weights; None for random ones.
+        config_file: the `config.yaml` saved in training, the directory of the model, or an
+            archive of it.
+        model_file: its weights; None for those of a directory or an archive, and for random
+            ones beside a configuration.
         device: "cpu" or "cuda".
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
@@ -38,19 +37,16 @@ def load_countermeasure(
         >>> model = load_countermeasure("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth")
         ... # doctest: +SKIP
     """
-    model = _build(read_yaml(config_file), config_file)
-    if model_file is not None:
-        load_weights(model, model_file, allow_pickle)
+    path, weights = model_paths(config_file, model_file, "cm")
+    config = read_configuration(
+        path,
+        "a spoofing countermeasure",
+        own=("cm_loss",),
+        needed=("frontend", "encoder", "cm_loss"),
+    )
+    refuse_pickles(config, path, allow_pickle)
+    model = build(CountermeasureTask, config, path)
+    assert isinstance(model, CountermeasureModel)
+    if weights is not None:
+        load_weights(model, weights, allow_pickle)
     return model.to(device).eval()
-
-
-def _build(config: dict[str, Any], path: str | Path) -> CountermeasureModel:
-    try:
-        return CountermeasureTask.build_model(argparse.Namespace(**config))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (FileNotFoundError, AttributeError, KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: cannot build the model ({type(error).__name__}: {error}); it must be the "
-            "config.yaml of a countermeasure, and its paths must exist from here"
-        ) from error

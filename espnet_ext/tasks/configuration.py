@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from espnet2.tasks.abs_task import AbsTask
+from espnet2.train.class_choices import ClassChoices
 
 from espnet_ext import compat
 from espnet_ext.errors import InputError
@@ -55,12 +56,23 @@ def check_configuration(
     for choices in task.class_choices_list:
         name = getattr(args, choices.name, None)
         if name is not None:
-            classes[choices.name] = choices.get_class(name)
+            classes[choices.name] = _chosen(choices, name)
     for option, class_ in classes.items():
         _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
     for option, conf in vars(args).items():
         if option.endswith("_conf") and isinstance(conf, dict):
             _check_numbers(option, conf)
+
+
+def _chosen(choices: ClassChoices, name: object) -> type:
+    """The class of a name that ESPnet, or a fork of it, may know and this one does not."""
+    class_ = choices.classes.get(str(name).lower())
+    if class_ is None:
+        known = list(choices.classes)
+        close = difflib.get_close_matches(str(name).lower(), known, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(known)}"
+        raise InputError(f"{choices.name}: there is no '{name}'; {hint}")
+    return class_
 
 
 def _check_numbers(option: str, conf: dict[str, Any]) -> None:

@@ -1,18 +1,17 @@
 """A pretrained Mockingjay with its head, ready to reconstruct."""
 
-import argparse
 from pathlib import Path
 
-from espnet_ext.data.files import read_yaml
-from espnet_ext.errors import InputError
+from espnet_ext.data.model_files import model_paths
 from espnet_ext.ssl.model import MockingjayModel
+from espnet_ext.tasks.building import build, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.mockingjay import MockingjayTask
 
 
 def load_mockingjay(
     config_file: str | Path,
-    model_file: str | Path,
+    model_file: str | Path | None = None,
     *,
     device: str = "cpu",
     allow_pickle: bool = False,
@@ -20,8 +19,10 @@ def load_mockingjay(
     """Load what `espnet_ext.bin.ssl_train` has trained.
 
     Args:
-        config_file: the `config.yaml` saved in training.
-        model_file: its weights.
+        config_file: the `config.yaml` saved in training, the directory of the model, or an
+            archive of it.
+        model_file: its weights; None for those of a directory or an archive, and for random
+            ones beside a configuration.
         device: "cpu" or "cuda".
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
@@ -36,11 +37,12 @@ def load_mockingjay(
         >>> model = load_mockingjay("exp/ssl/config.yaml", "exp/ssl/valid.loss.best.pth")
         ... # doctest: +SKIP
     """
-    try:
-        model = MockingjayTask.build_model(argparse.Namespace(**read_yaml(config_file)))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{config_file}: not the config.yaml of a Mockingjay ({type(error).__name__}: {error})"
-        ) from error
-    load_weights(model, model_file, allow_pickle)
+    path, weights = model_paths(config_file, model_file, "ssl")
+    config = read_configuration(
+        path, "a Mockingjay", own=("crop_seconds",), needed=("frontend", "encoder_conf", "target")
+    )
+    model = build(MockingjayTask, config, path)
+    assert isinstance(model, MockingjayModel)
+    if weights is not None:
+        load_weights(model, weights, allow_pickle)
     return model.to(device).eval()

@@ -91,8 +91,9 @@ def test_a_bad_attack_is_told_before_models_are_loaded(call, monkeypatch):
         call(targets=("lcnn", "lcnn"))
 
 
-@pytest.mark.parametrize("text", ["", "a", "a=b", "a=,b", "=b,c", "a=b,"])
+@pytest.mark.parametrize("text", ["", "a", "a=,b", "=b,c", "a=b,"])
 def test_a_target_is_name_configuration_and_weights(text):
     with pytest.raises(cm_attack.argparse.ArgumentTypeError, match="NAME=CONFIG,CHECKPOINT"):
         cm_attack.target(text)
-    assert cm_attack.target("a=b,c") == ("a", ("b", "c"))
+    assert cm_attack.target("a=b,c") == ("a", "b", "c")
+    assert cm_attack.target("a=b") == ("a", "b", "b")

@@ -208,7 +208,7 @@ def test_a_missing_file_hints_at_the_stage(tmp_path, read):
 @pytest.mark.parametrize("read", [read_json, read_jsonl])
 def test_bytes_that_are_no_text_are_refused(tmp_path, read):
     (tmp_path / "a").write_bytes(b'{"a": "\xff"}\n')
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(InputError, match="a:1: not UTF-8"):
         read(tmp_path / "a")
 
 

@@ -71,7 +71,11 @@ def test_configuration_that_cannot_be_built_is_explained(files, change, message)
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("- a\n- b\n", "not a configuration"), ("a: [1,", "not valid YAML"), ("lm: x\n", "ASR model")],
+    [
+        ("- a\n- b\n", "not a configuration"),
+        ("a: [1,", "not valid YAML"),
+        ("lm: x\n", "like that of a language model"),
+    ],
 )
 def test_file_that_is_no_configuration_is_refused(tmp_path, content, message):
     path = tmp_path / "config.yaml"

@@ -1,0 +1,198 @@
+"""Configuration and weights of a model: two files, a directory, or an archive."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+from espnet_ext.data.archives import is_archive, unpacked
+from espnet_ext.data.file_sort import file_sort
+from espnet_ext.data.files import read_yaml
+from espnet_ext.errors import InputError
+
+CONFIG, META = "config.yaml", "meta.yaml"
+
+
+class ModelFiles(NamedTuple):
+    """What a model is read from.
+
+    Attributes:
+        config: its `config.yaml`.
+        weights: its state dictionary.
+        config_name: where the configuration comes from, as the user knows it: a file of an
+            archive is `packed.zip/exp/asr/config.yaml`.
+        weights_name: likewise.
+    """
+
+    config: Path
+    weights: Path
+    config_name: str
+    weights_name: str
+
+
+def find_model(
+    config: str | Path, weights: str | Path | None = None, kind: str = "asr"
+) -> ModelFiles:
+    """Configuration and weights of a model.
+
+    Args:
+        config: a configuration, a model directory, or an archive of `espnet2.bin.pack`.
+        weights: a state dictionary, a model directory or an archive; None for that of `config`.
+        kind: under which names an archive lists them: `<kind>_train_config` and
+            `<kind>_model_file`.
+
+    Returns:
+        files that exist.
+
+    Raises:
+        InputError: nothing is there, or several files could be meant (names them).
+
+    Example:
+        >>> find_model("exp/asr").config    # doctest: +SKIP
+        PosixPath('exp/asr/config.yaml')
+    """
+    config = Path(config)
+    folder, shown = _folder(config)
+    found = config if folder is None else _config_in(folder, shown, kind)
+    if folder is None and weights is not None and config == Path(weights):
+        sort = file_sort(config).what if config.is_file() else "nothing at all"
+        raise InputError(
+            f"{config}: not a model directory or an archive of espnet2.bin.pack, but {sort}"
+        )
+    if not found.is_file():
+        raise InputError(f"{config}: no such configuration")
+    config_name = _name(found, folder, shown)
+    given = config if weights is None else Path(weights)
+    if weights is None and folder is None:
+        raise InputError(
+            f"{config}: give its weights too, or the directory of the model in place of both"
+        )
+    folder, shown = _folder(given)
+    if folder is None:
+        if not given.is_file():
+            raise InputError(f"{given}: no such checkpoint; has the training stage been run?")
+        return ModelFiles(found, given, config_name, str(given))
+    if weights is None or given == config:
+        chosen = _weights_of(found, folder, shown, kind)
+    else:
+        inside = _config_in(folder, shown, kind)
+        chosen = _weights_of(inside, folder, shown, kind)
+    return ModelFiles(found, chosen, config_name, _name(chosen, folder, shown))
+
+
+def model_paths(
+    config: str | Path, weights: str | Path | None, kind: str
+) -> tuple[Path, Path | None]:
+    """As `find_model`, for loaders: a configuration without weights stays without.
+
+    Raises:
+        InputError: see `find_model`.
+    """
+    if weights is None and _folder(Path(config))[0] is None:
+        return Path(config), None
+    found = find_model(config, weights, kind)
+    return found.config, found.weights
+
+
+def _folder(path: Path) -> tuple[Path | None, str]:
+    """The folder that `path` stands for, None where it is a file, and its name for messages."""
+    if path.is_dir():
+        return path, str(path)
+    return (unpacked(path) if is_archive(path) else None), str(path)
+
+
+def _name(path: Path, folder: Path | None, shown: str) -> str:
+    return str(path) if folder is None else str(PurePath(shown, path.relative_to(folder)))
+
+
+def _config_in(folder: Path, shown: str, kind: str) -> Path:
+    if listed := _listed(folder, shown, "yaml_files", f"{kind}_train_config"):
+        return listed
+    if (folder / CONFIG).is_file():
+        return folder / CONFIG
+    found = sorted(folder.rglob(CONFIG))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(f"{shown}: no {CONFIG} in it; give the directory of a trained model")
+    names = ", ".join(_name(path, folder, shown) for path in found[:5])
+    raise InputError(f"{shown}: {len(found)} models are in it; give one of them: {names}")
+
+
+def _weights_of(config: Path, folder: Path, shown: str, kind: str) -> Path:
+    """The weights that ESPnet's recipes decode with."""
+    if listed := _listed(folder, shown, "files", f"{kind}_model_file"):
+        return listed
+    # Several names may be links to one file; checkpoint.pth is the state of the training.
+    files = [p for p in sorted(config.parent.glob("*.pth")) if p.name != "checkpoint.pth"]
+    where = _name(config.parent, folder, shown)
+    if not files:
+        raise InputError(f"{where}: no weights (*.pth) in it; has the training been run?")
+    names = {path.name: path for path in files}
+    for name in _preferred(read_yaml(config), kind):
+        if name in names:
+            if len({path.resolve() for path in files}) > 1:
+                logging.info("%s: of its weights, %s are taken", where, name)
+            return names[name]
+    if len({path.resolve() for path in files}) == 1:
+        return files[0]
+    raise InputError(
+        f"{where}: which weights are meant? Give {CONFIG} and one of them as two files: "
+        f"{', '.join(list(names)[:8])}"
+    )
+
+
+def _preferred(config: Mapping[str, Any], kind: str) -> Iterator[str]:
+    """Names of weights, best first: what the recipes decode with, then what training chose by."""
+    averaged = kind == "asr" and config.get("model") != "mtl_asr"
+    if kind == "cm":
+        yield "latest.pth"
+    else:
+        yield "valid.acc.ave.pth" if averaged else "valid.loss.best.pth"
+    for criterion in reversed(config.get("best_model_criterion") or []):
+        if isinstance(criterion, list) and len(criterion) > 1 and criterion[0] == "valid":
+            yield f"valid.{criterion[1]}.{'ave' if averaged else 'best'}.pth"
+            yield f"valid.{criterion[1]}.{'best' if averaged else 'ave'}.pth"
+
+
+def _listed(folder: Path, shown: str, section: str, key: str) -> Path | None:
+    """The file that the list of a packed model names; None where there is no list."""
+    metas = [folder / META] if (folder / META).is_file() else sorted(folder.glob(f"*/{META}"))
+    if len(metas) != 1:
+        return None
+    files = read_yaml(metas[0]).get(section)
+    if not isinstance(files, dict):
+        return None
+    if not isinstance(files.get(key), str):
+        raise InputError(
+            f"{shown}: a packed model without {key} (its {META} lists "
+            f"{', '.join(map(str, files)) or 'nothing'}): a model of another task"
+        )
+    # Packing strips the first slash of a path that leads out of the directory it was called in.
+    relative = PurePath(files[key].lstrip("/"))
+    for base in (metas[0].parent, folder):
+        if ".." not in relative.parts and (base / relative).is_file():
+            return base / relative
+    raise InputError(f"{shown}: its {META} names {files[key]}, which is not in it")
+
+
+def nearby_file(named: str, config: str | Path) -> Path | None:
+    """A file that a configuration names, for models that were packed, copied or moved.
+
+    Looked for, in this order: as ESPnet does, from the directories above the configuration (the
+    training was started in one of them; an archive keeps its folders), beside the configuration,
+    and from the current directory.
+
+    Args:
+        named: the path in the configuration.
+        config: the configuration.
+
+    Returns:
+        the file; None where there is none.
+    """
+    path, config = Path(named), Path(config).absolute()
+    relative = path.relative_to("/") if path.is_absolute() else path
+    # The last of the parents is the root: an absolute path as it is.
+    from_above = [folder / relative for folder in config.parents]
+    candidates = [*from_above, config.parent / path.name, path]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -1,0 +1,206 @@
+"""A model from a configuration, with one sentence where that cannot be."""
+
+import argparse
+import contextlib
+import io
+import logging
+import re
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
+
+from espnet2.tasks.abs_task import AbsTask
+
+from espnet_ext.data.files import read_yaml
+from espnet_ext.data.model_files import nearby_file
+from espnet_ext.errors import InputError
+
+FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file")
+"""Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
+
+# A key of a configuration that only one task of ESPnet, or of this project, has.
+TASKS = {
+    "cm_loss": "a spoofing countermeasure",
+    "crop_seconds": "a Mockingjay",
+    "lm": "a language model (lm)",
+    "tts": "speech synthesis (tts)",
+    "svs": "singing synthesis (svs)",
+    "separator": "speech enhancement (enh)",
+    "enh_separator": "enhancement with recognition (enh_s2t)",
+    "label_aggregator": "speaker diarization (diar)",
+    "pooling": "a speaker or language encoder (spk, lid)",
+    "src_token_list": "translation (st, mt)",
+    "joint_network_conf": "a transducer (asr_transducer)",
+    "transcript_token_list": "language understanding (slu)",
+    "promptencoder": "multilingual recognition (s2t_ctc)",
+    "pred_masked_weight": "HuBERT pretraining (hubert)",
+    "codec": "an audio codec (codec)",
+}
+
+# Where the module has another name than the package that brings it.
+PACKAGES = {"whisper": "openai-whisper", "k2": "k2", "nltk": "nltk"}
+
+
+def read_configuration(
+    path: str | Path, what: str, own: tuple[str, ...] = (), needed: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Read the `config.yaml` of a model of one task, its files found where they are now.
+
+    Args:
+        path: the configuration.
+        what: the model that is expected, for messages: "a speech recognizer".
+        own: keys of `TASKS` that a model of this task has.
+        needed: keys without which it is not a model of this task.
+
+    Returns:
+        the configuration, each file that it names looked for as `nearby_file` does.
+
+    Raises:
+        InputError: not a configuration, one of another task, a file that it names is not
+            there, or it asks to unpickle, which only the command line may.
+    """
+    config = read_yaml(path)
+    lacking = [key for key in needed if key not in config]
+    others = [TASKS[key] for key in TASKS if key not in own and config.get(key) is not None]
+    if config.get("preprocessor") == "s2t":
+        others.append("multilingual recognition (s2t)")
+    if lacking or others:
+        found = f"; it looks like that of {others[0]}" if others else ""
+        lacks = f": it has no {', '.join(lacking)}" if lacking else ""
+        raise InputError(f"{path}: not the configuration of {what}{lacks}{found}")
+    for key, value in config.items():
+        if key.endswith("_conf"):
+            config[key] = {} if value is None else value
+            if not isinstance(config[key], dict):
+                raise InputError(f"{path}: {key}: must have keys with values, not '{value}'")
+    _find_files(config, path)
+    if config.get("bpemodel") is not None and config.get("token_type") == "bpe":
+        config["bpemodel"] = _found(config["bpemodel"], "bpemodel", path)
+    return config
+
+
+def _find_files(section: dict[str, Any], path: str | Path, above: str = "") -> None:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            _find_files(value, path, f"{above}{key}.")
+        elif isinstance(value, str) and key in FILE_KEYS:
+            section[key] = _found(value, f"{above}{key}", path)
+
+
+def _found(named: str, key: str, config: str | Path) -> str:
+    """The file that a key of a configuration names; as it stands where that is the same."""
+    found = nearby_file(named, config)
+    if found is None:
+        raise InputError(
+            f"{config}: {key}: there is no {named}, neither from here nor from the directories of "
+            f"the configuration; put {Path(named).name} beside it, or correct the path"
+        )
+    if Path(named).is_file() and found.samefile(named):
+        return named
+    logging.info("%s: %s: %s is read", config, key, found)
+    return str(found)
+
+
+def refuse_pickles(config: Mapping[str, Any], path: str | Path, allow_pickle: bool) -> None:
+    """Refuse a configuration that asks to unpickle a checkpoint when the user has not.
+
+    Args:
+        config: of a trained model, perhaps somebody else's.
+        path: its file, for the message.
+        allow_pickle: what the user has said.
+
+    Raises:
+        InputError: a part of the model is read from a pickle.
+    """
+    for option, conf in config.items():
+        if allow_pickle or not isinstance(conf, dict):
+            continue
+        if conf.get("allow_pickle") and conf.get("checkpoint") is not None:
+            raise InputError(
+                f"{path}: {option} asks to unpickle {conf['checkpoint']}, which can run any code; "
+                "if you trust its source, say --allow_pickle true"
+            )
+
+
+def build(task: type[AbsTask], config: dict[str, Any], path: str | Path) -> torch.nn.Module:
+    """Build the model of a configuration.
+
+    Args:
+        task: its task.
+        config: the configuration; `build_model` puts the contents of files in place of paths.
+        path: its file, for messages.
+
+    Returns:
+        the model, with random weights.
+
+    Raises:
+        InputError: it cannot be built: names the key, and the package where one is missing.
+    """
+    args = argparse.Namespace(**config)
+    try:
+        # ESPnet prints how its own tools install a package that is missing.
+        with contextlib.redirect_stdout(io.StringIO()):
+            model = task.build_model(args)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # ESPnet's classes, and packages below them, raise anything
+        raise InputError(f"{path}: {_explained(error, task, config)}") from error
+    config.update(vars(args))
+    return model
+
+
+def _explained(error: Exception, task: type[AbsTask], config: Mapping[str, Any]) -> str:
+    where = _place(error.__traceback__, task, config)
+    if isinstance(error, ImportError):
+        return f"{where or 'the model'} needs {missing_package(error)}"
+    text = next(iter(str(error).splitlines()), "")
+    lacking = re.search(r"'Namespace' object has no attribute '(\w+)'", text)
+    if lacking:
+        return (
+            f"the key {lacking[1]} is missing; it must be the config.yaml that training has "
+            "written, of this or an earlier release of ESPnet"
+        )
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return (
+        f"cannot build the model{f', at {where}' if where else ''} ({what}); correct the key, or "
+        "use the release of ESPnet that it was trained with"
+    )
+
+
+def missing_package(error: ImportError) -> str:
+    """Which package an import asks for, and how to have it.
+
+    Example:
+        >>> missing_package(ImportError(name="whisper"))
+        "the package openai-whisper, which is not installed: 'pip install openai-whisper'"
+    """
+    name = (error.name or "").split(".")[0]
+    if not name:
+        named = re.search(r"pip install ([\w-]+)|install (K2)|`(\w+)`", str(error))
+        name = next(filter(None, named.groups())).lower() if named else ""
+    if not name:
+        return f"a package that is not installed ({str(error).splitlines()[0]})"
+    package = PACKAGES.get(name, name)
+    return f"the package {package}, which is not installed: 'pip install {package}'"
+
+
+def _place(
+    traceback: types.TracebackType | None, task: type[AbsTask], config: Mapping[str, Any]
+) -> str | None:
+    """The option whose class was being made when an error arose: 'encoder: hubert'."""
+    classes = {"CTC": f"ctc_conf.ctc_type: {(config.get('ctc_conf') or {}).get('ctc_type')}"}
+    for choices in task.class_choices_list:
+        chosen = choices.classes.get(str(config.get(choices.name)).lower())
+        if chosen is not None:
+            classes.setdefault(chosen.__name__, f"{choices.name}: {config[choices.name]}")
+    while traceback is not None:
+        made = traceback.tb_frame.f_locals.get("self")
+        if (name := type(made).__name__) in classes:
+            return classes[name]
+        traceback = traceback.tb_next
+    return None
