@@ -23,6 +23,9 @@ def get_parser() -> argparse.ArgumentParser:
     _add_switch(parser, "--resample", "convert other rates; else an error")
     parser.add_argument("--min_seconds", type=float, default=0.1, help="leave out shorter ones")
     parser.add_argument("--max_seconds", type=float, default=30.0, help="leave out longer ones")
+    parser.add_argument(
+        "--channel", type=_channel, default="", help="of stereo: mix, 1, 2; else an error"
+    )
     _add_switch(parser, "--drop_bad_audio", "leave it out; else an error")
     _add_switch(
         parser,
@@ -39,6 +42,12 @@ def _add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     parser.add_argument(name, type=cli.boolean, default=False, metavar="true|false", help=text)
 
 
+def _channel(text: str) -> str:
+    if text not in ("", "mix") and not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be mix or a number from 1, not '{text}'")
+    return text
+
+
 def main(cmd: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
@@ -51,6 +60,7 @@ def main(cmd: list[str] | None = None) -> None:
         min_seconds=args.min_seconds,
         max_seconds=args.max_seconds,
         drop_bad_audio=args.drop_bad_audio,
+        channel=args.channel,
         allow_pipes=args.allow_pipes,
         threads=args.num_threads,
     )

@@ -1,19 +1,23 @@
 """Read and write audio; refuse what would spoil a training or a measurement later.
 
-soundfile (libsndfile) decodes WAV, FLAC, OGG, MP3, NIST sphere and more. It opens a WAV
-file that was cut off in the middle without a word, and returns NaN or silence as it
-finds them; the functions here do not.
+soundfile (libsndfile) decodes WAV, FLAC, OGG, MP3, NIST sphere and more. It opens files that
+were cut off or joined without a word, and returns NaN or silence as it finds them; the functions
+here do not.
 """
 
 import contextlib
+import io
 import math
+import mmap
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, NamedTuple
 
+from espnet_ext.data.containers import UNKNOWN_SIZE, split
 from espnet_ext.data.files import write_aside
+from espnet_ext.data.stream import GET_AGAIN, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,19 +26,30 @@ if TYPE_CHECKING:
 
 # libsndfile's own remark on a header that promises more bytes than the file has.
 _SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-# Programs that write WAV to a pipe put a size near 2 or 4 GiB into the header.
-_UNKNOWN_SIZE = 0x7FFFF000
-# The header of an MP3 file counts the padding of encoder and decoder too.
-_MP3_PADDING = 4 * 1152
 # Decoded MP3 and resampled audio overshoot 1 a little; 16-bit integers kept as floats a lot.
 _MAX_PEAK = 16.0
 _BLOCK = 1 << 20
 
 
+class Decoded(NamedTuple):
+    """An audio file that was read.
+
+    Attributes:
+        samples: float32, shape (T,).
+        rate: in Hz.
+        plain: whether any program that reads the file gets these samples; not so for stereo, for
+            joined files and for headers that are wrong.
+    """
+
+    samples: "np.ndarray"
+    rate: int
+    plain: bool
+
+
 def read_audio(
     path: str | Path, *, sample_rate: int | None = None, utterance: str | None = None
 ) -> tuple["np.ndarray", int]:
-    """Read a mono audio file.
+    """Read a mono audio file to its true end, whatever its header says about its length.
 
     Args:
         path: the file, in any format soundfile knows.
@@ -46,107 +61,176 @@ def read_audio(
         and the sample rate in Hz.
 
     Raises:
-        InputError: the file is missing, cannot be decoded, is cut off, has another rate,
-            several channels, no samples, only zeros, NaN or infinity, or values that are
+        InputError: the file is missing, cannot be decoded, is cut off or damaged, has another
+            rate, several channels, no samples, only zeros, NaN or infinity, or values that are
             not scaled to [-1, 1].
 
     Example:
         >>> samples, rate = read_audio("a.wav", sample_rate=16000)   # doctest: +SKIP
     """
-    where = _where(path, utterance)
-    _check_exists(path, where)
-    return decode_audio(os.fspath(path), where, sample_rate=sample_rate)
+    samples, rate, _ = decode_audio(path, _where(path, utterance), sample_rate=sample_rate)
+    return samples, rate
 
 
 def decode_audio(
-    file: str | BinaryIO, where: str, *, sample_rate: int | None = None
-) -> tuple["np.ndarray", int]:
-    """Decode an open file as `read_audio` does; `where` names it in errors."""
-    with _open(file, where) as opened:
-        _check_header(opened, where, sample_rate)
-        samples = _read_all(opened)
-        slack = _MP3_PADDING if opened.format == "MP3" else 0
-        # Streamed FLAC files do not know their length; libsndfile gives the largest integer.
-        if len(samples) + slack < opened.frames < 2**62:
-            raise InputError(_cut_off(where, len(samples), opened.frames))
-        rate = opened.samplerate
-    check_samples(samples, where)
-    return samples, rate
+    source: str | Path | bytes, name: str, *, sample_rate: int | None = None, channel: str = ""
+) -> Decoded:
+    """Decode a file, or the content of one, as `read_audio` does.
+
+    Args:
+        source: path or content.
+        name: of the source, in errors.
+        sample_rate: the rate it must have, in Hz; any if None.
+        channel: of several: its number from 1, or "mix" for their mean; "" refuses several.
+
+    Raises:
+        InputError: see `read_audio`.
+    """
+    import numpy as np
+
+    with _content(source, name) as content:
+        streams = split(content, name)
+        parts, rates, channels = [], set(), 1
+        for stream in streams:
+            with _open(source, stream, name) as opened:
+                _check_header(opened, stream, name, sample_rate, channel)
+                samples = _read_all(opened)
+                _check_length(len(samples), opened, stream, name)
+                rates.add(opened.samplerate)
+                channels = max(channels, opened.channels)
+            parts.append(_choose_channel(samples, channel))
+    if len(rates) > 1:
+        raise InputError(
+            f"{name}: several files in one, with {' and '.join(map(str, sorted(rates)))} Hz; "
+            "split it, or leave it out"
+        )
+    decoded = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    check_samples(decoded, name)
+    return Decoded(decoded, rates.pop(), channels == 1 and _is_plain(streams))
 
 
 def audio_length(
     path: str | Path, *, sample_rate: int | None = None, utterance: str | None = None
 ) -> int:
-    """Return the number of samples of a mono audio file from its header.
+    """Return the number of samples that `read_audio` gives.
 
-    MP3 files are decoded, for their headers count padding as well.
+    WAV, FLAC and the like are not decoded for that; MP3 and OGG are.
 
     Raises:
-        InputError: like `read_audio`, as far as a header shows it.
+        InputError: like `read_audio`, as far as headers of files and frames show it.
     """
-    where = _where(path, utterance)
-    _check_exists(path, where)
-    with _open(os.fspath(path), where) as opened:
-        _check_header(opened, where, sample_rate)
-        exact = opened.format != "MP3" and opened.frames < 2**62
-        return opened.frames if exact else len(_read_all(opened))
+    name = _where(path, utterance)
+    length = 0
+    with _content(path, name) as content:
+        for stream in split(content, name):
+            with _open(path, stream, name) as opened:
+                _check_header(opened, stream, name, sample_rate)
+                found = opened.frames if stream.exact else len(_read_all(opened))
+                _check_length(found, opened, stream, name)
+                length += found
+    return length
 
 
 def _where(path: str | Path, utterance: str | None) -> str:
     return f"{path}: utterance '{utterance}'" if utterance is not None else str(path)
 
 
-def _check_exists(path: str | Path, where: str) -> None:
-    if not Path(path).is_file():
-        raise InputError(f"{where}: no such file (relative paths start at {Path.cwd()})")
+@contextlib.contextmanager
+def _content(source: str | Path | bytes, name: str) -> Iterator[Content]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    try:
+        with Path(source).open("rb") as f:
+            if not os.fstat(f.fileno()).st_size:
+                raise InputError(f"{name}: the file is empty; {GET_AGAIN}")
+            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                yield content
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{name}: no such file (relative paths start at {Path.cwd()})") from None
+    except PermissionError:
+        raise InputError(f"{name}: may not be read; change its permissions") from None
 
 
 @contextlib.contextmanager
-def _open(file: str | BinaryIO, where: str) -> Iterator["soundfile.SoundFile"]:
+def _open(source: str | Path | bytes, stream: Stream, name: str) -> Iterator["soundfile.SoundFile"]:
     import soundfile
 
+    content = source if stream.content is None else stream.content
     try:
-        with soundfile.SoundFile(file) as opened:
-            yield opened
+        with contextlib.ExitStack() as stack:
+            # By its number, for libsndfile believes the end of a name more than the content.
+            file = (
+                io.BytesIO(content)
+                if isinstance(content, bytes)
+                else stack.enter_context(Path(content).open("rb")).fileno()
+            )
+            yield stack.enter_context(soundfile.SoundFile(file, closefd=False))
     except soundfile.SoundFileError as error:
         reason = getattr(error, "error_string", str(error))
         raise InputError(
-            f"{where}: cannot be decoded ({reason}); get the file again or leave it out"
+            f"{name}: cannot be decoded ({reason.strip().rstrip('.')}); {GET_AGAIN} (if a player "
+            "plays it, convert it: 'ffmpeg -i OLD NEW.flac')"
         ) from None
 
 
-def _check_header(opened: "soundfile.SoundFile", where: str, sample_rate: int | None) -> None:
+def _is_plain(streams: list[Stream]) -> bool:
+    return len(streams) == 1 and streams[0].content is None
+
+
+def _check_header(
+    opened: "soundfile.SoundFile",
+    stream: Stream,
+    name: str,
+    sample_rate: int | None,
+    channel: str = "",
+) -> None:
     if sample_rate is not None and opened.samplerate != sample_rate:
         raise InputError(
-            f"{where}: sample rate {opened.samplerate} Hz instead of {sample_rate} Hz; "
+            f"{name}: sample rate {opened.samplerate} Hz instead of {sample_rate} Hz; "
             "format the data with --resample true"
         )
-    if opened.channels != 1:
+    if opened.channels != 1 and not channel:
         raise InputError(
-            f"{where}: {opened.channels} channels instead of 1; extract or mix down to one first"
+            f"{name}: {opened.channels} channels instead of 1; format the data with --channel mix, "
+            "or with the number of one, such as --channel 1"
+        )
+    if channel.isdigit() and int(channel) > opened.channels:
+        raise InputError(f"{name}: has no channel {channel}, only {opened.channels}")
+    if opened.format == "MP3" and stream.samples is None:
+        raise InputError(
+            f"{name}: MPEG audio whose frames cannot be counted; convert it: "
+            "'ffmpeg -i OLD NEW.flac'"
         )
     shorter = _SHORTER.search(opened.extra_info)
-    if shorter and int(shorter[2]) < int(shorter[1]) < _UNKNOWN_SIZE:
-        raise InputError(_cut_off(where, int(shorter[2]), int(shorter[1]), "bytes"))
+    if shorter and int(shorter[2]) < int(shorter[1]) < UNKNOWN_SIZE:
+        raise InputError(cut_off(name, int(shorter[2]), int(shorter[1]), "bytes"))
     if opened.frames == 0:
-        raise InputError(f"{where}: no samples; get the file again or leave it out")
+        raise InputError(f"{name}: no samples; {GET_AGAIN}")
 
 
-def _cut_off(where: str, found: int, promised: int, unit: str = "samples") -> str:
-    return (
-        f"{where}: cut off, the header promises {promised} {unit} and {found} can be read; "
-        "get the file again or leave it out"
-    )
+def _check_length(found: int, opened: "soundfile.SoundFile", stream: Stream, name: str) -> None:
+    """Refuse less than the frames add up to, or where they were not counted, than promised."""
+    needed = opened.frames if stream.samples is None else stream.samples - stream.padding
+    if found < needed:
+        raise InputError(cut_off(name, found, needed))
 
 
 def _read_all(opened: "soundfile.SoundFile") -> "np.ndarray":
-    """Read to the end whatever length the header claims."""
+    """Read to the end whatever length the header claims; shape (T, channels)."""
     import numpy as np
 
     blocks = []
-    while len(block := opened.read(_BLOCK, dtype="float32")):
+    while len(block := opened.read(_BLOCK, dtype="float32", always_2d=True)):
         blocks.append(block)
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+    return np.concatenate(blocks) if blocks else np.zeros((0, opened.channels), dtype=np.float32)
+
+
+def _choose_channel(samples: "np.ndarray", channel: str) -> "np.ndarray":
+    """One channel of samples of shape (T, channels)."""
+    if channel == "mix":
+        return samples.mean(axis=1)
+    return samples[:, int(channel or 1) - 1].copy()
 
 
 def check_samples(samples: "np.ndarray", where: str) -> None:

@@ -15,15 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from espnet_ext.data.audio import (
+    Decoded,
     audio_length,
     check_samples,
     decode_audio,
-    read_audio,
     resample,
     write_flac,
 )
@@ -54,6 +53,8 @@ class FormatOptions:
         min_seconds: shorter utterances are left out.
         max_seconds: longer utterances are left out.
         drop_bad_audio: leave out utterances whose audio is bad; otherwise they are errors.
+        channel: what to take of files with several: a number from 1, or "mix" for their mean;
+            "": they are errors.
         allow_pipes: run the commands that wav.scp holds.
         threads: recordings read at the same time.
     """
@@ -63,6 +64,7 @@ class FormatOptions:
     min_seconds: float = 0.1
     max_seconds: float = 30.0
     drop_bad_audio: bool = False
+    channel: str = ""
     allow_pipes: bool = False
     threads: int = 4
 
@@ -93,11 +95,12 @@ def format_directory(
 ) -> dict[str, int]:
     """Write `destination`, a data directory whose wav.scp lists checked mono audio files.
 
-    A file that is right as it is stays where it is and is listed by its absolute path.
-    Where resampling, `segments` or a command make a new file necessary, it is 16-bit FLAC
-    in `destination/flac/`. All other files of `source` are copied; `utt2num_samples` is
-    added. Running it again gives the same bytes. Interrupted, the next run with the same source
-    and options goes on with the files that are finished.
+    A file that is right as it is stays where it is and is listed by its absolute path. Where
+    resampling, `segments`, a command, several channels, or a length that other programs would
+    misjudge make a new file necessary, it is 16-bit FLAC in `destination/flac/`. All other files of
+    `source` are copied; `utt2num_samples` is added. Running it again gives the same bytes.
+    Interrupted, the next run with the same source and options goes on with the files that are
+    finished.
 
     Returns:
         Reason -> number of utterances left out.
@@ -229,12 +232,12 @@ def _format_recording(
         samples_there = audio_length(finished, sample_rate=options.sample_rate)
         return [_Formatted(recording.name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
     try:
-        samples, rate = _read(recording, options)
+        samples, rate, plain = _read(recording, options)
     except InputError as error:
         return [_bad(utterance, error) for utterance in recording.utterances]
     if recording.segments is None:
-        needed = rate != options.sample_rate or is_pipe(recording.location)
-        here = "" if needed else str(Path(recording.location).absolute())
+        kept = plain and rate == options.sample_rate and not is_pipe(recording.location)
+        here = str(Path(recording.location).absolute()) if kept else ""
         return [_format_utterance(recording.name, samples, rate, here, options, folder)]
     formatted = []
     for utterance, (start, end) in recording.segments.items():
@@ -258,10 +261,11 @@ def _bad(utterance: str, error: InputError) -> _Formatted:
     return _Formatted(utterance, dropped="with bad audio", problem=str(error))
 
 
-def _read(recording: _Recording, options: FormatOptions) -> tuple["np.ndarray", int]:
+def _read(recording: _Recording, options: FormatOptions) -> Decoded:
     rate = None if options.resample else options.sample_rate
     if not is_pipe(recording.location):
-        return read_audio(recording.location, sample_rate=rate, utterance=recording.name)
+        where = f"{recording.location}: utterance '{recording.name}'"
+        return decode_audio(recording.location, where, sample_rate=rate, channel=options.channel)
     where = f"wav.scp: '{recording.name}'"
     command = recording.location.rstrip().removesuffix("|")
     done = subprocess.run(
@@ -270,7 +274,7 @@ def _read(recording: _Recording, options: FormatOptions) -> tuple["np.ndarray", 
     if done.returncode:
         said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
         raise InputError(f"{where}: the command ended with code {done.returncode} ({said})")
-    return decode_audio(BytesIO(done.stdout), where, sample_rate=rate)
+    return decode_audio(done.stdout, where, sample_rate=rate, channel=options.channel)
 
 
 def _cut(

@@ -5,9 +5,7 @@ script wrote. What it may look like is decided here once: encodings and line end
 spellings of splits and labels, blanks in file names.
 """
 
-import csv
 import hashlib
-import io
 import logging
 import re
 import unicodedata
@@ -15,11 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from espnet_ext.data.commonvoice import unquoted
 from espnet_ext.data.directory import DataDirectory
 from espnet_ext.data.labels import MISSING_LABEL
+from espnet_ext.data.rows import Row, read_rows
 from espnet_ext.errors import InputError, summarize
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -86,11 +84,6 @@ class TableOptions:
     test_set: str = ""
 
 
-class _Row(NamedTuple):
-    line: int
-    cells: Mapping[str, str]  # name of the column -> cell
-
-
 @dataclass
 class _Utterance:
     line: int
@@ -123,7 +116,7 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
         {'train': DataDirectory(...), 'dev': DataDirectory(...), 'test': DataDirectory(...)}
     """
     table = Path(table)
-    header, rows = _read(table)
+    header, rows = read_rows(table)
     columns = _find_columns(table, header, options)
     heads = _find_heads(table, rows, columns, header, options)
     folder = Path(options.audio_dir) if options.audio_dir else table.parent
@@ -148,74 +141,6 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
     names = _names(utterances, own_speaker="speaker" not in columns)
     sets = _sets(table, utterances, options, reader.countermeasure, "split" in columns)
     return {name: _directory(utterances, names, members) for name, members in sets.items()}
-
-
-def _read(table: Path) -> tuple[list[str], list[_Row]]:
-    text = _decoded(table)
-    first = text.lstrip("\r\n").splitlines()[0]
-    delimiter = max("\t,;", key=first.count)
-    records = _tab_records(text) if delimiter == "\t" else _csv_records(text, delimiter, table)
-    filled = [(line, cells) for line, cells in records if any(cells)]
-    (line, header), body = filled[0], filled[1:]
-    repeated = sorted(name for name, count in Counter(header).items() if name and count > 1)
-    if repeated:
-        raise InputError(f"{table}:{line}: the column '{repeated[0]}' appears twice; rename one")
-    if not body:
-        raise InputError(f"{table}: has no rows below the names of the columns")
-    width = len(header)
-    # Spreadsheets leave empty cells behind the last column.
-    bad = [f"{table}:{n}: {len(c)} cells, the first line has {width}" for n, c in body
-           if len(c) < width or any(c[width:])]  # fmt: skip
-    if bad:
-        raise InputError(
-            f"{summarize(bad)}\nA cell that holds a '{delimiter}' needs double quotes around it."
-            if delimiter != "\t"
-            else summarize(bad)
-        )
-    rows = [_Row(n, dict(zip(header, cells[:width], strict=True))) for n, cells in body]
-    return header, rows
-
-
-def _decoded(table: Path) -> str:
-    try:
-        data = table.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{table}: no such table; correct the path") from None
-    if data.startswith(b"PK"):
-        raise InputError(f"{table}: a spreadsheet; save it as CSV (UTF-8) first")
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{table}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, "
-            "for example with 'iconv -f latin1 -t utf-8'"
-        ) from None
-    if not text.strip():
-        raise InputError(f"{table}: the table is empty")
-    return text
-
-
-def _tab_records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Tables with tabs hold quotes that are part of a sentence, so csv would misread them."""
-    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
-        yield number, [unquoted(cell.strip()).strip() for cell in line.split("\t")]
-
-
-def _csv_records(text: str, delimiter: str, table: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
-    )
-    start = 1
-    try:
-        for cells in reader:
-            yield start, [cell.strip() for cell in cells]
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{table}:{start}: cannot be read as CSV ({error}); a double quote inside a quoted "
-            "cell is written twice"
-        ) from None
 
 
 def _plain(name: str) -> str:
@@ -244,7 +169,7 @@ def _find_columns(table: Path, header: Sequence[str], options: TableOptions) -> 
 
 def _find_heads(
     table: Path,
-    rows: Sequence[_Row],
+    rows: Sequence[Row],
     columns: Mapping[str, str],
     header: Sequence[str],
     options: TableOptions,
@@ -287,7 +212,7 @@ class _RowReader:
         heads: Mapping[str, str],
         folder: Path,
         case: str,
-        rows: Sequence[_Row],
+        rows: Sequence[Row],
     ):
         self.columns = columns
         self.heads = dict(heads)
@@ -300,7 +225,7 @@ class _RowReader:
         if "attack" in columns and not self.countermeasure:
             self.heads["attack"] = columns["attack"]
 
-    def read(self, row: _Row) -> _Utterance:
+    def read(self, row: Row) -> _Utterance:
         given = self._cell(row, "path")
         speaker = _safe(self._cell(row, "speaker")) if "speaker" in self.columns else ""
         values = {}
@@ -316,7 +241,7 @@ class _RowReader:
         path = self._find(given)
         return _Utterance(row.line, path, given, _safe(path.stem), speaker, split, values)
 
-    def _cell(self, row: _Row, use: str) -> str:
+    def _cell(self, row: Row, use: str) -> str:
         cell = row.cells[self.columns[use]]
         if not cell:
             raise ValueError(
@@ -325,7 +250,7 @@ class _RowReader:
             )
         return cell
 
-    def _label(self, row: _Row) -> dict[str, str]:
+    def _label(self, row: Row) -> dict[str, str]:
         cell = self._cell(row, "label")
         label = _label(cell)
         if label is None:
@@ -383,7 +308,7 @@ def _repeated_files(table: Path, utterances: Iterable[_Utterance]) -> Iterator[s
             yield f"{table}:{utterance.line}: the file {utterance.given} is in line {line} already"
 
 
-def _merged_speakers(table: Path, rows: Iterable[_Row], column: str) -> Iterator[str]:
+def _merged_speakers(table: Path, rows: Iterable[Row], column: str) -> Iterator[str]:
     """Speakers whose names would become one."""
     first: dict[str, tuple[str, int]] = {}
     for row in rows:

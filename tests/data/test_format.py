@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_ext.data.audio import read_audio, write_wav
+from espnet_ext.data.audio import decode_audio, read_audio, write_wav
 from espnet_ext.data.check import validate
 from espnet_ext.data.directory import copy
 from espnet_ext.data.format import FormatOptions, format_directory
@@ -109,14 +109,14 @@ def test_an_interrupted_run_goes_on_with_what_is_finished(corpus, tmp_path, monk
     format_directory(corpus, whole, TO_16K)
     read: list[str] = []
 
-    def reading(path, **options):
+    def reading(path, *rest, **options):
         if len(read) == 2:
             raise KeyboardInterrupt
         read.append(str(path))
-        return read_audio(path, **options)
+        return decode_audio(path, *rest, **options)
 
     one_by_one = FormatOptions(sample_rate=16000, resample=True, threads=1)
-    monkeypatch.setattr("espnet_ext.data.format.read_audio", reading)
+    monkeypatch.setattr("espnet_ext.data.format.decode_audio", reading)
     with pytest.raises(KeyboardInterrupt):
         format_directory(corpus, dump, one_by_one)
     assert not (dump / "flac").exists()

@@ -139,7 +139,7 @@ def test_names_never_clash(folder):
     [
         (["path,text", "nowhere.wav,a"], r"t.csv:2: no such file nowhere.wav .*--audio_dir"),
         (["path,text", "Speaker 0/take 1.wav,"], r"t.csv:2: the cell of 'text' is empty"),
-        (["path,text", "Speaker 0/take 1.wav,a,b"], r"t.csv:2: 3 cells.*[\s\S]*double quotes"),
+        (["path,text", "Speaker 0/take 1.wav,a,b"], r"t.csv:2: 3 cells.*[\s\S]*Quote cells"),
         (["path,text", '"Speaker 0/take 1.wav" x,a'], r"t.csv:2: cannot be read as CSV"),
         (["where,text", "Speaker 0/take 1.wav,a"], r"no column for the path; .*--path"),
         (["path,path", "a,b"], "'path' appears twice"),

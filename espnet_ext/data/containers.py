@@ -1,0 +1,198 @@
+"""What an audio file holds, counted in the file itself and not taken from its header.
+
+libsndfile believes headers and estimates: of a VBR MP3 without a Xing header it reads a part, of
+joined files the first, of an OGG file with a page missing the rest, and of a FLAC file that was
+written to a pipe nothing, all without a word. `split` walks frames, pages and chunks and gives
+streams that libsndfile reads to the end, or refuses.
+"""
+
+import logging
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from espnet_ext.data import flac, mpeg, ogg
+from espnet_ext.data.stream import GET_AGAIN, Content, Stream, cut_off
+from espnet_ext.errors import InputError
+
+# Programs that write to a pipe put a size near 2 or 4 GiB into the header.
+UNKNOWN_SIZE = 0x7F000000
+_MPEG_TAGS = (0x50, 0x55)  # of a WAV file that has MPEG audio inside
+_EMPTY_SSND = 8
+_LATER_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"JUNK", b"iXML"}
+
+
+def split(content: Content, where: str) -> list[Stream]:
+    """Split a file into its streams; most files are one.
+
+    Args:
+        content: the whole file.
+        where: names the file in messages.
+
+    Raises:
+        InputError: the file is cut off or damaged, by what its own frames say.
+    """
+    start = _end_of_id3(content, 0)
+    magic = content[start : start + 4]
+    if magic == b"fLaC":
+        return flac.streams(content, start, where)
+    if magic == b"OggS":
+        return ogg.streams(content, start, where)
+    if magic in (b"RIFF", b"RIFX", b"RF64", b"BW64") and content[start + 8 : start + 12] == b"WAVE":
+        return _wav_streams(content, start, where)
+    if magic == b"FORM" and content[8:11] == b"AIF":
+        return _aiff_streams(content, where)
+    if magic == b".snd":
+        return _au_streams(content, where)
+    if magic == b"NIST":
+        _check_nist(content, where)
+    if magic == b"riff" and content[24:28] == b"wave":
+        _check_w64(content, where)
+    return mpeg.streams(content, 0, len(content), where) or [Stream(None)]
+
+
+def _end_of_id3(content: Content, start: int) -> int:
+    while (end := mpeg.end_of_tag(content, start)) and content[start : start + 3] == b"ID3":
+        start = end
+    return start
+
+
+class _Chunk(NamedTuple):
+    name: bytes
+    size: int  # as the file says
+    start: int  # of its content
+
+
+def _chunks(content: Content, start: int, order: str) -> Iterator[_Chunk]:
+    while start + 8 <= len(content):
+        name, size = struct.unpack_from(f"{order}4sI", content, start)
+        yield _Chunk(name, size, start + 8)
+        start += 8 + size + size % 2
+
+
+def _wav_streams(content: Content, start: int, where: str) -> list[Stream]:
+    order = ">" if content[start : start + 4] == b"RIFX" else "<"
+    form, data, length = None, None, None
+    for chunk in _chunks(content, start + 12, order):
+        if chunk.name == b"ds64" and chunk.size >= 16:
+            length = struct.unpack_from("<8xQ", content, chunk.start)[0]
+        if chunk.name == b"fmt ":
+            form = chunk
+        if chunk.name == b"data":
+            data = chunk
+            break
+    if form is None or data is None or form.size < 16:
+        return [Stream(None)]
+    size = length if length is not None and data.size == 0xFFFFFFFF else data.size
+    end, joined = _end_of_data(content, data.start, size, order, where)
+    tag, width = struct.unpack_from(f"{order}H10xH", content, form.start)
+    if tag in _MPEG_TAGS:
+        found = mpeg.streams(content, data.start, end, where)
+    elif end == data.start + data.size and not joined and not start:
+        return [Stream(None)]
+    else:
+        end -= (end - data.start) % max(width, 1)
+        name = b"RIFX" if order == ">" else b"RIFF"
+        head = content[form.start - 8 : form.start + form.size + form.size % 2]
+        body = content[data.start : end]
+        sizes = [struct.pack(f"{order}I", n) for n in (4 + len(head) + 8 + len(body), len(body))]
+        found = [Stream(name + sizes[0] + b"WAVE" + head + b"data" + sizes[1] + body)]
+    return found + (_split_rest(content[joined:], where) if joined else [])
+
+
+def _split_rest(content: bytes, where: str) -> list[Stream]:
+    """Split what was joined to a file."""
+    return [s if s.content else s._replace(content=content) for s in split(content, where)]
+
+
+def _end_of_data(
+    content: Content, start: int, size: int, order: str, where: str
+) -> tuple[int, int]:
+    """Where samples end, and where another file begins that was joined to this (0: none)."""
+    room = len(content) - start
+    if size > room:
+        if size < UNKNOWN_SIZE:
+            raise InputError(cut_off(where, room, size, "bytes"))
+        return len(content), 0
+    for end in (start + size + size % 2, start + size):
+        if content[end : end + 4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
+            return start + size, end
+        if _are_chunks(content, end, order) or mpeg.end_of_tag(content, end):
+            return start + size, 0
+    rest = content[start + size :]
+    if not rest.strip(b"\0"):
+        return start + size, 0
+    logging.warning(
+        "%s: the header says %d bytes of audio, and %d more follow that are nothing else; "
+        "they are read as audio",
+        where,
+        size,
+        len(rest),
+    )
+    return len(content), 0
+
+
+def _are_chunks(content: Content, start: int, order: str) -> bool:
+    if len(content) - start < 8:
+        return len(content) - start < 2
+    for chunk in _chunks(content, start, order):
+        if chunk.name not in _LATER_CHUNKS:
+            printable = all(32 <= byte < 127 for byte in chunk.name)
+            if not printable or chunk.start + chunk.size > len(content):
+                return False
+    return True
+
+
+def _aiff_streams(content: Content, where: str) -> list[Stream]:
+    for chunk in _chunks(content, 12, ">"):
+        if chunk.name == b"SSND":
+            end, joined = _end_of_data(content, chunk.start, chunk.size, ">", where)
+            if joined:
+                return [Stream(content[:joined]), *_split_rest(content[joined:], where)]
+            # libsndfile knows the sizes that were never written, of programs that write to a pipe.
+            if chunk.size > _EMPTY_SSND and end > chunk.start + chunk.size:
+                raise InputError(f"{where}: its header says less audio than it has; {GET_AGAIN}")
+    return [Stream(None)]
+
+
+def _au_streams(content: Content, where: str) -> list[Stream]:
+    if len(content) < 24:
+        return [Stream(None)]
+    start, size = struct.unpack_from(">II", content, 4)
+    if not size < len(content) - start:
+        return [Stream(None)]
+    logging.warning(
+        "%s: the header says %d bytes of audio, %d are there; all are read",
+        where,
+        size,
+        len(content) - start,
+    )
+    return [Stream(content[:8] + b"\xff" * 4 + content[12:])]
+
+
+def _check_nist(content: Content, where: str) -> None:
+    head = content[16:1024].decode("latin1").split("end_head")[0]
+    fields = {line.split()[0]: line.split()[-1] for line in head.splitlines() if line.strip()}
+    try:
+        width = int(fields["sample_n_bytes"]) * int(fields.get("channel_count", "1"))
+        promised = int(fields["sample_count"]) * width
+        found = len(content) - int(content[8:16])
+    except (KeyError, ValueError):
+        return  # libsndfile refuses what is wrong there
+    if "pcm" in fields.get("sample_coding", "pcm") and "," not in fields.get("sample_coding", ""):
+        if found < promised:
+            raise InputError(cut_off(where, found, promised, "bytes"))
+        if found > promised + width:
+            raise InputError(f"{where}: its header says less audio than it has; {GET_AGAIN}")
+
+
+def _check_w64(content: Content, where: str) -> None:
+    """Sony Wave64: chunks of 16 bytes of name, 8 of size (these 24 counted), padded to 8."""
+    at = 40
+    while at + 24 <= len(content):
+        size = int.from_bytes(content[at + 16 : at + 24], "little")
+        if content[at : at + 4] == b"data":
+            if len(content) - at < size < 1 << 62:
+                raise InputError(cut_off(where, len(content) - at, size, "bytes"))
+            return
+        at += max(24, (size + 7) // 8 * 8)

@@ -1,0 +1,131 @@
+"""The frames of FLAC files (RFC 9639, section 9), counted.
+
+The header may not know the number of samples (programs that write to a pipe) or may be wrong, and
+files may be joined. The headers of frames have numbers and checksums.
+"""
+
+import re
+from typing import NamedTuple
+
+from espnet_ext.data.stream import Content, Stream, cut_off
+from espnet_ext.errors import InputError
+
+_SYNC = re.compile(rb"\xff[\xf8\xf9]")
+_NEXT_FILE = re.compile(rb"fLaC[\0\x80]\0\0\x22")  # a stream starts with a block of 34 bytes
+_SHORTEST_HEADER, _LONGEST_HEADER = 6, 16  # bytes
+_TAG_BYTES = 128  # an ID3v1 tag at the end
+
+
+def _crc_table(polynomial: int, bits: int) -> list[int]:
+    table = list(range(256))
+    for value in table:
+        remainder = value << (bits - 8)
+        for _ in range(8):
+            remainder = (remainder << 1) ^ (polynomial if remainder >> (bits - 1) else 0)
+        table[value] = remainder
+    return table
+
+
+_CRC8 = _crc_table(0x107, 8)
+_CRC16 = _crc_table(0x18005, 16)
+
+
+class _Frame(NamedTuple):
+    number: int  # of the frame, or of its first sample where blocks differ in size
+    following: int  # the number of the next frame
+    samples: int
+
+
+def streams(content: Content, start: int, where: str) -> list[Stream]:
+    """The streams of a FLAC file, each with a header that says its true length.
+
+    Args:
+        content: the whole file.
+        start: where the first stream begins.
+        where: names the file in messages.
+
+    Raises:
+        InputError: there are fewer samples than the header says.
+    """
+    found = []
+    while start < len(content):
+        audio = _end_of_metadata(content, start)
+        joined = _NEXT_FILE.search(content, audio)
+        end = joined.start() if joined else len(content)
+        found.append(_stream(content, start, audio, end, where))
+        start = end
+    return found
+
+
+def _end_of_metadata(content: Content, start: int) -> int:
+    at, last = start + 4, False
+    while not last and at + 4 <= len(content):
+        last = content[at] >= 0x80
+        at += 4 + int.from_bytes(content[at + 1 : at + 4], "big")
+    return at
+
+
+def _stream(content: Content, start: int, audio: int, end: int, where: str) -> Stream:
+    promised = int.from_bytes(content[start + 21 : start + 26], "big") & (1 << 36) - 1
+    samples, last = _count(content, audio, end)
+    if samples < promised:
+        raise InputError(cut_off(where, samples, promised))
+    whole = _is_whole(content[last:end])
+    if promised == samples and (start, end) == (0, len(content)):
+        return Stream(None, samples, exact=whole)
+    repaired = bytearray(content[start:end])
+    repaired[21] = repaired[21] & 0xF0 | samples >> 32
+    repaired[22:26] = (samples & 0xFFFFFFFF).to_bytes(4, "big")
+    return Stream(bytes(repaired), samples, exact=whole)
+
+
+def _count(content: Content, start: int, end: int) -> tuple[int, int]:
+    """Samples of all frames, and where the last one starts.
+
+    What looks like a header inside a frame has another number than the next frame must have.
+    """
+    samples, last, expected = 0, start, None
+    for sync in _SYNC.finditer(content, start, end):
+        frame = _parse(content[sync.start() : sync.start() + _LONGEST_HEADER])
+        if frame and expected in (frame.number, None):
+            samples, last, expected = samples + frame.samples, sync.start(), frame.following
+    return samples, last
+
+
+def _parse(header: bytes) -> _Frame | None:
+    """Parse the header of a frame; None if it is not one."""
+    if len(header) < _SHORTEST_HEADER:
+        return None
+    size, rate = header[2] >> 4, header[2] & 15
+    ones = 8 - (header[4] ^ 0xFF).bit_length()  # of the number, coded as UTF-8 is
+    length = max(ones, 1)
+    extra = {6: 1, 7: 2}.get(size, 0)
+    at = 4 + length + extra + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if size == 0 or rate == 15 or ones in (1, 8) or len(header) <= at or _crc8(header[: at + 1]):
+        return None
+    number = header[4] & (0x7F >> ones)
+    for byte in header[5 : 4 + length]:
+        number = number << 6 | byte & 0x3F
+    if extra:
+        samples = int.from_bytes(header[4 + length : 4 + length + extra], "big") + 1
+    else:
+        samples = 192 if size == 1 else 576 << size - 2 if size < 6 else 256 << size - 8
+    variable = header[1] & 1
+    return _Frame(number, number + (samples if variable else 1), samples)
+
+
+def _crc8(data: bytes) -> int:
+    crc = 0
+    for byte in data:
+        crc = _CRC8[crc ^ byte]
+    return crc
+
+
+def _is_whole(frame: bytes) -> bool:
+    """Whether the checksum of a frame fits; it makes the remainder of the whole zero."""
+    if frame[-_TAG_BYTES:].startswith(b"TAG"):
+        frame = frame[:-_TAG_BYTES]
+    crc = 0
+    for byte in frame:
+        crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ byte]
+    return crc == 0
