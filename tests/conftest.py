@@ -20,3 +20,35 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real speech at {path}; set ESPNET_EXT_DATA to have this tested")
     return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        default="cuda",
+        choices=["cuda", "cpu"],
+        help="where tests marked gpu compute; cpu tries their code without a GPU",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked or config.getoption("--device") == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU, and PyTorch sees none"))
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a test marked gpu computes."""
+    return request.config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def ngpu(device: str) -> str:
+    """The same for the commands."""
+    return "1" if device == "cuda" else "0"

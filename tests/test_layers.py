@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "espnet_ext"
 LAYERS = [
-    {"compat", "errors"},
+    {"compat", "errors", "precision"},
     {"metrics", "data"},
     {"jobs"},
     {"frontend"},

@@ -8,7 +8,12 @@
                                               of tools/comparison.csv, comparison_tools.csv
                       PATH/RESULTS.md "HEADING" [rows=REGEX] [columns=REGEX]
                                               the first table below a heading, or a part of it
-    values        [0.296](PATH/results.json "predictors.model.0"), with the digits that it has here
+    values        0.296 or 0.296 (0.286 to 0.306) directly before a comment that says where it comes
+                  from, with the digits that it has here:
+                      <!-- DIR: ADDRESS -->    of DIR/results.json beside the page
+                  ADDRESS is keys separated by blanks; an entry of a list is named by what it is,
+                      cells source=lcnn_mock target=senet_mock method=pgd eps=0.3 beyond_noise
+                  and never by its place. It fails unless exactly one entry is meant.
 
 No other number may stand in a table of a page, and no other percentage, decimal fraction or value
 of a metric in its text, unless a line of tools/not_results.tsv says what it is. Code is free.
@@ -38,7 +43,10 @@ RULES = "tools/not_results.tsv"
 TABLE = re.compile(
     r"(<!-- made by tools/pages\.py: (.+) -->\n)(?:(?!<!--).*\n)*(<!-- end of the table -->\n)"
 )
-VALUE = re.compile(r'\[([-\d.]+)\]\(([^\s)]*results\.json) "([^"]+)"\)')
+NUMBER = r"-?\d+(?:\.\d+)?"
+VALUE = re.compile(
+    rf"({NUMBER})(?:(\s\()({NUMBER})(\sto\s)({NUMBER})\))?<!-- ([^\s:]+): ([^>]+) -->"
+)
 FREE = (
     TABLE,
     VALUE,
@@ -161,19 +169,64 @@ def excerpt(report: str, heading: str, rows: str = "", columns: str = "") -> lis
     return [f"|{'|'.join(row[i] for i in keep)}|" for row in (head, line, *body)]
 
 
-def current_value(shown: str, path: Path, key: str) -> str:
-    """A value of a results.json with as many decimals as `shown` has.
+def addressed(results: Any, address: str) -> list[float]:
+    """A number with its interval, or a number alone, by what it is.
+
+    Args:
+        results: of a results.json.
+        address: keys; at a list, conditions `key=value` that one entry meets.
 
     Raises:
-        InputError: it has no such number.
+        InputError: no entry is meant, or more than one, or there is no number.
+
+    Example:
+        >>> addressed({"cells": [{"eps": 1.0, "loss": [3.0, 2.0, 4.0]}]}, "cells eps=1 loss")
+        [3.0, 2.0, 4.0]
     """
-    value: Any = read_json(path)
-    try:
-        for part in key.split("."):
-            value = value[int(part)] if isinstance(value, list) else value[part]
-        return f"{float(value):.{len(shown.partition('.')[2])}f}"
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise InputError(f"{path}: no number under {key}") from None
+    value, words = results, shlex.split(address)
+    while words:
+        if isinstance(value, list):
+            count = next((n for n, word in enumerate(words) if "=" not in word), len(words))
+            pairs = [word.split("=", 1) for word in words[:count]]
+            entries = [entry for entry in value if isinstance(entry, dict)]
+            value = [e for e in entries if all(_is(e.get(k), said) for k, said in pairs)]
+            if not pairs or len(value) != 1:
+                meant = " ".join(words[:count]) or "an entry of a list without key=value"
+                raise InputError(f"{address}: {meant}: {len(value)} entries, expected one")
+            value, words = value[0], words[count:]
+        elif isinstance(value, dict) and words[0] in value:
+            value, words = value[words[0]], words[1:]
+        else:
+            raise InputError(f"{address}: no {words[0]} there")
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(isinstance(number, int | float) for number in numbers):
+        raise InputError(f"{address}: no number there")
+    return numbers
+
+
+def _is(value: Any, said: str) -> bool:
+    """Whether a value is what an address says; eps=1 is 1.0, and variant= is none or empty."""
+    if isinstance(value, int | float):
+        try:
+            return value == float(said)
+        except ValueError:
+            return False
+    return (value or "") == said
+
+
+def _current(found: re.Match[str], page: Path) -> str:
+    """A value of a page as its source has it."""
+    numbers = addressed(read_json(page.parent / found[6] / "results.json"), found[7])
+    if found[3] and len(numbers) != 3:
+        raise InputError(f"{found[7]}: has no interval")
+    shown = [
+        f"{number:.{len(old.partition('.')[2])}f}"
+        for old, number in zip((found[1], found[3], found[5]), numbers, strict=False)
+        if old
+    ]
+    if found[3]:
+        shown = [shown[0], found[2], shown[1], found[4], shown[2], ")"]
+    return f"{''.join(shown)}<!-- {found[6]}: {found[7]} -->"
 
 
 def made_page(page: Path, root: Path = ROOT) -> str:
@@ -185,9 +238,7 @@ def made_page(page: Path, root: Path = ROOT) -> str:
     text = page.read_text(encoding="utf-8")
     try:
         text = TABLE.sub(lambda m: m[1] + made_table(m[2], page, root) + m[3], text)
-        return VALUE.sub(
-            lambda m: f'[{current_value(m[1], page.parent / m[2], m[3])}]({m[2]} "{m[3]}")', text
-        )
+        return VALUE.sub(lambda m: _current(m, page), text)
     except InputError as error:
         raise InputError(f"{page.relative_to(root)}: {error}") from None
 

@@ -159,6 +159,8 @@ def _reflected_end(stft: Stft) -> Iterator[None]:
         if lengths is None:
             lengths = torch.full((speech.size(0),), speech.size(1), device=speech.device)
         side = stft.n_fft // 2
+        if speech.size(1) <= side:  # as PyTorch's own reflection refuses it
+            raise ValueError(f"{speech.size(1)} samples cannot be reflected by {side}")
         return reflect_pad(speech, lengths, side), lengths + 2 * side
 
     handle = stft.register_forward_pre_hook(reflect)

@@ -10,6 +10,7 @@ import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.errors import InputError
+from espnet_ext.precision import full_precision
 
 
 class UtteranceLosses(NamedTuple):
@@ -79,8 +80,8 @@ def frozen(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
     """Evaluation mode without parameter gradients; everything is as before when the block ends.
 
     Off inside the block: dropout, SpecAug, the updates of BatchNorm, the
-    dropout in front of ESPnet's CTC (which evaluation mode alone leaves on), and
-    the error calculators that ESPnet's `forward` runs in evaluation mode.
+    dropout in front of ESPnet's CTC (which evaluation mode alone leaves on), the
+    error calculators that ESPnet's `forward` runs in evaluation mode, and TF32.
     """
     training = [module for module in model.modules() if module.training]
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -91,7 +92,8 @@ def frozen(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
         model.error_calculator = None
         if model.ctc is not None:
             model.ctc.dropout_rate = 0.0
-        yield model
+        with full_precision():
+            yield model
     finally:
         for module in training:
             module.training = True

@@ -10,6 +10,7 @@ import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.batching import BATCH_OVERHEAD, TOLERANCE, padding_error, plan_batches
+from espnet_ext.asr.lengths import EncoderFrames
 from espnet_ext.asr.text import TextEncoder
 
 
@@ -33,6 +34,11 @@ class SpeechRecognizer:
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    @cached_property
+    def frames(self) -> EncoderFrames:
+        """How much audio the model needs, and how many encoder frames it makes of it."""
+        return EncoderFrames(self.model, self.sample_rate)
 
     @cached_property
     def padding_error(self) -> float:

@@ -15,6 +15,8 @@ from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.data.audio import audio_length, read_audio
+from espnet_ext.data.labels import MISSING_LABEL
+from espnet_ext.errors import summarize
 
 
 class Hypothesis(NamedTuple):
@@ -40,6 +42,9 @@ def transcribe(
 ) -> dict[str, Hypothesis]:
     """Transcribe every utterance.
 
+    Those that are too short for the model get an empty transcript, whoever is beside them, and
+    are named in a warning; their labels are unknown.
+
     Args:
         recognizer: the model.
         wav_scp: audio file of each utterance.
@@ -53,9 +58,11 @@ def transcribe(
     check_supported(recognizer.model, ctc_weight)
     names = sorted(wav_scp)
     rate = recognizer.sample_rate
-    lengths = [audio_length(wav_scp[n], sample_rate=rate, utterance=n) for n in names]
-    found: dict[str, Hypothesis] = {}
-    progress = _Progress(len(names))
+    samples = {n: audio_length(wav_scp[n], sample_rate=rate, utterance=n) for n in names}
+    found = _of_too_short(recognizer, samples)
+    names = [name for name in names if name not in found]
+    lengths = [samples[name] for name in names]
+    progress = _Progress(len(samples))
     with inference_mode(recognizer):
         for batch in recognizer.batches(lengths, batch_size):
             ids = [names[i] for i in batch]
@@ -65,6 +72,26 @@ def transcribe(
             found.update(zip(ids, hypotheses, strict=True))
             progress.show(len(found))
     return dict(sorted(found.items()))
+
+
+def _of_too_short(
+    recognizer: SpeechRecognizer, samples: Mapping[str, int]
+) -> dict[str, Hypothesis]:
+    problems = {
+        name: problem
+        for name, length in samples.items()
+        if (problem := recognizer.frames.too_short(length))
+    }
+    if problems:
+        said = [f"utterance {name}: {problem}" for name, problem in problems.items()]
+        logging.warning(
+            "%d utterances are too short for the model and get an empty transcript:\n%s",
+            len(problems),
+            summarize(said),
+        )
+    model = recognizer.model
+    heads = model.heads if isinstance(model, ESPnetMTLASRModel) else ()
+    return {name: Hypothesis("", dict.fromkeys(heads, MISSING_LABEL)) for name in problems}
 
 
 def _hypotheses(

@@ -11,6 +11,7 @@ from art.estimators.classification import PyTorchClassifier
 
 from espnet_ext.defense.filters import straight_through
 from espnet_ext.errors import InputError
+from espnet_ext.precision import full_precision
 
 SPACES = ("features", "waveform")
 LOSSES = ("cross_entropy", "margin")
@@ -250,7 +251,7 @@ def _set_mode(model: torch.nn.Module, train: bool) -> None:
 
 @contextlib.contextmanager
 def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Module]:
-    """No parameter gradients; everything is as before when the block ends.
+    """No parameter gradients and no TF32; everything is as before when the block ends.
 
     Gradients that parameters have already are neither used nor cleared.
 
@@ -264,7 +265,8 @@ def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Mod
     buffers = [(b, b.clone()) for b in model.buffers()] if train else []
     try:
         _set_mode(model.requires_grad_(False), train)
-        yield model
+        with full_precision():
+            yield model
     finally:
         for name, module in model.named_modules():
             module.training = training[name]

@@ -24,7 +24,7 @@ from espnet_ext.asr.losses import (
 )
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import like, pad, to_list, unpad
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.errors import InputError
 
 
 class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator):
@@ -138,15 +138,16 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             **kwargs: not used.
 
         Returns:
-            N strings.
+            N strings; empty where a waveform is too short for the model.
         """
         x, _ = self._apply_preprocessing(x, None, fit=False)
         waves = to_list(x)
-        texts = np.empty(len(waves), dtype=object)
+        texts = np.full(len(waves), "", dtype=object)
+        heard = [i for i, w in enumerate(waves) if len(w) >= self.recognizer.frames.shortest]
         with self.attack_mode():
-            for batch in self.recognizer.batches([len(w) for w in waves], batch_size):
-                speech, lengths = pad([waves[i] for i in batch], self.device)
-                texts[batch] = self.transcribe(speech, lengths)
+            for batch in self.recognizer.batches([len(waves[i]) for i in heard], batch_size):
+                rows = [heard[i] for i in batch]
+                texts[rows] = self.transcribe(*pad([waves[i] for i in rows], self.device))
         return texts.astype(str)
 
     def loss_gradient(
@@ -163,11 +164,15 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             gradients in the structure of `x`.
 
         Raises:
-            InputError: a transcript has words outside the vocabulary or is too long for CTC.
+            InputError: a transcript has words outside the vocabulary or is too long for the audio,
+                or the audio is too short for the model.
         """
         self._warn_of_ragged_art(x)
         prepared, _ = self._apply_preprocessing(x, y, fit=False)
         waves = to_list(prepared)
+        for index, wave in enumerate(waves):
+            if (problem := self.problem(len(wave), str(y[index]))) is not None:
+                raise InputError(f"waveform {index}: {problem}")
         gradients: list[np.ndarray] = [np.empty(0)] * len(waves)
         with self.attack_mode():
             for batch in self.recognizer.batches([len(w) for w in waves], len(waves)):
@@ -274,28 +279,41 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         texts = [self.recognizer.text.decode(row) for row in ids]
         return [text.upper() for text in texts] if self.output_case == "upper" else texts
 
-    def check_feasible(
-        self, names: Sequence[str], frames: torch.Tensor, transcripts: Sequence[str]
-    ) -> None:
-        """Refuse transcripts longer than CTC can write; ESPnet would give loss 0 and no gradient.
+    def problem(self, samples: int, transcript: str, targeted: bool = True) -> str | None:
+        """Why an utterance cannot be attacked with a transcript; None if it can.
+
+        ESPnet's CTC gives a transcript that does not fit the audio loss 0 and no gradient.
 
         Args:
-            names: utterance ids, for the message.
-            frames: (B,), encoder frames of each utterance.
-            transcripts: one an utterance.
+            samples: of the utterance.
+            transcript: the target, or the reference.
+            targeted: whether the model shall write the transcript.
+        """
+        frames = self.recognizer.frames
+        if (short := frames.too_short(samples)) is not None:
+            return f"too short: {short}"
+        try:
+            needed = self.needed_frames(transcript)
+        except InputError as error:
+            return str(error)
+        if targeted and not frames.reach(samples, needed):
+            return (
+                f"'{transcript}' needs {needed} encoder frames, the audio has {frames.of(samples)}"
+            )
+        return None
+
+    def needed_frames(self, transcript: str) -> int:
+        """Encoder frames without which the model cannot write `transcript`.
+
+        With a CTC head at work, one for each token and each blank between equal ones; a decoder
+        alone stops at as many tokens as there are frames.
 
         Raises:
-            InputError: names each utterance with the frames it has and needs.
+            InputError: the transcript is empty or has words outside the vocabulary.
         """
-        if self.gradient_ctc_weight == 0.0:
-            return
-        problems = [
-            f"utterance {name}: '{text}' needs {needed} encoder frames, the audio has {available}"
-            for name, text, available in zip(names, transcripts, frames.tolist(), strict=True)
-            if (needed := required_frames(self.token_ids(text))) > available
-        ]
-        if problems:
-            raise InputError(f"targets too long for CTC; choose shorter:\n{summarize(problems)}")
+        ids = self.token_ids(transcript)
+        without_ctc = self.ctc_weight == self.gradient_ctc_weight == 0.0
+        return len(ids) if without_ctc else required_frames(ids)
 
     def _warn_of_ragged_art(self, x: np.ndarray) -> None:
         if isinstance(x, np.ndarray) and x.dtype == object and not self._warned_of_ragged_art:

@@ -17,6 +17,7 @@ from espnet_ext.asr.losses import TargetBatch
 from espnet_ext.asr.waveforms import like, pad, to_list, unpad
 from espnet_ext.attack.budget import Budget, fit, project, random_point, steepest
 from espnet_ext.attack.estimator import PyTorchESPnet
+from espnet_ext.attack.utterances import Utterance, check_utterances
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
 
@@ -201,11 +202,17 @@ class ProjectedGradientDescentASR(EvasionAttack):
             for each number of `recorded_steps`, the waveforms in the structure of `x`.
 
         Raises:
-            InputError: a target is missing, too long for CTC, or outside the vocabulary.
+            InputError: a target is missing, too long for the audio, or outside the vocabulary,
+                or audio is too short for the model.
         """
         waves = to_list(x)
         names = [str(name) for name in kwargs.get("names", range(len(waves)))]
         transcripts = self._transcripts(waves, y)
+        utterances = [
+            Utterance(name, "", len(wave), text, None)
+            for name, wave, text in zip(names, waves, transcripts, strict=True)
+        ]
+        check_utterances(self.estimator, utterances, self.targeted)
         found: dict[int, list[np.ndarray]] = {
             s: [np.empty(0)] * len(waves) for s in self.recorded_steps
         }
@@ -336,12 +343,9 @@ class _BatchAttack:
 
     def _gradient(self, state: AttackState, rows: torch.Tensor | slice) -> torch.Tensor:
         targets = self.targets if isinstance(rows, slice) else self.targets.rows(rows)
-        gradient, losses = self.estimator.input_gradient(
+        gradient, _ = self.estimator.input_gradient(
             state.adversarial[rows], self.lengths[rows], targets
         )
-        if state.step == 0 and self.attack.targeted:
-            # Here and not before, because the model has just told how many frames there are.
-            self.estimator.check_feasible(self.batch.names, losses.frames, self.batch.transcripts)
         return gradient
 
     def _move(self, state: AttackState, gradient: torch.Tensor, rows: torch.Tensor | slice) -> None:

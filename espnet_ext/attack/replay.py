@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_ext.attack.estimator import PyTorchESPnet
-from espnet_ext.attack.runner import listen
-from espnet_ext.data.audio import audio_length, read_audio
-from espnet_ext.data.files import read_json, read_jsonl, write_json, write_jsonl
+from espnet_ext.attack.runner import begun, listen
+from espnet_ext.attack.utterances import Utterance, audio_lengths, check_utterances
+from espnet_ext.data.audio import read_audio
+from espnet_ext.data.files import check_directory, read_json, read_jsonl, write_json, write_jsonl
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.errors import InputError
+from espnet_ext.errors import InputError, summarize
 
 OF_THE_SOURCE = ("hypothesis", "loss", "loss_ctc", "loss_att", "seconds")
 """What a row of the log says of the attacked model, and not of its audio."""
@@ -43,8 +44,8 @@ def replay(
         rows of the log.
 
     Raises:
-        InputError: the attack is not finished, audio is missing, a target has words that the
-            model does not know, or `output_dir` holds other results.
+        InputError: the attack is not finished, audio is missing or too short for the model, the
+            model cannot write a target, or `output_dir` holds other results; before any is heard.
     """
     source, output = Path(attack_dir), Path(output_dir)
     if not (source / "attack_log.jsonl").is_file():
@@ -52,15 +53,22 @@ def replay(
     made_on = read_json(source / "attack.json")
     about = {**made_on, "model": dict(model), "ctc_weight": estimator.ctc_weight}
     about["made_on"] = {"model": made_on["model"], "ctc_weight": made_on["ctc_weight"]}
-    if (output / "attack.json").exists() and read_json(output / "attack.json") != about:
+    if begun(output) and read_json(output / "attack.json") != about:
         raise InputError(
             f"{output} holds the results of another attack, see attack.json there; give another "
             "--output_dir or remove it"
         )
-    rows: list[Row] = []
-    for (budget, step), group in _groups(read_jsonl(source / "attack_log.jsonl")).items():
-        audio = wav_scp if step == 0 else source / budget / f"step{step}" / "wav.scp"
-        rows += _heard(estimator, group, audio, batch_size)
+    check_directory(output)
+    groups = [
+        _Group(rows, wav_scp if step == 0 else source / budget / f"step{step}" / "wav.scp")
+        for (budget, step), rows in _groups(read_jsonl(source / "attack_log.jsonl")).items()
+    ]
+    lengths = [_checked(estimator, group) for group in groups]
+    rows = [
+        row
+        for group, samples in zip(groups, lengths, strict=True)
+        for row in _heard(estimator, group, samples, batch_size)
+    ]
     write_json(output / "attack.json", about)
     write_jsonl(output / "attack_log.jsonl", rows)
     return rows
@@ -74,18 +82,45 @@ def _groups(rows: list[Row]) -> dict[tuple[str, int], list[Row]]:
     return groups
 
 
+class _Group(NamedTuple):
+    """Rows of one budget and step, and the table of their audio."""
+
+    rows: list[Row]
+    wav_scp: str | Path
+
+    def paths(self) -> dict[str, str]:
+        """Audio file of each row's utterance."""
+        table = read_table(self.wav_scp)
+        names = [row["utterance"] for row in self.rows]
+        missing = [f"utterance {name}" for name in names if name not in table]
+        if missing:
+            raise InputError(
+                f"{self.wav_scp}: no audio of utterances that were attacked:\n{summarize(missing)}"
+            )
+        return {name: table[name] for name in names}
+
+
+def _checked(estimator: PyTorchESPnet, group: _Group) -> dict[str, int]:
+    """Samples of each utterance, of which none is left that this model cannot be asked about."""
+    samples = audio_lengths(group.paths(), estimator.sample_rate)
+    check_utterances(
+        estimator,
+        [
+            Utterance(row["utterance"], "", samples[row["utterance"]], row["target"], None)
+            for row in group.rows
+        ],
+    )
+    return samples
+
+
 def _heard(
-    estimator: PyTorchESPnet, rows: list[Row], wav_scp: str | Path, batch_size: int
+    estimator: PyTorchESPnet, group: _Group, samples: Mapping[str, int], batch_size: int
 ) -> list[Row]:
     """The rows of one budget and step with what this model hears."""
-    paths, rate = read_table(wav_scp), estimator.sample_rate
-    missing = sorted({row["utterance"] for row in rows} - set(paths))
-    if missing:
-        raise InputError(f"{wav_scp}: no audio of utterance {missing[0]}, which was attacked")
+    paths, rows, rate = group.paths(), group.rows, estimator.sample_rate
     names = [row["utterance"] for row in rows]
-    lengths = [audio_length(paths[n], sample_rate=rate, utterance=n) for n in names]
     found: dict[int, Row] = {}
-    for batch in estimator.recognizer.batches(lengths, batch_size):
+    for batch in estimator.recognizer.batches([samples[n] for n in names], batch_size):
         ids = [names[i] for i in batch]
         waves = [read_audio(paths[n], sample_rate=rate, utterance=n)[0] for n in ids]
         found.update(

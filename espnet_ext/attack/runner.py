@@ -6,8 +6,6 @@ finished has its rows in `log/<budget>/<batch>.jsonl`, and is never attacked aga
 batch in progress leaves its state in `state/`, from which it goes on exactly.
 """
 
-import dataclasses
-import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -24,77 +22,20 @@ from espnet_ext.attack.budget import Budget
 from espnet_ext.attack.estimator import PyTorchESPnet
 from espnet_ext.attack.pgd import AttackBatch, AttackState, ProjectedGradientDescentASR
 from espnet_ext.attack.settings import AttackSettings
-from espnet_ext.data.audio import audio_length, read_audio, write_wav
-from espnet_ext.data.files import read_json, read_jsonl, write_aside, write_json, write_jsonl
-from espnet_ext.data.kaldi import read_table, write_table
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.attack.utterances import Utterance, check_utterances, digest
+from espnet_ext.data.audio import read_audio, write_wav
+from espnet_ext.data.files import (
+    check_directory,
+    read_json,
+    read_jsonl,
+    write_aside,
+    write_json,
+    write_jsonl,
+)
+from espnet_ext.data.ids import check_ids
+from espnet_ext.data.kaldi import write_table
+from espnet_ext.errors import InputError
 from espnet_ext.metrics.perturbation import measure
-
-
-@dataclasses.dataclass(frozen=True)
-class Utterance:
-    """One utterance to attack.
-
-    Attributes:
-        name: utterance id.
-        path: audio file.
-        samples: its length.
-        target: what the attacker wants to be heard; the reference where it is untargeted.
-        reference: what was said, None where it is not known.
-    """
-
-    name: str
-    path: str
-    samples: int
-    target: str
-    reference: str | None
-
-
-def read_utterances(
-    wav_scp: str | Path,
-    targets: str | Path,
-    text: str | Path | None,
-    sample_rate: int,
-) -> list[Utterance]:
-    """The utterances that `targets` lists, sorted by id.
-
-    Args:
-        wav_scp: audio files; it may list more utterances.
-        targets: target transcript of each utterance.
-        text: reference transcripts, or None.
-        sample_rate: that the audio must have, in Hz.
-
-    Raises:
-        InputError: an utterance has no audio or no reference, or its audio cannot be used.
-    """
-    audio, wanted = read_table(wav_scp), read_table(targets)
-    references = read_table(text) if text is not None else None
-    _check_present(wanted, audio, targets, wav_scp)
-    if references is not None:
-        _check_present(wanted, references, targets, str(text))
-    return [
-        Utterance(
-            name=name,
-            path=audio[name],
-            samples=audio_length(audio[name], sample_rate=sample_rate, utterance=name),
-            target=target,
-            reference=references[name] if references is not None else None,
-        )
-        for name, target in sorted(wanted.items())
-    ]
-
-
-def _check_present(
-    wanted: Mapping[str, str], there: Mapping[str, str], source: str | Path, other: str | Path
-) -> None:
-    missing = [f"utterance {name}" for name in wanted if name not in there]
-    if missing:
-        raise InputError(
-            f"{source} has utterances that {other} has not; remove or add them:\n"
-            f"{summarize(missing)}"
-        )
-    if not wanted:
-        raise InputError(f"{source}: no utterance to attack")
 
 
 class AttackRun:
@@ -134,26 +75,47 @@ class AttackRun:
         self.utterances = list(utterances)
         self.output_dir = Path(output_dir)
         self.checkpoint_seconds = checkpoint_seconds
-        _check_file_names(self.utterances)
+        check_directory(self.output_dir)
+        check_ids([u.name for u in self.utterances], "utterances")
+        self._check_estimator()
+        check_utterances(estimator, self.utterances, settings.targeted)
         self.plan = estimator.recognizer.batches(
             [u.samples for u in self.utterances], settings.batch_size, settings.batch_overhead
         )
-        self._claim_directory(model)
+        self._identity = self._claim_directory(model)
 
-    def _claim_directory(self, model: Mapping[str, Any]) -> None:
+    def _check_estimator(self) -> None:
+        """Refuse settings that the estimator does not have: attack.json would say what was not."""
+        estimator, settings = self.estimator, self.settings
+        for name, own, wanted in (
+            ("autocast", estimator.autocast, settings.autocast),
+            ("loss_ctc_weight", estimator.loss_ctc_weight, settings.loss_ctc_weight),
+        ):
+            if own != wanted:
+                raise InputError(
+                    f"{name} is {wanted!r} in the settings and {own!r} in the estimator; give "
+                    f"PyTorchESPnet {name}=settings.{name}"
+                )
+
+    def _claim_directory(self, model: Mapping[str, Any]) -> dict[str, Any]:
         identity = {
             "model": dict(model),
             "ctc_weight": self.estimator.ctc_weight,
             "settings": self.settings.to_json(),
-            "utterances": {"count": len(self.utterances), "sha256": _digest(self.utterances)},
+            "utterances": {"count": len(self.utterances), "sha256": digest(self.utterances)},
             "batches": [[self.utterances[i].name for i in batch] for batch in self.plan],
         }
-        # Through JSON and back, so that tuples compare as the lists they are read as.
+        identity = _as_json(identity)
         path = self.output_dir / "attack.json"
-        if not path.exists():
+        # A run that was refused, or died before its first state, has left nothing to protect.
+        if not path.exists() or not begun(self.output_dir):
             write_json(path, identity)
-        before = read_json(path)
-        changed = [key for key in identity if before.get(key) != _as_json(identity[key])]
+        self._check_claim(identity)
+        return identity
+
+    def _check_claim(self, identity: Mapping[str, Any]) -> None:
+        before = read_json(self.output_dir / "attack.json")
+        changed = [key for key in identity if before.get(key) != identity[key]]
         if changed:
             raise InputError(
                 f"{self.output_dir} holds the results of another attack (different: "
@@ -192,6 +154,7 @@ class AttackRun:
         saver = _StateSaver(state_path, batch, self.checkpoint_seconds, title, attack.max_iter)
         state = attack.attack_batch(batch, state, saver)
         rows = self._evaluate(budget, utterances, batch, attack, state)
+        self._check_claim(self._identity)  # another attack may have taken it while none had rows
         write_jsonl(self._log_path(budget, index), rows)
         state_path.unlink(missing_ok=True)
         logging.info("%s: finished %d utterances in %.1f s", title, len(utterances), state.seconds)
@@ -284,6 +247,12 @@ class AttackRun:
         return self.output_dir / budget.tag / f"step{step}" / "wav" / f"{name}.wav"
 
 
+def begun(directory: str | Path) -> bool:
+    """Whether an attack has left states or rows in a directory."""
+    made = ("log/*/*.jsonl", "state/*/*.pt", "attack_log.jsonl")
+    return any(any(Path(directory).glob(pattern)) for pattern in made)
+
+
 @torch.no_grad()
 def listen(
     estimator: PyTorchESPnet, waves: Sequence[np.ndarray], transcripts: Sequence[str]
@@ -320,17 +289,6 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _as_json(item) for key, item in value.items()}
     return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _check_file_names(utterances: Sequence[Utterance]) -> None:
-    for utterance in utterances:
-        if "/" in utterance.name or utterance.name.startswith("."):
-            raise InputError(f"utterance id '{utterance.name}' cannot be the name of a WAV file")
-
-
-def _digest(utterances: Sequence[Utterance]) -> str:
-    lines = [f"{u.name} {u.samples} {u.target} | {u.reference}" for u in utterances]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 class _StateSaver:

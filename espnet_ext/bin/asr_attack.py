@@ -31,11 +31,13 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     from espnet_ext.attack.estimator import PyTorchESPnet
-    from espnet_ext.attack.runner import AttackRun, read_utterances
+    from espnet_ext.attack.runner import AttackRun
     from espnet_ext.attack.settings import AttackSettings
+    from espnet_ext.attack.utterances import read_utterances
     from espnet_ext.report.scores import write_scores
 
     settings = AttackSettings.read(args.config, args.set)
+    cli.check_speakers(args.utt2spk, args.targets)
     recognizer, device, model = cli.load_recognizer(args)
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     estimator = PyTorchESPnet(

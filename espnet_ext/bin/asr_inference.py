@@ -27,11 +27,16 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     from espnet_ext.asr.transcribe import transcribe
-    from espnet_ext.data.files import write_json
+    from espnet_ext.data.characters import remove_hidden
+    from espnet_ext.data.files import check_directory, write_json
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
     from espnet_ext.report.recognition import score_decoded
 
+    output = Path(args.output_dir)
+    check_directory(output)
+    if args.by_speaker:
+        cli.check_speakers(str(Path(args.data_dir) / "utt2spk"), f"{args.data_dir}/wav.scp")
     recognizer, device, _ = cli.load_recognizer(args)
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
     found = transcribe(
@@ -41,8 +46,9 @@ def main() -> None:
         args.beam_size,
         args.batch_size,
     )
-    output = Path(args.output_dir)
-    write_table(output / "text", {name: hyp.text for name, hyp in found.items()})
+    # Tables refuse blanks in a row and what cannot be seen; a model may write both.
+    texts = {name: " ".join(remove_hidden(hyp.text).split()) for name, hyp in found.items()}
+    write_table(output / "text", texts)
     for head in recognizer.config["model_conf"].get("heads") or {}:
         labels = {n: h.labels[head] for n, h in found.items() if head in h.labels}
         if labels:

@@ -27,6 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
         choices=("utterance", "speaker"),
         help="what the bootstrap draws",
     )
+    add("--overlap", help="what the sets have in common, JSON that stage 2 writes; if it is there")
     add("--output_dir", required=True, help="results.json, RESULTS.md, figure1.png, training.json")
     return parser
 
@@ -40,17 +41,15 @@ def main() -> None:
     from espnet_ext.report.environment import environment
     from espnet_ext.report.figures import figure_1
     from espnet_ext.report.markdown import write_results
+    from espnet_ext.report.overlap import read_overlap
     from espnet_ext.report.robustness import make_results
     from espnet_ext.report.training import write_training
 
     conditions = [c for path in args.conditions for c in read_conditions(path)]
     output = Path(args.output_dir)
-    write_json(
-        output / "results.json",
-        make_results(
-            conditions, args.data_dir, environment("cpu"), args.interval_unit == "speaker"
-        ),
-    )
+    by_speaker = args.interval_unit == "speaker"
+    made = make_results(conditions, args.data_dir, environment("cpu"), by_speaker)
+    write_json(output / "results.json", made | read_overlap(args.overlap))
     write_training([condition.model_dir for condition in conditions], output)
     results = read_json(output / "results.json")
     figure_1(results, output / "figure1.png")

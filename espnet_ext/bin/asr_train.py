@@ -15,7 +15,6 @@ are those of espnet2.bin.asr_train; the most used are
                              wav.scp,speech,sound  text,text,text  utt2accent,accent,text
   --valid_data_path_and_name_and_type FILE,NAME,TYPE
   --model_conf KEY=VALUE     asr_weight (lambda_A), ctc_weight (lambda_C), heads, ...
-  --ignore_init_mismatch B   leave out what has no place in the model (default false)
 """
 
 

@@ -29,6 +29,7 @@ def main() -> None:
     from espnet_ext.attack.replay import replay
     from espnet_ext.report.scores import write_scores
 
+    cli.check_speakers(args.utt2spk, args.wav_scp)
     recognizer, device, model = cli.load_recognizer(args)
     rows = replay(
         PyTorchESPnet(recognizer, args.ctc_weight),

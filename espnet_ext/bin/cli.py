@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_ext.bin.advice import in_words_of_run_sh
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ COUNTERMEASURE = ("--cm_train_config", "--cm_model_file")
 def run(main: Callable[[], None]) -> None:
     """Call `main`; print an `InputError` as one readable message and exit with 1.
 
+    The message advises the options of the command that was typed, see `espnet_ext.bin.advice`.
+
     Set `ESPNET_EXT_TRACEBACK=1` to see the traceback as well.
     """
     try:
@@ -31,7 +34,8 @@ def run(main: Callable[[], None]) -> None:
     except InputError as error:
         if os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
-        sys.exit(f"error: {error}")
+        command = Path(sys.argv[0]).stem
+        sys.exit(f"error: {in_words_of_run_sh(str(error), command, os.environ)}")
 
 
 def log_to_stderr() -> None:
@@ -186,6 +190,27 @@ def load_recognizer(
     return recognizer, where, model_digests(files)
 
 
+def check_speakers(utt2spk: str | None, table: str) -> None:
+    """Refuse a utt2spk that lacks utterances of a table, before anything is computed.
+
+    Args:
+        utt2spk: of `--utt2spk`; None where utterances are resampled.
+        table: whose utterances will be scored.
+
+    Raises:
+        InputError: names utterances without a speaker.
+    """
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.errors import summarize
+
+    if utt2spk is None:
+        return
+    speakers = read_table(utt2spk)
+    missing = [f"utterance {name}" for name in read_table(table) if name not in speakers]
+    if missing:
+        raise InputError(f"{utt2spk}: no speaker of:\n{summarize(missing)}")
+
+
 def shard(text: str) -> tuple[int, int]:
     """Type of an option that takes J/N, the J-th of N parts.
 
@@ -203,7 +228,7 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def device(ngpu: int) -> str:
-    """The PyTorch device for `--ngpu`.
+    """The PyTorch device for `--ngpu`, in single precision, see `espnet_ext.precision`.
 
     Raises:
         InputError: a GPU is asked for and there is none.
@@ -214,11 +239,13 @@ def device(ngpu: int) -> str:
 
     if not torch.cuda.is_available():
         raise InputError(f"--ngpu {ngpu}, but PyTorch sees no GPU; use --ngpu 0")
+    torch.backends.cudnn.allow_tf32 = False
     return "cuda"
 
 
 TRAINING_OPTIONS = """\
   --init_param FILE          start from these weights; prints what was loaded
+  --ignore_init_mismatch B   leave out what has no place in the model (default false)
   --collect_stats B          collect shapes and feature statistics in place of training
   --dry_run B                build the model and stop
   --ngpu N                   GPUs, 0 for the CPU

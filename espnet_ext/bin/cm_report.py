@@ -32,6 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--transfer_eps", default=0.3, type=float, help="of the heat map")
     add("--histogram_eps", default="0.3 1 8", type=_fractions, help="of the score histograms")
     add("--resamples", default=4999, type=int, help="draws of the bootstrap")
+    add("--overlap", help="what the sets have in common, JSON that stage 2 writes; if it is there")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     return parser
 
@@ -44,10 +45,11 @@ def main() -> None:
     from espnet_ext.report.countermeasure_figures import draw_all
     from espnet_ext.report.countermeasure_inputs import read_models
     from espnet_ext.report.countermeasure_markdown import write_results
+    from espnet_ext.report.overlap import read_overlap
     from espnet_ext.report.training import write_training
 
     output = Path(args.output_dir)
-    write_json(output / "results.json", _collect(args))
+    write_json(output / "results.json", _collect(args) | read_overlap(args.overlap))
     names = [f"{m.name}_seed{seed}" for m in read_models(args.models) for seed in args.seeds]
     write_training([Path(args.expdir) / name for name in names], output)
     results = read_json(output / "results.json")

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from espnet_ext.bin import cli
-from espnet_ext.data import check, directory, kaldi
-from espnet_ext.data.files import write_aside
+from espnet_ext.data import check, directory, kaldi, overlap
+from espnet_ext.data.files import write_aside, write_json
 from espnet_ext.errors import InputError
 
 _AFFIXES = ("--utt-prefix", "--utt-suffix", "--spk-prefix", "--spk-suffix")
@@ -135,6 +135,35 @@ def _split(args: argparse.Namespace) -> None:
     directory.split(args.directory, args.number, per_utt=args.per_utt)
 
 
+def _overlap_arguments(parser: argparse.ArgumentParser) -> None:
+    for name, text in (
+        ("train", "sets that are trained on"),
+        ("valid", "sets that choose an epoch or a threshold"),
+        ("test", "sets that results are reported on"),
+    ):
+        parser.add_argument(
+            f"--{name}", nargs="+", default=[], action="extend", metavar="DIR", help=text
+        )
+    parser.add_argument(
+        "--allow-shared-audio",
+        type=cli.boolean,
+        default=False,
+        metavar="true|false",
+        help="accept audio that is trained on and tested on; else an error",
+    )
+    parser.add_argument("--output", help="JSON file for the report")
+
+
+def _overlap(args: argparse.Namespace) -> None:
+    overlaps = overlap.find_overlaps([*args.train, *args.valid, *args.test])
+    for found in overlaps:
+        print(found.sentence())
+    if args.output:
+        write_json(args.output, overlap.record(overlaps, args.allow_shared_audio))
+    if not args.allow_shared_audio:
+        overlap.refuse_shared_audio(overlaps, args.train, args.test)
+
+
 def _table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="?", default="/dev/stdin", help="default: standard input")
 
@@ -197,6 +226,7 @@ _COMMANDS = {
     "subset": (_subset_arguments, _subset, "take listed or some utterances"),
     "combine": (_combine_arguments, _combine, "merge data directories"),
     "split": (_split_arguments, _split, "split for parallel jobs"),
+    "overlap": (_overlap_arguments, _overlap, "what sets have in common"),
     "utt2spk_to_spk2utt": (_table_arguments, _utt2spk_to_spk2utt, "invert utt2spk"),
     "spk2utt_to_utt2spk": (_table_arguments, _spk2utt_to_utt2spk, "invert spk2utt"),
     "split_scp": (_split_scp_arguments, _split_scp, "split a list into equal parts"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # libsndfile's own remark on a header that promises more bytes than the file has.
 _SHORTER = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_ARCHIVE_OFFSET = re.compile(r"\.ark:\d+$")
 # Decoded MP3 and resampled audio overshoot 1 a little; 16-bit integers kept as floats a lot.
 _MAX_PEAK = 16.0
 _BLOCK = 1 << 20
@@ -140,6 +141,12 @@ def _content(source: str | Path | bytes, name: str) -> Iterator[Content]:
     if isinstance(source, bytes):
         yield source
         return
+    if str(source).rstrip().endswith("|") or _ARCHIVE_OFFSET.search(str(source)):
+        raise InputError(
+            f"{name}: a command or a place in an archive, no audio file; format the data first: "
+            "stage 2 of run.sh, or python3 -m espnet_ext.bin.format_data --source DIR "
+            "--destination DIR --sample_rate HZ"
+        )
     try:
         with Path(source).open("rb") as f:
             if not os.fstat(f.fileno()).st_size:

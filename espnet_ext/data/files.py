@@ -52,6 +52,28 @@ def write_aside(path: str | Path) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
+def check_directory(path: str | Path) -> None:
+    """Refuse a directory into which nothing can be written, before there is anything to write.
+
+    Nothing is made: a command that is refused afterwards leaves no trace.
+
+    Args:
+        path: it may be there or not.
+
+    Raises:
+        InputError: it is a file or lies below one, or may not be written to.
+    """
+    path = Path(path)
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists() or p.is_symlink())
+    if not nearest.is_dir():
+        raise InputError(f"{nearest}: is no directory; remove it, or give another output directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{nearest}: cannot be written to; change its permissions, or give another output "
+            "directory"
+        )
+
+
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden place into a message that says what to do."""

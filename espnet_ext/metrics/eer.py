@@ -4,16 +4,10 @@ Scores are higher for targets (bona fide speech, the claimed speaker). All rates
 fractions of 1.
 """
 
-from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-from espnet_ext.metrics.intervals import RESAMPLES, Interval
-from espnet_ext.metrics.resampling import Statistic, resample
-
-Measure = Callable[[np.ndarray, np.ndarray], float]
 
 BELOW_ALL = 0.001  # the first threshold lies this far below the lowest score
 
@@ -94,8 +88,9 @@ def equal_error_rate(target: ArrayLike, nontarget: ArrayLike) -> EqualErrorRate:
         EqualErrorRate(rate=0.2, threshold=0.0)
     """
     curve = det_curve(target, nontarget)
-    threshold = curve.thresholds[_closest(curve.miss, curve.false_alarm)]
-    return EqualErrorRate(rate_of(curve.miss, curve.false_alarm), float(threshold))
+    best = int(np.argmin(np.abs(curve.miss - curve.false_alarm)))
+    rate = float(curve.miss[best] + curve.false_alarm[best]) / 2.0
+    return EqualErrorRate(rate, float(curve.thresholds[best]))
 
 
 def error_rates(target: ArrayLike, nontarget: ArrayLike, threshold: float) -> ErrorRates:
@@ -114,72 +109,6 @@ def error_rates(target: ArrayLike, nontarget: ArrayLike, threshold: float) -> Er
     accepted, wrong = checked(target, "target"), checked(nontarget, "non-target")
     miss, false_alarm = np.mean(accepted < threshold), np.mean(wrong >= threshold)
     return ErrorRates(float(miss), float(false_alarm))
-
-
-def eer_interval(
-    target: ArrayLike,
-    nontarget: ArrayLike,
-    target_groups: Sequence[Hashable],
-    nontarget_groups: Sequence[Hashable],
-    *,
-    confidence: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Equal error rate (a fraction of 1) with its bootstrap interval over groups.
-
-    Args:
-        target: scores of the targets (N_t,).
-        nontarget: scores of the others (N_n,).
-        target_groups: speaker of each target, drawn as a whole.
-        nontarget_groups: speaker of each other trial; names are shared with the targets.
-        confidence: of the interval.
-        seed: of the draws.
-        resamples: number of draws.
-
-    Raises:
-        ValueError: see `det_curve`, or the numbers of scores and groups differ.
-    """
-    groups = [*target_groups, *nontarget_groups]
-    statistic = curve_statistic(target, nontarget, rate_of)
-    return resample(statistic, groups, confidence=confidence, seed=seed, resamples=resamples)
-
-
-def curve_statistic(target: ArrayLike, nontarget: ArrayLike, measure: Measure) -> Statistic:
-    """A statistic of resampled trials (targets first, then the others) for `resample`.
-
-    Args:
-        target: scores of the targets (N_t,).
-        nontarget: scores of the others (N_n,).
-        measure: a number from the misses and false alarms at every threshold.
-
-    Returns:
-        a function of how often each trial is drawn (N_t + N_n,). It gives the number that
-        `measure` would give if the drawn trials were repeated in the lists of scores, and
-        NaN where no target or no other trial is drawn.
-    """
-    order = np.argsort(_joined(target, nontarget), kind="stable")
-    labels = order < np.size(target)
-
-    def statistic(times: np.ndarray) -> float:
-        if len(times) != len(order):
-            raise ValueError(f"{len(order)} trials, but {len(times)} groups")
-        drawn = np.repeat(labels, times[order])
-        if drawn.all() or not drawn.any():
-            return float("nan")
-        return measure(*_errors(drawn))
-
-    return statistic
-
-
-def rate_of(miss: np.ndarray, false_alarm: np.ndarray) -> float:
-    """Equal error rate of a curve, see `equal_error_rate`."""
-    best = _closest(miss, false_alarm)
-    return float(miss[best] + false_alarm[best]) / 2.0
-
-
-def _closest(miss: np.ndarray, false_alarm: np.ndarray) -> int:
-    return int(np.argmin(np.abs(miss - false_alarm)))
 
 
 def _errors(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,22 +13,13 @@ With one cost for misses, and one for false alarms of each kind, both have the s
 c2, and `v2 = (c0 + min(c1, c2) * v1) / (c0 + min(c1, c2))`.
 """
 
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from espnet_ext.metrics.eer import (
-    checked,
-    curve_statistic,
-    det_curve,
-    equal_error_rate,
-    error_rates,
-)
-from espnet_ext.metrics.intervals import RESAMPLES, Interval
-from espnet_ext.metrics.resampling import resample
+from espnet_ext.metrics.eer import checked, det_curve, equal_error_rate, error_rates
 
 Version = Literal["2019", "2021"]
 VERSIONS: tuple[Version, ...] = ("2019", "2021")
@@ -180,43 +171,6 @@ def min_tdcf(
     curve = tdcf_curve(bonafide, spoof, weights, version)
     best = int(np.argmin(curve.values))
     return TandemCost(float(curve.values[best]), float(curve.thresholds[best]))
-
-
-def min_tdcf_interval(
-    bonafide: ArrayLike,
-    spoof: ArrayLike,
-    weights: Coefficients,
-    bonafide_groups: Sequence[Hashable],
-    spoof_groups: Sequence[Hashable],
-    version: Version = "2019",
-    *,
-    confidence: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Min t-DCF with its bootstrap interval; the verification system is taken as it is.
-
-    Args:
-        bonafide: countermeasure scores (N_b,).
-        spoof: countermeasure scores (N_s,).
-        weights: see `coefficients`.
-        bonafide_groups: speaker of each bona fide trial, drawn as a whole.
-        spoof_groups: claimed speaker of each spoof.
-        version: form of the t-DCF.
-        confidence: of the interval.
-        seed: of the draws.
-        resamples: number of draws.
-
-    Raises:
-        ValueError: see `tdcf_curve`.
-    """
-
-    def measure(miss: np.ndarray, false_alarm: np.ndarray) -> float:
-        return float(_cost(miss, false_alarm, weights, version).min())
-
-    groups = [*bonafide_groups, *spoof_groups]
-    statistic = curve_statistic(bonafide, spoof, measure)
-    return resample(statistic, groups, confidence=confidence, seed=seed, resamples=resamples)
 
 
 def _cost(

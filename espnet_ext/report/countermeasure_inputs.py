@@ -9,7 +9,7 @@ Directories, `<model>_seed<seed>` being one trained countermeasure:
 Scores that are absent are listed as missing. Scores that contradict each other are refused.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from espnet_ext.cm.scores import asv_by_key, check_asv_attacks, read_asv_scores, read_scores
+from espnet_ext.cm.scores import (
+    TrialScore,
+    asv_by_key,
+    check_asv_attacks,
+    read_asv_scores,
+    read_scores,
+)
 from espnet_ext.data.files import read_json
 from espnet_ext.data.recipe_lists import entries
 from espnet_ext.errors import InputError, summarize
@@ -55,24 +61,24 @@ class Trials:
         utterances: names of the N trials.
         bonafide: which of them are bona fide (N,).
         attacks: kind of spoof of each; None for bona fide.
-        speakers: number of the speaker of each (N,).
-        speaker_count: number of speakers S.
+        units: number of the speaker of each (N,), or of the trial itself: what is drawn.
+        unit_count: number of units S.
     """
 
     utterances: tuple[str, ...]
     bonafide: np.ndarray
     attacks: tuple[str | None, ...]
-    speakers: np.ndarray
-    speaker_count: int
+    units: np.ndarray
+    unit_count: int
 
     def subset(self, chosen: np.ndarray) -> "Trials":
-        """The trials with these positions (M,); speakers keep their numbers."""
+        """The trials with these positions (M,); units keep their numbers."""
         return Trials(
             tuple(self.utterances[n] for n in chosen),
             self.bonafide[chosen],
             tuple(self.attacks[n] for n in chosen),
-            self.speakers[chosen],
-            self.speaker_count,
+            self.units[chosen],
+            self.unit_count,
         )
 
 
@@ -116,7 +122,7 @@ class Run:
     missing: list[str] = field(default_factory=list)
 
 
-class _Scored(NamedTuple):
+class Scored(NamedTuple):
     """A score file, sorted by utterance."""
 
     utterances: tuple[str, ...]
@@ -183,7 +189,7 @@ def read_run(
     first = next(iter(files.values()))[0]
     for (name, seed), (scored, _) in files.items():
         _check_same(scored, first, f"{expdir}/{name}_seed{seed}/score/eval/scores.txt")
-    trials, everything = _trials(first, utt2spk), np.arange(len(first.utterances))
+    trials, everything = trials_of(first, utt2spk), np.arange(len(first.utterances))
     clean = {key: scores for key, (_, scores) in files.items()}
     run = Run(list(models), list(seeds), trials, clean, attacked=trials, positions=everything)
     _read_attacks(run, expdir, attack_name)
@@ -193,9 +199,9 @@ def read_run(
 
 def _clean_files(
     models: Sequence[Model], expdir: Path, seeds: Sequence[int]
-) -> tuple[dict[tuple[str, int], tuple[_Scored, CleanScores]], list[str]]:
+) -> tuple[dict[tuple[str, int], tuple[Scored, CleanScores]], list[str]]:
     """Clean scores by name and seed, and what is not there."""
-    files: dict[tuple[str, int], tuple[_Scored, CleanScores]] = {}
+    files: dict[tuple[str, int], tuple[Scored, CleanScores]] = {}
     lacking: dict[str, list[Path]] = {}
     for name, seed in ((model.name, seed) for model in models for seed in seeds):
         found = _clean_scores(expdir / f"{name}_seed{seed}" / "score")
@@ -208,33 +214,34 @@ def _clean_files(
     ]
 
 
-def _clean_scores(directory: Path) -> tuple[_Scored, CleanScores] | Path:
+def _clean_scores(directory: Path) -> tuple[Scored, CleanScores] | Path:
     """Scores of both sets, or the file that is not there."""
     paths = [directory / part / "scores.txt" for part in ("dev", "eval")]
     for path in paths:
         if not path.is_file():
             return path
-    dev, test = (_read(path) for path in paths)
+    dev, test = (scored_trials(read_scores(path)) for path in paths)
     for scored, path in zip((dev, test), paths, strict=True):
         _check_classes(scored, path)
     eer = equal_error_rate(dev.scores[dev.bonafide], dev.scores[~dev.bonafide])
     return test, CleanScores(test.scores, eer.threshold, eer.rate)
 
 
-def _read(path: Path) -> _Scored:
-    rows = sorted(read_scores(path), key=lambda row: row.utterance)
+def scored_trials(scores: Iterable[TrialScore]) -> Scored:
+    """Columns of score files, sorted by utterance so that their order changes no number."""
+    rows = sorted(scores, key=lambda row: row.utterance)
     bonafide = np.array([row.key == "bonafide" for row in rows], dtype=bool)
     attacks = tuple(None if row.key == "bonafide" else row.attack for row in rows)
     scores = np.array([row.score for row in rows], dtype=np.float64)
-    return _Scored(tuple(row.utterance for row in rows), bonafide, attacks, scores)
+    return Scored(tuple(row.utterance for row in rows), bonafide, attacks, scores)
 
 
-def _check_classes(scored: _Scored, path: Path) -> None:
+def _check_classes(scored: Scored, path: Path) -> None:
     if scored.bonafide.all() or not scored.bonafide.any():
         raise InputError(f"{path}: needs bona fide and spoof trials, one kind is absent")
 
 
-def _check_same(scored: _Scored, other: _Scored | Trials, where: str) -> None:
+def _check_same(scored: Scored, other: Scored | Trials, where: str) -> None:
     if scored.utterances != other.utterances:
         differ = sorted(set(scored.utterances) ^ set(other.utterances))
         raise InputError(
@@ -245,22 +252,28 @@ def _check_same(scored: _Scored, other: _Scored | Trials, where: str) -> None:
         raise InputError(f"{where}: other classes than in the other score files")
 
 
-def _trials(scored: _Scored, utt2spk: Mapping[str, str]) -> Trials:
+def trials_of(scored: Scored, utt2spk: Mapping[str, str] | None) -> Trials:
+    """Trials with the units that the bootstrap draws: speakers, or trials without `utt2spk`.
+
+    Raises:
+        InputError: an utterance has no speaker.
+    """
+    utt2spk = utt2spk or {utterance: utterance for utterance in scored.utterances}
     unknown = [u for u in scored.utterances if u not in utt2spk]
     if unknown:
         problems = [f"utt2spk: no speaker of '{u}'; is it of the evaluation set?" for u in unknown]
         raise InputError(summarize(problems))
     names = [utt2spk[u] for u in scored.utterances]
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
-    speakers = np.array([numbers[name] for name in names])
-    return Trials(scored.utterances, scored.bonafide, scored.attacks, speakers, len(numbers))
+    units = np.array([numbers[name] for name in names])
+    return Trials(scored.utterances, scored.bonafide, scored.attacks, units, len(numbers))
 
 
 def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
     """Fill in what was attacked; the first file says which trials all others must have."""
     seen = False
     for cell, seed, path in _attack_files(run, expdir, attack_name):
-        scored = _read(path)
+        scored = scored_trials(read_scores(path))
         if not seen:
             _check_classes(scored, path)
             run.positions = _positions(scored, run.trials, path)
@@ -297,7 +310,7 @@ def _eps(name: str, path: Path) -> float:
         raise InputError(f"{path}: '{name}' is not 'eps' and a number, such as eps0.1") from None
 
 
-def _positions(scored: _Scored, trials: Trials, path: Path) -> np.ndarray:
+def _positions(scored: Scored, trials: Trials, path: Path) -> np.ndarray:
     place = {utterance: number for number, utterance in enumerate(trials.utterances)}
     unknown = [u for u in scored.utterances if u not in place]
     if unknown:

@@ -20,6 +20,7 @@ from espnet_ext.report.countermeasure_tables import (
     method_name,
     probe_table,
 )
+from espnet_ext.report.overlap import overlap_sections
 
 TRANSFER_LEGEND = (
     "Points of balanced accuracy lost beyond those lost under random signs of the same ε, paired, "
@@ -65,6 +66,7 @@ def table_sections(results: Entry) -> list[str]:
         *_attack_sections(results),
         *_lnsr(results),
         *_titled("## Linear probe by layer", probe_table(results)),
+        *overlap_sections(results),
     ]
 
 

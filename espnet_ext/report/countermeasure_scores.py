@@ -7,10 +7,18 @@ import numpy as np
 
 from espnet_ext.cm.scores import AsvScore, TrialScore, asv_by_key, by_key
 from espnet_ext.errors import InputError
-from espnet_ext.metrics import classification, tdcf
-from espnet_ext.metrics.classification import BONAFIDE, NO_ATTACK, SPOOF, decide
-from espnet_ext.metrics.eer import eer_interval, equal_error_rate
-from espnet_ext.metrics.intervals import RESAMPLES, TOO_NARROW, Interval
+from espnet_ext.metrics import tdcf
+from espnet_ext.metrics.classification import Answers, decide
+from espnet_ext.metrics.draws import Draws, Numbers
+from espnet_ext.metrics.draws import interval as interval_of
+from espnet_ext.metrics.eer import equal_error_rate
+from espnet_ext.metrics.intervals import RESAMPLES, TOO_NARROW
+from espnet_ext.report.countermeasure_inputs import Trials, scored_trials, trials_of
+from espnet_ext.report.countermeasure_measures import (
+    answer_measures,
+    curve_measures,
+    tandem_weights,
+)
 from espnet_ext.report.tables import interval, markdown_table
 
 Entry = dict[str, Any]
@@ -42,8 +50,8 @@ DEFINITIONS = {
     "spoof_accuracy": "share of spoofs answered 'spoof', in percent",
     "spoof_accept_rate": "share of spoofs answered 'bona fide', in percent",
     "attacks": "eer: spoofs of one attack against all bona fide trials",
-    "interval": "95 % percentile bootstrap, {resamples} resamples of {unit}s; thresholds and the "
-    "verification system are taken as they are",
+    "interval": "95 % percentile bootstrap of {resamples} draws of {unit}s with seed 0; thresholds "
+    "and the verification system are taken as they are",
 }
 
 
@@ -79,8 +87,8 @@ def make_results(
         scores: of the trials.
         asv: scores of speaker verification, for the t-DCF.
         threshold: operating point, for accuracies and spoof-accept rates.
-        utt2spk: draw speakers in place of trials.
-        resamples: of the intervals that are not of plain shares; fewer are faster.
+        utt2spk: draw speakers, as reports do; trials without it.
+        resamples: draws of the bootstrap.
 
     Returns:
         a dictionary that can be written as JSON; intervals are `[value, low, high]`.
@@ -90,40 +98,35 @@ def make_results(
             speaker verification allow no t-DCF.
     """
     _check_classes(scores, "the score file")
-    trials = _Trials(list(scores), _groups(scores, utt2spk), threshold, resamples)
+    scored = scored_trials(scores)
+    trials = trials_of(scored, utt2spk)
+    draws = Draws(trials.unit_count, resamples)
+    errors, weights = tandem_weights(_by_kind(asv)) if asv is not None else (None, None)
+    measures = curve_measures(draws, trials, scored.scores[None], weights)
+    rates = measures["eer_by_attack"]
     return {
         "definitions": _definitions("speaker" if utt2spk else "trial", resamples),
         "trials": {key: len(by_key(scores, key)) for key in KEYS},
-        "speakers": len(set(trials.groups)) if utt2spk else None,
-        **_eer(trials),
-        **_tandem(trials, asv),
-        **_answers(trials),
-        "attacks": [_attack(trials, attack) for attack in trials.attacks()],
+        "speakers": trials.unit_count if utt2spk else None,
+        "eer": measures["eer"],
+        "eer_threshold": equal_error_rate(*(by_key(scores, key) for key in KEYS)).threshold,
+        **{f"min_tdcf_{v}": measures.get(f"min_tdcf_{v}") for v in tdcf.VERSIONS},
+        "asv": {**errors._asdict(), **weights._asdict()} if errors and weights else None,
+        **_answers(draws, trials, scored.scores, threshold),
+        "attacks": [
+            {
+                "attack": attack,
+                "trials": trials.attacks.count(attack),
+                "eer": rates[attack],
+                "spoof_accept_rate": _accepted(draws, trials, scored.scores, threshold, attack),
+            }
+            for attack in rates
+        ],
     }
 
 
-class _Trials(NamedTuple):
-    """Trials to measure, and how."""
-
-    rows: list[TrialScore]
-    groups: list[str]
-    threshold: Threshold | None
-    resamples: int
-
-    def attacks(self) -> list[str]:
-        """Kinds of spoof, sorted."""
-        return sorted({row.attack for row in self.rows} - {NO_ATTACK})
-
-    def of(self, attack: str) -> "_Trials":
-        """The spoofs of one attack, and all bona fide trials."""
-        chosen = [n for n, row in enumerate(self.rows) if row.attack in (attack, NO_ATTACK)]
-        rows, groups = [self.rows[n] for n in chosen], [self.groups[n] for n in chosen]
-        return self._replace(rows=rows, groups=groups)
-
-    def side(self, key: str) -> tuple[np.ndarray, list[str]]:
-        """Scores and groups of the trials with that key."""
-        groups = [g for row, g in zip(self.rows, self.groups, strict=True) if row.key == key]
-        return by_key(self.rows, key), groups
+def _by_kind(asv: Sequence[AsvScore]) -> dict[str, np.ndarray]:
+    return {key: asv_by_key(asv, key) for key in ASV_KEYS}
 
 
 def _definitions(unit: str, resamples: int) -> Entry:
@@ -137,87 +140,27 @@ def _check_classes(scores: Sequence[TrialScore], source: str) -> None:
             raise InputError(f"{source}: no {key} trials among {len(scores)}; score all trials")
 
 
-def _groups(scores: Sequence[TrialScore], utt2spk: Mapping[str, str] | None) -> list[str]:
-    if utt2spk is None:
-        return [row.utterance for row in scores]
-    missing = [row.utterance for row in scores if row.utterance not in utt2spk]
-    if missing:
-        raise InputError(
-            f"utt2spk: no speaker of utterance {missing[0]} ({len(missing)} in all); use the "
-            "file of the same data directory"
-        )
-    return [utt2spk[row.utterance] for row in scores]
-
-
-def _percent(value: Interval) -> list[float | None]:
-    return [None if bound is None else 100.0 * bound for bound in value]
-
-
-def _eer(trials: _Trials) -> Entry:
-    (bonafide, of_bonafide), (spoof, of_spoof) = (trials.side(key) for key in KEYS)
-    found = eer_interval(bonafide, spoof, of_bonafide, of_spoof, resamples=trials.resamples)
-    return {
-        "eer": _percent(found),
-        "eer_threshold": equal_error_rate(bonafide, spoof).threshold,
-    }
-
-
-def _tandem(trials: _Trials, asv: Sequence[AsvScore] | None) -> Entry:
-    if asv is None:
-        return {**{f"min_tdcf_{version}": None for version in tdcf.VERSIONS}, "asv": None}
-    target, nontarget, spoof = (asv_by_key(asv, key) for key in ASV_KEYS)
-    try:
-        errors = tdcf.verification_errors(target, nontarget, spoof)
-        weights = tdcf.coefficients(errors)
-        costs = {f"min_tdcf_{v}": _min_tdcf(trials, weights, v) for v in tdcf.VERSIONS}
-    except ValueError as error:
-        raise InputError(
-            f"no t-DCF from these scores of speaker verification: {error}; leave them out to go "
-            "without"
-        ) from None
-    return {**costs, "asv": {**errors._asdict(), **weights._asdict()}}
-
-
-def _min_tdcf(trials: _Trials, weights: tdcf.Coefficients, version: tdcf.Version) -> Interval:
-    (bonafide, of_bonafide), (spoof, of_spoof) = (trials.side(key) for key in KEYS)
-    return tdcf.min_tdcf_interval(
-        bonafide, spoof, weights, of_bonafide, of_spoof, version, resamples=trials.resamples
-    )
-
-
-def _answers(trials: _Trials) -> Entry:
+def _answers(
+    draws: Draws, trials: Trials, scores: np.ndarray, threshold: Threshold | None
+) -> Entry:
     """Accuracies at the operating point."""
-    if trials.threshold is None:
+    if threshold is None:
         return {"threshold": None, **dict.fromkeys(ANSWERS)}
-    label = [BONAFIDE if row.key == "bonafide" else SPOOF for row in trials.rows]
-    given = decide([row.score for row in trials.rows], trials.threshold.value)
-    by_class = classification.class_accuracy(label, given, trials.groups)
-    balanced = classification.balanced_accuracy(
-        label, given, trials.groups, resamples=trials.resamples
-    )
-    return {
-        "threshold": trials.threshold._asdict(),
-        "accuracy": classification.accuracy(label, given, trials.groups),
-        "balanced_accuracy": balanced,
-        "bonafide_accuracy": by_class.bonafide,
-        "spoof_accuracy": by_class.spoof,
-        "spoof_accept_rate": _accepted(trials),
-    }
+    right = (decide(scores, threshold.value) == trials.bonafide).astype(np.float64)
+    answers = Answers(right[None], trials.bonafide, trials.units)
+    measures = answer_measures(draws, answers)
+    return {"threshold": threshold._asdict(), **{name: measures[name] for name in ANSWERS}}
 
 
-def _accepted(trials: _Trials) -> Interval | None:
-    """Share of the spoofs above the threshold."""
-    if trials.threshold is None:
+def _accepted(
+    draws: Draws, trials: Trials, scores: np.ndarray, threshold: Threshold | None, attack: str
+) -> Numbers | None:
+    """Share of the spoofs of one attack above the threshold."""
+    if threshold is None:
         return None
-    label = [BONAFIDE if row.key == "bonafide" else SPOOF for row in trials.rows]
-    scores = [row.score for row in trials.rows]
-    return classification.spoof_accept_rate(label, scores, trials.threshold.value, trials.groups)
-
-
-def _attack(trials: _Trials, attack: str) -> Entry:
-    of = trials.of(attack)
-    count = sum(row.attack == attack for row in of.rows)
-    return {"attack": attack, "trials": count, **_eer(of), "spoof_accept_rate": _accepted(of)}
+    accepted = decide(scores, threshold.value)[None].astype(np.float64)
+    chosen = np.array([name == attack for name in trials.attacks])
+    return interval_of(draws.rate(accepted, chosen, trials.units))
 
 
 def summary(results: Entry) -> str:

@@ -5,20 +5,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from espnet_ext.errors import InputError
-from espnet_ext.metrics.eer import equal_error_rate
+from espnet_ext.metrics.classification import Answers, decide
+from espnet_ext.metrics.draws import Draws, Numbers, interval
 from espnet_ext.metrics.intervals import RESAMPLES, TOO_NARROW
-from espnet_ext.metrics.tdcf import Coefficients, coefficients, min_tdcf, verification_errors
-from espnet_ext.report.countermeasure_bootstrap import (
-    Answers,
-    Draws,
-    Numbers,
-    equal_error,
-    interval,
-)
+from espnet_ext.metrics.tdcf import Coefficients
 from espnet_ext.report.countermeasure_histograms import histograms
 from espnet_ext.report.countermeasure_inputs import Cell, Model, Run, ordered, panels
 from espnet_ext.report.countermeasure_lnsr import lnsr_results, probe_results
+from espnet_ext.report.countermeasure_measures import (
+    answer_measures,
+    curve_measures,
+    tandem_weights,
+)
 
 Entry = dict[str, Any]
 NOISE = "noise"
@@ -99,14 +97,15 @@ def make_results(
         InputError: the ASV scores allow no t-DCF, or LNSR results are of different layers.
     """
     options = options or Options()
-    scored = Scored(run, Draws(run.trials.speaker_count, options.resamples))
+    scored = Scored(run, Draws(run.trials.unit_count, options.resamples))
+    weights = tandem_weights(asv_scores)[1] if asv_scores is not None else None
     return {
         "definitions": _definitions(options.resamples),
         "environment": dict(environment),
         "options": {**options._asdict(), "histogram_eps": list(options.histogram_eps)},
         "seeds": run.seeds,
         "trials": {"evaluation": _counts(run.trials), "attacked": _counts(run.attacked)},
-        "models": [clean_entry(scored, m, _weights(asv_scores)) for m in run.models],
+        "models": [clean_entry(scored, m, weights) for m in run.models],
         "cells": [attack_entry(scored, cell) for cell in ordered(run)],
         "panels": panels(run),
         "comparisons": comparisons(scored),
@@ -144,9 +143,9 @@ class Scored:
 
     def _answers(self, model: str, scores: Mapping[int, np.ndarray], attacked: bool) -> Answers:
         trials = self.run.attacked if attacked else self.run.trials
-        accepted = [s > self.run.clean[model, seed].threshold for seed, s in scores.items()]
-        right = (np.stack(accepted) == trials.bonafide).astype(np.float64)
-        return Answers(right, trials.bonafide, trials.speakers)
+        given = [decide(s, self.run.clean[model, k].threshold) for k, s in scores.items()]
+        right = (np.stack(given) == trials.bonafide).astype(np.float64)
+        return Answers(right, trials.bonafide, trials.units)
 
 
 def _definitions(resamples: int) -> Entry:
@@ -159,21 +158,8 @@ def _counts(trials: Any) -> Entry:
     return {
         "bonafide": bonafide,
         "spoof": len(trials.bonafide) - bonafide,
-        "speakers": len(np.unique(trials.speakers)),
+        "speakers": len(np.unique(trials.units)),
     }
-
-
-def _weights(asv_scores: Mapping[str, np.ndarray] | None) -> Coefficients | None:
-    if asv_scores is None:
-        return None
-    target, nontarget, spoof = (asv_scores[key] for key in ("target", "nontarget", "spoof"))
-    try:
-        weights = coefficients(verification_errors(target, nontarget, spoof))
-    except ValueError as error:
-        raise InputError(f"ASV scores: {error}") from None
-    if min(weights.c1, weights.c2) <= 0.0:
-        raise InputError("ASV scores: the ASV system accepts no spoof, so there is no t-DCF")
-    return weights
 
 
 def clean_entry(scored: Scored, model: Model, weights: Coefficients | None) -> Entry:
@@ -183,72 +169,11 @@ def clean_entry(scored: Scored, model: Model, weights: Coefficients | None) -> E
     if not seeds:
         return entry
     entry["dev_eer"] = [100.0 * scored.run.clean[model.name, s].dev_eer for s in seeds]
-    entry |= _curve_measures(scored, model.name, seeds, weights)
-    entry["clean"] = _accuracies(scored, scored.clean(model.name, seeds, attacked=False))
-    entry["attacked_clean"] = _accuracies(scored, scored.clean(model.name, seeds, attacked=True))
+    scores = np.stack([scored.run.clean[model.name, s].scores for s in seeds])
+    entry |= curve_measures(scored.draws, scored.run.trials, scores, weights)
+    for key, attacked in (("clean", False), ("attacked_clean", True)):
+        entry[key] = answer_measures(scored.draws, scored.clean(model.name, seeds, attacked))
     return entry
-
-
-def _accuracies(scored: Scored, answers: Answers) -> dict[str, Numbers]:
-    draws = scored.draws
-    spoof, bonafide = (answers.of_class(draws, c) for c in (False, True))
-    return {
-        "balanced_accuracy": interval(0.5 * (spoof + bonafide)),
-        "accuracy": interval(answers.accuracy(draws)),
-        "bonafide_accuracy": interval(bonafide),
-        "spoof_accuracy": interval(spoof),
-        "spoof_accept_rate": interval(100.0 - spoof),
-    }
-
-
-def _curve_measures(
-    scored: Scored, model: str, seeds: Sequence[int], weights: Coefficients | None
-) -> Entry:
-    trials = scored.run.trials
-    scores = np.stack([scored.run.clean[model, s].scores for s in seeds])
-    kinds = np.array([attack or "" for attack in trials.attacks])
-    by_seed = [_eer(row, trials.bonafide) for row in scores]
-    entry: Entry = {
-        "eer": _eer_interval(scored, scores, np.ones(len(kinds), dtype=bool)),
-        "eer_by_seed": by_seed,
-        "eer_by_attack": {
-            str(kind): _eer_interval(scored, scores, trials.bonafide | (kinds == kind))
-            for kind in np.unique(kinds[~trials.bonafide])
-        },
-    }
-    if weights is not None:
-        first = _tdcf_interval(scored, scores, weights)
-        entry |= {"min_tdcf_2019": first, "min_tdcf_2021": _in_form_2021(first, weights)}
-    return entry
-
-
-def _eer(scores: np.ndarray, bonafide: np.ndarray) -> float:
-    return 100.0 * equal_error_rate(scores[bonafide], scores[~bonafide]).rate
-
-
-def _eer_interval(scored: Scored, scores: np.ndarray, chosen: np.ndarray) -> Numbers:
-    bonafide, speakers = scored.run.trials.bonafide[chosen], scored.run.trials.speakers[chosen]
-    drawn = scored.draws.curve(scores[:, chosen], bonafide, speakers, equal_error)
-    value = float(np.mean([_eer(row, bonafide) for row in scores[:, chosen]]))
-    return interval(drawn, value)
-
-
-def _tdcf_interval(scored: Scored, scores: np.ndarray, weights: Coefficients) -> Numbers:
-    def measure(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-        cost = weights.c1 * miss + weights.c2 * false_alarm
-        return cost.min(axis=1) / min(weights.c1, weights.c2)
-
-    trials = scored.run.trials
-    drawn = scored.draws.curve(scores, trials.bonafide, trials.speakers, measure)
-    values = [min_tdcf(r[trials.bonafide], r[~trials.bonafide], weights).value for r in scores]
-    return interval(drawn, float(np.mean(values)))
-
-
-def _in_form_2021(values: Numbers, weights: Coefficients) -> Numbers:
-    """The two forms of the t-DCF differ by a shift and a scale, see `espnet_ext.metrics.tdcf`."""
-    least = min(weights.c1, weights.c2)
-    total = weights.c0 + least
-    return [None if v is None else (weights.c0 + least * v) / total for v in values]
 
 
 def attack_entry(scored: Scored, cell: Cell) -> Entry:
@@ -256,11 +181,11 @@ def attack_entry(scored: Scored, cell: Cell) -> Entry:
     seeds = sorted(scored.run.attack[cell])
     attacked = scored.attacked(cell, seeds)
     clean = scored.clean(cell.target, seeds, attacked=True)
-    success = scored.draws.rate(1.0 - attacked.right, clean.right == 1.0, attacked.speakers)
+    success = scored.draws.rate(1.0 - attacked.right, clean.right == 1.0, attacked.units)
     return {
         **cell._asdict(),
         "seeds": seeds,
-        **_accuracies(scored, attacked),
+        **answer_measures(scored.draws, attacked),
         "success_rate": interval(success),
         "loss": _difference(scored, clean, attacked),
         **_beyond_noise(scored, cell),

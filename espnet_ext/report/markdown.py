@@ -6,6 +6,7 @@ from pathlib import Path
 
 from espnet_ext.data.files import write_text
 from espnet_ext.report.figures import budget_name
+from espnet_ext.report.overlap import overlap_sections
 from espnet_ext.report.tables import (
     ARROWS,
     Entry,
@@ -65,6 +66,7 @@ def table_sections(results: Entry) -> list[str]:
         *_attack_sections(results),
         "## The attack itself",
         _sizes(results),
+        *overlap_sections(results),
     ]
 
 

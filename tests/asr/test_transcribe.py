@@ -47,3 +47,21 @@ def test_training_mode_is_given_back(wav_scp):
     recognizer.model.train()
     transcribe(recognizer, wav_scp, 0.5)
     assert recognizer.model.training
+
+
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.5, 1.0])
+def test_what_is_too_short_is_heard_as_nothing_whoever_is_beside_it(
+    wav_scp, tmp_path, ctc_weight, caplog
+):
+    recognizer = tiny_recognizer(asr_weight=0.7, heads={"accent": ["gb", "us"]})
+    shortest = recognizer.frames.shortest
+    for name, wave in zip("ab", noise(shortest - 1, shortest), strict=True):
+        write_wav(tmp_path / f"{name}.wav", wave, RATE)
+    short = {name: str(tmp_path / f"{name}.wav") for name in "ab"}
+    together = transcribe(recognizer, {**wav_scp, **short}, ctc_weight)
+    assert "utterance a: " in caplog.text and "utterance b" not in caplog.text
+    assert together["a"] == ("", {"accent": "unknown"})
+    for name in "ab":
+        alone = transcribe(recognizer, {name: short[name]}, ctc_weight)
+        assert alone == {name: together[name]}
+    assert {n: together[n] for n in wav_scp} == transcribe(recognizer, wav_scp, ctc_weight)

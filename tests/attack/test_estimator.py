@@ -204,14 +204,29 @@ def test_mixed_precision_gradient_points_the_same_way(equal):
         assert float(a @ b) / np.linalg.norm(a) / np.linalg.norm(b) > 0.9
 
 
-def test_target_too_long_for_ctc_is_refused_with_the_utterance(estimator):
+def test_a_target_too_long_for_the_audio_is_refused_with_the_utterance(estimator):
     waves, names = like([], noise(2000, 8000)), ["u1", "u2"]
-    texts = [" ".join(["one"] * 9), "one"]
+    frames = estimator.recognizer.frames.of(2000)
+    texts = [" ".join(["one"] * frames), "one"]
     options = {"eps": 1.0, "max_iter": 1}
-    with pytest.raises(InputError, match=r"utterance u1: .* needs 17 encoder frames.* has \d"):
+    needed = rf"utterance u1: .* needs {2 * frames - 1} encoder frames.* has {frames}"
+    with pytest.raises(InputError, match=needed):
         ProjectedGradientDescentASR(estimator, **options).generate(waves, texts, names=names)
+    # A decoder needs no blank between equal tokens, but stops at as many tokens as frames.
     decoder = PyTorchESPnet(estimator.recognizer, 0.0)
     ProjectedGradientDescentASR(decoder, **options).generate(waves, texts, names=names)
+    texts[0] += " one"
+    with pytest.raises(InputError, match=rf"utterance u1: .* needs {frames + 1} encoder frames"):
+        ProjectedGradientDescentASR(decoder, **options).generate(waves, texts, names=names)
+
+
+def test_audio_too_short_for_the_model_is_heard_as_nothing_and_has_no_gradient(estimator):
+    shortest = estimator.recognizer.frames.shortest
+    waves = like([], noise(shortest - 1, 8000))
+    heard = estimator.predict(waves)
+    assert heard[0] == "" and heard[1] == estimator.predict(waves[1:])[0]
+    with pytest.raises(InputError, match=f"waveform 0: too short: {shortest - 1} samples"):
+        estimator.loss_gradient(waves, ["one", "one"])
 
 
 @pytest.mark.parametrize(

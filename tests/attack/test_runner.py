@@ -8,14 +8,9 @@ from tiny import RATE, noise, tiny_recognizer
 
 from espnet_ext.attack import PyTorchESPnet
 from espnet_ext.attack.pgd import AttackBatch, AttackState
-from espnet_ext.attack.runner import (
-    AttackRun,
-    Utterance,
-    load_state,
-    read_utterances,
-    save_state,
-)
+from espnet_ext.attack.runner import AttackRun, load_state, save_state
 from espnet_ext.attack.settings import AttackSettings
+from espnet_ext.attack.utterances import Utterance, read_utterances
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
@@ -252,15 +247,73 @@ def test_audio_of_another_rate_is_refused(data):
         read_utterances(data / "wav.scp", data / "targets", None, 16000)
 
 
-def test_target_outside_the_vocabulary_is_refused(estimator, utterances, tmp_path):
-    bad = [Utterance("x", utterances[0].path, utterances[0].samples, "lorem", None)]
-    with pytest.raises(InputError, match="lorem"):
-        run_of(estimator, bad, tmp_path).run()
+def test_everything_is_checked_before_a_directory_is_claimed(estimator, data, tmp_path):
+    """Short audio beside long, targets of unknown words or too many: all named, nothing begun."""
+    write_wav(tmp_path / "short.wav", noise(300)[0], RATE)
+    paths = {**read_table(data / "wav.scp"), "a0": str(tmp_path / "short.wav")}
+    write_table(tmp_path / "wav.scp", paths)
+    bad = {"a0": "one", "b1": "lorem", "c1": " ".join(["one"] * 30)}
+    write_table(tmp_path / "targets", TARGETS | bad)
+    files = (tmp_path / "wav.scp", tmp_path / "targets")
+    with pytest.raises(InputError) as caught:
+        run_of(estimator, read_utterances(*files, None, RATE), tmp_path / "out")
+    said = str(caught.value)
+    assert "targets:1: utterance a0: too short: 300 samples" in said
+    assert "targets:4: utterance b1: 'lorem'" in said
+    assert "targets:6: utterance c1:" in said and "needs 59 encoder frames" in said
+    assert "3 of 6" in said and not (tmp_path / "out").exists()
+    write_table(tmp_path / "targets", TARGETS)
+    run = run_of(estimator, read_utterances(*files, None, RATE), tmp_path / "out")
+    run.run()
+    assert run.finished()
+
+
+def test_all_audio_that_cannot_be_used_is_named(data, tmp_path):
+    (tmp_path / "torn.wav").write_bytes((data / "a1.wav").read_bytes()[:999])
+    paths = read_table(data / "wav.scp")
+    paths |= {"a1": str(tmp_path / "torn.wav"), "b1": "cat b1.wav |", "c1": "raw.ark:17"}
+    write_table(tmp_path / "wav.scp", paths)
+    with pytest.raises(InputError) as caught:
+        read_utterances(tmp_path / "wav.scp", data / "targets", None, RATE)
+    said = str(caught.value)
+    assert "'a1': cut off" in said and "'b1': a command" in said and "'c1': a command" in said
+    assert "format_data" in said
+
+
+def test_a_directory_without_results_is_free(estimator, utterances, reference, tmp_path):
+    run_of(estimator, utterances, tmp_path, AttackSettings(eps=(9.0,), steps=(1,)))
+    first = run_of(estimator, utterances, tmp_path)
+    second = run_of(estimator, utterances, tmp_path, AttackSettings(eps=(3.0,), steps=(1,)))
+    second.run()
+    with pytest.raises(InputError, match="another attack"):
+        first.run()  # the directory was taken before it had any result
+    assert not list(tmp_path.glob("log/eps0.2/*"))
+
+
+@pytest.mark.parametrize("name", ["autocast", "loss_ctc_weight"])
+def test_settings_that_the_estimator_does_not_have_are_refused(
+    estimator, utterances, tmp_path, name
+):
+    values = {"autocast": "bfloat16", "loss_ctc_weight": 1.0}
+    settings = AttackSettings(eps=(0.2,), steps=(1,), **{name: values[name]})
+    with pytest.raises(InputError, match=f"{name} is .* in the settings and None"):
+        run_of(estimator, utterances, tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+    same = PyTorchESPnet(estimator.recognizer, 0.5, **{name: values[name]})
+    run_of(same, utterances, tmp_path / "out", settings)
+
+
+def test_an_output_directory_that_is_a_file_is_refused(estimator, utterances, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    for output in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(InputError, match="is no directory"):
+            run_of(estimator, utterances, output)
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_utterance_id_that_cannot_be_a_file_name_is_refused(estimator, tmp_path):
     bad = [Utterance("../x", "x.wav", 4000, "one", None)]
-    with pytest.raises(InputError, match="name of a WAV"):
+    with pytest.raises(InputError, match="cannot name files"):
         run_of(estimator, bad, tmp_path)
 
 

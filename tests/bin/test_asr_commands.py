@@ -109,6 +109,43 @@ def test_single_keys_of_the_attack_are_changed(monkeypatch, model, data, tmp_pat
     assert [(s["budget"], s["step"]) for s in scores] == [("eps1", 0), ("eps1", 1)]
 
 
+@pytest.mark.parametrize(
+    "heard", [" one  two ", "", "one\u00a0two", "a\tb\nc", "x\u200b\x00\u2028y"]
+)
+def test_whatever_a_model_writes_is_written(monkeypatch, model, data, tmp_path, heard):
+    monkeypatch.setattr("espnet_ext.asr.text.TextEncoder.decode", lambda *_: heard)
+    call(monkeypatch, asr_inference, model, "--data_dir", data, "--output_dir", tmp_path)
+    expected = " ".join(heard.replace("\u200b", "").replace("\x00", "").split())
+    found = read_table(tmp_path / "text", allow_empty=True)
+    assert found == dict.fromkeys(("a-1", "a-2", "b-1"), expected)
+    scores = json.loads((tmp_path / "results.json").read_text())["scores"]
+    assert (scores["wer"][0] == 0.0) == (expected == "one two")
+    call(monkeypatch, asr_attack, model, *attack_options(data, tmp_path / "attack"))
+    rows = (tmp_path / "attack" / "attack_log.jsonl").read_text().splitlines()
+    assert {json.loads(row)["hypothesis"] for row in rows} == {heard}
+
+
+@pytest.mark.parametrize("command", [asr_attack, asr_inference])
+def test_an_output_that_cannot_be_written_is_refused_first(
+    monkeypatch, model, data, tmp_path, command
+):
+    (tmp_path / "out").write_text("mine")
+    options = attack_options(data, tmp_path / "out")
+    if command is asr_inference:
+        options = ("--data_dir", data, "--output_dir", tmp_path / "out")
+    with pytest.raises(InputError, match="out: is no directory"):
+        call(monkeypatch, command, model, *options)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_speakers_that_are_missing_are_named_first(monkeypatch, model, data, tmp_path):
+    write_table(tmp_path / "utt2spk", {"a-1": "a", "b-1": "b"})
+    options = (*attack_options(data, tmp_path / "out"), "--utt2spk", tmp_path / "utt2spk")
+    with pytest.raises(InputError, match=r"(?s)no speaker of.*utterance a-2"):
+        call(monkeypatch, asr_attack, model, *options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_says_how_to_decode(monkeypatch, model, tmp_path, capsys):
     call(monkeypatch, export_stock, model, "--output_dir", tmp_path)
     assert "espnet2.bin.asr_inference" in capsys.readouterr().out

@@ -2,9 +2,10 @@ import json
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 
-from espnet_ext.bin import cm_score
+from espnet_ext.bin import cm_report, cm_score
 from espnet_ext.cm.scores import TrialScore, write_scores
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
@@ -120,3 +121,43 @@ def test_two_thresholds_are_refused(call, capsys):
     with pytest.raises(SystemExit):
         call("--scores", "exp/scores.txt", "--threshold", "1", "--dev_scores", "exp/scores.txt")
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_one_score_file_has_one_interval(monkeypatch, tmp_path):
+    """cm_score and cm_report say the same of it, whatever the order of its lines."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    asv, parts = [], {"dev": [], "eval": []}
+    for part, rows in parts.items():
+        for n, score in enumerate(generator.normal(size=120)):
+            attack = ("-", "A07", "A08")[n % 3]
+            key = "bonafide" if attack == "-" else "spoof"
+            rows.append(TrialScore(f"u{n}", attack, key, score + 2.0 * (attack == "-")))
+            if part == "eval":
+                asv += [f"{attack} spoof {score:g}"] if attack != "-" else []
+                asv += ["bonafide target 2", "bonafide nontarget -2"] if attack == "-" else []
+        write_scores(f"exp/lcnn_seed0/score/{part}/scores.txt", rows)
+    write_scores("shuffled.txt", [parts["eval"][n] for n in generator.permutation(120)])
+    (tmp_path / "asv").write_text("".join(f"{line}\n" for line in asv))
+    (tmp_path / "models.tsv").write_text("lcnn\tlcnn\tmel\n")
+    write_table("data/utt2spk", {row.utterance: f"s{n % 8}" for n, row in enumerate(parts["eval"])})
+    write_table("data/utt2label", {row.utterance: row.key for row in parts["eval"]})
+    write_table("data/utt2attack", {row.utterance: row.attack for row in parts["eval"]})
+
+    report = "--models models.tsv --expdir exp --utt2spk data/utt2spk --asv_scores asv --lnsr false"
+    score = "--data_dir data --asv_scores asv --dev_scores exp/lcnn_seed0/score/dev/scores.txt"
+    eval_scores = "exp/lcnn_seed0/score/eval/scores.txt"
+    for module, options in (
+        (cm_report, f"{report} --output_dir report"),
+        (cm_score, f"{score} --scores {eval_scores} --output one.json"),
+        (cm_score, f"{score} --scores shuffled.txt --output two.json"),
+    ):
+        monkeypatch.setattr(sys, "argv", [module.__name__, *options.split()])
+        module.main()
+    (model,) = results(tmp_path / "report/results.json")["models"]
+    for name in ("one.json", "two.json"):
+        found = results(tmp_path / name)
+        for measure in ("eer", "min_tdcf_2019", "min_tdcf_2021"):
+            assert found[measure] == model[measure] and None not in found[measure]
+        assert {key: found[key] for key in model["clean"]} == model["clean"]
+        assert {e["attack"]: e["eer"] for e in found["attacks"]} == model["eer_by_attack"]

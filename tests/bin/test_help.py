@@ -8,7 +8,9 @@ import espnet_ext.bin
 from espnet_ext.bin import cli
 from espnet_ext.errors import InputError
 
-COMMANDS = sorted({m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)} - {"cli"})
+COMMANDS = sorted(
+    {m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)} - {"cli", "advice"}
+)
 HEAVY = ("torch", "espnet2", "espnet", "art", "scipy", "matplotlib", "sentencepiece")
 RUN = f"""
 import runpy, sys

@@ -1,17 +1,14 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_ext.metrics.eer import (
     EqualErrorRate,
     ErrorRates,
-    curve_statistic,
     det_curve,
-    eer_interval,
     equal_error_rate,
     error_rates,
-    rate_of,
 )
 
 BONAFIDE = [2.0, 1.5, 1.0, 0.5, -0.5]
@@ -126,40 +123,3 @@ def test_a_score_at_the_threshold_is_accepted_by_the_verifier():
 def test_scores_without_meaning_are_refused(function, target, nontarget, message):
     with pytest.raises(ValueError, match=message):
         function(target, nontarget)
-
-
-@settings(deadline=None)
-@given(SCORES, SCORES, st.data())
-def test_a_resample_has_the_rate_of_the_repeated_trials(target, nontarget, data):
-    size = len(target) + len(nontarget)
-    times = np.array(data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size)))
-    repeated = np.repeat([*target, *nontarget], times)
-    kept = int(times[: len(target)].sum())
-    found = curve_statistic(target, nontarget, rate_of)(times)
-    if kept in (0, len(repeated)):
-        assert np.isnan(found)
-    else:
-        assert found == equal_error_rate(repeated[:kept], repeated[kept:]).rate
-
-
-def test_the_interval_holds_the_rate_and_draws_speakers():
-    generator = np.random.default_rng(0)
-    target, nontarget = generator.normal(1, 1, 60), generator.normal(-1, 1, 90)
-    alone = eer_interval(target, nontarget, range(60), range(60, 150), resamples=500)
-    assert alone.value == equal_error_rate(target, nontarget).rate
-    assert alone.low < alone.value < alone.high
-    speakers = [n // 20 for n in range(60)], [n // 30 for n in range(90)]
-    shifted = target + np.repeat([-1.5, 0.0, 1.5], 20)
-    wide = eer_interval(shifted, nontarget, *speakers, resamples=500)
-    narrow = eer_interval(shifted, nontarget, range(60), range(60, 150), resamples=500)
-    assert wide.high - wide.low > narrow.high - narrow.low
-
-
-def test_an_interval_of_one_speaker_is_not_defined():
-    found = eer_interval(BONAFIDE, SPOOF, ["a"] * 5, ["a"] * 10)
-    assert found == (pytest.approx(0.2), None, None)
-
-
-def test_a_missing_group_is_refused():
-    with pytest.raises(ValueError, match="15 trials, but 14 groups"):
-        eer_interval(BONAFIDE, SPOOF, ["a"] * 4, ["b"] * 10)

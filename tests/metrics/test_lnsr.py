@@ -152,10 +152,10 @@ def test_a_state_that_is_no_number_is_refused_by_layer(norm):
         noise_to_signal(states(0), broken, norm)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_ratio_is_the_same_on_a_gpu(norm):
-    there = [[layer.cuda() for layer in states(seed)] for seed in (0, 1)]
+def test_the_ratio_is_the_same_on_a_gpu(norm, device):
+    there = [[layer.to(device) for layer in states(seed)] for seed in (0, 1)]
     means = MeanStates()
     means.add(there[0])
     here = noise_to_signal(states(0), states(1), norm, [m.cpu() for m in means.result()])

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -10,7 +9,6 @@ from espnet_ext.metrics.tdcf import (
     VerificationErrors,
     coefficients,
     min_tdcf,
-    min_tdcf_interval,
     tdcf_curve,
     verification_errors,
 )
@@ -135,13 +133,3 @@ def test_a_verifier_that_accepts_no_spoof():
 def test_an_unknown_form_is_refused(weights):
     with pytest.raises(ValueError, match="known are 2019 and 2021"):
         min_tdcf(BONAFIDE, SPOOF, weights, "2020")
-
-
-@pytest.mark.parametrize("version", ["2019", "2021"])
-def test_the_interval_holds_the_lowest_cost(weights, version):
-    generator = np.random.default_rng(1)
-    bonafide, spoof = generator.normal(1, 1, 40), generator.normal(-1, 1, 80)
-    groups = [n % 8 for n in range(40)], [n % 8 for n in range(80)]
-    found = min_tdcf_interval(bonafide, spoof, weights, *groups, version, resamples=300)
-    assert found.value == min_tdcf(bonafide, spoof, weights, version).value
-    assert found.low <= found.value <= found.high and found.low < found.high

@@ -1,7 +1,6 @@
 """tools/pages.py: no page and no RESULTS.md says another number than its results.json."""
 
 import importlib.util
-import json
 import re
 import shutil
 
@@ -19,7 +18,7 @@ KEPT = ROOT / "egs2/librispeech/ssl1/results/small"
 MARK = '<!-- made by tools/pages.py: results/one/RESULTS.md "{}" -->\n<!-- end of the table -->\n'
 PAGE = f"""# A recipe
 
-An L1 of [0.3](results/one/results.json "predictors.model.0") after 6 hours on Python 3.11.
+An L1 of 0.3<!-- results/one: predictors model --> after 6 hours on Python 3.11.
 
 {MARK.format("Reconstruction of 77 utterances")}
 """
@@ -63,7 +62,7 @@ def test_every_exception_is_needed(rule):
 def test_tables_and_values_are_filled_in(root):
     text = (root / "egs2/corpus/ssl1/README.md").read_text()
     assert "| model | 0.296 (0.286 to 0.306) |" in text
-    assert '[0.3](results/one/results.json "predictors.model.0")' in text
+    assert "An L1 of 0.3<!-- results/one: predictors model --> after" in text
     assert list(pages.problems(root)) == []
 
 
@@ -71,7 +70,7 @@ def test_tables_and_values_are_filled_in(root):
     ("file", "old", "new"),
     [
         ("README.md", "| model | 0.296 (", "| model | 0.269 ("),
-        ("README.md", "[0.3]", "[0.2]"),
+        ("README.md", "of 0.3<", "of 0.2<"),
         ("results/one/RESULTS.md", "0.776", "0.777"),
         ("results/one/results.json", "0.296033", "0.276033"),
     ],
@@ -103,7 +102,8 @@ def test_a_new_directory_of_results_is_found_by_itself(root):
         ("With 12 utterances in stage 3 of `--li 0.3`, see [all](https://x.org/1.5).", []),
         ("    a number 0.5 in code\n\n```\n| 0.5 |\n```", []),
         ("| 1 | it is stage 1, of 5 minutes | λ_C 0.5 |", []),
-        ("[0.5](results.json) without its key", ["0.5"]),
+        ("0.5 <!-- results/one: predictors model --> is not directly before it", ["0.5"]),
+        ("0.5<!-- a comment --> is not an address", ["0.5"]),
     ],
 )
 def test_numbers_of_unknown_origin_are_found(root, line, found):
@@ -151,9 +151,48 @@ def test_a_table_that_is_not_there_is_refused(heading, options, message):
 
 def test_a_value_that_is_not_there_is_refused(root):
     page = root / "egs2/corpus/ssl1/README.md"
-    change(page, "predictors.model.0", "predictors.modal.0")
-    with pytest.raises(InputError, match=r"ssl1/README\.md: .*under predictors\.modal\.0"):
+    change(page, "predictors model", "predictors modal")
+    with pytest.raises(InputError, match=r"ssl1/README\.md: predictors modal: no modal there"):
         pages.made_page(page, root)
+
+
+CELLS = [
+    {"source": source, "target": target, "eps": eps, "loss": [loss, loss - 1, loss + 1], "n": None}
+    for loss, (source, target, eps) in enumerate(
+        [("a", "a", 0.3), ("a", "b", 0.3), ("b", "a", 0.3), ("b", "b", 1.0), ("b", None, 1.0)]
+    )
+]
+
+
+@pytest.mark.parametrize("lost", range(len(CELLS)))
+def test_a_page_that_lost_an_entry_says_the_same_of_the_others_or_fails(lost):
+    """Were entries found by their place, another pair's number would be shown."""
+    left = {"cells": [cell for n, cell in enumerate(CELLS) if n != lost]}
+    for n, cell in enumerate(CELLS):
+        words = f"source={cell['source']} target={cell['target'] or ''} eps={cell['eps']:g}"
+        address = f"cells {words} loss"
+        assert pages.addressed({"cells": CELLS}, address) == cell["loss"]
+        if n == lost:
+            with pytest.raises(InputError, match="0 entries"):
+                pages.addressed(left, address)
+        else:
+            assert pages.addressed(left, address) == cell["loss"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("cells source=a loss", "2 entries"),
+        ("cells 0 loss", "without key=value"),
+        ("cells source=b target=b eps=1.0", "no number"),
+        ("cells source=b target=b n", "no number"),
+        ("cells source=b target=b loss eps=1", "0 entries"),
+        ("cells source=b eps=none loss", "0 entries"),
+    ],
+)
+def test_an_address_means_exactly_one_number(address, message):
+    with pytest.raises(InputError, match=message):
+        pages.addressed({"cells": CELLS}, address)
 
 
 def test_results_of_no_known_report_are_refused(root):
@@ -164,10 +203,12 @@ def test_results_of_no_known_report_are_refused(root):
 
 
 def test_digits_are_those_shown(tmp_path):
-    write_json(tmp_path / "r.json", {"a": [{"b": 12.3456}]})
-    assert json.dumps(read_json(tmp_path / "r.json")["a"][0]["b"]) == "12.3456"
-    for shown, value in (("1", "12"), ("0.0", "12.3"), ("0.00", "12.35")):
-        assert pages.current_value(shown, tmp_path / "r.json", "a.0.b") == value
+    write_json(tmp_path / "results.json", {"a": [{"b": "c d", "e": [12.3456, -1.0, 20.0]}]})
+    page = tmp_path / "README.md"
+    address = '<!-- .: a "b=c d" e -->'
+    page.write_text(f"1{address}, 0.0{address}, and 0.00 (1.0 to\n1){address}")
+    expected = f"12{address}, 12.3{address}, and 12.35 (-1.0 to\n20){address}"
+    assert pages.made_page(page, tmp_path) == expected
 
 
 KEPT_RESULTS = sorted(ROOT.glob("egs2/*/*/results/**/results.json"))

@@ -78,8 +78,8 @@ def test_trials_are_sorted_and_know_class_attack_and_speaker(tmp_path, read):
     assert trials.utterances == tuple(u for u, *_ in TRIALS)
     assert trials.bonafide.tolist() == [True] * 4 + [False] * 6
     assert trials.attacks[3:5] == (None, "A07")
-    assert trials.speakers.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
-    assert trials.speaker_count == 4
+    assert trials.units.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+    assert trials.unit_count == 4
 
 
 def test_the_order_of_lines_does_not_matter(tmp_path, read):
@@ -125,7 +125,7 @@ def test_a_part_of_the_set_may_be_attacked(tmp_path, read):
     run = read()
     assert run.attacked.utterances == ("b2", "x1", "x6")
     assert run.positions.tolist() == [1, 4, 9]
-    assert run.attacked.speakers.tolist() == [1, 0, 1]
+    assert run.attacked.units.tolist() == [1, 0, 1]
 
 
 def test_nothing_at_all_is_refused_with_what_makes_it(tmp_path, read):
@@ -276,5 +276,5 @@ def test_the_list_of_the_fixture_is_that_of_the_run(tmp_path):
 def test_subset_keeps_the_numbers_of_speakers(tmp_path, read):
     write_run(tmp_path)
     part = read().trials.subset(np.array([2, 7]))
-    assert (part.speakers.tolist(), part.speaker_count) == ([2, 3], 4)
+    assert (part.units.tolist(), part.unit_count) == ([2, 3], 4)
     assert part.attacks == (None, "A08") and part.bonafide.tolist() == [True, False]

@@ -25,7 +25,10 @@ test_set="eval"          # directory below data/ that is scored and attacked
 fs=16000                 # sample rate in Hz (paper: 16000)
 min_seconds=0.3          # shorter training utterances are left out
 max_seconds=30           # longer training utterances are left out
+allow_shared_audio=false # true to accept audio that is both trained on and tested on; the report says so
 local_data_opts=         # options of local/data.sh
+format_args=             # more options of espnet_ext.bin.format_data for all sets,
+                         # e.g. "--drop_bad_audio true"
 asv_scores=              # of the test set, for the min t-DCF; data/<test_set>/asv_scores if empty
 
 # Mockingjay
@@ -45,6 +48,8 @@ inference_model=latest.pth          # weights that are scored and attacked: the 
 
 # Attack
 attack_config=conf/attack.yaml      # methods, eps (paper: FGSM, PGD; 0.1, 1, 2, 4, 8, 16); or none
+attack_args=             # more options of espnet_ext.bin.cm_attack for all sources: keys of the YAML
+                         # that are different this time, e.g. "--set methods=[pgd] eps=[0.3,1]"
 attack_sources="lcnn_mel senet_mel" # models that the attacker has, or all (paper: these two)
 attack_targets=other     # who is attacked: other (of the other architecture, as in the paper, and
                          # the source itself), self, all, or names
@@ -52,6 +57,7 @@ attack_shards=1          # parts of the utterances that are attacked in parallel
 
 # LNSR: which of the models hold the pretrained and the random Mockingjay
 lnsr_config=conf/attack_lnsr.yaml   # what the adversarial examples are (paper: PGD, 8 and 16)
+lnsr_args=               # more options of espnet_ext.bin.cm_lnsr, e.g. "--set eps=[1,8]"
 lnsr_source=senet_mel    # model that they are made with
 lnsr_pretrained=lcnn_mock           # countermeasure with the pretrained Mockingjay
 lnsr_random=lcnn_rand    # countermeasure with the random one
@@ -116,6 +122,7 @@ list_name=$(basename "${models}" .tsv)
 report_dir=${expdir}/${list_name/#models/report}_${attack_name}
 # Lists and attacks may run at the same time, so each has jobs and logs of its own.
 log_dir=${expdir}/log/${list_name}
+overlap=${dumpdir}/overlap_${train_set}_${valid_set}_${test_set}.json
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Lines of the models, fields by tabs: model_lines <trained|defended|all>
@@ -220,6 +227,9 @@ main() {
             format_set "${set}" "${min_seconds}" "${max_seconds}"
         done
         format_set "${test_set}" 0 inf
+        check_overlap --train "${dumpdir}/${train_set}" "${dumpdir}/${ssl_train_set}" \
+            --valid "${dumpdir}/${valid_set}" "${dumpdir}/${ssl_valid_set}" \
+            --test "${dumpdir}/${test_set}"
     fi
 
     if stage 3 "lengths: ${dumpdir}/ -> ${stats_dir}/, ${ssl_stats_dir}/"; then
@@ -302,7 +312,7 @@ main() {
                     printf ' %q' --data_dir "${dumpdir}/${test_set}" --config "${attack_config}" \
                         --output_dir "${expdir}/${name}_seed${seed}/${attack_name}" \
                         --shard "${shard}/${attack_shards}" --ngpu "${one_gpu}"
-                    printf '\n'
+                    printf ' %s\n' "${attack_args}"
                 done
             done
         done > "${jobs}"
@@ -321,7 +331,8 @@ main() {
             model_files random "${lnsr_random}" "${seed}"
             printf ' %q' --data_dir "${dumpdir}/${test_set}" --config "${lnsr_config}" \
                 --output_dir "${expdir}/lnsr_seed${seed}" --ngpu "${one_gpu}"
-            printf '\npython3 -m espnet_ext.bin.cm_probe'
+            printf ' %s\n' "${lnsr_args}"
+            printf 'python3 -m espnet_ext.bin.cm_probe'
             model_files pretrained "${lnsr_pretrained}" "${seed}"
             model_files random "${lnsr_random}" "${seed}"
             printf ' %q' --train "${dumpdir}/${train_set}" --dev "${dumpdir}/${valid_set}" \
@@ -339,7 +350,7 @@ main() {
         python3 -m espnet_ext.bin.cm_report --models "${models}" --expdir "${expdir}" \
             --seeds "${seeds}" --attack_name "${attack_name}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --lnsr "${with_lnsr}" \
-            --output_dir "${report_dir}" "${asv[@]}"
+            --overlap "${overlap}" --output_dir "${report_dir}" "${asv[@]}"
         python3 -m espnet_ext.bin.report "${report_dir}" --output "${report_dir}/report.html"
         if [ "${attack_config}" != none ]; then
             python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"

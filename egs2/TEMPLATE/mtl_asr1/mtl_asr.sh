@@ -24,7 +24,10 @@ test_set="test"          # directory below data/ that is transcribed and attacke
 fs=16000                 # sample rate in Hz (paper: 16000)
 min_seconds=0.1          # shorter training utterances are left out
 max_seconds=30           # longer training utterances are left out
+allow_shared_audio=false # true to accept audio that is both trained on and tested on; the report says so
 local_data_opts=         # options of local/data.sh
+format_args=             # more options of espnet_ext.bin.format_data for all sets,
+                         # e.g. "--drop_bad_audio true"
 
 # Tokens and heads
 token_type=bpe           # word, char or bpe (paper: bpe)
@@ -37,6 +40,7 @@ train_args=              # more options of espnet_ext.bin.asr_train, e.g. "--max
 pretrain_args=           # options for stage 5, the hybrid of each seed that all others start from
 pretrained=              # start from a packed ESPnet2 model in place of stage 5: its archive, or its
                          # name in espnet_model_zoo; its tokens are used (paper: a public model)
+pretrained_args=         # more options of espnet_ext.bin.asr_pretrained, e.g. "--allow_pickle true"
 init_param=              # or from these weights, with tokens of this recipe
 feats_normalize=utterance_mvn       # utterance_mvn or global_mvn
 inference_model=valid.loss.best.pth # weights that are decoded and attacked (paper: lowest loss)
@@ -47,6 +51,8 @@ sweep=conf/sweep.tsv     # paper: 13 models, 16 conditions
 
 # Attack
 attack_config=conf/attack.yaml      # budget, steps (paper: L2, eps 2.0, step 0.05, 500-2000)
+attack_args=             # more options of espnet_ext.bin.asr_attack for all conditions: keys of the
+                         # YAML that are different this time, e.g. "--set steps=[10,20] snr=[30]"
 num_attack_utts=0        # test utterances attacked, from all speakers; 0 for all (paper: ~1000)
 target_set=lorem_ipsum   # lorem_ipsum, or a file with one target a line (paper: lorem ipsum)
 target_length_unit=word  # word or character: what "closest length" counts
@@ -126,6 +132,7 @@ conditions=()
 for seed in ${seeds}; do conditions+=("${list_name}${seed}.tsv"); done
 targets=${expdir}/targets/${test_set}_${num_attack_utts}
 report_dir=${expdir}/report_${attack_name}_${run_name}
+overlap=${dumpdir}/overlap_${train_set}_${valid_set}_${test_set}.json
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Options that statistics and training share; sets ${data_options[@]}.
@@ -214,13 +221,17 @@ main() {
         format_set "${train_set}" "${min_seconds}" "${max_seconds}"
         format_set "${valid_set}" "${min_seconds}" "${max_seconds}"
         format_set "${test_set}" 0 inf
+        check_overlap --train "${dumpdir}/${train_set}" --valid "${dumpdir}/${valid_set}" \
+            --test "${dumpdir}/${test_set}"
     fi
 
     if stage 3 "tokens and classes of heads: ${dumpdir}/ -> ${token_dir}/, data/classes/"; then
         if [ -n "${pretrained}" ]; then
+            # Options are words of their own.
+            # shellcheck disable=SC2086
             python3 -m espnet_ext.bin.asr_pretrained --pretrained "${pretrained}" \
                 --train_config "${train_config}" --token_type "${token_type}" \
-                --output_dir "${token_dir}"
+                --output_dir "${token_dir}" ${pretrained_args}
         else
             python3 -m espnet_ext.bin.make_tokens --text "${dumpdir}/${train_set}/text" \
                 --token_type "${token_type}" --vocab_size "${nbpe}" --output_dir "${token_dir}"
@@ -312,7 +323,7 @@ main() {
                     --text "${dumpdir}/${test_set}/text" --config "${attack_config}" \
                     --output_dir "${attack}" --shard "${shard}/${attack_shards}" \
                     --ngpu "${one_gpu}" "${speakers[@]}"
-                printf '\n'
+                printf ' %s\n' "${attack_args}"
             done
         done > "${jobs}"
         run_list "${decode_cmd}" "${one_gpu}" "${jobs}" "${expdir}/log/${attack_name}_${run_name}"
@@ -323,7 +334,7 @@ main() {
         # shellcheck disable=SC2086
         python3 -m espnet_ext.bin.asr_report --conditions ${report_with} "${conditions[@]}" \
             --data_dir "${dumpdir}/${test_set}" --interval_unit "${interval_unit}" \
-            --output_dir "${report_dir}"
+            --overlap "${overlap}" --output_dir "${report_dir}"
         # The page has audio of the first and of the last condition.
         mapfile -t shown < <(cut -f 6 "${conditions[0]}" | sed -n '1p;2,${$p}')
         python3 -m espnet_ext.bin.report "${report_dir}" "${shown[@]}" \

@@ -24,7 +24,10 @@ test_sets=               # more directories below data/ that the reconstruction 
 fs=16000                 # sample rate in Hz (paper: 16000)
 min_seconds=0.5          # shorter utterances are left out
 max_seconds=37.5         # longer utterances are left out (official code: 3000 frames)
+allow_shared_audio=false # true to accept audio that is both trained on and tested on; the report says so
 local_data_opts=         # options of local/data.sh
+format_args=             # more options of espnet_ext.bin.format_data for all sets,
+                         # e.g. "--drop_bad_audio true"
 
 # Training
 train_config=conf/train.yaml        # features, masking, encoder, optimiser (paper: LARGE)
@@ -67,6 +70,7 @@ check_machines
 config_name=$(basename "${train_config}" .yaml)
 stats_dir=${expdir}/${config_name}_stats
 ssl_dir=${expdir}/${config_name}_seed${seed}
+overlap=${dumpdir}/overlap_${train_set}_${valid_set}.json
 
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
 # while it works.
@@ -86,6 +90,10 @@ main() {
         for set in "${train_set}" "${valid_set}" ${test_sets}; do
             format_set "${set}" "${min_seconds}" "${max_seconds}"
         done
+        local tested=()
+        for set in ${test_sets}; do tested+=(--test "${dumpdir}/${set}"); done
+        check_overlap --train "${dumpdir}/${train_set}" --valid "${dumpdir}/${valid_set}" \
+            "${tested[@]}"
     fi
 
     if stage 3 "lengths, feature statistics: ${dumpdir}/ -> ${stats_dir}/"; then

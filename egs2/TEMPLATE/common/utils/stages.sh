@@ -1,9 +1,13 @@
 # shellcheck shell=bash disable=SC2154
 # What the main scripts of all recipes share. Source it from the recipe's directory; the script
-# has set stage, stop_stage, nj, ngpu, num_nodes, train_set, valid_set and dumpdir when it calls these
-# functions.
+# has set stage, stop_stage, nj, ngpu, num_nodes, train_set, valid_set, dumpdir and format_args when it
+# calls these functions.
 
 SECONDS=0
+
+# Commands advise options; below this script they advise those that it takes: espnet_ext/bin/advice.py.
+ESPNET_EXT_RUN_SH=$(readlink -f "$0")
+export ESPNET_EXT_RUN_SH
 
 log() {
     echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${0##*/}) $*"
@@ -26,8 +30,18 @@ list_options() {
 
 # Check the audio of data/<set> and format it: format_set <set> <least seconds> <most seconds>
 format_set() {
+    # Options are words of their own.
+    # shellcheck disable=SC2086
     python3 -m espnet_ext.bin.format_data --source "data/$1" --destination "${dumpdir}/$1" \
-        --sample_rate "${fs}" --resample true --min_seconds "$2" --max_seconds "$3"
+        --sample_rate "${fs}" --resample true --min_seconds "$2" --max_seconds "$3" ${format_args}
+}
+
+# Say what the sets have in common and keep it for the report; audio that is trained on and tested on
+# stops the run unless ${allow_shared_audio}: check_overlap <--train|--valid|--test> <directory> ...
+check_overlap() {
+    log "What the sets have in common:"
+    python3 -m espnet_ext.bin.data_dir overlap --output "${overlap}" \
+        --allow_shared_audio "${allow_shared_audio}" "$@"
 }
 
 # Run every line of a file as a job: run_list <command> <gpus> <file> <log directory>

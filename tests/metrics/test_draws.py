@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from espnet_ext.metrics.classification import balanced_accuracy_difference
-from espnet_ext.metrics.eer import eer_interval, equal_error_rate
-from espnet_ext.report import countermeasure_bootstrap as module
-from espnet_ext.report.countermeasure_bootstrap import Answers, Draws, equal_error, interval
+from espnet_ext.metrics import draws as module
+from espnet_ext.metrics.draws import Draws, equal_error, interval
+from espnet_ext.metrics.eer import equal_error_rate
 
 SPEAKERS = np.array([0, 0, 1, 1, 2, 2, 2])
 
@@ -13,14 +12,14 @@ def test_the_first_row_takes_everything_once():
     draws = Draws(3, resamples=5)
     right = np.array([[1, 0, 1, 0, 1, 1, 1.0]])
     assert draws.rate(right, np.ones(7, bool), SPEAKERS)[0] == pytest.approx(500 / 7)
-    assert draws.speakers.shape == (6, 3) and (draws.speakers.sum(axis=1) == 3).all()
+    assert draws.counts.shape == (6, 3) and (draws.counts.sum(axis=1) == 3).all()
 
 
 def test_the_same_seed_draws_the_same():
     first, second, other = Draws(9), Draws(9), Draws(9, seed=1)
-    assert (first.speakers == second.speakers).all()
+    assert (first.counts == second.counts).all()
     assert (first.training_seeds(3) == second.training_seeds(3)).all()
-    assert (first.speakers != other.speakers).any()
+    assert (first.counts != other.counts).any()
 
 
 def test_speakers_are_drawn_as_a_whole():
@@ -38,7 +37,7 @@ def test_rates_are_those_of_the_drawn_trials():
     rates = draws.rate(right, chosen, SPEAKERS)
     seeds = draws.training_seeds(2)
     for row, found in enumerate(rates):
-        times = draws.speakers[row][SPEAKERS] * chosen
+        times = draws.counts[row][SPEAKERS] * chosen
         weights = seeds[row][:, None] * times
         assert found == pytest.approx(100 * (weights * right).sum() / weights.sum())
 
@@ -83,20 +82,6 @@ def test_an_interval_has_the_percentiles():
     assert interval(np.arange(-1.0, 101.0), value=7.0) == [7.0, low, high]
 
 
-def test_paired_differences_agree_with_the_slow_bootstrap():
-    generator = np.random.default_rng(3)
-    speakers = np.arange(200) % 20
-    bonafide = np.arange(200) < 80
-    label = bonafide.astype(int)
-    answers = [np.where(generator.random(200) < p, label, 1 - label) for p in (0.9, 0.6)]
-    draws = Draws(20)
-    right = [Answers((a == label)[None].astype(float), bonafide, speakers) for a in answers]
-    found = interval(right[0].balanced(draws) - right[1].balanced(draws))
-    slow = balanced_accuracy_difference(label, *answers, speakers.tolist())
-    assert found[0] == pytest.approx(slow.value)
-    assert found[1:] == pytest.approx([slow.low, slow.high], abs=0.7)
-
-
 @pytest.fixture
 def scored():
     """Scores of 60 trials of 6 speakers, two training seeds."""
@@ -125,7 +110,7 @@ def test_drawn_equal_error_rates_are_those_of_weighted_trials(scored):
     scores, bonafide, speakers = scored
     draws = Draws(6, resamples=30)
     found = draws.curve(scores[:1], bonafide, speakers, equal_error)
-    for times, rate in zip(draws.speakers, found, strict=True):
+    for times, rate in zip(draws.counts, found, strict=True):
         weights = times[speakers]
         pairs = []
         for threshold in [-np.inf, *np.sort(scores[0])]:
@@ -137,13 +122,19 @@ def test_drawn_equal_error_rates_are_those_of_weighted_trials(scored):
         assert rate / 100 in [pytest.approx(v) for gap, v in pairs if gap < closest + 1e-9]
 
 
-def test_the_interval_is_near_that_of_the_slow_bootstrap(scored):
+def test_many_units_are_drawn_in_blocks_with_the_same_numbers(scored, monkeypatch):
     scores, bonafide, speakers = scored
-    found = interval(Draws(6).curve(scores[:1], bonafide, speakers, equal_error))
-    sides = scores[0][bonafide], scores[0][~bonafide]
-    groups = speakers[bonafide].tolist(), speakers[~bonafide].tolist()
-    slow = eer_interval(*sides, *groups, resamples=999)
-    assert found == pytest.approx([100 * v for v in slow], abs=2.5)
+    right = (scores > 0) == bonafide
+
+    def numbers():
+        draws = Draws(6, resamples=50)
+        rates = draws.rate(right.astype(float), bonafide, speakers)
+        return draws.counts, rates, draws.curve(scores, bonafide, speakers, equal_error)
+
+    whole = numbers()
+    monkeypatch.setattr(module, "BLOCK", 20)
+    for found, expected in zip(numbers(), whole, strict=True):
+        assert np.array_equal(found, expected)
 
 
 def test_many_trials_are_thinned_to_ranks_that_are_close(scored, monkeypatch):
@@ -156,14 +147,3 @@ def test_many_trials_are_thinned_to_ranks_that_are_close(scored, monkeypatch):
         monkeypatch.setattr(module, "MAX_THRESHOLDS", most)
         rates += Draws(30, 50).curve(scores, bonafide, speakers, equal_error).tolist()
     assert exact == pytest.approx(thin, abs=0.8) and exact != thin
-
-
-def test_accuracies_of_answers():
-    right = np.array([[1, 1, 0, 0, 1, 1, 1, 1.0]])
-    bonafide = np.array([True] * 4 + [False] * 4)
-    answers, draws = Answers(right, bonafide, np.arange(8)), Draws(8, resamples=9)
-    assert answers.accuracy(draws)[0] == 75.0
-    assert answers.of_class(draws, True)[0] == 50.0
-    assert answers.of_class(draws, False)[0] == 100.0
-    assert answers.balanced(draws)[0] == 75.0
-    assert answers.balanced_by_seed().tolist() == [75.0]

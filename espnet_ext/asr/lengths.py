@@ -1,0 +1,99 @@
+"""How much audio a model needs, as measured on the model itself.
+
+Front end, subsampling and encoder each have a shortest input, and ESPnet checks only some of them
+and only the longest utterance of a batch: a short one beside longer ones gets frames that it does
+not have alone. So it is found out once, alone, and asked of every utterance before it is used.
+"""
+
+from functools import cached_property
+
+import torch
+from espnet2.asr.espnet_model import ESPnetASRModel
+
+from espnet_ext.asr.batching import exact_batching
+from espnet_ext.asr.losses import encode, frozen
+
+LONGEST_PROBE = 32.0
+"""Seconds of audio that every model must be able to take."""
+
+
+class EncoderFrames:
+    """Encoder frames of an utterance by its samples; longer utterances never have fewer.
+
+    Args:
+        model: any ESPnet2 recognizer; it is asked with noise.
+        sample_rate: of its waveforms, in Hz.
+
+    Example:
+        >>> frames = EncoderFrames(model, 16000)                # doctest: +SKIP
+        >>> frames.shortest, frames.of(16000)                   # doctest: +SKIP
+        (1361, 24)
+    """
+
+    def __init__(self, model: ESPnetASRModel, sample_rate: int):
+        self.model, self.sample_rate = model, sample_rate
+        self._known: dict[int, int] = {}
+
+    @cached_property
+    def shortest(self) -> int:
+        """Samples of the shortest utterance that the model can encode alone."""
+        low, high = 0, 1
+        while not self._usable(high):
+            if high > LONGEST_PROBE * self.sample_rate:
+                self._encode(high)  # raises what keeps the model from encoding anything
+                return high
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._usable(middle) else (middle, high)
+        return high
+
+    def of(self, samples: int) -> int:
+        """Encoder frames of an utterance of so many samples; 0 where it is too short."""
+        if samples < self.shortest:
+            return 0
+        if samples not in self._known:
+            self._known[samples] = self._encode(samples)
+        return self._known[samples]
+
+    def reach(self, samples: int, needed: int) -> bool:
+        """Whether `samples` have at least `needed` frames; mostly known from other utterances."""
+        if any(s <= samples and frames >= needed for s, frames in self._known.items()):
+            return True
+        if any(s >= samples and frames < needed for s, frames in self._known.items()):
+            return False
+        return self.of(samples) >= needed
+
+    def too_short(self, samples: int) -> str | None:
+        """Why an utterance of so many samples cannot be encoded; None if it can.
+
+        Example:
+            >>> frames.too_short(300)                           # doctest: +SKIP
+            '300 samples (0.019 s), the model needs 1361 (0.086 s)'
+        """
+        if samples >= self.shortest:
+            return None
+        own, least = (f"({n / self.sample_rate:.3f} s)" for n in (samples, self.shortest))
+        return f"{samples} samples {own}, the model needs {self.shortest} {least}"
+
+    def _usable(self, samples: int) -> bool:
+        try:
+            return self._encode(samples) > 0
+        except torch.cuda.OutOfMemoryError:
+            raise
+        # ESPnet's own error for it, those of PyTorch's layers, and whatever other encoders raise.
+        except Exception:
+            return False
+
+    @torch.no_grad()
+    def _encode(self, samples: int) -> int:
+        generator = torch.Generator().manual_seed(0)
+        device = next(self.model.parameters()).device
+        speech = (0.1 * torch.randn(1, samples, generator=generator)).to(device)
+        with frozen(self.model), exact_batching(self.model):
+            encoder_out, lengths = encode(
+                self.model, speech, torch.tensor([samples], device=device)
+            )
+        frames = min(int(lengths[0]), encoder_out.size(1))
+        # A single frame normalised by its own deviation, for one, is no number.
+        return frames if bool(encoder_out[0, :frames].isfinite().all()) else 0

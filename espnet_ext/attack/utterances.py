@@ -1,0 +1,142 @@
+"""The utterances of an attack on a recognizer, checked before it begins."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_ext.attack.estimator import PyTorchESPnet
+from espnet_ext.data.audio import read_audio
+from espnet_ext.data.ids import check_ids
+from espnet_ext.data.kaldi import read_table
+from espnet_ext.errors import InputError, summarize
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """One utterance to attack.
+
+    Attributes:
+        name: utterance id.
+        path: audio file.
+        samples: its length.
+        target: what the attacker wants to be heard; the reference where it is untargeted.
+        reference: what was said, None where it is not known.
+        line: file and line of the target, for messages.
+    """
+
+    name: str
+    path: str
+    samples: int
+    target: str
+    reference: str | None
+    line: str = ""
+
+    @property
+    def where(self) -> str:
+        """How messages begin that are about this utterance."""
+        return f"{self.line}: utterance {self.name}" if self.line else f"utterance {self.name}"
+
+
+def read_utterances(
+    wav_scp: str | Path,
+    targets: str | Path,
+    text: str | Path | None,
+    sample_rate: int,
+) -> list[Utterance]:
+    """The utterances that `targets` lists, sorted by id; their audio is decoded once.
+
+    Args:
+        wav_scp: audio files; it may list more utterances.
+        targets: target transcript of each utterance.
+        text: reference transcripts, or None.
+        sample_rate: that the audio must have, in Hz.
+
+    Raises:
+        InputError: an utterance has no audio or no reference, an id that cannot be the name of
+            a file, or audio that cannot be used; names all of them.
+    """
+    audio, wanted = read_table(wav_scp), read_table(targets)
+    if not wanted:
+        raise InputError(f"{targets}: no utterance to attack")
+    references = read_table(text) if text is not None else None
+    # A table that could be read has one utterance in each line.
+    lines = {name: f"{targets}:{number}" for number, name in enumerate(wanted, 1)}
+    for source, there in ((wav_scp, audio), (text, references)):
+        missing = [f"{lines[n]}: utterance {n}" for n in wanted if there and n not in there]
+        if there is not None and missing:
+            raise InputError(
+                f"{targets} has utterances that {source} has not; remove or add them:\n"
+                f"{summarize(missing)}"
+            )
+    check_ids(wanted, targets)
+    samples = audio_lengths({name: audio[name] for name in sorted(wanted)}, sample_rate)
+    return [
+        Utterance(
+            name=name,
+            path=audio[name],
+            samples=samples[name],
+            target=wanted[name],
+            reference=references[name] if references is not None else None,
+            line=lines[name],
+        )
+        for name in samples
+    ]
+
+
+def audio_lengths(paths: dict[str, str], sample_rate: int) -> dict[str, int]:
+    """Samples of each utterance, decoded: a header does not show silence, NaN or a torn file.
+
+    Args:
+        paths: audio file of each utterance.
+        sample_rate: that the files must have, in Hz.
+
+    Raises:
+        InputError: names every file that cannot be used.
+    """
+    samples, problems = {}, []
+    for name, path in paths.items():
+        try:
+            samples[name] = len(read_audio(path, sample_rate=sample_rate, utterance=name)[0])
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError(summarize(problems))
+    return samples
+
+
+def check_utterances(
+    estimator: PyTorchESPnet, utterances: Sequence[Utterance], targeted: bool = True
+) -> None:
+    """Refuse what the model cannot be attacked with, before the first step.
+
+    Args:
+        estimator: the model.
+        utterances: what shall be attacked.
+        targeted: whether the transcripts are to be reached.
+
+    Raises:
+        InputError: names every utterance that is too short for the model, whose target it cannot
+            write, or whose target needs more encoder frames than the audio has.
+    """
+    if not utterances:
+        raise InputError("no utterance to attack")
+    # Shortest first: what is known of one mostly answers for all that are longer.
+    found = {
+        u.name: f"{u.where}: {problem}"
+        for u in sorted(utterances, key=lambda u: u.samples)
+        if (problem := estimator.problem(u.samples, u.target, targeted))
+    }
+    if found:
+        raise InputError(
+            f"{len(found)} of {len(utterances)} utterances cannot be attacked; correct their "
+            "targets, or leave them out of the file of targets (make_targets, stage 8 of run.sh, "
+            "chooses targets that the model can write):\n"
+            + summarize([found[name] for name in sorted(found)])
+        )
+
+
+def digest(utterances: Sequence[Utterance]) -> str:
+    """SHA-256 of what identifies the utterances; where the audio lies does not."""
+    lines = [f"{u.name} {u.samples} {u.target} | {u.reference}" for u in utterances]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

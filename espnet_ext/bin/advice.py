@@ -1,0 +1,78 @@
+"""The options that a message advises, as the command that was typed takes them.
+
+Messages name options of the command that says them. Below a recipe's `run.sh` nobody typed that
+command: there `--allow_pipes true` of `format_data` is `--format_args "--allow_pipes true"`. The
+main script of the recipe says what it takes: a line for each option, and "more options of
+espnet_ext.bin.x" where it passes options on.
+"""
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+# Set by egs2/TEMPLATE/common/utils/stages.sh: the main script, such as mtl_asr.sh.
+VARIABLE = "ESPNET_EXT_RUN_SH"
+OPTION = re.compile(r"(?<![\w-])--(\w[\w-]*\w)( (?:true|false|\d[\w.]*|[A-Z]+\b|[\w.]+=[^\s,;]+))?")
+# Options of a command that run.sh has under another name; an attack is named after its YAML file.
+RENAMED = {
+    "make_tokens": {"vocab_size": "nbpe"},
+    "format_data": {"sample_rate": "fs", "source": "local_data_opts", "destination": "dumpdir"},
+    "asr_attack": {"output_dir": "attack_config", "config": "attack_config"},
+    "cm_attack": {"output_dir": "attack_config", "config": "attack_config"},
+    "asr_train": {"output_dir": "expdir", "config": "train_config"},
+    "cm_train": {"output_dir": "expdir"},
+    "ssl_train": {"output_dir": "expdir"},
+}
+
+
+def in_words_of_run_sh(message: str, command: str, environment: Mapping[str, str]) -> str:
+    """`message` of `command`, with the options of `run.sh` where `run.sh` called the command.
+
+    Example:
+        >>> in_words_of_run_sh("use --drop_bad_audio true", "format_data", {})
+        'use --drop_bad_audio true'
+    """
+    script = Path(environment.get(VARIABLE, ""))
+    if not script.is_file():
+        return message
+    text = script.read_text(errors="replace")
+    return OPTION.sub(lambda found: translated(found[1], found[2] or "", command, text), message)
+
+
+def translated(name: str, value: str, command: str, script: str) -> str:
+    """The option `name` of `command` as the main script whose text is `script` takes it.
+
+    Options that the script neither has nor passes on stay as they are.
+    """
+    plain = f"--{name}{value}"
+    own = RENAMED.get(command, {}).get(name, name)
+    if own in options_of(script):
+        return f"--{own}{value}"
+    passed_on = passing_options(script)
+    for other in (
+        command,
+        *passed_on,
+    ):  # of the command itself, else of another, such as format_data
+        if other in passed_on and _has_option(other, name, said_by=command):
+            return f'--{passed_on[other]} "{plain}"'
+    return plain
+
+
+def options_of(script: str) -> list[str]:
+    """Names of the options of a main script with this text."""
+    return re.findall(r"^([a-z_]+)=", script.partition("\n# General\n")[2], re.MULTILINE)
+
+
+def passing_options(script: str) -> dict[str, str]:
+    """Command -> the option of the main script that holds more options of it."""
+    passing = r"^([a-z_]+_args)=.*more options of espnet_ext\.bin\.([a-z_]+)"
+    return {command: name for name, command in re.findall(passing, script, re.MULTILINE)}
+
+
+def _has_option(command: str, name: str, said_by: str) -> bool:
+    module = importlib.import_module(f"espnet_ext.bin.{command}")
+    if hasattr(module, "get_parser"):
+        return f"--{name}" in module.get_parser()._option_string_actions
+    # ESPnet's parser takes seconds to build: what the help of the training names.
+    return command == said_by and f"--{name} " in module.HELP + module.cli.TRAINING_OPTIONS
