@@ -53,6 +53,26 @@ def boolean(text: str) -> bool:
     return text == "true"
 
 
+def add_characters(parser: argparse.ArgumentParser) -> None:
+    """The options of commands on data directories: what of it may be partial or invisible."""
+    parser.add_argument(
+        "--allow_invisible",
+        "--allow-invisible",
+        type=boolean,
+        default=False,
+        metavar="true|false",
+        help="keep, in transcripts, invisible characters that the spelling of a language needs "
+        "(joiners, zero-width space); else an error",
+    )
+    parser.add_argument(
+        "--partial",
+        action="append",
+        default=[],
+        metavar="TABLE",
+        help="a table that lists a part of the utterances, e.g. utt2accent; may be repeated",
+    )
+
+
 def add_model(
     parser: argparse.ArgumentParser,
     config: str,

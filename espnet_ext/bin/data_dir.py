@@ -5,6 +5,7 @@ Sub-commands take the arguments of the Kaldi scripts they stand for. In options,
 """
 
 import argparse
+import codecs
 import signal
 import sys
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from espnet_ext.bin import cli
 from espnet_ext.data import check, directory, kaldi, overlap
+from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.files import write_aside, write_json
 from espnet_ext.errors import InputError
 
@@ -56,20 +58,53 @@ def _validate_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, action="store_true")
     for option in ("--no-feats", "--no-spk-sort", "--non-print"):
         parser.add_argument(option, action="store_true", help="always so; for Kaldi's callers")
+    cli.add_characters(parser)
     parser.add_argument("directory")
 
 
+def _rules(args: argparse.Namespace) -> CharacterRules:
+    return CharacterRules(allow_invisible=args.allow_invisible)
+
+
 def _validate(args: argparse.Namespace) -> None:
-    check.validate(args.directory, text=not args.no_text, wav=not args.no_wav)
+    if Path(args.directory).is_dir():
+        directory.say_leftovers(Path(args.directory))
+    check.validate(
+        args.directory,
+        text=not args.no_text,
+        wav=not args.no_wav,
+        partial=args.partial,
+        rules=_rules(args),
+    )
     print(f"{args.directory}: valid data directory")
 
 
 def _fix_arguments(parser: argparse.ArgumentParser) -> None:
+    for option, text in (
+        (
+            "--allow-loss",
+            "drop even a whole class or more than a tenth; else an error",
+        ),
+        ("--clean", "delete invisible characters, make every blank a plain one; else an error"),
+    ):
+        parser.add_argument(
+            option, type=cli.boolean, default=False, metavar="true|false", help=text
+        )
+    parser.add_argument(
+        "--normalize",
+        choices=("NFC", "NFD", "NFKC", "NFKD"),
+        help="bring all ids, transcripts and labels to this Unicode form",
+    )
+    cli.add_characters(parser)
     parser.add_argument("directory")
 
 
 def _fix(args: argparse.Namespace) -> None:
-    check.fix(args.directory)
+    rules = CharacterRules(args.allow_invisible, args.clean, args.normalize)
+    kept, dropped = check.fix(
+        args.directory, allow_loss=args.allow_loss, partial=args.partial, rules=rules
+    )
+    print(f"{args.directory}: kept {kept} utterances, dropped {dropped}")
 
 
 def _copy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,11 +113,12 @@ def _copy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validate-opts", help="ignored; for Kaldi's callers")
     parser.add_argument("source")
     parser.add_argument("destination")
+    cli.add_characters(parser)
 
 
 def _copy(args: argparse.Namespace) -> None:
     affixes = {name: getattr(args, name) for name in (a[2:].replace("-", "_") for a in _AFFIXES)}
-    directory.copy(args.source, args.destination, **affixes)
+    directory.copy(args.source, args.destination, rules=_rules(args), **affixes)
 
 
 def _subset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +128,7 @@ def _subset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source")
     parser.add_argument("number", nargs="?", type=int, metavar="N")
     parser.add_argument("destination")
+    cli.add_characters(parser)
 
 
 def _subset(args: argparse.Namespace) -> None:
@@ -101,7 +138,7 @@ def _subset(args: argparse.Namespace) -> None:
         utterances = list(kaldi.read_table(args.utt_list, allow_empty=True, strict=False))
     else:
         utterances = _choose(args.source, args.number, args.first)
-    directory.subset(args.source, args.destination, utterances)
+    directory.subset(args.source, args.destination, utterances, rules=_rules(args))
 
 
 def _choose(source: str, number: int, first: bool) -> list[str]:
@@ -119,20 +156,22 @@ def _combine_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, help="ignored; for Kaldi's callers")
     parser.add_argument("destination")
     parser.add_argument("sources", nargs="+")
+    cli.add_characters(parser)
 
 
 def _combine(args: argparse.Namespace) -> None:
-    directory.combine(args.destination, args.sources, fill=args.fill)
+    directory.combine(args.destination, args.sources, fill=args.fill, rules=_rules(args))
 
 
 def _split_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-utt", action="store_true", help="do not keep speakers together")
     parser.add_argument("directory")
     parser.add_argument("number", type=int)
+    cli.add_characters(parser)
 
 
 def _split(args: argparse.Namespace) -> None:
-    directory.split(args.directory, args.number, per_utt=args.per_utt)
+    directory.split(args.directory, args.number, per_utt=args.per_utt, rules=_rules(args))
 
 
 def _overlap_arguments(parser: argparse.ArgumentParser) -> None:
@@ -216,6 +255,9 @@ def _read_lines(path: str) -> list[bytes]:
         data = Path("/dev/stdin" if path == "-" else path).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    # A byte order mark would make another word of the first one.
+    data = data.removeprefix(codecs.BOM_UTF8)
+    kaldi.check_line_ends(path, data.decode("latin1"))
     return [line + b"\n" for line in data.removesuffix(b"\n").split(b"\n")] if data else []
 
 

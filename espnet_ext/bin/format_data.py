@@ -32,6 +32,10 @@ def get_parser() -> argparse.ArgumentParser:
         "--allow_pipes",
         "run the commands in wav.scp: any command, with your rights; read them first",
     )
+    _add_switch(
+        parser, "--allow_loss", "leave out a whole class or more than a tenth; else an error"
+    )
+    cli.add_characters(parser)
     parser.add_argument(
         "--num_threads", type=int, default=min(8, os.cpu_count() or 1), help="files read at once"
     )
@@ -62,6 +66,9 @@ def main(cmd: list[str] | None = None) -> None:
         drop_bad_audio=args.drop_bad_audio,
         channel=args.channel,
         allow_pipes=args.allow_pipes,
+        allow_loss=args.allow_loss,
+        allow_invisible=args.allow_invisible,
+        partial=tuple(args.partial),
         threads=args.num_threads,
     )
     format_directory(args.source, args.destination, options)

@@ -6,6 +6,9 @@ looks the same; so does one accented letter written as one character here and as
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 # Control characters, format characters, and blanks other than the plain one. The format characters
 # that have ink, such as U+0600 ARABIC NUMBER SIGN, are left out.
@@ -76,3 +79,79 @@ def remove_hidden(text: str) -> str:
         '10 km'
     """
     return _HIDDEN.sub(lambda match: " " if match.group().isspace() else "", text)
+
+
+@dataclass(frozen=True)
+class CharacterRules:
+    """Which characters the tables of a data directory may have.
+
+    Attributes:
+        allow_invisible: keep, in transcripts, the invisible characters that some writing systems
+            need; in ids and labels, and all other ones everywhere, are refused.
+        clean: delete invisible characters and make every blank a plain one, instead of refusing.
+        normalize: form that every word is brought to, or None to refuse a word in two forms.
+    """
+
+    allow_invisible: bool = False
+    clean: bool = False
+    normalize: Literal["NFC", "NFD", "NFKC", "NFKD"] | None = None
+
+    def mend(self, text: str) -> str:
+        """Apply `clean` and `normalize`."""
+        cleaned = remove_hidden(text) if self.clean else text
+        return unicodedata.normalize(self.normalize, cleaned) if self.normalize else cleaned
+
+    def problem(self, line: str, *, path_value: bool, transcript: bool) -> str | None:
+        """Say what is hidden in a line of a table, where, and what to do; None if nothing is.
+
+        Args:
+            line: `key value...`; tabs, and carriage returns at the end, are left to the reader.
+            path_value: the value is a path, which has to stay as it is.
+            transcript: the value is a transcript.
+        """
+        plain = line.rstrip("\r").replace("\t", " ")
+        begin = len(plain) - len(plain.lstrip(" "))
+        end = plain.find(" ", begin) if " " in plain[begin:] else len(plain)
+        found, offset = find_hidden(plain[:end]), 0
+        if found is None and not path_value:
+            keep = self.allow_invisible and transcript
+            found, offset = find_hidden(plain[end:], spelling=keep), end
+        if found is None:
+            return None
+        column = offset + found.start()
+        word = plain[plain.rfind(" ", 0, column) + 1 :].split(" ")[0]
+        cures = [f"{_FIX} --clean true deletes such characters"]
+        if transcript and offset and not find_hidden(found.group(), spelling=True):
+            cures.append("--allow_invisible true keeps those that the spelling of a language needs")
+        where = f"{name_character(found.group())} at column {column + 1}, in {show(word)}"
+        return f"{where}; {', '.join(cures)}"
+
+
+NO_EXCEPTION = CharacterRules()
+_FIX = "utils/fix_data_dir.sh"
+
+
+def mixed_forms(places: Iterable[tuple[str, str]]) -> list[str]:
+    """Find words that are written with composed letters here and with separate accents there.
+
+    Args:
+        places: where a text is, and the text.
+
+    Returns:
+        A problem for each such word, with both places.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    problems: dict[str, str] = {}
+    for place, text in places:
+        if text.isascii():
+            continue
+        for word in text.split():
+            form = unicodedata.normalize("NFC", word)
+            before, other = first.setdefault(form, (place, word))
+            if other != word and form not in problems:
+                codes = " ".join(f"{ord(character):04X}" for character in word)
+                problems[form] = (
+                    f"{place}: '{word}' ({codes}) looks like the word in {before} and is written "
+                    f"with other characters; {_FIX} --normalize NFC makes them one"
+                )
+    return list(problems.values())

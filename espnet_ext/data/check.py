@@ -3,13 +3,15 @@
 import logging
 import re
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_ext.data.directory import DataDirectory, load, table_files
+from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules
+from espnet_ext.data.directory import PARTIAL, DataDirectory, form_problems, load, table_files
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
+from espnet_ext.data.loss import check_loss, listed
 from espnet_ext.errors import InputError, summarize
 
 
@@ -19,6 +21,8 @@ def validate(
     text: bool = True,
     wav: bool = True,
     allow_empty: Collection[str] = (),
+    partial: Collection[str] = (),
+    rules: CharacterRules = NO_EXCEPTION,
 ) -> None:
     """Check that a data directory is whole, sorted and consistent.
 
@@ -27,25 +31,36 @@ def validate(
         text: whether `text` must be there.
         wav: whether `wav.scp` must be there and its files exist.
         allow_empty: files in which a key may stand without a value.
+        partial: tables that may list a part of the utterances; `utt2attack` may always leave out
+            the bona fide ones.
+        rules: which characters the tables may have.
 
     Raises:
         InputError: lists what is wrong: missing files, bad lines, duplicate or unsorted
             keys, utterances in one file and not in another, speakers of spk2utt and utt2spk
             that disagree, audio files that do not exist, utterance ids that cannot be the
-            names of files.
+            names of files, characters that cannot be seen.
 
     Example:
         >>> validate("data/train", text=False)   # doctest: +SKIP
     """
-    problems = _problems(Path(directory), text, wav, allow_empty)
+    problems = _problems(Path(directory), text, wav, allow_empty, partial, rules)
     if problems:
         raise InputError(
             f"{directory}: not a valid data directory:\n{summarize(problems, limit=20)}\n"
-            "utils/fix_data_dir.sh mends order, blanks and utterances that some files lack"
+            "utils/fix_data_dir.sh mends order, blanks and utterances that some files lack; a file "
+            "that is meant to list a part of them is named with --partial"
         )
 
 
-def _problems(directory: Path, text: bool, wav: bool, allow_empty: Collection[str]) -> list[str]:
+def _problems(
+    directory: Path,
+    text: bool,
+    wav: bool,
+    allow_empty: Collection[str],
+    partial: Collection[str],
+    rules: CharacterRules,
+) -> list[str]:
     if not directory.is_dir():
         return [f"{directory}: no such directory"]
     required = ["utt2spk", "spk2utt", *(["text"] if text else []), *(["wav.scp"] if wav else [])]
@@ -55,14 +70,14 @@ def _problems(directory: Path, text: bool, wav: bool, allow_empty: Collection[st
     data = DataDirectory({})
     for path in table_files(directory):
         try:
-            table, found = parse_table(path, allow_empty=path.name in allow_empty)
+            table, found = parse_table(path, allow_empty=path.name in allow_empty, rules=rules)
         except InputError as error:
             problems.append(str(error))
             continue
         data.tables[path.name] = table
-        problems += found + _order_problems(path, table)
-    problems += _id_problems(directory, data)
-    problems += _key_problems(data) + _speaker_problems(data) + _segment_problems(data)
+        problems += found + _order_problems(path, table, partial)
+    problems += form_problems(directory, data) + _id_problems(directory, data)
+    problems += _key_problems(data, partial) + _speaker_problems(data) + _segment_problems(data)
     if wav:
         problems += _path_problems(data)
     return problems
@@ -76,8 +91,8 @@ def _id_problems(directory: Path, data: DataDirectory) -> list[str]:
     return []
 
 
-def _order_problems(path: Path, table: Collection[str]) -> list[str]:
-    if not table:
+def _order_problems(path: Path, table: Collection[str], partial: Collection[str]) -> list[str]:
+    if not table and path.name not in {*partial, *PARTIAL}:
         return [f"{path}: empty"]
     for before, key in pairwise(table):
         if key < before:
@@ -85,7 +100,7 @@ def _order_problems(path: Path, table: Collection[str]) -> list[str]:
     return []
 
 
-def _key_problems(data: DataDirectory) -> list[str]:
+def _key_problems(data: DataDirectory, partial: Collection[str]) -> list[str]:
     """Compare the keys of each table with those of the table that decides for its kind."""
     tables = data.tables
     if "utt2spk" not in tables:
@@ -94,7 +109,8 @@ def _key_problems(data: DataDirectory) -> list[str]:
     recordings = {data.recording(utterance) for utterance in utterances}
     problems = []
     for name in data.names("utterance"):
-        problems += _differences("utt2spk", utterances, name, tables[name].keys())
+        expected = tables[name].keys() | data.lacking(name, utterances, partial)
+        problems += _differences("utt2spk", expected & utterances, name, tables[name].keys())
     for name in data.names("recording"):
         problems += _differences("segments", recordings, name, tables[name].keys())
     for name in data.names("speaker"):
@@ -181,59 +197,83 @@ def _without_offset(value: str) -> str:
     return re.sub(r"(\.ark):\d+$", r"\1", value)
 
 
-def fix(directory: str | Path) -> tuple[int, int]:
+def fix(
+    directory: str | Path,
+    *,
+    allow_loss: bool = False,
+    partial: Sequence[str] = (),
+    rules: CharacterRules = NO_EXCEPTION,
+) -> tuple[int, int]:
     """Sort, squeeze blanks, keep what all files have and make spk2utt again.
 
     The files that change are copied to `.backup/` in the directory first.
+
+    Args:
+        directory: the data directory.
+        allow_loss: drop utterances even if they are a whole class or more than a tenth.
+        partial: tables that list a part of the utterances, and so never shrink the others;
+            `utt2attack` always is one for bona fide utterances.
+        rules: which characters it may have, and which of them are mended.
 
     Returns:
         The number of utterances kept and dropped; the log says which file lacked them.
 
     Raises:
-        InputError: a choice that only a person can make (two values for one key, not
-            UTF-8), or no utterance is left; nothing has been changed then.
+        InputError: a choice that only a person can make (two values for one key, not UTF-8,
+            hidden characters, a loss that is not allowed), or no utterance is left; nothing has
+            been changed then.
     """
     directory = Path(directory)
     names = [path.name for path in table_files(directory)] if directory.is_dir() else []
-    data = load(directory, strict=False, allow_empty=names)
+    _check_partial(directory, names, partial)
+    data = load(directory, strict=False, allow_empty=names, rules=rules)
     for name, table in data.tables.items():
         data.tables[name] = {key: value for key, value in table.items() if value}
-    everything = set().union(*(data.tables[name] for name in data.names("utterance")))
-    kept = _common_utterances(data, everything)
-    if not kept:
-        raise InputError(f"{directory}: no utterance stands in all of {_listed(data)}")
-    _replace(directory, data.keep(kept))
-    dropped = len(everything) - len(kept)
-    logging.info("%s: kept %d utterances, dropped %d", directory, len(kept), dropped)
-    return len(kept), dropped
-
-
-def _listed(data: DataDirectory) -> str:
-    return ", ".join(sorted(data.tables.keys() - {"spk2utt"}))
-
-
-def _common_utterances(data: DataDirectory, everything: set[str]) -> set[str]:
-    utt2spk = data.tables["utt2spk"]
-    kept = set(utt2spk)
-    _say_lacking("utt2spk", everything - kept)
+    whole = [name for name in data.names("utterance") if name not in {*partial, *PARTIAL}]
+    everything = set().union(*(data.tables[name] for name in whole))
+    reasons = {"not in utt2spk": everything - data.tables["utt2spk"].keys()}
     for name in sorted(data.tables.keys() - {"utt2spk", "spk2utt"}):
-        lacking = {u for u in everything if _key_of(data, name, u) not in data.tables[name]}
-        _say_lacking(name, lacking)
-        kept -= lacking
-    return kept
+        reasons[f"not in {name}"] = data.lacking(name, everything, partial)
+    kept = everything.difference(*reasons.values())
+    if not kept:
+        raise InputError(
+            f"{directory}: no utterance stands in all of "
+            f"{', '.join(sorted(data.tables.keys() - {'spk2utt'}))}"
+        )
+    check_loss(
+        data,
+        everything,
+        kept,
+        where=directory,
+        reasons=reasons,
+        allowed=allow_loss,
+        cure="Complete those files; or name a file that is meant to list a part of the utterances "
+        "with --partial; or accept the loss with --allow_loss true",
+    )
+    fixed = data.keep(kept)
+    _say_entries(directory, data, fixed, everything)
+    _replace(directory, fixed)
+    return len(kept), len(everything) - len(kept)
 
 
-def _key_of(data: DataDirectory, name: str, utterance: str) -> str | None:
-    kind = data.kind(name)
-    if kind == "speaker":
-        return data.tables["utt2spk"].get(utterance)
-    return data.recording(utterance) if kind == "recording" else utterance
+def _check_partial(directory: Path, names: Collection[str], partial: Sequence[str]) -> None:
+    unknown = sorted(set(partial) - set(names))
+    needed = sorted({"utt2spk", "wav.scp", "segments"} & set(partial))
+    if needed:
+        raise InputError(f"--partial {needed[0]}: every utterance needs an entry there")
+    if unknown:
+        raise InputError(f"--partial {unknown[0]}: {directory} has no such table")
 
 
-def _say_lacking(name: str, lacking: Iterable[str]) -> None:
-    some = sorted(lacking)
-    if some:
-        logging.info("%s lacks %d utterances: %s", name, len(some), ", ".join(some[:3]))
+def _say_entries(
+    directory: Path, before: DataDirectory, after: DataDirectory, utterances: Collection[str]
+) -> None:
+    """Say which entries go though no utterance is lost: of partial tables, speakers, recordings."""
+    for name in sorted(before.tables.keys() - {"spk2utt"}):
+        rest = before.tables[name].keys() - after.tables[name].keys() - set(utterances)
+        if rest:
+            some = f"{len(rest)} entries of no utterance ({listed(rest)})"
+            logging.warning("%s: %s: dropped %s", directory, name, some)
 
 
 def _replace(directory: Path, data: DataDirectory) -> None:

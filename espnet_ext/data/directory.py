@@ -9,17 +9,22 @@ Here a file's name says what its keys are, so that a new `utt2accent` needs no n
 | `wav.scp`, other `*.scp`, `reco2*` | recordings; utterances where there is no `segments` |
 | `spk2*`, `cmvn.scp` | speakers |
 | anything else | none: copied as it is |
+
+Backups and what editors leave (`text.bak`, `utt2spk~`, `wav (copy).scp`) are no tables: they are
+neither read nor copied, and the log names them.
 """
 
 import logging
+import re
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules, mixed_forms
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
 from espnet_ext.errors import InputError, summarize
 
@@ -28,6 +33,17 @@ Table = dict[str, str]
 
 # Made from the audio; made again when missing, so never a reason to refuse.
 COMPUTED = {"utt2dur", "utt2num_samples", "utt2num_frames", "reco2dur", "feats.scp", "cmvn.scp"}
+# May list a part of the utterances by design: what a bona fide utterance was made with is nothing.
+PARTIAL = frozenset({"utt2attack"})
+_LEFTOVER_WORDS = (
+    r"bak|bk|bkp|bck|backup|old|orig|original|sw[a-p]|save|saved|sav|tmp|temp|rej|copy|kopie|copie|"
+    r"copia|autosave|part|lock|dpkg|rpmsave|rpmnew|[0-9]{8}([0-9]{4,6})?"
+)
+_LEFTOVER = re.compile(
+    rf"[~#\s()%]|^\.|\.({_LEFTOVER_WORDS})[0-9]*(\.|-|$)|[-_](bak|backup|old|orig|copy)[0-9]*$"
+    r"|\.(gz|bz2|xz|zip|zst|tar|tgz|7z)$",
+    re.IGNORECASE,
+)
 _KINDS: dict[str, Kind] = {
     "text": "utterance",
     "segments": "utterance",
@@ -46,11 +62,25 @@ def kind_of(name: str) -> Kind | None:
     """
     if name in _KINDS:
         return _KINDS[name]
+    if is_leftover(name):
+        return None
     if name.endswith(".scp") or name.startswith("reco2"):
         return "recording"
     if name.startswith(("utt2", "text.", "text_")):
         return "utterance"
     return "speaker" if name.startswith("spk2") else None
+
+
+def is_leftover(name: str) -> bool:
+    """Tell whether `name` is that of a backup, of an editor's file or of an archive.
+
+    ESPnet's `text.prev` and `text.ctc` are tables.
+
+    Example:
+        >>> is_leftover("text.bak"), is_leftover("utt2spk~"), is_leftover("text.prev")
+        (True, True, False)
+    """
+    return _LEFTOVER.search(name) is not None
 
 
 @dataclass
@@ -78,6 +108,30 @@ class DataDirectory:
     def names(self, kind: Kind) -> list[str]:
         """List the tables keyed by `kind`, sorted."""
         return sorted(name for name in self.tables if self.kind(name) == kind)
+
+    def lacking(self, name: str, utterances: Iterable[str], partial: Collection[str]) -> set[str]:
+        """Which of the utterances the table `name` should have an entry for, and has not.
+
+        Args:
+            name: a table of any kind.
+            utterances: ids.
+            partial: tables that may list a part. `utt2attack` may always leave out the bona fide
+                utterances, or any where there is no `utt2label`.
+        """
+        if name in partial:
+            return set()
+        keys, table = self._keys_of(name), self.tables[name]
+        lacking = {u for u in utterances if keys(u) not in table}
+        if name in PARTIAL:
+            labels = self.tables.get("utt2label", {})
+            lacking = {u for u in lacking if labels.get(u, "bonafide") != "bonafide"}
+        return lacking
+
+    def _keys_of(self, name: str) -> Callable[[str], str | None]:
+        kind = self.kind(name)
+        if kind == "speaker":
+            return self.tables["utt2spk"].get
+        return self.recording if kind == "recording" else str
 
     def recording(self, utterance: str) -> str:
         """Return the recording that `utterance` is (a part of)."""
@@ -158,8 +212,21 @@ def _is_data(directory: Path) -> bool:
     return (directory / "utt2spk").is_file() or (directory / "wav.scp").is_file()
 
 
+def say_leftovers(directory: Path) -> None:
+    """Log which files are taken for backups, and so neither read nor copied."""
+    names = [path.name for path in _files(directory) if is_leftover(path.name)]
+    if names:
+        logging.warning(
+            "%s: backups or editors' files, left alone: %s", directory, ", ".join(names)
+        )
+
+
 def load(
-    directory: str | Path, *, strict: bool = True, allow_empty: Iterable[str] = ()
+    directory: str | Path,
+    *,
+    strict: bool = True,
+    allow_empty: Iterable[str] = (),
+    rules: CharacterRules = NO_EXCEPTION,
 ) -> DataDirectory:
     """Read a data directory.
 
@@ -167,24 +234,39 @@ def load(
         directory: has at least `utt2spk`.
         strict: see `espnet_ext.data.kaldi.read_table`.
         allow_empty: files in which a key may stand without a value.
+        rules: which characters it may have.
 
     Raises:
-        InputError: there is no `utt2spk`, or tables have bad lines, all reported at once.
+        InputError: there is no `utt2spk`, or tables have bad lines or hidden characters, or one
+            word in two Unicode forms, all reported at once.
     """
     directory = Path(directory)
     if not (directory / "utt2spk").is_file():
         raise InputError(f"{directory}: not a data directory (no utt2spk)")
+    say_leftovers(directory)
     data, problems = DataDirectory({}), []
     for path in _files(directory):
         if kind_of(path.name) is None:
-            data.others[path.name] = path
+            if not is_leftover(path.name):
+                data.others[path.name] = path
             continue
-        table, found = parse_table(path, allow_empty=path.name in set(allow_empty), strict=strict)
+        empty = path.name in set(allow_empty)
+        table, found = parse_table(path, allow_empty=empty, strict=strict, rules=rules)
         data.tables[path.name] = table
         problems += found
+    problems += form_problems(directory, data)
     if problems:
         raise InputError(summarize(problems, limit=20))
     return data
+
+
+def form_problems(directory: Path, data: DataDirectory) -> list[str]:
+    """Words of ids, transcripts and labels that are there in two Unicode forms."""
+    return mixed_forms(
+        (f"{directory / name} '{key}'", key if name.endswith(".scp") else f"{key} {value}")
+        for name, table in data.tables.items()
+        for key, value in table.items()
+    )
 
 
 def copy(
@@ -195,6 +277,7 @@ def copy(
     spk_prefix: str = "",
     utt_suffix: str = "",
     spk_suffix: str = "",
+    rules: CharacterRules = NO_EXCEPTION,
 ) -> None:
     """Copy a data directory, optionally renaming utterances and speakers.
 
@@ -207,7 +290,7 @@ def copy(
         >>> copy("data/train", "data/train_noise", utt_suffix="-noise")   # doctest: +SKIP
     """
     check_destination(Path(destination), [source])
-    data = load(source)
+    data = load(source, rules=rules)
 
     def utterance(name: str) -> str:
         return f"{utt_prefix}{name}{utt_suffix}"
@@ -227,7 +310,13 @@ def _rename_keys(table: Mapping[str, str], rename: Callable[[str], str]) -> Tabl
     return {rename(key): value for key, value in table.items()}
 
 
-def subset(source: str | Path, destination: str | Path, utterances: Iterable[str]) -> None:
+def subset(
+    source: str | Path,
+    destination: str | Path,
+    utterances: Iterable[str],
+    *,
+    rules: CharacterRules = NO_EXCEPTION,
+) -> None:
     """Write the part of `source` that has the given utterances.
 
     Utterances that `source` lacks are counted in the log; lists often cover several sets.
@@ -236,7 +325,7 @@ def subset(source: str | Path, destination: str | Path, utterances: Iterable[str
         InputError: none of the utterances is in `source`; see `load`, `check_destination`.
     """
     check_destination(Path(destination), [source])
-    data = load(source)
+    data = load(source, rules=rules)
     wanted = set(utterances)
     missing = sorted(wanted - data.tables["utt2spk"].keys())
     if len(missing) == len(wanted):
@@ -248,7 +337,11 @@ def subset(source: str | Path, destination: str | Path, utterances: Iterable[str
 
 
 def combine(
-    destination: str | Path, sources: Iterable[str | Path], *, fill: str | None = None
+    destination: str | Path,
+    sources: Iterable[str | Path],
+    *,
+    fill: str | None = None,
+    rules: CharacterRules = NO_EXCEPTION,
 ) -> None:
     """Merge data directories into one.
 
@@ -257,7 +350,9 @@ def combine(
         sources: directories without a common utterance.
         fill: the value for utterances (speakers) whose directory lacks a `utt2*` (`spk2*`)
             file that another one has. Files computed from the audio (`utt2dur`, ...) and
-            files that are no tables are kept only where all sources agree.
+            files that are no tables are kept only where all sources agree; `utt2attack` may be
+            missing.
+        rules: which characters the sources may have.
 
     Raises:
         InputError: an utterance in two sources, contradicting recordings or speakers, a
@@ -268,7 +363,7 @@ def combine(
     """
     paths = [Path(source) for source in sources]
     check_destination(Path(destination), paths)
-    data = [load(path) for path in paths]
+    data = [load(path, rules=rules) for path in paths]
     problems: list[str] = []
     tables: dict[str, Table] = {}
     names = sorted({name for part in data for name in part.tables} - {"spk2utt"})
@@ -277,10 +372,14 @@ def combine(
         if lacking and name in COMPUTED:
             logging.warning("%s: left out %s, %s has none", destination, name, lacking[0])
             continue
-        if lacking and (fill is None or not name.startswith(("utt2", "spk2"))):
+        if (
+            lacking
+            and name not in PARTIAL
+            and (fill is None or not name.startswith(("utt2", "spk2")))
+        ):
             problems.append(_lacking(name, lacking))
             continue
-        parts = [_filled(part, name, fill or "") for part in data]
+        parts = [_filled(part, name, None if name in PARTIAL else fill) for part in data]
         tables[name] = _merge(name, parts, paths, problems)
     if problems:
         raise InputError(f"cannot combine into {destination}:\n" + summarize(problems, 20))
@@ -296,9 +395,9 @@ def _lacking(name: str, lacking: list[Path]) -> str:
     return f"{name}: missing in {where}; make it there, or remove it from the others"
 
 
-def _filled(part: DataDirectory, name: str, fill: str) -> Table:
-    if name in part.tables:
-        return part.tables[name]
+def _filled(part: DataDirectory, name: str, fill: str | None) -> Table:
+    if name in part.tables or fill is None:
+        return part.tables.get(name, {})
     utt2spk = part.tables["utt2spk"]
     return dict.fromkeys(utt2spk.values() if name.startswith("spk2") else utt2spk, fill)
 
@@ -333,13 +432,20 @@ def _common_files(data: list[DataDirectory]) -> dict[str, Path]:
     }
 
 
-def split(directory: str | Path, parts: int, *, per_utt: bool = False) -> list[Path]:
+def split(
+    directory: str | Path,
+    parts: int,
+    *,
+    per_utt: bool = False,
+    rules: CharacterRules = NO_EXCEPTION,
+) -> list[Path]:
     """Split into `directory/split<N>/1` ... `N` (`split<N>utt/...` with `per_utt`).
 
     Args:
         directory: the data directory.
         parts: N, the number of parts; their sizes are as equal as the units allow.
         per_utt: split anywhere, instead of keeping the utterances of a speaker together.
+        rules: which characters it may have.
 
     Returns:
         The directories written.
@@ -347,7 +453,7 @@ def split(directory: str | Path, parts: int, *, per_utt: bool = False) -> list[P
     Raises:
         InputError: fewer speakers (utterances) than parts.
     """
-    data = load(directory)
+    data = load(directory, rules=rules)
     units: dict[str, list[str]] = {}
     for utterance, speaker in sorted(data.tables["utt2spk"].items()):
         units.setdefault(utterance if per_utt else speaker, []).append(utterance)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,9 +26,11 @@ from espnet_ext.data.audio import (
     resample,
     write_flac,
 )
+from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.check import is_pipe, parse_segment, validate
 from espnet_ext.data.directory import DataDirectory, check_destination, load
 from espnet_ext.data.files import read_json, write_json
+from espnet_ext.data.loss import check_loss
 from espnet_ext.errors import InputError, summarize
 
 if TYPE_CHECKING:
@@ -56,6 +58,9 @@ class FormatOptions:
         channel: what to take of files with several: a number from 1, or "mix" for their mean;
             "": they are errors.
         allow_pipes: run the commands that wav.scp holds.
+        allow_loss: leave out utterances even if they are a whole class or more than a tenth.
+        allow_invisible: keep invisible characters that the spelling of a language needs.
+        partial: tables that list a part of the utterances.
         threads: recordings read at the same time.
     """
 
@@ -66,6 +71,9 @@ class FormatOptions:
     drop_bad_audio: bool = False
     channel: str = ""
     allow_pipes: bool = False
+    allow_loss: bool = False
+    allow_invisible: bool = False
+    partial: tuple[str, ...] = ()
     threads: int = 4
 
 
@@ -106,8 +114,9 @@ def format_directory(
         Reason -> number of utterances left out.
 
     Raises:
-        InputError: `source` is inconsistent, audio is bad, wav.scp holds commands, or no
-            utterance is left. `destination` is as it was before then.
+        InputError: `source` is inconsistent, audio is bad, wav.scp holds commands, a whole class or
+            more than a tenth of the utterances would be left out. `destination` is as it was
+            before then.
 
     Example:
         >>> format_directory(                             # doctest: +SKIP
@@ -124,7 +133,9 @@ def format_directory(
     with _folder_aside(destination / AUDIO_FOLDER, _origin(data, options)) as folder:
         formatted = list(_format_recordings(recordings, options, folder))
         _refuse_bad_audio(formatted, options)
-        result = _assemble(data, formatted, destination)
+        kept = {f.utterance: f for f in formatted if not f.dropped}
+        _refuse_loss(data, formatted, empty, options, source)
+        result = _assemble(data, kept, destination)
         result.write(destination)
     dropped = Counter(f.dropped for f in formatted if f.dropped)
     dropped.update({"with empty text": len(empty)} if empty else {})
@@ -134,8 +145,9 @@ def format_directory(
 
 def _load_source(source: str | Path, options: FormatOptions) -> DataDirectory:
     has_text = Path(source, "text").is_file()
-    validate(source, text=has_text, allow_empty=["text"])
-    data = load(source, allow_empty=["text"])
+    rules = CharacterRules(allow_invisible=options.allow_invisible)
+    validate(source, text=has_text, allow_empty=["text"], partial=options.partial, rules=rules)
+    data = load(source, allow_empty=["text"], rules=rules)
     pipes = [key for key, value in data.tables["wav.scp"].items() if is_pipe(value)]
     if pipes and not options.allow_pipes:
         raise InputError(
@@ -175,7 +187,7 @@ def _origin(data: DataDirectory, options: FormatOptions) -> dict[str, str]:
     """What decides the content of the files that are made, besides the audio itself."""
     listed = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
     digest = hashlib.sha256(repr(listed).encode()).hexdigest()
-    deciding = asdict(options).keys() - {"threads", "drop_bad_audio"}
+    deciding = asdict(options).keys() - {"threads", "drop_bad_audio", "allow_loss", "partial"}
     # As text, for a longest length may be infinite.
     return {"listed": digest, **{name: str(getattr(options, name)) for name in sorted(deciding)}}
 
@@ -323,10 +335,39 @@ def _refuse_bad_audio(formatted: list[_Formatted], options: FormatOptions) -> No
     raise InputError(f"{listed}\nMend them, or leave them out with --drop_bad_audio true")
 
 
-def _assemble(data: DataDirectory, formatted: list[_Formatted], destination: Path) -> DataDirectory:
-    kept = {f.utterance: f for f in formatted if not f.dropped}
+def _refuse_loss(
+    data: DataDirectory,
+    formatted: list[_Formatted],
+    empty: set[str],
+    options: FormatOptions,
+    source: str | Path,
+) -> None:
+    """Refuse to leave out a class or more than a tenth, unless that is allowed."""
+    reasons: dict[str, set[str]] = {"with empty text": empty} if empty else {}
+    for each in formatted:
+        if each.dropped:
+            reasons.setdefault(each.dropped, set()).add(each.utterance)
+    kept = {f.utterance for f in formatted if not f.dropped}
     if not kept:
-        raise InputError(f"{destination}: every utterance would be left out; nothing is written")
+        raise InputError(
+            f"{source}: every utterance would be left out ({', '.join(reasons)}); nothing is "
+            "written"
+        )
+    check_loss(
+        data,
+        data.tables["utt2spk"],
+        kept,
+        where=source,
+        reasons=reasons,
+        allowed=options.allow_loss,
+        cure="Mend the data, or change --min_seconds or --max_seconds; or accept the loss with "
+        '--allow_loss true, in a recipe ./run.sh --format_args "--allow_loss true"',
+    )
+
+
+def _assemble(
+    data: DataDirectory, kept: Mapping[str, _Formatted], destination: Path
+) -> DataDirectory:
     tables = {name: data.tables[name] for name in data.tables if name != "segments"}
     for name in data.names("recording"):
         # Keyed by recordings, which end here.

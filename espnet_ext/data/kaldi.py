@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.files import write_lines
 from espnet_ext.errors import InputError, summarize
 
@@ -45,9 +46,19 @@ def read_table(
 
 
 def parse_table(
-    path: str | Path, *, allow_empty: bool = False, strict: bool = True
+    path: str | Path,
+    *,
+    allow_empty: bool = False,
+    strict: bool = True,
+    rules: CharacterRules | None = None,
 ) -> tuple[dict[str, str], list[str]]:
     """Read a table as `read_table` does, but return the problems of its lines with it.
+
+    Args:
+        path: the file.
+        allow_empty: see `read_table`.
+        strict: see `read_table`.
+        rules: which characters it may have; None for any, as what a model writes has.
 
     Raises:
         InputError: the file is missing or not UTF-8.
@@ -57,8 +68,17 @@ def parse_table(
     first_line: dict[str, int] = {}
     problems = []
     for number, line in enumerate(_decoded_lines(path, strict), 1):
+        problem = None
+        if rules is not None:
+            line = _mend(line, rules, path.suffix == ".scp")
+            problem = rules.problem(
+                line,
+                path_value=path.suffix == ".scp",
+                transcript=path.name.startswith("text"),
+            )
         key, value = _split(line, keep_blanks=path.suffix == ".scp")
-        problem = _line_problem(line, key, value, path.suffix, allow_empty, strict)
+        if not problem or line.startswith("\ufeff"):
+            problem = _line_problem(line, key, value, path.suffix, allow_empty, strict)
         if key in table and (strict or table[key] != value):
             problem = f"'{key}' stands in line {first_line[key]} already; remove one of the two"
         if problem:
@@ -69,7 +89,11 @@ def parse_table(
 
 
 def _decoded_lines(path: Path, strict: bool) -> list[str]:
-    """Split at newlines only: `str.splitlines` would also split inside a text."""
+    """Split at line ends only: `str.splitlines` would also split inside a text.
+
+    A file whose only line ends are carriage returns is one of an old Mac, or of an export: refused
+    where `strict`, else read as the lines that it has.
+    """
     try:
         data = path.read_bytes()
         text = data.decode("utf-8" if strict else "utf-8-sig")
@@ -77,12 +101,47 @@ def _decoded_lines(path: Path, strict: bool) -> list[str]:
         raise InputError(f"{path}: no such file; has the stage before been run?") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
         raise InputError(
             f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, "
-            "for example with 'iconv -f latin1 -t utf-8'"
+            f"for example with 'iconv -f {encoding} -t utf-8'"
         ) from None
-    lines = text.split("\n")
+    check_line_ends(path, text, allow_old_mac=not strict)
+    lines = text.split("\n" if "\n" in text else "\r")
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def check_line_ends(path: str | Path, text: str, *, allow_old_mac: bool = False) -> None:
+    """Refuse carriage returns that are not before a newline: they hide lines in a line.
+
+    Args:
+        path: the file, for the message.
+        text: its content.
+        allow_old_mac: accept a text whose only line ends are carriage returns.
+
+    Raises:
+        InputError: names the line and the column.
+    """
+    found = re.search(r"\r+(?![\r\n])", text)
+    if found is None or (found.end() == len(text) and "\n" in text):
+        return
+    if allow_old_mac and "\n" not in text:
+        return
+    line, before = text.count("\n", 0, found.start()) + 1, text.rfind("\n", 0, found.start())
+    cure = f"tr '\\r' '\\n' < {path} makes every one of them a line end"
+    if "\n" not in text:
+        cure = f"these are line ends of an old Mac; {_FIX}, or {cure}"
+    raise InputError(
+        f"{path}:{line}: a carriage return at column {found.start() - before}, inside the line; "
+        f"{cure}"
+    )
+
+
+def _mend(line: str, rules: CharacterRules, path_value: bool) -> str:
+    if not path_value:
+        return rules.mend(line)
+    key, *value = re.split(r"([ \t]+)", line, maxsplit=1)
+    return rules.mend(key) + "".join(value)
 
 
 def _split(line: str, keep_blanks: bool) -> tuple[str, str]:
@@ -100,7 +159,8 @@ def _line_problem(
     if not value:
         return None if allow_empty else f"'{key}' has no value"
     if strict and suffix != ".scp" and (blank := _BAD_BLANK.search(line)):
-        return f"{_name_blank(blank)} at column {blank.start() + 1}; {_FIX}"
+        option = "" if blank.group()[0] in " \t\r" else " with --clean true"
+        return f"{_name_blank(blank)} at column {blank.start() + 1}; {_FIX}{option}"
     return None
 
 

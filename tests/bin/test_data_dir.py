@@ -43,8 +43,46 @@ def test_affixes_may_start_with_a_dash(corpus, tmp_path):
 
 def test_fix(corpus):
     (corpus / "utt2accent").write_text("b-1  us\na-1 us\n")
-    run("fix", corpus)
+    with pytest.raises(InputError, match="--allow_loss true"):
+        run("fix", corpus)
+    assert (corpus / "utt2accent").read_text() == "b-1  us\na-1 us\n"
+    run("fix", "--partial", "utt2accent", corpus)
+    assert list(read_table(corpus / "utt2spk")) == UTTS
     assert utterances(corpus) == ["a-1", "b-1"]
+    with pytest.raises(InputError, match="2 in utt2spk and not in utt2accent"):
+        run("validate", "--no-text", "--no-wav", corpus)
+    run("validate", "--no-text", "--no-wav", "--partial", "utt2accent", corpus)
+    run("fix", "--allow-loss", "true", corpus)
+    assert list(read_table(corpus / "utt2spk")) == ["a-1", "b-1"]
+
+
+@pytest.mark.parametrize("table", ["utt2spk", "utt2none"])
+def test_not_every_table_can_be_partial(corpus, table):
+    with pytest.raises(InputError, match=f"--partial {table}"):
+        run("fix", "--partial", table, corpus)
+
+
+def test_invisible_characters_are_kept_or_deleted_on_demand(corpus, tmp_path):
+    (corpus / "text").write_text("a-1 x\u200cy\na-2 x\na-3 x\nb-1 x\n")
+    with pytest.raises(InputError, match=r"U\+200C ZERO WIDTH NON-JOINER at column 6"):
+        run("copy", corpus, tmp_path / "new")
+    run("copy", "--allow_invisible", "true", corpus, tmp_path / "new")
+    run("validate", "--no-wav", "--allow-invisible", "true", tmp_path / "new")
+    run("fix", "--clean", "true", corpus)
+    run("validate", "--no-wav", corpus)
+    assert read_table(corpus / "text")["a-1"] == "xy"
+
+
+def test_lists_with_hidden_line_ends_are_refused(tmp_path, monkeypatch, capsysbinary):
+    monkeypatch.chdir(tmp_path)
+    Path("list").write_bytes(b"u1 a\nu2 b\n")
+    Path("mac").write_bytes(b"u1\ru2\r")
+    for command in (["filter_scp", "mac", "list"], ["split_scp", "mac", "x", "y"]):
+        with pytest.raises(InputError, match="mac:1: a carriage return at column 3"):
+            run(*command)
+    Path("windows").write_bytes(b"\xef\xbb\xbfu1\r\nu2\r\n")
+    run("filter_scp", "windows", "list")
+    assert capsysbinary.readouterr().out == b"u1 a\nu2 b\n"
 
 
 @pytest.mark.parametrize(

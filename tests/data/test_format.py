@@ -151,7 +151,11 @@ def test_all_bad_files_are_listed_or_left_out(corpus, tmp_path, caplog):
         format_directory(corpus, tmp_path / "dump", KEEP_RATE)
     assert "'a-1': cannot be decoded" in str(error.value)
     assert "'c-1': all 4000 samples are zero" in str(error.value)
-    drop = FormatOptions(sample_rate=8000, drop_bad_audio=True)
+    with pytest.raises(InputError, match=r"2 of 4 utterances \(a-1, c-1\) would be dropped"):
+        format_directory(
+            corpus, tmp_path / "dump", FormatOptions(sample_rate=8000, drop_bad_audio=True)
+        )
+    drop = FormatOptions(sample_rate=8000, drop_bad_audio=True, allow_loss=True)
     assert format_directory(corpus, tmp_path / "dump", drop) == {"with bad audio": 2}
     validate(tmp_path / "dump")
     assert list(read_table(tmp_path / "dump" / "utt2whatever")) == ["a-2", "b-1"]
@@ -161,7 +165,7 @@ def test_all_bad_files_are_listed_or_left_out(corpus, tmp_path, caplog):
 def test_lengths_and_empty_texts_are_left_out_and_counted(corpus, tmp_path, caplog):
     caplog.set_level("INFO")
     write_table(corpus / "text", {**read_table(corpus / "text"), "a-2": ""})
-    options = FormatOptions(sample_rate=8000, min_seconds=0.3, max_seconds=0.9)
+    options = FormatOptions(sample_rate=8000, min_seconds=0.3, max_seconds=0.9, allow_loss=True)
     expected = {"with empty text": 1, "shorter than 0.3 s": 1, "longer than 0.9 s": 1}
     assert format_directory(corpus, tmp_path / "dump", options) == expected
     validate(tmp_path / "dump")
