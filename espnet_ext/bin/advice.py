@@ -14,6 +14,8 @@ from pathlib import Path
 # Set by egs2/TEMPLATE/common/utils/stages.sh: the main script, such as mtl_asr.sh.
 VARIABLE = "ESPNET_EXT_RUN_SH"
 OPTION = re.compile(r"(?<![\w-])--(\w[\w-]*\w)( (?:true|false|\d[\w.]*|[A-Z]+\b|[\w.]+=[^\s,;]+))?")
+# A script with its options stays as it is, wherever it is advised.
+SCRIPT = re.compile(r"utils/\w+\.sh(?: --[\w-]+(?: \w+)?)*")
 # Options of a command that run.sh has under another name; an attack is named after its YAML file.
 RENAMED = {
     "make_tokens": {"vocab_size": "nbpe"},
@@ -37,7 +39,13 @@ def in_words_of_run_sh(message: str, command: str, environment: Mapping[str, str
     if not script.is_file():
         return message
     text = script.read_text(errors="replace")
-    return OPTION.sub(lambda found: translated(found[1], found[2] or "", command, text), message)
+
+    def translate(part: str) -> str:
+        return OPTION.sub(lambda found: translated(found[1], found[2] or "", command, text), part)
+
+    scripts = SCRIPT.findall(message)
+    parts = [translate(part) for part in SCRIPT.split(message)]
+    return parts[0] + "".join(a + b for a, b in zip(scripts, parts[1:], strict=True))
 
 
 def translated(name: str, value: str, command: str, script: str) -> str:

@@ -120,7 +120,7 @@ class CharacterRules:
             return None
         column = offset + found.start()
         word = plain[plain.rfind(" ", 0, column) + 1 :].split(" ")[0]
-        cures = [f"{_FIX} --clean true deletes such characters"]
+        cures = ["utils/fix_data_dir.sh --clean true deletes such characters"]
         if transcript and offset and not find_hidden(found.group(), spelling=True):
             cures.append("--allow_invisible true keeps those that the spelling of a language needs")
         where = f"{name_character(found.group())} at column {column + 1}, in {show(word)}"
@@ -128,7 +128,6 @@ class CharacterRules:
 
 
 NO_EXCEPTION = CharacterRules()
-_FIX = "utils/fix_data_dir.sh"
 
 
 def mixed_forms(places: Iterable[tuple[str, str]]) -> list[str]:
@@ -152,6 +151,6 @@ def mixed_forms(places: Iterable[tuple[str, str]]) -> list[str]:
                 codes = " ".join(f"{ord(character):04X}" for character in word)
                 problems[form] = (
                     f"{place}: '{word}' ({codes}) looks like the word in {before} and is written "
-                    f"with other characters; {_FIX} --normalize NFC makes them one"
+                    "with other characters; utils/fix_data_dir.sh --normalize NFC makes them one"
                 )
     return list(problems.values())

@@ -361,7 +361,7 @@ def _refuse_loss(
         reasons=reasons,
         allowed=options.allow_loss,
         cure="Mend the data, or change --min_seconds or --max_seconds; or accept the loss with "
-        '--allow_loss true, in a recipe ./run.sh --format_args "--allow_loss true"',
+        "--allow_loss true",
     )
 
 

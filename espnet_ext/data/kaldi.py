@@ -159,8 +159,9 @@ def _line_problem(
     if not value:
         return None if allow_empty else f"'{key}' has no value"
     if strict and suffix != ".scp" and (blank := _BAD_BLANK.search(line)):
-        option = "" if blank.group()[0] in " \t\r" else " with --clean true"
-        return f"{_name_blank(blank)} at column {blank.start() + 1}; {_FIX}{option}"
+        plain = blank.group()[0] in " \t\r"
+        cure = _FIX if plain else "utils/fix_data_dir.sh --clean true makes it a plain one"
+        return f"{_name_blank(blank)} at column {blank.start() + 1}; {cure}"
     return None
 
 

@@ -83,7 +83,8 @@ def advised(module: str) -> set[str]:
     spoken = [
         m for m in messages(module) if " " in m.strip() and not m.startswith(("usage: ", "  --"))
     ]
-    return {name for m in spoken for name in re.findall(r"(?<![\w-])--(\w[\w-]*\w)", m)}
+    option = r"(?<![\w-])--(\w[\w-]*\w)"
+    return {name for m in spoken for name in re.findall(option, advice.SCRIPT.sub("", m))}
 
 
 @cache
@@ -115,6 +116,13 @@ def test_a_message_speaks_of_options_that_a_command_has(module):
     for path in SCRIPTS.values():
         known |= set(advice.options_of(path.read_text()))
     assert saying and advised(module) <= known, advised(module) - known
+
+
+def test_what_is_advised_of_the_scripts_for_data_directories_exists():
+    advices = {x for m in MODULES for text in messages(m) for x in advice.SCRIPT.findall(text)}
+    named = {option for x in advices for option in re.findall(r"--(\w[\w-]*\w)", x)}
+    known = {option.replace("-", "_") for option in options("espnet_ext.bin.data_dir")}
+    assert {"clean", "normalize"} <= {name.replace("-", "_") for name in named} <= known
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -172,6 +180,11 @@ def test_what_is_passed_on_is_passed_to_commands_of_the_script(name):
         ("make_tokens", "choose another --vocab_size", "choose another --nbpe"),
         ("asr_train", "--ngpu 1, but PyTorch sees no GPU; use --ngpu 0", "--ngpu 1, but PyTorch"),
         ("asr_train", "--model_conf heads.a=F, or", '--train_args "--model_conf heads.a=F", or'),
+        (
+            "format_data",
+            "utils/fix_data_dir.sh --normalize NFC, or --allow_invisible true",
+            'utils/fix_data_dir.sh --normalize NFC, or --format_args "--allow_invisible true"',
+        ),
         ("data_dir", "give either --utt-list <file>", "give either --utt-list <file>"),
     ],
 )
