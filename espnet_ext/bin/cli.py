@@ -5,7 +5,9 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,15 +24,29 @@ RECOGNIZER = ("--asr_train_config", "--asr_model_file")
 COUNTERMEASURE = ("--cm_train_config", "--cm_model_file")
 
 
+LIBRARIES = r"(espnet2?|torch\w*|art|librosa|numba|sklearn|ctc_segmentation|typeguard|jamo)(\.|$)"
+"""Modules whose warnings are about their own code, as a pattern."""
+
+
 def run(main: Callable[[], None]) -> None:
     """Call `main`; print an `InputError` as one readable message and exit with 1.
 
     The message advises the options of the command that was typed, see `espnet_ext.bin.advice`.
+    Ctrl-C ends it with 130 and SIGTERM with 143, without a traceback and without files that are
+    half written; warnings of libraries about their own code are not shown.
 
     Set `ESPNET_EXT_TRACEBACK=1` to see the traceback as well.
     """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Set before the libraries are imported; a filter of the user (python -W) goes before it.
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, FutureWarning, UserWarning):
+            warnings.filterwarnings("ignore", category=category, module=LIBRARIES)
     try:
         main()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except InputError as error:
         if os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise

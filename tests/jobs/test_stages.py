@@ -1,8 +1,10 @@
 """How stages submit jobs and trainings: the words that the runners and ESPnet's launch get."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,63 @@ def test_a_training_that_fails_ends_the_stage(here):
     (here / "bin/queue.pl").write_text("#!/bin/sh\nexit 1\n")
     done = submit("train_list", "queue.pl", num_nodes=2, trainings=1)
     assert done.returncode == 1 and "log is in log/launch/1.log" in done.stderr
+
+
+MAIN = """
+set -euo pipefail
+. utils/stages.sh
+stage=1 stop_stage=4
+main() {
+    if stage 2 "nothing"; then true; fi
+    if stage 3 "sleep"; then
+        run.pl --max-jobs-run 2 JOB=1:2 log/JOB.log bash job.sh JOB
+    fi
+    if stage 4 "not reached"; then true; fi
+}
+run_main; exit
+"""
+
+
+def start_main(job):
+    Path("job.sh").write_text(job)
+    return subprocess.Popen(
+        ["bash", "-c", MAIN, "run.sh"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # The tests themselves may run under nohup, where signals are ignored.
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (1, 2, 15)],
+    )
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_all_and_says_how_to_go_on(here, number, send):
+    process = start_main("echo $$ > pid.$1; sleep 60 & wait")
+    deadline = time.monotonic() + 20
+    while len([p for p in here.glob("pid.*") if p.read_text().strip()]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    send(process.pid, number)
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode == 128 + number
+    lines = output.splitlines()
+    assert "Stage 3: sleep" in lines[1] and len(lines) == 3
+    assert "Stopped in stage 3" in lines[2] and "./run.sh --stage 3 " in lines[2]
+    for path in here.glob("pid.*"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.read_text()), 0)
+
+
+def test_a_failure_names_its_stage(here):
+    process = start_main("exit 3")
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode == 1
+    assert "Failed in stage 3" in output.splitlines()[-1] and "Stage 4" not in output
+
+
+def test_success_says_no_more(here):
+    process = start_main("true")
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode == 0 and len(output.splitlines()) == 3

@@ -2,7 +2,7 @@
 # Spoofing countermeasures, black-box attacks on them, and defences, after Wu, Liu and Lee,
 # "Defense for Black-box Attacks on Anti-spoofing Models by Self-Supervised Learning" (2020).
 # Called by the run.sh of a recipe, from the recipe's directory.
-# shellcheck disable=SC1091,SC2034,SC2154
+# shellcheck disable=SC1091,SC2034,SC2154,SC2329
 set -euo pipefail
 
 . utils/stages.sh
@@ -361,4 +361,4 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
-main; exit
+run_main; exit

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Multi-task ASR and its adversarial robustness, after Das and Chau, "Hear No Evil" (2022).
 # Called by the run.sh of a recipe, from the recipe's directory.
-# shellcheck disable=SC1091,SC2034,SC2154
+# shellcheck disable=SC1091,SC2034,SC2154,SC2329
 set -euo pipefail
 
 . utils/stages.sh
@@ -355,4 +355,4 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
-main; exit
+run_main; exit

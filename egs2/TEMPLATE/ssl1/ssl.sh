@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Mockingjay pretraining, after Liu et al. (2020), as Wu, Liu and Lee (2020) use it.
 # Called by the run.sh of a recipe, from the recipe's directory.
-# shellcheck disable=SC1091,SC2034,SC2154
+# shellcheck disable=SC1091,SC2034,SC2154,SC2329
 set -euo pipefail
 
 . utils/stages.sh
@@ -122,4 +122,4 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
-main; exit
+run_main; exit

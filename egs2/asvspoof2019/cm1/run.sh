@@ -20,4 +20,4 @@ while [ $# -gt 0 ]; do
     fi
 done
 
-./cm.sh "${arguments[@]+"${arguments[@]}"}"
+exec ./cm.sh "${arguments[@]+"${arguments[@]}"}"

@@ -4,7 +4,7 @@
 #     ./run.sh --heads "accent gender" --local_data_opts "--heads accent,gender"
 set -euo pipefail
 
-./mtl_asr.sh \
+exec ./mtl_asr.sh \
     --token_type bpe \
     --nbpe 5000 \
     --max_seconds 20 \

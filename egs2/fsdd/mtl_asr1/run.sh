@@ -5,7 +5,7 @@
 #     ./run.sh --stage 9 --attack_config conf/attack_500.yaml     500 small steps
 set -euo pipefail
 
-./mtl_asr.sh \
+exec ./mtl_asr.sh \
     --fs 8000 \
     --token_type word \
     --pretrain_args "--max_epoch 20 --optim_conf lr=2.0e-3 --scheduler_conf warmup_steps=500" \

@@ -5,6 +5,6 @@
 #     ./run.sh --train_config conf/train_small.yaml --local_data_opts "--train_subsets test-other"
 set -euo pipefail
 
-./ssl.sh \
+exec ./ssl.sh \
     --train_config conf/train_large.yaml \
     "$@"

@@ -4,6 +4,6 @@
 #     ./run.sh --stage 8                attack again and report
 set -euo pipefail
 
-./cm.sh \
+exec ./cm.sh \
     --fs 8000 \
     "$@"

@@ -4,7 +4,7 @@
 #     ./run.sh --stage 4                pretrain and measure again
 set -euo pipefail
 
-./ssl.sh \
+exec ./ssl.sh \
     --fs 8000 \
     --test_sets test \
     "$@"

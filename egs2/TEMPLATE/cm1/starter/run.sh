@@ -6,7 +6,7 @@ fs=16000                 # sample rate in Hz of what the models hear; conf/train
 test_set="eval"          # directory below data/ that is scored and attacked
 seeds="0 1 2"            # training seeds; intervals over them need more than one
 
-./cm.sh \
+exec ./cm.sh \
     --fs "${fs}" \
     --test_set "${test_set}" \
     --seeds "${seeds}" \

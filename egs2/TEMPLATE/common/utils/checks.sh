@@ -158,7 +158,7 @@ check_files() {
     local option file
     for option in "$@"; do
         for file in ${!option}; do
-            if [ ! -f "${file}" ]; then refuse "--${option}: there is no file ${file}"; fi
+            if [ ! -f "${file}" ]; then refuse "--${option}: there is no ${file}"; fi
         done
     done
 }

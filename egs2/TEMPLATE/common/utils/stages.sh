@@ -20,7 +20,44 @@ asked() {
 
 # The same; tells what it does: stage <number> <what it reads -> what it writes>
 stage() {
-    asked "$1" && log "Stage $1: $2"
+    asked "$1" || return
+    # Runners name it in their progress lines.
+    export RECIPE_STAGE="stage $1"
+    log "Stage $1: $2"
+}
+
+# Run the function main and end. It has a process group of its own, so that Ctrl-C, or a kill of this
+# script alone, stops all that it has started; then one line says how to go on.
+run_main() {
+    local number pid code stopped=
+    set -m
+    (
+        set +m
+        trap 'say_how_to_go_on $?' EXIT
+        trap 'exit 143' TERM
+        main
+    ) < /dev/null &
+    pid=$!
+    set +m
+    for number in 1 2 15; do
+        # All get SIGTERM: Python that is interrupted while it starts prints a traceback.
+        # shellcheck disable=SC2064
+        trap "stopped=$((128 + number)); kill -TERM -- -${pid} 2> /dev/null || true" "${number}"
+    done
+    # A signal ends wait, not main.
+    while wait "${pid}"; code=$?; kill -0 "${pid}" 2> /dev/null; do :; done
+    exit "${stopped:-${code}}"
+}
+
+# The last line after a signal or an error: say_how_to_go_on <exit code>
+say_how_to_go_on() {
+    if [ "$1" -eq 0 ] || [ -z "${RECIPE_STAGE:-}" ]; then return; fi
+    local advice="go on with ./run.sh --${RECIPE_STAGE} and the same other options"
+    if [ "$1" -ge 128 ]; then
+        log "Stopped in ${RECIPE_STAGE}. What is finished is kept; ${advice}" >&2
+    else
+        log "Failed in ${RECIPE_STAGE}, see above. What is finished is kept; then ${advice}" >&2
+    fi
 }
 
 # The options of a main script with their defaults, for its help: list_options <script>
@@ -99,8 +136,8 @@ collect_stats() {
         --valid_shape_file "${split_dir}/${valid_set}.JOB.scp" \
         --output_dir "${split_dir}/stats.JOB"
     for part in $(seq "${parts}"); do inputs+=(--input_dir "${split_dir}/stats.${part}"); done
-    python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${dir}" \
-        --log_level WARNING
+    run.pl "${split_dir}/aggregate.log" \
+        python3 -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "${dir}"
 }
 
 # Pretrain a Mockingjay: pretrain <configuration> <statistics> <seed> <directory> <option ...>

@@ -6,7 +6,7 @@ fs=16000                 # sample rate in Hz of what the models hear; conf/train
 token_type=char          # word, char or bpe: what the recognizer writes
 heads=accent             # classification heads, e.g. "accent gender"; data/*/utt2<head> has labels
 
-./mtl_asr.sh \
+exec ./mtl_asr.sh \
     --fs "${fs}" \
     --token_type "${token_type}" \
     --heads "${heads}" \

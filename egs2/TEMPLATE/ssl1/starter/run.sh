@@ -6,7 +6,7 @@ fs=16000                 # sample rate in Hz of what the model hears; conf/train
 test_sets=               # directories below data/ to measure on beside dev
 seed=0                   # of initialisation, batches and masks
 
-./ssl.sh \
+exec ./ssl.sh \
     --fs "${fs}" \
     --test_sets "${test_sets}" \
     --seed "${seed}" \
