@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 
 from espnet_ext.errors import InputError
 from espnet_ext.jobs.array import (
@@ -21,7 +20,8 @@ from espnet_ext.jobs.array import (
     tail,
     whole_number,
 )
-from espnet_ext.jobs.messages import newest_line, say
+from espnet_ext.jobs.messages import say, say_of_stage
+from espnet_ext.jobs.progress import earlier_run, progress_lines
 from espnet_ext.jobs.signals import stopping
 
 GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
@@ -50,6 +50,9 @@ def run_jobs(array: JobArray) -> dict[int, int]:
     codes = pick_jobs(array)
     todo = [number for number in array.numbers if number not in codes]
     make_log_folders(array, todo)
+    found = earlier_run(array, todo)
+    if found:
+        say_of_stage(found)
     runner = _Runner(array, slots)
     with ThreadPoolExecutor(len(slots)) as pool, stopping(runner.stop):
         futures = {pool.submit(runner.run, number): number for number in todo}
@@ -107,6 +110,8 @@ class _Runner:
             self._free.put(slot)
         self._lock = threading.Lock()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[int, float] = {}
+        self._ended: dict[int, tuple[int, float]] = {}  # exit code, seconds
         self._stopped = False
 
     def run(self, number: int) -> int:
@@ -134,6 +139,7 @@ class _Runner:
             output.write(tail(code, time.monotonic() - started))
         with self._lock:
             del self._running[number]
+            self._ended[number] = code, time.monotonic() - started
         return code
 
     def _start(
@@ -156,12 +162,18 @@ class _Runner:
                 env=environment,
                 start_new_session=True,  # a group of its own, to stop all it starts
             )
+            self._started[number] = time.monotonic()
             return self._running[number]
 
-    def running_logs(self) -> list[Path]:
-        """Return the logs of the jobs that run now."""
+    def say_progress(self, total: int) -> None:
+        """Say how far all of `total` jobs are."""
         with self._lock:
-            return [self.array.log_of(number) for number in self._running]
+            codes = {number: code for number, (code, _) in self._ended.items()}
+            seconds = {number: lasted for number, (_, lasted) in self._ended.items()}
+            now = time.monotonic()
+            seconds |= {number: now - self._started[number] for number in self._running}
+        for line in progress_lines(self.array, codes, seconds, total - len(seconds)):
+            say_of_stage(line)
 
     def stop(self) -> None:
         """Start no more jobs and end those that run, with all their children."""
@@ -199,7 +211,5 @@ def _wait(futures: dict["Future[int]", int], runner: _Runner, interval: int) -> 
         timeout = max(0.0, due - time.monotonic()) if interval else None
         _, pending = wait(pending, timeout, FIRST_COMPLETED)
         if interval and pending and time.monotonic() >= due:
-            logs = runner.running_logs()
-            done = len(futures) - len(pending)
-            say(f"{done}/{len(futures)} jobs done, {len(logs)} running{newest_line(logs)}")
+            runner.say_progress(len(futures))
             due = time.monotonic() + interval

@@ -1,8 +1,8 @@
 """What the back ends tell their user while jobs run and when they have failed."""
 
+import os
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from espnet_ext.jobs.array import JobArray, output_lines
 
@@ -12,6 +12,11 @@ LINES_SHOWN = 20
 def say(message: str, program: str = "run.pl") -> None:
     """Print a message with the name of the program before it."""
     print(f"{program}: {message}", file=sys.stderr, flush=True)
+
+
+def say_of_stage(message: str, program: str = "run.pl") -> None:
+    """The same, with the stage of the recipe before it where a main script runs the jobs."""
+    say(message, os.environ.get("RECIPE_STAGE", program))
 
 
 def report_failures(array: JobArray, codes: Mapping[int, int], program: str = "run.pl") -> None:
@@ -26,12 +31,3 @@ def report_failures(array: JobArray, codes: Mapping[int, int], program: str = "r
     say(f"end of {log} (code {code}{killed}):", program)
     for line in output_lines(log, LINES_SHOWN) or ["(the command printed nothing)"]:
         print(f"  {line}", file=sys.stderr)
-
-
-def newest_line(logs: Iterable[Path]) -> str:
-    """The last line of the log that was written to last, as the end of a message."""
-    present = [log for log in logs if log.exists()]
-    newest = max(present, key=lambda log: log.stat().st_mtime, default=None)
-    # Indented lines belong to a warning above them and say nothing by themselves.
-    lines = [line for line in output_lines(newest, 20) if line[:1].strip()] if newest else []
-    return f"; newest log line: {lines[-1][:200]}" if lines else ""

@@ -28,7 +28,8 @@ from espnet_ext.jobs.array import (
     pick_jobs,
     whole_number,
 )
-from espnet_ext.jobs.messages import newest_line, say
+from espnet_ext.jobs.messages import say, say_of_stage
+from espnet_ext.jobs.progress import earlier_run, progress_lines
 from espnet_ext.jobs.signals import stopping
 
 PROGRAM = "slurm.pl"
@@ -251,6 +252,9 @@ def run_array(array: JobArray) -> dict[int, int]:
     if array.options.get("dry-run", "false") != "false":
         return _show(array, todo, conf)
     make_log_folders(array, todo)
+    found = earlier_run(array, todo)
+    if found:
+        say_of_stage(found, PROGRAM)
     for attempt in range(retries + 1):
         codes |= _run_once(array, todo, conf)
         todo = [number for number in todo if codes[number] >= 128 and codes[number] != CANCELLED]
@@ -304,20 +308,24 @@ def _wait(array: JobArray, todo: Sequence[int], job: str) -> dict[int, int]:
     interval = whole_number(array, "progress-seconds", 60)
     codes: dict[int, int] = {}
     gone_since: dict[int, float] = {}
+    started: dict[int, float] = {}
+    seconds: dict[int, float] = {}
     due = time.monotonic() + interval
     while True:
         states = _states(job)
         now = time.monotonic()
         for number in (n for n in todo if n not in codes):
+            if states.get(number) == "RUNNING":
+                seconds[number] = now - started.setdefault(number, now)
             code = _code(array.log_of(number), states.get(number), gone_since, number, now)
             if code is not None:
                 codes[number] = code
         if len(codes) == len(todo):
             return codes
         if interval and now >= due:
-            logs = [array.log_of(n) for n in todo if states.get(n) == "RUNNING"]
-            said = f"{len(codes)}/{len(todo)} jobs done, {len(logs)} running{newest_line(logs)}"
-            say(said, PROGRAM)
+            waiting = len(todo) - len(codes.keys() | seconds.keys())
+            for line in progress_lines(array, codes, seconds, waiting):
+                say_of_stage(line, PROGRAM)
             due = now + interval
         time.sleep(POLL_SECONDS)
 

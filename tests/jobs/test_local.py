@@ -113,10 +113,17 @@ def test_only_failed_jobs_run_again():
     assert ["again" in Path(f"x.{n}.log").read_text() for n in (1, 2, 3)] == [False, True, False]
 
 
-def test_progress_is_told(capsys):
-    run("--progress-seconds", "1", "x.log", "echo", "step", "one;", "sleep", "1.2")
-    error = capsys.readouterr().err
-    assert error == "run.pl: 0/1 jobs done, 1 running; newest log line: step one\n"
+def test_progress_is_told(capsys, monkeypatch):
+    line = "2026-11-27 02:41:02,796 (runner:174) INFO: transcribed 3 of 9 utterances"
+    command = ["echo", line, ";", "sleep", "1.2"]
+    run("--progress-seconds", "1", "x.log", *command)
+    shown = "0 of 1 jobs finished, 1 running, about 1 minute left\n{0}:   job 1: transcribed 3 of 9"
+    assert capsys.readouterr().err == f"run.pl: {shown.format('run.pl')} utterances\n"
+    monkeypatch.setenv("RECIPE_STAGE", "stage 7")
+    run("--progress-seconds", "1", "x.log", *command)
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("stage 7: an earlier run finished 1 of 1 jobs")
+    assert "\n".join(rest) == f"stage 7: {shown.format('stage 7')} utterances"
 
 
 def test_a_very_long_command_runs():

@@ -92,6 +92,25 @@ def test_a_job_of_several_nodes_is_not_begun_again_by_itself(here, monkeypatch):
         assert f"\nrequeues={requeues}\n" in slurm.batch_script(array, [1])
 
 
+def test_progress_is_told(here, monkeypatch, capsys):
+    """By the states of the controller and by what the logs say."""
+    states = [{1: "RUNNING", 2: "PENDING"}] * 2 + [{2: "RUNNING"}] * 2 + [{}]
+    log = "2026-11-27 02:41:02,796 (runner:174) INFO: transcribed 3 of 9 utterances\n"
+
+    def next_states(_):
+        Path("x.1.log").write_text(log if len(states) > 3 else "# Ended (code 0) at\n")
+        Path("x.2.log").write_text(log if len(states) > 1 else "# Ended (code 0) at\n")
+        return states.pop(0)
+
+    monkeypatch.setattr(slurm, "_states", next_states)
+    monkeypatch.setattr(slurm, "POLL_SECONDS", 0.6)
+    array = parse_arguments(["--progress-seconds", "1", "JOB=1:2", "x.JOB.log", "true"])
+    assert slurm._wait(array, [1, 2], "7") == {1: 0, 2: 0}
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("slurm.pl: 1 of 2 jobs finished, 1 running") for line in lines)
+    assert "slurm.pl:   job 2: transcribed 3 of 9 utterances" in lines
+
+
 def test_without_slurm(here, monkeypatch):
     monkeypatch.setenv("PATH", str(here))
     with pytest.raises(InputError, match=r"sbatch: cannot be run .* cmd_backend=local"):
