@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ["awk", "bash", "cat", "cut", "date", "dirname", "grep", "sed", "sort", "tr", "uniq"]
+PROGRAMS = [
+    "awk",
+    "bash",
+    "cat",
+    "cut",
+    "date",
+    "dirname",
+    "grep",
+    "readlink",
+    "sed",
+    "sort",
+    "tr",
+    "uniq",
+]
 RECIPES = ("mini/mtl_asr1", "mini/cm1", "mini/ssl1")
 
 
