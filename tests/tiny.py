@@ -73,7 +73,7 @@ def tiny_recognizer(**options):
 def save_model(model, config, directory):
     """Write `config.yaml` and `model.pth` as ESPnet leaves them behind."""
     directory.mkdir(parents=True, exist_ok=True)
-    arguments = {**vars(task_arguments(config)), "token_list": TOKENS}
+    arguments = {**vars(task_arguments(config)), "token_list": config["token_list"]}
     arguments = {k: v for k, v in arguments.items() if _is_plain(v)}
     (directory / "config.yaml").write_text(yaml.safe_dump(arguments))
     torch.save(model.state_dict(), directory / "model.pth")

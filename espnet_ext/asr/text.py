@@ -47,21 +47,34 @@ class TextEncoder:
             InputError: a part of the text is not in the vocabulary, there is no text, or phonemes
                 cannot be looked up.
         """
+        unknown = self.unknown(text)
+        if unknown:
+            raise InputError(f"'{text}': not in the model's vocabulary: {', '.join(unknown)}")
+        ids = self.converter.tokens2ids(self._tokens(text))
+        if not ids:
+            raise InputError(f"'{text}': no token; a transcript must not be empty")
+        return ids
+
+    def unknown(self, text: str) -> list[str]:
+        """What the tokenizer makes of `text` and the model has no token for, in order.
+
+        Example:
+            >>> encoder.unknown("seven elephants")   # doctest: +SKIP
+            ['elephants']
+        """
+        tokens = self._tokens(text)
+        ids = self.converter.tokens2ids(tokens)
+        return [t for t, i in zip(tokens, ids, strict=True) if i == self.converter.unk_id]
+
+    def _tokens(self, text: str) -> list[str]:
         if not self._phonemes_checked:
             check_phonemes(str(getattr(self.tokenizer, "g2p_type", "")))
             self._phonemes_checked = True
         try:
-            tokens = self.tokenizer.text2tokens(self._clean(text))
+            return self.tokenizer.text2tokens(self._clean(text))
         except (ImportError, LookupError, OSError, RuntimeError) as error:
             problem = " ".join(str(error).split())[:200]
             raise InputError(f"'{text}': cannot be split into tokens ({problem})") from error
-        ids = self.converter.tokens2ids(tokens)
-        unknown = [t for t, i in zip(tokens, ids, strict=True) if i == self.converter.unk_id]
-        if unknown:
-            raise InputError(f"'{text}': not in the model's vocabulary: {', '.join(unknown)}")
-        if not ids:
-            raise InputError(f"'{text}': no token; a transcript must not be empty")
-        return ids
 
     def _clean(self, text: str) -> str:
         if self.case is not None:

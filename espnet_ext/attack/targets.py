@@ -1,14 +1,19 @@
 """Target transcripts: a fixed set, and the choice of one for each utterance."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_ext.errors import InputError, summarize
-from espnet_ext.metrics.error_rate import normalize
+from espnet_ext.metrics.error_rate import normalize, same_text
+
+if TYPE_CHECKING:
+    from espnet_ext.asr.text import TextEncoder
 
 LOREM_IPSUM_WORDS = (
     "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut "
@@ -87,8 +92,51 @@ def read_candidates(path: str | Path) -> list[str]:
     return lines
 
 
+def writable(
+    candidates: Sequence[str], encoder: "TextEncoder", name: str
+) -> tuple[list[str], str | None]:
+    """The candidates that a model can write: others would make it look robust.
+
+    Args:
+        candidates: the set of targets.
+        encoder: text of the model; the letter case is that of its tokens.
+        name: of the set, for the message.
+
+    Returns:
+        what is left, and a sentence that says what is left out and why, None where nothing is.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    kept, reasons = [], Counter[str]()
+    for text in candidates:
+        if unknown := encoder.unknown(text):
+            reasons.update(dict.fromkeys(unknown, 1))
+        elif same_text(encoder.decode(encoder.encode(text)), text):
+            kept.append(text)
+        else:
+            reasons[f"what it would write as '{encoder.decode(encoder.encode(text))}'"] += 1
+    if len(kept) == len(candidates):
+        return kept, None
+    shown = ", ".join(f"{token} ({count})" for token, count in reasons.most_common(8))
+    shown += f" and {len(reasons) - 8} more" if len(reasons) > 8 else ""
+    said = (
+        f"{name}: {len(candidates) - len(kept)} of {len(candidates)} targets are left out, for the "
+        f"model has no token for {shown}"
+    )
+    if not kept:
+        raise InputError(
+            f"{said}; make a set of words that it knows with python3 -m "
+            "espnet_ext.bin.make_target_set --words ..., and give it as --target_set FILE"
+        )
+    return kept, said
+
+
 def choose_targets(
-    references: Mapping[str, str], candidates: Sequence[str], unit: str = "word"
+    references: Mapping[str, str],
+    candidates: Sequence[str],
+    unit: str = "word",
+    fits: Callable[[str, str], bool] = lambda utterance, text: True,
 ) -> dict[str, str]:
     """For each utterance the candidate of closest length that shares no word with its reference.
 
@@ -100,6 +148,8 @@ def choose_targets(
         references: utterance id to transcript.
         candidates: the set of targets.
         unit: "word" or "character", for the length.
+        fits: whether the audio of an utterance has room for a candidate; an utterance for which
+            no candidate fits gets none.
 
     Raises:
         InputError: names the utterances for which no candidate is free of common words.
@@ -112,24 +162,24 @@ def choose_targets(
         raise InputError(f"the unit of length must be 'word' or 'character', not '{unit}'")
     chosen, problems = {}, []
     for utterance, reference in references.items():
-        target = _closest(utterance, reference, candidates, unit)
-        if target is None:
+        nearest = _closest(utterance, reference, candidates, unit)
+        if not nearest:
             problems.append(f"utterance {utterance}: every target shares a word with '{reference}'")
-        else:
+        target = next((text for text in nearest if fits(utterance, text)), None)
+        if target is not None:
             chosen[utterance] = target
     if problems:
         raise InputError(f"the set of targets is too small:\n{summarize(problems)}")
     return chosen
 
 
-def _closest(utterance: str, reference: str, candidates: Sequence[str], unit: str) -> str | None:
+def _closest(utterance: str, reference: str, candidates: Sequence[str], unit: str) -> list[str]:
     words = set(normalize(reference).split())
     allowed = [text for text in candidates if not words & set(normalize(text).split())]
     wanted = _length(reference, unit)
-    return min(
+    return sorted(
         allowed,
         key=lambda text: (abs(_length(text, unit) - wanted), _hash(f"{utterance} {text}")),
-        default=None,
     )
 
 

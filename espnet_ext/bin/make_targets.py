@@ -1,9 +1,13 @@
 """Choose a target transcript for each utterance that will be attacked."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from espnet_ext.bin import cli
-from espnet_ext.errors import InputError
+from espnet_ext.errors import InputError, summarize
+
+if TYPE_CHECKING:
+    from espnet_ext.asr.recognizer import SpeechRecognizer
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -17,6 +21,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("--target_set", default="lorem_ipsum", help="lorem_ipsum (paper), or one target a line")
     add("--length_unit", default="word", choices=("word", "character"), help="of 'closest length'")
     add("--num_utts", type=int, default=0, help="attack so many, from all speakers; 0 for all")
+    add(
+        "--asr_train_config",
+        nargs="+",
+        default=[],
+        help="config.yaml of the models that will be attacked: leave out what they cannot write, "
+        "by their tokens and by the length of the audio (wav.scp)",
+    )
     add("--output", required=True, help="'utterance transcript' lines")
     return parser
 
@@ -31,19 +42,95 @@ def main() -> None:
         lorem_ipsum,
         read_candidates,
         spread_over_speakers,
+        writable,
     )
     from espnet_ext.data.kaldi import read_table, write_table
 
     text = read_table(Path(args.data_dir) / "text")
-    chosen = spread_over_speakers(read_table(Path(args.data_dir) / "utt2spk"), args.num_utts)
+    utt2spk = read_table(Path(args.data_dir) / "utt2spk")
+    named = args.target_set == "lorem_ipsum"
+    candidates = lorem_ipsum() if named else read_candidates(args.target_set)
+    room = _Room(args.asr_train_config, args.data_dir)
+    for model in room.models:
+        candidates, left_out = writable(candidates, model.text, args.target_set)
+        if left_out:
+            print(left_out)
+    short = {name: problem for name in utt2spk if (problem := room.too_short(name))}
+    _say_left_out(short)
+    usable = {name: speaker for name, speaker in utt2spk.items() if name not in short}
+    chosen = spread_over_speakers(usable, args.num_utts)
     lacking = [name for name in chosen if name not in text]
     if lacking:
         raise InputError(f"{args.data_dir}/text has no transcript of {', '.join(lacking[:5])}")
-    named = args.target_set == "lorem_ipsum"
-    candidates = lorem_ipsum() if named else read_candidates(args.target_set)
-    targets = choose_targets({name: text[name] for name in chosen}, candidates, args.length_unit)
+    references = {name: text[name] for name in chosen}
+    targets = choose_targets(references, candidates, args.length_unit, room.fits)
+    _say_left_out({n: "no target is short enough for it" for n in chosen if n not in targets})
+    if not targets:
+        raise InputError(f"{args.target_set}: no target for any utterance; give shorter ones")
     write_table(args.output, targets)
     print(f"{args.output}: {len(targets)} utterances, {len(set(targets.values()))} targets")
+
+
+def _say_left_out(problems: dict[str, str]) -> None:
+    if problems:
+        lines = [f"utterance {name}: {problem}" for name, problem in problems.items()]
+        print(f"{len(problems)} utterances are not attacked:\n{summarize(lines)}")
+
+
+class _Room:
+    """What models can write in the audio of each utterance; anything where there are none."""
+
+    def __init__(self, configs: list[str], data_dir: str):
+        self.models: list[SpeechRecognizer] = []
+        self.samples: dict[str, int] = {}
+        if not configs:
+            return
+        from espnet_ext.data.audio import audio_length
+        from espnet_ext.data.kaldi import read_table
+        from espnet_ext.tasks.loading import load_recognizer
+
+        self.models = [load_recognizer(config) for config in _different(configs)]
+        rate = self.models[0].sample_rate
+        for name, path in read_table(f"{data_dir}/wav.scp").items():
+            self.samples[name] = audio_length(path, sample_rate=rate, utterance=name)
+
+    def too_short(self, name: str) -> str | None:
+        """Why an utterance is too short for one of the models; None if it is not."""
+        problems = (model.frames.too_short(self.samples[name]) for model in self.models)
+        return next(filter(None, problems), None)
+
+    def fits(self, name: str, target: str) -> bool:
+        """Whether all models have frames for a target in an utterance."""
+        from espnet_ext.asr.losses import required_frames
+
+        return all(
+            model.frames.reach(self.samples[name], required_frames(model.text.encode(target)))
+            for model in self.models
+        )
+
+
+def _different(configs: list[str]) -> list[str]:
+    """One configuration of each kind of text, front end and encoder."""
+    import json
+
+    from espnet_ext.data.files import read_yaml
+
+    parts = (
+        "token",
+        "bpe",
+        "non_ling",
+        "cleaner",
+        "g2p",
+        "frontend",
+        "encoder",
+        "normalize",
+        "pre",
+    )
+    kinds: dict[str, str] = {}
+    for config in configs:
+        values = {k: v for k, v in read_yaml(config).items() if str(k).startswith(tuple(parts))}
+        kinds.setdefault(json.dumps(values, sort_keys=True, default=str), config)
+    return list(kinds.values())
 
 
 if __name__ == "__main__":

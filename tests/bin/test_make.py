@@ -1,11 +1,14 @@
 import sys
 
 import pytest
+from tiny import RATE, noise, save_model, task_arguments, tiny_config
 
 from espnet_ext.attack.targets import lorem_ipsum
 from espnet_ext.bin import make_classes, make_target_set, make_targets, make_tokens
+from espnet_ext.data.audio import write_wav
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
+from espnet_ext.tasks.mtl_asr import MTLASRTask
 
 TEXT = {"a-1": "one two", "a-2": "two", "b-1": "three one"}
 
@@ -103,6 +106,53 @@ def test_make_targets_that_cannot_be_had(call, data):
     (data.parent / "set.txt").write_text("two\n")
     with pytest.raises(InputError, match="utterance a-1: every target shares a word"):
         call(make_targets, *options, "--target_set", "set.txt")
+    assert not (data.parent / "targets").exists()
+
+
+def config_of(folder, tokens, token_type="char"):
+    values = {**tiny_config(), "token_list": tokens, "token_type": token_type}
+    return save_model(MTLASRTask.build_model(task_arguments(values)), values, folder)[0]
+
+
+@pytest.fixture
+def audio(data):
+    """A second of audio for two utterances, and too little for any model for the third."""
+    paths = {}
+    for name, wave in zip(TEXT, noise(8000, 8000, 300), strict=True):
+        paths[name] = str(data.parent / f"{name}.wav")
+        write_wav(paths[name], wave, RATE)
+    write_table(data / "wav.scp", paths)
+
+
+@pytest.mark.parametrize("letters", ["LOREMIPSUMDT", "loremipsumdt"])
+def test_targets_are_those_that_the_model_can_write(call, data, audio, letters):
+    tokens = ["<blank>", "<unk>", "<space>", *dict.fromkeys(letters), "<sos/eos>"]
+    config = config_of(data.parent / "exp", tokens)
+    options = ("--data_dir", "data", "--output", "targets", "--asr_train_config", str(config))
+    said = call(make_targets, *options)
+    found = read_table("targets")
+    assert list(found) == ["a-1", "a-2"]  # in any letter case
+    assert set("".join(found.values())) <= set("loremipsumdt ")
+    assert "targets are left out" in said and "(8 " not in said
+    assert "utterance b-1: 300 samples" in said
+
+
+def test_targets_fit_the_audio(call, data, audio):
+    tokens = ["<blank>", "<unk>", "<space>", *"abcdefghijklmnopqrstuvwxyz", "<sos/eos>"]
+    config = config_of(data.parent / "exp", tokens)
+    (data.parent / "set.txt").write_text("a\nbcdefghijklmnopqrstuvwxyzabcdefghijk lmnop\nee\n")
+    options = ("--data_dir", "data", "--output", "targets", "--target_set", "set.txt")
+    call(make_targets, *options)
+    assert len(read_table("targets")["a-1"]) > 30
+    call(make_targets, *options, "--asr_train_config", str(config))
+    assert set(read_table("targets").values()) <= {"a", "ee"}
+
+
+def test_a_model_that_can_write_no_target_is_told_what_to_do(call, data, audio):
+    config = config_of(data.parent / "exp", ["<blank>", "<unk>", "one", "two", "<sos/eos>"], "word")
+    options = ("--data_dir", "data", "--output", "targets", "--asr_train_config", str(config))
+    with pytest.raises(InputError, match=r"no token for .*make_target_set.*--target_set"):
+        call(make_targets, *options)
     assert not (data.parent / "targets").exists()
 
 

@@ -294,9 +294,11 @@ main() {
     fi
 
     if stage 8 "choose targets: ${dumpdir}/${test_set}, ${target_set} -> ${targets}"; then
+        mapfile -t configs < <(cut -f 4 "${conditions[@]}" | sort -u | sed 's|$|/config.yaml|')
         python3 -m espnet_ext.bin.make_targets --data_dir "${dumpdir}/${test_set}" \
             --num_utts "${num_attack_utts}" --target_set "${target_set}" \
-            --length_unit "${target_length_unit}" --output "${targets}"
+            --length_unit "${target_length_unit}" --output "${targets}" \
+            --asr_train_config "${configs[@]}"
     fi
 
     if stage 9 "attack, ${transfer_from:-${attack_config}}: ${targets} -> ${expdir}/la*/${attack_name}_li*/"; then
