@@ -70,6 +70,7 @@ ALL = [
     ("--inference_model", "best"),
     ("--inference_model", "exp/valid.loss.best.pth"),
     ("--train_args", "max_epoch 1"),
+    ("--format_args", "drop_bad_audio true"),
     ("--train_args", "--optim 'adam"),
 ]
 SOME = {
@@ -97,6 +98,7 @@ SOME = {
         ("--attack_config", "conf/absent.yaml"),
         ("--models", "conf/absent.tsv"),
         ("--ssl_checkpoint", "absent.pth"),
+        ("--attack_args", "eps 1"),
     ],
     "mini/ssl1": [
         *[("--seed", value) for value in ("", "0 1", "x")],

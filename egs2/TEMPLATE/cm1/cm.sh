@@ -91,7 +91,7 @@ check_sets train_set valid_set test_set
 check_sets ssl_train_set ssl_valid_set test_set
 check_whole 0 ssl_seed
 check_whole 1 attack_shards
-check_options train_args ssl_args format_args
+check_options train_args ssl_args format_args attack_args
 check_weights 5
 check_files models ssl_checkpoint asv_scores
 if [ "${attack_config}" != none ]; then check_files attack_config; fi
