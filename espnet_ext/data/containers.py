@@ -47,7 +47,9 @@ def split(content: Content, where: str) -> list[Stream]:
     if magic == b"NIST":
         _check_nist(content, where)
     if magic == b"riff" and content[24:28] == b"wave":
-        _check_w64(content, where)
+        _check_data_chunk(content, 40, 16, "<", where)
+    if magic == b"caff":
+        _check_data_chunk(content, 8, 4, ">", where)
     return mpeg.streams(content, 0, len(content), where) or [Stream(None)]
 
 
@@ -186,13 +188,20 @@ def _check_nist(content: Content, where: str) -> None:
             raise InputError(f"{where}: its header says less audio than it has; {GET_AGAIN}")
 
 
-def _check_w64(content: Content, where: str) -> None:
-    """Sony Wave64: chunks of 16 bytes of name, 8 of size (these 24 counted), padded to 8."""
-    at = 40
-    while at + 24 <= len(content):
-        size = int.from_bytes(content[at + 16 : at + 24], "little")
+def _check_data_chunk(content: Content, at: int, name: int, order: str, where: str) -> None:
+    """Refuse a Sony Wave64 or Apple CAF that ends too early; their sizes have 8 bytes.
+
+    The first chunk begins at `at`, names have `name` bytes. Those of Wave64 have 16; there sizes
+    count the head of the chunk, and chunks begin at multiples of 8.
+    """
+    head = name + 8
+    while at + head <= len(content):
+        size = struct.unpack_from(f"{order}q", content, at + name)[0]
+        size -= head if name == 16 else 0
         if content[at : at + 4] == b"data":
-            if len(content) - at < size < 1 << 62:
-                raise InputError(cut_off(where, len(content) - at, size, "bytes"))
+            room = len(content) - at - head
+            if room < size < 1 << 60:
+                raise InputError(cut_off(where, room, size, "bytes"))
             return
-        at += max(24, (size + 7) // 8 * 8)
+        at += head + max(size, 0)
+        at += -at % 8 if name == 16 else 0

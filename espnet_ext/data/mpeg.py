@@ -175,7 +175,7 @@ def _is_start(content: Content, at: int, end: int) -> bool:
         header = _parse(bytes(content[at : at + 4]))
         if header is None or header.kind != (kind or header.kind):
             # Near the end there may be fewer.
-            return kind is not None and (at >= end or end_of_tag(content, at) > 0)
+            return kind is not None and (at == end or end_of_tag(content, at) > 0)
         kind = header.kind
         at += header.length
     return True

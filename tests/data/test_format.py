@@ -250,3 +250,36 @@ def test_real_mp3_is_formatted(shared_data, tmp_path):
     format_directory(tmp_path / "in", tmp_path / "dump", TO_16K)
     for path in read_table(tmp_path / "dump" / "wav.scp").values():
         assert len(read_audio(path, sample_rate=16000)[0]) > 16000
+
+
+def test_stereo_files_are_refused_or_one_channel_is_taken(corpus, tmp_path):
+    """The right channel is half as loud as the left one, and of the other sign."""
+    stereo = str(tmp_path / "my stereo file.wav")
+    left = np.sin(np.arange(8000) / 9) / 2
+    soundfile.write(stereo, np.stack([left, -left / 2], axis=1), 8000)
+    replace_audio(corpus, "a-1", stereo)
+    with pytest.raises(InputError, match="'a-1': 2 channels instead of 1; .*--channel mix"):
+        format_directory(corpus, tmp_path / "dump", KEEP_RATE)
+    for channel, factor in (("1", 1), ("2", -0.5), ("mix", 0.25)):
+        options = FormatOptions(sample_rate=8000, channel=channel)
+        # The other files have one channel.
+        if channel == "2":
+            with pytest.raises(InputError, match="has no channel 2"):
+                format_directory(corpus, tmp_path / channel, options)
+            options = FormatOptions(sample_rate=8000, channel=channel, drop_bad_audio=True)
+        format_directory(corpus, tmp_path / channel, options)
+        path = read_table(tmp_path / channel / "wav.scp")["a-1"]
+        assert np.allclose(read_audio(path)[0], factor * left, atol=1e-3)
+        others = read_table(tmp_path / channel / "wav.scp").keys() - {"a-1"}
+        assert len(others) == (0 if channel == "2" else 3)
+
+
+def test_a_pipe_gives_stereo_and_lengths_that_were_never_written(corpus, tmp_path):
+    soundfile.write(tmp_path / "a.flac", np.stack([np.ones(8000) / 3] * 2, axis=1), 8000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(content)
+    replace_audio(corpus, "a-1", f"cat {tmp_path}/a.flac |")
+    options = FormatOptions(sample_rate=8000, allow_pipes=True, channel="mix")
+    format_directory(corpus, tmp_path / "dump", options)
+    assert read_table(tmp_path / "dump/utt2num_samples")["a-1"] == "8000"
