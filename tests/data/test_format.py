@@ -258,7 +258,7 @@ def test_stereo_files_are_refused_or_one_channel_is_taken(corpus, tmp_path):
     left = np.sin(np.arange(8000) / 9) / 2
     soundfile.write(stereo, np.stack([left, -left / 2], axis=1), 8000)
     replace_audio(corpus, "a-1", stereo)
-    with pytest.raises(InputError, match="'a-1': 2 channels instead of 1; .*--channel mix"):
+    with pytest.raises(InputError, match=r"'a-1': 2 channels instead of 1; .*--channel mix"):
         format_directory(corpus, tmp_path / "dump", KEEP_RATE)
     for channel, factor in (("1", 1), ("2", -0.5), ("mix", 0.25)):
         options = FormatOptions(sample_rate=8000, channel=channel)
