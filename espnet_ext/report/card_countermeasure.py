@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from espnet_ext.report.card_parts import COUNTERMEASURE, make_card, metrics
+from espnet_ext.report.cautions import countermeasure_cautions
 from espnet_ext.report.countermeasure_tables import METHODS, method_name
 from espnet_ext.report.experiments import Entry
 
@@ -49,7 +50,15 @@ def _card(model: Entry, results: Entry) -> Entry:
     }
     attacks = [_attack(cell, results) for cell in cells]
     gaps = _not_tested(model, cells, attacks)
-    return make_card(block, clean, attacks, results["definitions"], gaps, results["environment"])
+    return make_card(
+        block,
+        clean,
+        attacks,
+        results["definitions"],
+        gaps,
+        results["environment"],
+        countermeasure_cautions([model]),
+    )
 
 
 def _attack(cell: Entry, results: Entry) -> Entry:

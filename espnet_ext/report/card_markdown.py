@@ -32,6 +32,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     model = card["model"]
     sections = [
         f"## Adversarial robustness of {text(model['name'])}",
+        *(f"**{text(caution)}**" for caution in card.get("cautions", [])),
         _about(card),
         f"Without attack, {_trials(card['clean']['trials'])}:",
         _clean(card["clean"]["metrics"]),

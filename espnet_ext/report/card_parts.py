@@ -39,6 +39,7 @@ def make_card(
     definitions: Mapping[str, str],
     not_tested: Sequence[str],
     environment: Mapping[str, Any],
+    cautions: Sequence[str] = (),
 ) -> Entry:
     """A card; of the definitions only those of its metrics.
 
@@ -49,6 +50,7 @@ def make_card(
         definitions: of all metrics, and of the interval.
         not_tested: in words, beside what is never tested.
         environment: that of the results.
+        cautions: what to know before any number is quoted.
     """
     used = {*clean["metrics"], "interval"}
     for attack in attacks:
@@ -59,6 +61,7 @@ def make_card(
         "clean": clean,
         "attacks": list(attacks),
         "definitions": {name: text for name, text in definitions.items() if name in used},
+        "cautions": list(cautions),
         "not_tested": [*not_tested, *NEVER_TESTED],
         "commit": environment.get("commit"),
         "environment": dict(environment),

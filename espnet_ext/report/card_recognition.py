@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from espnet_ext.report.card_parts import RECOGNITION, make_card, metrics
+from espnet_ext.report.cautions import attack_cautions, sweep_cautions
 from espnet_ext.report.experiments import Entry, Experiment
 from espnet_ext.report.scores import SEED
 from espnet_ext.report.tables import weights
@@ -38,6 +39,7 @@ def sweep_cards(results: Entry) -> list[Entry]:
             condition["attack"],
             results["attack"],
             results,
+            sweep_cautions(results, condition, [condition]),
         )
         for condition in results["conditions"]
         if any(entry["step"] for entry in condition["attack"]) and "made_on" not in results
@@ -89,11 +91,18 @@ def attack_card(experiment: Experiment) -> list[Entry]:
     model = model_of(place or experiment.name, description, seeds, digests)
     clean = next(entry for entry in scores if entry["step"] == 0)
     benign = {"utterances": clean["utterances"], **{k: clean[k] for k in ("wer",) if k in clean}}
-    return [_card(model, benign, scores, attack.get("settings", {}), experiment.results)]
+    settings = attack.get("settings", {})
+    cautions = attack_cautions(scores, settings)
+    return [_card(model, benign, scores, settings, experiment.results, cautions)]
 
 
 def _card(
-    model: Entry, benign: Entry, scores: Sequence[Entry], settings: Entry, results: Entry
+    model: Entry,
+    benign: Entry,
+    scores: Sequence[Entry],
+    settings: Entry,
+    results: Entry,
+    cautions: Sequence[str],
 ) -> Entry:
     accuracies = sorted(name for name in benign if name.endswith("_accuracy"))
     definitions = {**DEFINITIONS, **results["definitions"]}
@@ -106,7 +115,7 @@ def _card(
     attacks = [_attack(entry, settings) for entry in scores if entry["step"]]
     environment = results["environment"]
     not_tested = _not_tested(settings, len(model["training_seeds"] or []))
-    return make_card(model, clean, attacks, definitions, not_tested, environment)
+    return make_card(model, clean, attacks, definitions, not_tested, environment, cautions)
 
 
 def _attack(entry: Entry, settings: Entry) -> Entry:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from espnet_ext.report.cautions import countermeasure_cautions
 from espnet_ext.report.countermeasure_tables import MISSING, cells_of, method_name, shown
-from espnet_ext.report.tables import excludes_zero
+from espnet_ext.report.tables import by_chance, excludes_zero
 
 Entry = dict[str, Any]
 CONSTANT_HIGH, CONSTANT_LOW = 95.0, 5.0
@@ -17,6 +18,7 @@ def findings(results: Entry) -> list[str]:
         results: of `espnet_ext.report.countermeasures.make_results`.
     """
     return [
+        *countermeasure_cautions(results["models"]),
         *clean_sentences(results),
         *transfer_sentences(results),
         *control_sentences(results),
@@ -68,8 +70,8 @@ def transfer_sentences(results: Entry) -> list[str]:
         lines.append(
             f"{method_name(method)} from another model: of {len(cells)} conditions (source, target "
             f"and ε) {signs.count(1)} lose more balanced accuracy than under random signs of the "
-            f"same ε, {signs.count(-1)} less, {signs.count(0)} are not distinguishable; about "
-            f"{0.025 * len(cells):.1f} of each sign would be expected by chance."
+            f"same ε, {signs.count(-1)} less, {signs.count(0)} are not distinguishable; "
+            f"{by_chance(len(cells))}."
         )
         if 1 in signs:
             lines.append(_strongest(cells))
@@ -143,7 +145,7 @@ def _rivalry(panel: Entry, baseline: str, chosen: Sequence[Entry]) -> str:
         listed.append(f"{target} higher at {len(above)}{at}, lower at {len(below)} of {len(same)}")
     return (
         f"{_panel_name(panel)}: balanced accuracy against {baseline} by whole intervals, number of "
-        f"ε: {'; '.join(listed)}. By chance about {0.025 * len(chosen):.1f} each way."
+        f"ε: {'; '.join(listed)}. Of {len(chosen)} in all, {by_chance(len(chosen))}."
     )
 
 

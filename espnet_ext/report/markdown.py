@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espnet_ext.data.files import write_text
+from espnet_ext.report.cautions import sweep_cautions
 from espnet_ext.report.figures import budget_name
 from espnet_ext.report.overlap import overlap_sections
 from espnet_ext.report.tables import (
@@ -14,6 +15,7 @@ from espnet_ext.report.tables import (
     attack_entry,
     attack_name,
     attacker,
+    by_chance,
     excludes_zero,
     interval,
     markdown_table,
@@ -49,6 +51,7 @@ def render_results(results: Entry, figure: str) -> str:
     """The text of RESULTS.md; arguments as for `write_results`."""
     sections = [
         "# Robustness of multi-task ASR",
+        *sweep_cautions(results, baseline(results), results["conditions"]),
         _what_the_intervals_say(results),
         f"![AdvTWER against attack steps]({figure})",
         *table_sections(results),
@@ -114,8 +117,8 @@ def _what_the_intervals_say(results: Entry) -> str:
         return lines[0]
     lines += [
         "",
-        f"These are {count} comparisons at the 95 % level: about {max(1, round(0.05 * count))} of "
-        "them would be expected to differ by chance if no condition did.",
+        f"These are {count} comparisons by 95 % intervals; if no condition differed, "
+        f"{by_chance(count)}.",
     ]
     return "\n".join(lines)
 

@@ -57,7 +57,7 @@ class Section(NamedTuple):
     Attributes:
         title: the heading.
         about: what was done, a paragraph.
-        verdict: three sentences made from the numbers.
+        verdict: cautions if there are any, and three sentences made from the numbers.
         notes: what is not there, a sentence each.
         figures: in order.
         tables: in order.

@@ -113,6 +113,11 @@ def _verdict(found: dict[str, list[float]], less: Sequence[float | None]) -> str
     model, line, zero = (found[name][0] for name in PREDICTORS)
     return (
         f"The model {ANSWERS[excludes_zero(less)]} (paired difference {interval(less, digits=3)}); "
-        f"it is {100.0 * (1.0 - model / zero):.0f} % below the zero predictor, interpolation "
-        f"{100.0 * (1.0 - line / zero):.0f} %."
+        f"its error is {_beside(model, zero)} that of the zero predictor, that of interpolation "
+        f"{_beside(line, zero)} it."
     )
+
+
+def _beside(error: float, zero: float) -> str:
+    change = 100.0 * (error / zero - 1.0)
+    return f"{abs(change):.0f} % {'above' if change > 0 else 'below'}"

@@ -32,6 +32,20 @@ def interval(value: Sequence[float | None] | None, digits: int = 1) -> str:
     return f"{point:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
+def by_chance(comparisons: int) -> str:
+    """How many of some comparisons would differ if nothing did, in words.
+
+    A 95 % interval lies on the wrong side of no difference in 5 of 100 cases, half of them above.
+
+    Example:
+        >>> by_chance(2)
+        'about 0.1 would differ by chance, half of them in each direction'
+    """
+    expected = 0.05 * comparisons
+    shown = f"{expected:.0f}" if expected >= 10 else f"{expected:.2g}"
+    return f"about {shown} would differ by chance, half of them in each direction"
+
+
 def excludes_zero(value: Sequence[float | None]) -> int:
     """1 or -1 where a difference's interval lies above or below zero, else 0."""
     _, low, high = value

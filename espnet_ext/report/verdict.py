@@ -1,15 +1,22 @@
-"""What the numbers of a result say, in three sentences for each kind of result."""
+"""What the numbers of a result say: cautions if there are any, then three sentences."""
 
 from collections.abc import Iterable, Sequence
 
+from espnet_ext.report.cautions import attack_cautions, countermeasure_cautions, sweep_cautions
 from espnet_ext.report.countermeasure_tables import method_name, shown
 from espnet_ext.report.experiments import Entry
 from espnet_ext.report.figures import budget_name
 from espnet_ext.report.markdown import attacked_settings, baseline
-from espnet_ext.report.tables import attack_entry, attack_name, excludes_zero, interval, weights
+from espnet_ext.report.tables import (
+    attack_entry,
+    attack_name,
+    by_chance,
+    excludes_zero,
+    interval,
+    weights,
+)
 
 ANSWERS = {1: "harder to attack", -1: "easier to attack", 0: "not distinguishable"}
-ONE_SIDED = 0.025  # of a 95 % interval
 
 
 def strongest(entries: Iterable[Entry]) -> Entry | None:
@@ -39,6 +46,7 @@ def sweep_verdict(results: Entry) -> list[str]:
     if worst is None:
         return [f"{clean}.", "Nothing was attacked.", "So nothing is said about robustness."]
     return [
+        *sweep_cautions(results, base, results["conditions"]),
         f"{clean}; after {attack_name(results['attack'])} ({setting(worst)}) its transcript is "
         f"exactly the attacker's target on {interval(worst['success_rate'])} % of "
         f"{worst['utterances']} utterances.",
@@ -60,16 +68,12 @@ def _all_comparisons(results: Entry, base: Entry) -> str:
         f"Of {len(signs)} paired comparisons with it ({_count(others, 'other condition')}, each "
         f"budget and number of steps) {signs.count(1)} are harder to attack, {signs.count(-1)} "
         f"easier and {signs.count(0)} not distinguishable by their 95 % intervals; "
-        f"{_by_chance(len(signs))}."
+        f"{by_chance(len(signs))}."
     )
 
 
 def _count(things: Sequence[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
-
-
-def _by_chance(count: int) -> str:
-    return f"about {ONE_SIDED * count:.1f} of each sign would be expected by chance"
 
 
 def _at_the_strongest(results: Entry, base: Entry, worst: Entry) -> str:
@@ -101,6 +105,7 @@ def attack_verdict(results: Entry, settings: Entry) -> list[str]:
         return ["Nothing was attacked."]
     clean = attack_entry({"attack": results["scores"]}, worst["budget"], 0)
     return [
+        *attack_cautions(results["scores"], settings),
         _transcripts(clean, worst, settings),
         _target(clean, worst, settings),
         f"The perturbation is {_decibel(worst['snr_median'])} below the speech (median SNR; lowest "
@@ -145,7 +150,8 @@ def _decibel(value: float | None) -> str:
 
 def countermeasure_verdict(results: Entry) -> list[str]:
     """Of countermeasures: without attack, attacks from other models, and Mockingjay."""
-    return [_clean(results), _transferred(results), _defence(results)]
+    cautions = countermeasure_cautions(results["models"])
+    return [*cautions, _clean(results), _transferred(results), _defence(results)]
 
 
 def _clean(results: Entry) -> str:
@@ -175,7 +181,7 @@ def _transferred(results: Entry) -> str:
         f"Of {len(cells)} attacks from another model ({methods}; each source, target and ε) "
         f"{signs.count(1)} cost more balanced accuracy than random signs of the same ε, "
         f"{signs.count(-1)} less, and {signs.count(0)} are not distinguishable from them by their "
-        f"95 % intervals; {_by_chance(len(cells))}."
+        f"95 % intervals; {by_chance(len(cells))}."
     )
 
 

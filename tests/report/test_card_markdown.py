@@ -17,7 +17,7 @@ def recognised(attacked):
 def test_a_recogniser_in_markdown(recognised):
     lines = card_markdown(recognised).splitlines()
     assert lines[0] == r"## Adversarial robustness of la1.0\_lc0.5\_seed0/attack\_li0.5"
-    assert lines[2] == "speech recognition; weight of CTC at inference 0.5; training seed 3."
+    assert lines[4] == "speech recognition; weight of CTC at inference 0.5; training seed 3."
     assert "Without attack, 6 utterances:" in lines
     assert "| WER % | 400.0 (400.0 to 400.0) |" in lines
     row = next(line for line in lines if "| 10 |" in line)

@@ -80,7 +80,7 @@ def test_what_was_not_kept_is_said_and_left_out(section):
     found = section("attack_log.jsonl", "attack.json", audio=False)
     assert (found.notes, found.samples) == ([NO_LOG], [])
     assert found.settings == "attack.json was not kept"
-    assert len(found.verdict) == 3
+    assert len(found.verdict) == 4 and "recognises little" in found.verdict[0]
 
 
 def test_transcripts_are_shown_where_audio_was_not_kept(section):

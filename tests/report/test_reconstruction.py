@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from espnet_ext.data.files import read_json
-from espnet_ext.report.reconstruction import PREDICTORS, errors_of, summarise, write_reconstruction
+from espnet_ext.report.reconstruction import (
+    PREDICTORS,
+    errors_of,
+    render_reconstruction,
+    summarise,
+    write_reconstruction,
+)
 from espnet_ext.ssl.pictures import Reconstruction
 
 
@@ -45,3 +51,12 @@ def test_results_say_whether_interpolation_is_beaten(tmp_path, predicted, verb):
     assert list(results["predictors"]) == list(PREDICTORS) and results["utterances"] == len(
         predicted
     )
+
+
+@pytest.mark.parametrize(("model", "side"), [(9.0, "10 % below"), (10.6, "6 % above")])
+def test_an_error_is_below_or_above_that_of_zeros(model, side):
+    predictors = {"model": [model] * 3, "linear interpolation": [5.0] * 3, "zero": [10.0] * 3}
+    results = {"utterances": 2, "definition": "x", "difference": [1.0, 0.5, 2.0]}
+    text = render_reconstruction({**results, "predictors": predictors}, [])
+    assert f"its error is {side} that of the zero predictor" in text and "50 % below it" in text
+    assert "-" not in text.split("its error is")[1].split(".")[0]

@@ -7,6 +7,7 @@ from espnet_ext.report.tables import (
     attack_entry,
     attack_name,
     attacker,
+    by_chance,
     excludes_zero,
     interval,
     markdown_table,
@@ -162,3 +163,10 @@ def test_the_attacker_of_a_transfer_had_another_model():
     assert attacker(None) == "by an attacker who has the model"
     made_on = {"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0}
     assert "made on ctc (weight of CTC 1)" in attacker(made_on)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "shown"), [(1, "0.05 "), (2, "0.1 "), (20, "1 "), (140, "7 "), (350, "18 ")]
+)
+def test_how_many_differ_by_chance(comparisons, shown):
+    assert by_chance(comparisons).startswith(f"about {shown}")
