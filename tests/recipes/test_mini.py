@@ -1,12 +1,14 @@
 """The mini recipe from its archive to its report, on models of one epoch."""
 
 import json
+import re
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
-from recipes.recipe import TINY, copy_recipe, run, start, write_settings
+from recipes.recipe import ROOT, TINY, copy_recipe, run, start, write_settings
 from slurm_cluster import kill_program, running_cluster, running_tasks
 
 pytestmark = pytest.mark.recipe
@@ -123,6 +125,43 @@ def test_stock_export_is_there_for_every_model(recipe, finished):
     for model in (recipe / "exp").glob("la*_seed0"):
         assert (model / "stock/config.yaml").is_file()
         assert (model / "stock/model.pth").is_file()
+
+
+def readme_blocks(language):
+    """What README.md says under "Attack your own model" for a shell or for Python."""
+    section = (ROOT / "README.md").read_text().split("## Attack your own model\n")[1]
+    section = section.split("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
+
+
+@pytest.mark.parametrize("language", ["bash", "python"])
+def test_the_readme_attacks_a_model_of_this_recipe_as_typed(recipe, finished, language, tmp_path):
+    (block,) = readme_blocks(language)
+    copy = tmp_path / "copy"
+    shutil.copytree(recipe, copy, symlinks=True)
+    # As many targets as the recipe chooses when it is not told to take eight.
+    (copy / "exp/targets/test_8").rename(copy / "exp/targets/test_36")
+    program = {"bash": ["bash", "-e", "-c"], "python": [sys.executable, "-c"]}[language]
+    process = subprocess.run([*program, block], cwd=copy, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr[-3000:]
+    if language == "bash":
+        assert "<audio " in (copy / "report.html").read_text()
+        assert list(copy.glob("exp/my_attack/cards/*/card.json"))
+        assert (copy / "exp/my_attack/attack_log.jsonl").is_file()
+    else:
+        assert process.stdout.count("'") + process.stdout.count('"') == 8, "four transcripts"
+
+
+def test_the_readme_starts_the_mini_recipe_and_names_what_it_leaves(recipe, finished):
+    text = (ROOT / "README.md").read_text()
+    start = re.search(r"## Start\n.*?^```bash\n(.*?)^```", text, re.M | re.S)[1]
+    lines = [line.split("#")[0].strip() for line in start.splitlines()]
+    assert ". tools/venv/bin/activate" in lines and lines[-2:] == [
+        "cd egs2/mini/mtl_asr1",
+        "./run.sh",
+    ]
+    target = re.search(r"^install_?venv|^venv:", (ROOT / "tools/Makefile").read_text(), re.M)
+    assert lines[0] == "make -C tools venv" and target
 
 
 @pytest.mark.parametrize(
