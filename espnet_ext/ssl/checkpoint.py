@@ -1,6 +1,7 @@
 """Pretrained encoders in files, ours and s3prl's, and the features that they were trained on."""
 
 import inspect
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,13 +28,15 @@ class Pretrained(NamedTuple):
     encoder_conf: arguments of `MockingjayEncoder`.
     weights: its state dictionary.
     features: `frontend`, `frontend_conf`, `normalize` and `normalize_conf` of its training;
-        None where the file does not say.
+        None of a file of s3prl.
+    named: what a file of s3prl says of its features, see `named_features` there.
     """
 
     path: Path
     encoder_conf: dict[str, Any]
     weights: dict[str, torch.Tensor]
     features: dict[str, Any] | None
+    named: dict[str, Any] = {}  # noqa: RUF012  never changed
 
     def build(self, **changes: Any) -> MockingjayEncoder:
         """The encoder with its weights.
@@ -75,8 +78,8 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; has the pretraining been run?")
     if not path.with_name(CONFIG).is_file():
-        conf, weights, _ = read_s3prl(path, allow_pickle)
-        return Pretrained(path, conf, weights, None)
+        conf, weights, _, named = read_s3prl(path, allow_pickle)
+        return Pretrained(path, conf, weights, None, named)
     config = _read_config(path.with_name(CONFIG))
     state = read_weights(path, allow_pickle)
     weights = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
@@ -105,23 +108,31 @@ def default_arguments(class_: type) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def check_features(
-    trained: dict[str, Any] | None, configured: dict[str, Any], path: str | Path
-) -> None:
+def check_features(pretrained: Pretrained, configured: dict[str, Any]) -> None:
     """Refuse features that are not those of the pretraining.
 
+    A file of s3prl is compared by what it names; where it names nothing, a warning says so.
+
     Args:
-        trained: `Pretrained.features`; None, of a file that does not say, agrees with anything.
+        pretrained: of `read_pretrained`.
         configured: `frontend`, `frontend_conf`, `normalize`, `normalize_conf` of the model that
             is to use the encoder; what is left out of a conf has the default of its class.
-        path: the checkpoint, for the message.
 
     Raises:
         InputError: names what differs.
     """
-    if trained is None:
+    path = pretrained.path
+    if pretrained.features is not None:
+        there, here = _all_options(pretrained.features), _all_options(configured)
+    elif pretrained.named:
+        known = _as_s3prl_names(_all_options(configured))
+        there, here = pretrained.named, {key: known.get(key) for key in pretrained.named}
+    else:
+        logging.warning(
+            "%s: does not say on which features it was trained; those configured must be the same",
+            path,
+        )
         return
-    there, here = _all_options(trained), _all_options(configured)
     wrong = [
         f"{key}: {there.get(key)} in the checkpoint, {here.get(key)} configured"
         for key in dict.fromkeys([*there, *here])
@@ -132,6 +143,23 @@ def check_features(
             f"{path}: pretrained on other features:\n{summarize(wrong)}\n"
             "Configure the features of the checkpoint, or pretrain on these."
         )
+
+
+def _as_s3prl_names(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of `_all_options` in the terms of `named_features`."""
+    rate = options["frontend_conf.fs"]
+    kinds = {"mel": "mel", "spectrogram": "linear"}
+    return {
+        "features": kinds.get(options["frontend"], options["frontend"]),
+        "log": True,
+        "n_mels": options.get("frontend_conf.n_mels"),
+        "deltas": int(bool(options.get("frontend_conf.deltas"))),
+        "normalised": options["normalize"] == "utterance"
+        and bool(options.get("normalize_conf.variance")),
+        "window_ms": 1000 * options.get("frontend_conf.win_length", 0) / rate,
+        "hop_ms": 1000 * options.get("frontend_conf.hop_length", 0) / rate,
+        "sample_rate": rate,
+    }
 
 
 def _all_options(features: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ s3prl/upstream/mockingjay/model.py and builder.py.
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from espnet_ext.data.weights import load_tensors
+from espnet_ext.data.weights import check_finite, load_tensors
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.ssl.encoder import LAYER_NORM_EPS
 
@@ -35,10 +36,8 @@ HEAD = {"dense": "dense", "LayerNorm": "norm", "output": "output"}
 
 def read_s3prl(
     path: str | Path, allow_pickle: bool = False
-) -> tuple[dict[str, Any], State, State | None]:
+) -> tuple[dict[str, Any], State, State | None, dict[str, Any]]:
     """Read a checkpoint of s3prl.
-
-    The features of its training are not checked: the user's front end must give them.
 
     Args:
         path: the file, e.g. `states-500000.ckpt`.
@@ -48,14 +47,15 @@ def read_s3prl(
 
     Returns:
         arguments and weights of `MockingjayEncoder`, weights of `ReconstructionHead` (None
-        where the file has none).
+        where the file has none), and what the file says of the features of its training, see
+        `named_features`.
 
     Raises:
         InputError: not such a file, a model that `MockingjayEncoder` is not (pre-LN, another
-            activation), or tensors that are missing or left over.
+            activation), or tensors that are missing, left over or not finite.
 
     Example:
-        >>> conf, weights, head = read_s3prl("states-500000.ckpt")  # doctest: +SKIP
+        >>> conf, weights, *_ = read_s3prl("states-500000.ckpt")    # doctest: +SKIP
         >>> encoder = MockingjayEncoder(**conf)                     # doctest: +SKIP
         >>> encoder.load_state_dict(weights)                        # doctest: +SKIP
     """
@@ -73,7 +73,66 @@ def read_s3prl(
     encoder = _renamed(_upgraded(weights), encoder_names(layers), path)
     head = states.get("SpecHead")
     head = _renamed(_upgraded(head), _pairs(HEAD), path) if isinstance(head, dict) else None
-    return _encoder_conf(sections, settings, encoder, path), encoder, head
+    check_finite(encoder | (head or {}), path)
+    conf = _encoder_conf(sections, settings, encoder, path)
+    return conf, encoder, head, named_features(sections)
+
+
+def named_features(sections: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration of s3prl says of the features that the model was trained on.
+
+    Releases name them in different places: "audio" (since 0.3) or "online" for features of
+    waveforms, in the words of torchaudio or below "kaldi"; only in the name of a folder, as in
+    `libri_mel160_subword5000`, where they were computed before.
+
+    Args:
+        sections: the configuration of the model.
+
+    Returns:
+        those that are named of features ("mel", "fbank", "linear", "mfcc", "fmllr"), log,
+        n_mels, deltas (their order), normalised (each utterance), window_ms, hop_ms,
+        sample_rate.
+
+    Example:
+        >>> named_features({"online": {"win_ms": 25, "input": {"feat_type": "mel", "delta": 0}}})
+        {'features': 'mel', 'deltas': 0, 'window_ms': 25.0}
+    """
+    audio = sections.get("audio") or sections.get("online") or {}
+    if isinstance(kaldi := audio.get("kaldi"), dict):
+        kind = kaldi.get("feat_type")
+        options = kaldi.get(kind) or {}
+        found = {
+            "features": kind,
+            "log": options.get("use_log_fbank"),
+            "n_mels": options.get("num_mel_bins") if kind == "fbank" else None,
+            "deltas": (kaldi.get("delta") or {}).get("order"),
+            "normalised": (kaldi.get("cmvn") or {}).get("use_cmvn"),
+            "window_ms": options.get("frame_length"),
+            "hop_ms": options.get("frame_shift"),
+            "sample_rate": options.get("sample_frequency"),
+        }
+    elif isinstance(source := audio.get("input"), dict):
+        kind = source.get("feat_type")
+        found = {
+            "features": kind,
+            "log": source.get("log"),
+            "n_mels": audio.get("n_mels") if kind == "mel" else None,
+            "deltas": source.get("delta"),
+            "normalised": source.get("cmvn"),
+            "window_ms": audio.get("win_ms"),
+            "hop_ms": audio.get("hop_ms"),
+            "sample_rate": audio.get("sample_rate"),
+        }
+    else:
+        folder = str((sections.get("dataloader") or {}).get("data_path", ""))
+        kind = re.search(r"(mel|fbank|linear|mfcc|fmllr)[^/]*/?$", folder)
+        found = {"features": kind[1] if kind else None}
+    numbers = ("window_ms", "hop_ms")
+    return {
+        key: float(value) if key in numbers else value
+        for key, value in found.items()
+        if value is not None
+    }
 
 
 def _load(path: Path, allow_pickle: bool) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _encoder(
         return MockingjayEncoder(**{**conf, "input_size": input_size})
     pretrained = read_pretrained(checkpoint, allow_pickle)
     if features is not None:
-        check_features(pretrained.features, features, checkpoint)
+        check_features(pretrained, features)
     if pretrained.encoder_conf["input_size"] != input_size:
         raise InputError(
             f"{checkpoint}: takes {pretrained.encoder_conf['input_size']} dimensions, the features "

@@ -14,6 +14,7 @@ from torch import nn
 from espnet_ext.errors import InputError
 from espnet_ext.ssl.checkpoint import read_pretrained
 from espnet_ext.ssl.encoder import MockingjayEncoder, ReconstructionHead
+from espnet_ext.ssl.frontend import MockingjayFrontend
 from espnet_ext.ssl.s3prl import read_s3prl
 from espnet_ext.ssl.upstream import MockingjayUpstream
 
@@ -165,7 +166,7 @@ def test_head_is_that_of_the_original(tmp_path, reference):
 
 def test_settings_become_arguments(tmp_path, reference):
     torch.save(states_of(reference), tmp_path / "states-7.ckpt")
-    conf, weights, head = read_s3prl(tmp_path / "states-7.ckpt")
+    conf, weights, head, _ = read_s3prl(tmp_path / "states-7.ckpt")
     assert conf == {
         "input_size": INPUT, "hidden_size": HIDDEN, "num_layers": LAYERS, "num_heads": HEADS,
         "ff_size": FF, "downsample": RATE, "dropout": 0.1, "attention_dropout": 0.2,
@@ -185,7 +186,7 @@ def test_oldest_names(tmp_path, reference):
     config = saved["Settings"]["Config"]
     config["mockingjay"] = config.pop("transformer")
     torch.save({**saved, "Mockingjay": weights}, tmp_path / "mockingjay-7.ckpt")
-    conf, ours, _ = read_s3prl(tmp_path / "mockingjay-7.ckpt")
+    conf, ours, *_ = read_s3prl(tmp_path / "mockingjay-7.ckpt")
     norm = reference.encoder["layer"][1]["output"]["LayerNorm"]
     torch.testing.assert_close(ours["layers.1.norm.weight"], norm.weight)
     assert conf["downsample"] == RATE
@@ -212,6 +213,83 @@ def test_upstream_takes_the_file(tmp_path, reference, batch):
 def test_other_models_are_refused(tmp_path, reference, changes, message):
     torch.save(states_of(reference, **changes), tmp_path / "states.ckpt")
     with pytest.raises(InputError, match=message):
+        read_s3prl(tmp_path / "states.ckpt")
+
+
+PLAIN = {"n_fft": 400, "win_length": 400, "hop_length": 160, "deltas": False, "n_mels": INPUT}
+CONFIGURED = {
+    "frontend": "mel",
+    "frontend_conf": PLAIN,
+    "normalize": "utterance",
+    "normalize_conf": {"mean": True, "variance": True},
+}
+INPUT_OF_AUDIO = {"feat_type": "mel", "channel": 0, "log": True, "delta": 0, "cmvn": True}
+AUDIO = {"win_ms": 25, "hop_ms": 10, "n_mels": INPUT, "n_freq": 201, "input": INPUT_OF_AUDIO}
+KALDI = {
+    "feat_type": "fbank",
+    "fbank": {"frame_length": 25.0, "frame_shift": 10.0, "num_mel_bins": INPUT},
+    "delta": {"order": 2},
+    "cmvn": {"use_cmvn": True},
+}
+
+
+def save_with_features(path, reference, **sections):
+    saved = states_of(reference)
+    saved["Config"] |= sections
+    torch.save(saved, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("section", ["audio", "online"])
+def test_a_file_that_names_its_features_is_taken_on_these(tmp_path, reference, section, caplog):
+    path = save_with_features(tmp_path / "states.ckpt", reference, **{section: AUDIO})
+    assert MockingjayUpstream(INPUT, checkpoint=path, features=CONFIGURED).output_size() == HIDDEN
+    assert not caplog.text
+    frontend = MockingjayFrontend(checkpoint=path, **CONFIGURED)
+    assert frontend.output_size() == HIDDEN
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"audio": {**AUDIO, "win_ms": 50}},
+            r"window_ms: 50\.0 in the checkpoint, 25",
+        ),
+        ({"audio": {**AUDIO, "hop_ms": 12.5}}, r"hop_ms: 12\.5 in the checkpoint, 10\.0"),
+        ({"audio": {**AUDIO, "n_mels": 40}}, f"n_mels: 40 in the checkpoint, {INPUT}"),
+        ({"audio": {**AUDIO, "sample_rate": 8000}}, "sample_rate: 8000 in the checkpoint, 16000"),
+        *(
+            ({"audio": {**AUDIO, "input": {**INPUT_OF_AUDIO, key: value}}}, message)
+            for key, value, message in [
+                ("feat_type", "linear", "features: linear in the checkpoint, mel configured"),
+                ("delta", 1, "deltas: 1 in the checkpoint, 0"),
+                ("cmvn", False, "normalised: False in the checkpoint, True"),
+                ("log", False, "log: False in the checkpoint, True"),
+            ]
+        ),
+        ({"audio": {"kaldi": KALDI}}, r"features: fbank .*\n(.|\n)*deltas: 2 in the checkpoint, 0"),
+        ({"dataloader": {"data_path": "data/libri_fmllr_cmvn"}}, "features: fmllr .*, mel"),
+    ],
+)
+def test_other_features_than_the_file_names_are_refused(tmp_path, reference, sections, message):
+    path = save_with_features(tmp_path / "states.ckpt", reference, **sections)
+    with pytest.raises(InputError, match=rf"other features:\n(.|\n)*{message}"):
+        MockingjayUpstream(INPUT, checkpoint=path, features=CONFIGURED)
+    with pytest.raises(InputError, match="other features"):
+        MockingjayFrontend(checkpoint=path, **CONFIGURED)
+
+
+def test_a_file_that_names_no_features_is_taken_with_a_warning(tmp_path, reference, caplog):
+    path = save_with_features(tmp_path / "states.ckpt", reference)
+    MockingjayUpstream(INPUT, checkpoint=path, features=CONFIGURED)
+    assert "does not say on which features" in caplog.text
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, reference):
+    reference.encoder["layer"][0]["output"]["dense"].bias.data[1] = float("nan")
+    torch.save(states_of(reference), tmp_path / "states.ckpt")
+    with pytest.raises(InputError, match=r"1 of .* not finite.* layers\.0\.outer\.bias"):
         read_s3prl(tmp_path / "states.ckpt")
 
 

@@ -27,9 +27,9 @@ def test_checkpoint_says_what_it_is(path):
 
 def test_same_features_agree_however_they_are_written(path):
     features = read_pretrained(path).features
-    check_features(features, FEATURES, path)
-    check_features(features, changed(fs="8k", deltas=True, fmin=0.0), path)
-    check_features(None, {"frontend": "lfcc"}, path)
+    assert features is not None
+    check_features(read_pretrained(path), FEATURES)
+    check_features(read_pretrained(path), changed(fs="8k", deltas=True, fmin=0.0))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_same_features_agree_however_they_are_written(path):
 )
 def test_other_features_are_refused_by_name(path, features, message):
     with pytest.raises(InputError, match=message):
-        check_features(read_pretrained(path).features, features, path)
+        check_features(read_pretrained(path), features)
 
 
 def test_missing_file(tmp_path):
