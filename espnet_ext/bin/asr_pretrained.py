@@ -17,7 +17,11 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--pretrained", required=True, help="archive of espnet2.bin.pack, or a name on its hub")
+    add(
+        "--pretrained",
+        required=True,
+        help="archive of espnet2.bin.pack, directory of a model, or a name on ESPnet's hub",
+    )
     add("--train_config", required=True, help="of the models that will start from it")
     add("--token_type", default="bpe", help="that the recipe uses")
     add("--output_dir", required=True, help="model.pth, tokens.txt, bpe.model, feats_stats.npz")
@@ -31,13 +35,10 @@ def main(cmd: list[str] | None = None) -> None:
     """Obtain, check, write."""
     args = get_parser().parse_args(cmd)
     cli.log_to_stderr()
-    from pathlib import Path
-
     from espnet_ext.tasks.pretrained import obtain, prepare
 
-    files = obtain(args.pretrained, Path(args.output_dir, "archive"))
     prepare(
-        files,
+        obtain(args.pretrained),
         args.train_config,
         args.output_dir,
         token_type=args.token_type,

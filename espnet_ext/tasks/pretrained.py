@@ -3,10 +3,8 @@
 import argparse
 import logging
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import humanfriendly
@@ -17,9 +15,11 @@ from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see th
 from espnet2.tasks.asr import frontend_choices
 
 from espnet_ext.data.files import read_yaml, write_aside, write_lines
+from espnet_ext.data.model_files import find_model
 from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.ssl.checkpoint import default_arguments
+from espnet_ext.tasks.building import read_configuration
 from espnet_ext.tasks.checkpoint import initialisation_table, upgraded
 from espnet_ext.tasks.mtl_asr import MTLASRTask
 
@@ -45,58 +45,26 @@ class Files(NamedTuple):
     stats: Path | None
 
 
-def obtain(tag_or_file: str, directory: str | Path) -> dict[str, str]:
-    """Files of a packed model.
+def obtain(tag_or_file: str) -> tuple[Path, Path]:
+    """Configuration and weights of a public model.
 
     Args:
-        tag_or_file: an archive of `espnet2.bin.pack`, or a name that `espnet_model_zoo` knows.
-        directory: an archive is unpacked here.
-
-    Returns:
-        path by name: `asr_train_config`, `asr_model_file`.
+        tag_or_file: an archive of `espnet2.bin.pack`, the directory of a model, or a name that
+            `espnet_model_zoo` knows.
 
     Raises:
-        InputError: there is no such archive, it is damaged or would write outside of
-            `directory`, or a name cannot be fetched.
+        InputError: see `espnet_ext.data.model_files.find_model`; or a name cannot be fetched.
     """
-    if Path(tag_or_file).is_file():
-        return _complete(_unpack(Path(tag_or_file), Path(directory)), tag_or_file)
+    if Path(tag_or_file).exists():
+        files = find_model(tag_or_file, tag_or_file)
+        return files.config, files.weights
     if tag_or_file.endswith(ARCHIVES):
         raise InputError(f"{tag_or_file}: no such archive")
-    return _complete(_download(tag_or_file), tag_or_file)
-
-
-def _complete(files: Mapping[str, str], where: str) -> dict[str, str]:
-    missing = [name for name in (CONFIG, MODEL) if name not in files]
+    fetched = _download(tag_or_file)
+    missing = [name for name in (CONFIG, MODEL) if name not in fetched]
     if missing:
-        raise InputError(f"{where}: has no {missing[0]}; is it a packed ASR model?")
-    return dict(files)
-
-
-def _unpack(archive: Path, directory: Path) -> dict[str, str]:
-    from espnet2.main_funcs.pack_funcs import unpack
-
-    try:
-        _check_members(archive)
-        return unpack(archive, directory, use_cache=False)
-    except (ValueError, RuntimeError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise InputError(f"{archive}: not an archive of espnet2.bin.pack ({error})") from error
-
-
-def _check_members(archive: Path) -> None:
-    """Refuse names that lead out of the folder, and anything but files and folders."""
-    if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as opened:
-            names, odd = opened.namelist(), []
-    else:
-        with tarfile.open(archive) as opened_tar:
-            members = opened_tar.getmembers()
-        names = [member.name for member in members]
-        odd = [member.name for member in members if not (member.isfile() or member.isdir())]
-    paths = [PurePosixPath(name) for name in names]
-    odd += [str(path) for path in paths if path.is_absolute() or ".." in path.parts]
-    if odd:
-        raise InputError(f"{archive}: would write outside of its folder:\n{summarize(odd)}")
+        raise InputError(f"{tag_or_file}: has no {missing[0]}; is it a packed ASR model?")
+    return Path(fetched[CONFIG]), Path(fetched[MODEL])
 
 
 def _download(tag: str) -> dict[str, str]:
@@ -118,7 +86,7 @@ def _download(tag: str) -> dict[str, str]:
 
 
 def prepare(
-    files: Mapping[str, str],
+    files: tuple[Path, Path],
     train_config: str | Path,
     output_dir: str | Path,
     *,
@@ -137,16 +105,18 @@ def prepare(
     Raises:
         InputError: front end, token list or shapes do not agree; names what differs.
     """
-    config, wanted = read_yaml(files[CONFIG]), read_yaml(train_config)
-    tokens = _tokens(config, token_type, files[CONFIG])
+    config_file, model_file = files
+    config = read_configuration(config_file, "a speech recognizer", needed=("token_list",))
+    wanted = read_yaml(train_config)
+    tokens = _tokens(config, token_type, config_file)
     _check_frontend(config, wanted, train_config)
-    weights = read_weights(files[MODEL], allow_pickle)
+    weights = read_weights(model_file, allow_pickle)
     table = _check_shapes(weights, wanted, tokens, train_config)
-    logging.info("%s: %s\n%s", files[MODEL], train_config, table)
-    return _write(config, weights, tokens, Path(output_dir), Path(files[CONFIG]))
+    logging.info("%s: %s\n%s", model_file, train_config, table)
+    return _write(config, weights, tokens, Path(output_dir), config_file)
 
 
-def _tokens(config: Mapping[str, Any], token_type: str, where: str) -> list[str]:
+def _tokens(config: Mapping[str, Any], token_type: str, where: Path) -> list[str]:
     if config.get("token_type") != token_type:
         raise InputError(
             f"{where}: its tokens are of type {config.get('token_type')}, not {token_type}; say "

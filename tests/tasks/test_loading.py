@@ -1,6 +1,7 @@
 import pytest
 import torch
 import yaml
+from espnet2.main_funcs.pack_funcs import pack
 from tiny import noise, save_model, tiny_config, tiny_model
 
 from espnet_ext.asr.decode import greedy_search
@@ -84,3 +85,110 @@ def test_file_that_is_no_configuration_is_refused(tmp_path, content, message):
         load_recognizer(path)
     with pytest.raises(InputError, match="no such configuration"):
         load_recognizer(tmp_path / "absent.yaml")
+
+
+@pytest.fixture
+def change(files):
+    """Change keys of the saved configuration; returns its path."""
+
+    def change(**changes):
+        config = {**yaml.safe_load(files[0].read_text()), **changes}
+        files[0].write_text(yaml.safe_dump(config))
+        return files[0]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "maskctc", "decoder": "mlm"}, "model: maskctc is not supported"),
+        ({"model": "pit_espnet"}, "model: pit_espnet is not supported"),
+        ({"decoder": "transducer"}, "decoder: transducer is not supported"),
+        ({"decoder": None}, r"decoder: there is none.*ctc_weight is 0\.5"),
+        ({"encoder": "conformr"}, "encoder: there is no 'conformr'; did you mean conformer"),
+        ({"encoder": "transformer_multispkr"}, "one speaker"),
+        ({"frontend": "s3prl", "frontend_conf": {}}, "frontend: s3prl needs the package s3prl"),
+        ({"ctc_conf": {"ctc_type": "brctc"}}, "ctc_conf.ctc_type: brctc needs the package k2"),
+        ({"frontend": "sliding_window", "frontend_conf": {}}, "sliding_window .*preencoder: sinc"),
+        ({"token_type": None}, "token_type: there is none"),
+        ({"token_type": "syllable"}, "token_type: syllable: no tokenizer"),
+        ({"token_type": "bpe", "bpemodel": "no/bpe.model"}, "bpemodel: there is no no/bpe.model"),
+        ({"token_list": ["<blank>", "<unk>", "a", "a"]}, "'a' appears 2 times .entries 3, 4"),
+        ({"token_list": ["<blank>", "a"]}, "<unk> is not in it"),
+        ({"token_list": 3}, "token_list: must be a list"),
+        ({"frontend_conf": [1]}, "frontend_conf: must have keys with values"),
+        ({"frontend_conf": {"n_mels": "many"}}, "at frontend: default .*n_mels"),
+        ({"src_token_list": ["a"]}, "looks like that of translation"),
+        ({"preprocessor": "s2t"}, "looks like that of multilingual"),
+        ({"cm_loss": "asoftmax"}, "looks like that of a spoofing countermeasure"),
+    ],
+)
+def test_models_that_cannot_be_used_are_told_before_weights_are_read(change, changes, message):
+    path = change(**changes)
+    path.with_name("model.pth").write_bytes(b"")
+    with pytest.raises(InputError, match=rf"config\.yaml: .*{message}") as refused:
+        load_recognizer(path, path.with_name("model.pth"))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_config_of_an_earlier_release_is_completed(files):
+    config = yaml.safe_load(files[0].read_text())
+    for key in ("input_size", "init", "preencoder", "preencoder_conf", "postencoder"):
+        config.pop(key, None)
+    config |= {"ctc_conf": None, "a_key_that_nobody_knows": 1}
+    files[0].write_text(yaml.safe_dump(config))
+    assert load_recognizer(*files).sample_rate == 8000
+    config = {k: v for k, v in config.items() if k != "model"} | {"model_conf": {}}
+    files[0].write_text(yaml.safe_dump(config))
+    assert type(load_recognizer(files[0]).model).__name__ == "ESPnetASRModel"
+
+
+def test_weights_that_are_not_finite_are_refused(files):
+    weights = torch.load(files[1])
+    name = next(reversed([k for k, v in weights.items() if v.is_floating_point()]))
+    weights[name].view(-1)[0] = float("inf")
+    torch.save(weights, files[1])
+    with pytest.raises(InputError, match=f"1 of {len(weights)} tensors .*not finite.* {name}"):
+        load_recognizer(*files)
+
+
+def test_a_directory_and_an_archive_are_models(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pack({"asr_model_file": files[1]}, {"asr_train_config": files[0]}, tmp_path / "packed.zip")
+    expected = load_recognizer(*files).model.state_dict()
+    archive = tmp_path / "packed.zip"
+    for given in [(files[0].parent,), (archive,), (archive, archive), (files[0].parent, files[1])]:
+        found = load_recognizer(*given).model.state_dict()
+        assert all(found[name].equal(value) for name, value in expected.items())
+
+
+def test_a_configuration_cannot_allow_to_unpickle(change):
+    conf = {"checkpoint": "x.ckpt", "allow_pickle": True}
+    path = change(frontend="mockingjay", frontend_conf=conf)
+    with pytest.raises(InputError, match=r"frontend_conf asks to unpickle x\.ckpt"):
+        load_recognizer(path)
+
+
+def test_phonemes_are_looked_up_only_where_the_data_are(change, monkeypatch):
+    nltk = pytest.importorskip("nltk")
+    monkeypatch.setattr(nltk.data, "path", [])
+    recognizer = load_recognizer(change(token_type="phn", g2p="g2p_en_no_space"))
+    assert recognizer.text.decode([2, 3])  # to transcribe, no phoneme is looked up
+    with pytest.raises(InputError, match=r"nltk\.downloader averaged_perceptron\w+ cmudict"):
+        recognizer.text.encode("go")
+
+
+def test_windows_through_sinc_filters_are_attacked(change):
+    """`exact_batching` normalised windows along the wrong axis."""
+    recognizer = load_recognizer(
+        change(
+            frontend="sliding_window",
+            frontend_conf={"fs": 8000, "win_length": 400, "hop_length": 160},
+            preencoder="sinc",
+            preencoder_conf={"fs": 8000},
+        )
+    )
+    # It is 1 where there is no gradient.
+    assert recognizer.padding_error < 1e-4
+    assert len(greedy_search(recognizer.model, *pad(noise(4000, 3000)), 0.5)) == 2

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -21,6 +20,11 @@ from espnet_ext.tasks.mtl_asr import MTLASRTask
 from espnet_ext.tasks.pretrained import obtain, prepare
 
 PAPER = Path(__file__).parents[2] / "egs2/TEMPLATE/mtl_asr1/conf/train_paper.yaml"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def change(path, **changes):
 def test_an_archive_becomes_the_start(packed, ours, tmp_path, caplog):
     caplog.set_level("INFO")
     archive, model = packed
-    found = prepare(obtain(str(archive), tmp_path / "x"), ours, tmp_path / "out", token_type="word")
+    found = prepare(obtain(str(archive)), ours, tmp_path / "out", token_type="word")
     weights = torch.load(found.model, weights_only=True)
     assert weights.keys() == model.state_dict().keys()
     assert all(weights[k].equal(v) for k, v in model.state_dict().items())
@@ -68,7 +72,7 @@ def test_an_archive_becomes_the_start(packed, ours, tmp_path, caplog):
 
 def test_a_front_end_that_differs_is_named(packed, ours, tmp_path):
     change(ours, frontend_conf={"fs": "8k", "n_fft": 256, "hop_length": 100, "n_mels": 20})
-    files = obtain(str(packed[0]), tmp_path / "x")
+    files = obtain(str(packed[0]))
     with pytest.raises(InputError, match=r"hop_length: 80 in the pretrained model, 100 in .*train"):
         prepare(files, ours, tmp_path / "out", token_type="word")
     assert not (tmp_path / "out").exists()
@@ -77,48 +81,33 @@ def test_a_front_end_that_differs_is_named(packed, ours, tmp_path):
 def test_shapes_that_differ_are_named(packed, ours, tmp_path):
     decoder = {"attention_heads": 2, "linear_units": 48, "num_blocks": 1}
     change(ours, decoder_conf=decoder)
-    files = obtain(str(packed[0]), tmp_path / "x")
+    files = obtain(str(packed[0]))
     with pytest.raises(InputError, match=r"decoder.*feed_forward.*in the pretrained model, \(48"):
         prepare(files, ours, tmp_path / "out", token_type="word")
 
 
 def test_another_type_of_tokens(packed, ours, tmp_path):
-    files = obtain(str(packed[0]), tmp_path / "x")
+    files = obtain(str(packed[0]))
     with pytest.raises(InputError, match="of type word, not bpe; say --token_type word"):
         prepare(files, ours, tmp_path / "out", token_type="bpe")
 
 
-def test_an_archive_cannot_write_elsewhere(packed, tmp_path):
-    evil = tmp_path / "evil.zip"
-    with zipfile.ZipFile(evil, "w") as archive:
-        archive.writestr("../outside.txt", "x")
-    with pytest.raises(InputError, match=r"outside of its folder:\n.*outside\.txt"):
-        obtain(str(evil), tmp_path / "x")
-    link = tmp_path / "evil.tar"
-    with tarfile.open(link, "w") as archive:
-        member = tarfile.TarInfo("passwd")
-        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(member)
-    with pytest.raises(InputError, match="passwd"):
-        obtain(str(link), tmp_path / "x")
-
-
 def test_what_is_no_archive(tmp_path):
     (tmp_path / "bad.zip").write_text("no zip")
-    with pytest.raises(InputError, match=r"bad\.zip: not an archive"):
-        obtain(str(tmp_path / "bad.zip"), tmp_path / "x")
+    with pytest.raises(InputError, match=r"bad\.zip: not a model directory or an archive"):
+        obtain(str(tmp_path / "bad.zip"))
     with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
         archive.writestr("a.txt", "x")
-    with pytest.raises(InputError, match="meta"):
-        obtain(str(tmp_path / "empty.zip"), tmp_path / "x")
+    with pytest.raises(InputError, match=r"no config\.yaml in it"):
+        obtain(str(tmp_path / "empty.zip"))
     with pytest.raises(InputError, match="no such archive"):
-        obtain(str(tmp_path / "none.zip"), tmp_path / "x")
+        obtain(str(tmp_path / "none.zip"))
 
 
 def test_a_name_without_the_package_or_the_network(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "espnet_model_zoo", None)
     with pytest.raises(InputError, match=r"pip install espnet_model_zoo, or fetch .* by hand"):
-        obtain("kamo-naoyuki/model", tmp_path)
+        obtain("kamo-naoyuki/model")
 
     class Downloader:
         def download_and_unpack(self, tag):
@@ -128,7 +117,7 @@ def test_a_name_without_the_package_or_the_network(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "espnet_model_zoo", module)
     monkeypatch.setitem(sys.modules, "espnet_model_zoo.downloader", module)
     with pytest.raises(InputError, match=r"cannot be fetched \(ConnectionError.*without a network"):
-        obtain("kamo-naoyuki/model", tmp_path)
+        obtain("kamo-naoyuki/model")
 
 
 def test_the_public_model_fits_the_configuration_of_the_paper():
@@ -147,9 +136,7 @@ def test_the_public_model_fits_the_configuration_of_the_paper():
 
 
 def test_a_start_has_new_heads(packed, ours, tmp_path):
-    found = prepare(
-        obtain(str(packed[0]), tmp_path / "x"), ours, tmp_path / "out", token_type="word"
-    )
+    found = prepare(obtain(str(packed[0])), ours, tmp_path / "out", token_type="word")
     (tmp_path / "accent.txt").write_text("us\nindian\n")
     model = tiny_model(heads={"accent": str(tmp_path / "accent.txt")})
     from espnet_ext.tasks.checkpoint import load_init_param
