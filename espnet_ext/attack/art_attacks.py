@@ -16,36 +16,77 @@ import torch
 from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
 
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
-from espnet_ext.attack.linf import InputBatch, LinfAttack
+from espnet_ext.attack.linf import InputBatch, LinfAttack, unusable
 from espnet_ext.errors import InputError
+
+
+class _Counting(PyTorchCountermeasure):
+    """Estimator for one call of ART that counts unusable gradients, and keeps NaN from winning.
+
+    ART attacks only the utterances that its last prediction for all of them found right.
+    """
+
+    def __init__(self, labels: np.ndarray, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.labels, self.stalled = labels, np.zeros(len(labels), dtype=np.int64)
+        self._attacked = np.arange(len(labels))
+
+    def predict(self, x: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
+        """Logits; of all utterances they say which of them ART goes on with."""
+        logits = super().predict(x, *arguments, **options)
+        if len(logits) == len(self.labels):
+            self._attacked = (logits.argmax(axis=1) == self.labels).nonzero()[0]
+        return logits
+
+    def loss_gradient(self, x: Any, y: Any, *arguments: Any, **options: Any) -> Any:
+        """Gradient, zero where it is not a number."""
+        gradient = super().loss_gradient(x, y, *arguments, **options)
+        if len(gradient) == len(self._attacked):
+            self.stalled[self._attacked] += unusable(torch.as_tensor(gradient)).cpu().numpy()
+        return np.nan_to_num(gradient)
+
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        """Losses; the lowest where it is not a number, for ART keeps the highest."""
+        losses = super().compute_loss(*arguments, **options)
+        return np.where(np.isnan(losses), -np.inf, losses)
 
 
 class ArtAttack(LinfAttack):
     """What an attack of ART needs to run on a padded batch; see `LinfAttack` for arguments."""
 
-    def attack_batch(self, batch: InputBatch) -> torch.Tensor:
-        """Adversarial inputs of a batch, on its device, exactly inside the ball."""
+    def attack_counted(self, batch: InputBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `LinfAttack.attack_counted`."""
         moved = batch.inputs.clone()
+        stalled = torch.zeros(len(batch.names), dtype=torch.long, device=moved.device)
         for length in sorted(set(batch.lengths.tolist())):
             rows = (batch.lengths == length).nonzero().flatten()
-            moved[rows, :length] = self._attack_rows(batch, rows, length)
-        return self.ball(batch).nearest(moved)
+            moved[rows, :length], counted = self._attack_rows(batch, rows, length)
+            stalled[rows] = torch.from_numpy(counted).to(stalled)
+        return self.ball(batch).nearest(moved), stalled
 
-    def _attack_rows(self, batch: InputBatch, rows: torch.Tensor, length: int) -> torch.Tensor:
+    def _attack_rows(
+        self, batch: InputBatch, rows: torch.Tensor, length: int
+    ) -> tuple[torch.Tensor, np.ndarray]:
         inputs = batch.inputs[rows, :length]
         scale = torch.as_tensor(self.scale, dtype=torch.float32, device=inputs.device)
         names = [batch.names[row] for row in rows.tolist()]
         with _numpy_seed(f"{self.seed} {type(self).__name__} {' '.join(names)}"):
-            delta = self._delta((inputs / scale).cpu().numpy(), batch.labels[rows].cpu().numpy())
-        return inputs + torch.from_numpy(delta).to(inputs) * scale
+            delta, stalled = self._delta(
+                (inputs / scale).cpu().numpy(), batch.labels[rows].cpu().numpy()
+            )
+        return inputs + torch.from_numpy(delta).to(inputs) * scale, stalled
 
-    def _delta(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Perturbation of `x` (N, F, D) or (N, T), both in multiples of the scale."""
+    def _delta(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Perturbation of `x` (N, F, D) or (N, T), both in multiples of the scale.
+
+        With it the steps (N,) that had no usable gradient.
+        """
         raise NotImplementedError
 
-    def _scaled(self, *shape: int) -> PyTorchCountermeasure:
+    def _scaled(self, y: np.ndarray, *shape: int) -> "_Counting":
         own = self.estimator
-        return PyTorchCountermeasure(
+        return _Counting(
+            y,
             own.countermeasure,
             shape,
             space=own.space,
@@ -89,9 +130,10 @@ class AutoPGD(ArtAttack):
         super().__init__(estimator, eps, scale, seed, batch_size)
         self.steps, self.restarts = steps, restarts
 
-    def _delta(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _delta(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        estimator = self._scaled(y, *x.shape[1:])
         attack = AutoProjectedGradientDescent(
-            self._scaled(*x.shape[1:]),
+            estimator,
             norm=np.inf,
             eps=float(self.eps),
             eps_step=2.0 * float(self.eps),  # as its authors begin
@@ -101,7 +143,7 @@ class AutoPGD(ArtAttack):
             loss_type=None,
             verbose=False,
         )
-        return attack.generate(x, y) - x
+        return attack.generate(x, y) - x, estimator.stalled
 
 
 class Square(ArtAttack):
@@ -141,10 +183,10 @@ class Square(ArtAttack):
         if estimator.space == "waveform":
             raise InputError("the square attack needs a plane of frames and dimensions")
 
-    def _delta(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _delta(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         short, area = min(x.shape[1:]), math.prod(x.shape[1:])
         attack: Any = SquareAttack(
-            self._scaled(1, *x.shape[1:]),
+            self._scaled(y, 1, *x.shape[1:]),
             norm=np.inf,
             eps=float(self.eps),
             max_iter=self.queries,
@@ -152,7 +194,8 @@ class Square(ArtAttack):
             batch_size=max(len(x), 1),
             verbose=False,
         )
-        return (attack.generate(x[:, np.newaxis], y)[:, 0] - x).astype(np.float32)
+        moved = attack.generate(x[:, np.newaxis], y)[:, 0]
+        return (moved - x).astype(np.float32), np.zeros(len(x), dtype=np.int64)
 
 
 @contextlib.contextmanager

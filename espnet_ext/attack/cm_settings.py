@@ -136,6 +136,12 @@ class CountermeasureAttackSettings(AttackOptions):
         """Every method with every eps."""
         return [Condition(method, eps) for method in self.methods for eps in self.eps]
 
+    def passes(self, condition: Condition | None) -> int:
+        """Passes through the source that a condition takes, about; None is no attack."""
+        if condition is None or condition.method in ("noise", "fgsm"):
+            return 1
+        return self.queries if condition.method == "square" else self.steps * self.restarts
+
     def attack(
         self, estimator: "PyTorchCountermeasure", condition: Condition, scale: Any = 1.0
     ) -> "LinfAttack":

@@ -115,7 +115,8 @@ class Best:
 
     def or_better(self, inputs: torch.Tensor, values: torch.Tensor) -> "Best":
         """The better of both for each utterance; the first of equals."""
-        better = values > self.values
+        # What is no number is worse than anything: no comparison with it would ever be true.
+        better = (values > self.values) | (self.values.isnan() & ~values.isnan())
         wide = better.view(-1, *[1] * (inputs.ndim - 1))
         return Best(
             torch.where(wide, inputs, self.inputs), torch.where(better, values, self.values)
@@ -201,6 +202,17 @@ class LinfAttack(EvasionAttack):
 
     def attack_batch(self, batch: InputBatch) -> torch.Tensor:
         """Adversarial inputs of a batch, on its device, exactly inside the ball."""
+        return self.attack_counted(batch)[0]
+
+    def attack_counted(self, batch: InputBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """`attack_batch`, and for each utterance the steps that had no usable gradient.
+
+        Such a gradient is zero, or not finite somewhere; the attack stands still, or goes on with
+        what is finite, and an utterance that it does not move looks robust.
+
+        Returns:
+            adversarial inputs like those of the batch, steps (B,).
+        """
         raise NotImplementedError
 
     def ball(self, batch: InputBatch) -> Ball:
@@ -298,27 +310,37 @@ class LinfPGD(LinfAttack):
         if self.start != "random" and self.loss == REPRESENTATION:
             raise InputError("loss 'representation' needs start 'random': at the input it is flat")
 
-    def attack_batch(self, batch: InputBatch) -> torch.Tensor:
-        """Adversarial inputs of a batch, on its device."""
+    def attack_counted(self, batch: InputBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `LinfAttack.attack_counted`; steps of all restarts."""
+        stalled = torch.zeros(len(batch.names), dtype=torch.long, device=batch.inputs.device)
         with self.estimator.attack_mode():
             ball, objective = self.ball(batch), self._objective(batch)
             found = None
             for restart in range(self.restarts):
-                one = self._climb(batch, ball, objective, restart)
+                one = self._climb(batch, ball, objective, restart, stalled)
                 found = one if found is None else found.or_better(one.inputs, one.values)
         assert found is not None  # there is at least one restart
-        return found.inputs
+        return found.inputs, stalled
 
     def _objective(self, batch: InputBatch) -> Objective:
         if self.loss == REPRESENTATION:
             return _distance(self.estimator, batch)
         return lambda x: self.estimator.losses(x, batch.lengths, batch.labels, self.loss)
 
-    def _climb(self, batch: InputBatch, ball: Ball, objective: Objective, restart: int) -> Best:
+    def _climb(
+        self,
+        batch: InputBatch,
+        ball: Ball,
+        objective: Objective,
+        restart: int,
+        stalled: torch.Tensor,
+    ) -> Best:
         inputs = self._begin(batch, ball, objective, restart)
         step, found = self.alpha * ball.radius, None
         for _ in range(self.steps):
             gradient, values = self._gradient(batch, objective, inputs)
+            stalled += unusable(gradient)
+            gradient = gradient.nan_to_num(nan=0.0)
             if self.best:
                 found = found.or_better(inputs, values) if found else Best(inputs, values)
             inputs = ball.nearest(inputs + step * gradient.sign())
@@ -346,6 +368,7 @@ class LinfPGD(LinfAttack):
             return batch.inputs
         if self.start == "fgsm":
             gradient, _ = self._gradient(batch, objective, batch.inputs)
+            gradient = gradient.nan_to_num(nan=0.0)
             return ball.nearest(batch.inputs + ball.radius * gradient.sign())
         direction = random_inputs(batch, f"{self.seed} start {restart}", _uniform)
         return ball.nearest(batch.inputs + ball.radius * direction)
@@ -360,12 +383,13 @@ class RandomSigns(LinfAttack):
         >>> RandomSigns(estimator, eps=8.0).generate(feats)            # doctest: +SKIP
     """
 
-    def attack_batch(self, batch: InputBatch) -> torch.Tensor:
-        """Noisy inputs of a batch, on its device."""
+    def attack_counted(self, batch: InputBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noisy inputs of a batch, on its device; no step needs a gradient."""
         ball = self.ball(batch)
-        return ball.nearest(
+        noisy = ball.nearest(
             batch.inputs + ball.radius * random_inputs(batch, f"{self.seed} signs", _signs)
         )
+        return noisy, torch.zeros(len(batch.names), dtype=torch.long, device=noisy.device)
 
 
 def _class_ids(y: np.ndarray) -> np.ndarray:
@@ -374,12 +398,23 @@ def _class_ids(y: np.ndarray) -> np.ndarray:
 
 
 def _gradient(objective: Objective, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradient of each utterance's objective, zero where it is not a number, and the values."""
+    """Gradient of each utterance's objective, and the values."""
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
         values = objective(inputs)
         (gradient,) = torch.autograd.grad(values.sum(), inputs)
-    return gradient.nan_to_num_(nan=0.0), values.detach()
+    return gradient, values.detach()
+
+
+def unusable(gradient: torch.Tensor) -> torch.Tensor:
+    """For each utterance of (B, ...) whether its gradient is zero, or not finite somewhere: (B,).
+
+    Example:
+        >>> unusable(torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, float("nan")]])).tolist()
+        [True, False, True]
+    """
+    largest = gradient.abs().flatten(1).amax(dim=1)  # NaN where there is one
+    return ~(largest.isfinite() & (largest > 0.0))
 
 
 def _distance(estimator: PyTorchCountermeasure, batch: InputBatch) -> Objective:

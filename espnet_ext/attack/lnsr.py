@@ -69,6 +69,8 @@ class LayerwiseNoise:
     ):
         if settings.space != "features":
             raise InputError("LNSR is measured on attacked features; use space: features")
+        if settings.frames:
+            raise InputError("LNSR is measured on whole utterances; leave frames out")
         layers = {name: layer_names(model) for name, model in models.items()}
         self.layers = next(iter(layers.values()))
         if any(names != self.layers for names in layers.values()):
@@ -77,7 +79,9 @@ class LayerwiseNoise:
         self.source, self.models, self.settings = source, dict(models), settings
         # Like lengths together: less padding. The order does not change any result.
         self.trials = sorted(trials, key=lambda trial: (trial.samples, trial.name))
-        self.estimator = PyTorchCountermeasure(source, train_mode=settings.train_mode)
+        self.estimator = PyTorchCountermeasure(
+            source, train_mode=settings.train_mode, through_filters=settings.through_filters
+        )
 
     def curves(self) -> list[dict[str, Any]]:
         """Mean and sum over utterances for every layer of every curve.
@@ -85,9 +89,9 @@ class LayerwiseNoise:
         Returns:
             rows with the fields of `Curve`, `mean` and `sum`, lists with a number a layer.
         """
+        attacks = self._attacks()  # first, for it refuses settings that the source cannot have
         means = self._mean_states()
         ratios: dict[Curve, LNSR] = {}
-        attacks = self._attacks()
         for batch in self._batches():
             for condition, attack in attacks.items():
                 adversarial = attack.attack_batch(batch)

@@ -7,6 +7,7 @@ batch in progress leaves its state in `state/`, from which it goes on exactly.
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ from espnet_ext.data.files import (
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
+from espnet_ext.metrics.error_rate import same_text
 from espnet_ext.metrics.perturbation import measure
 
 
@@ -140,10 +142,18 @@ class AttackRun:
             len(work),
             len(work) - len(todo),
         )
+        costs = [self._cost(index) for _, index in todo]
         for number, (budget, index) in enumerate(todo, 1):
-            self._run_batch(budget, index, f"batch {number}/{len(todo)} ({budget.tag})")
+            title = f"batch {number}/{len(todo)} ({budget.tag})"
+            # What comes after this batch, in batches like this.
+            self._run_batch(budget, index, title, sum(costs[number:]) / costs[number - 1])
 
-    def _run_batch(self, budget: Budget, index: int, title: str) -> None:
+    def _cost(self, index: int) -> float:
+        """What a step of a batch costs, in samples, see `espnet_ext.asr.batching.plan_batches`."""
+        batch = [self.utterances[i].samples for i in self.plan[index]]
+        return len(batch) * max(batch) + self.settings.batch_overhead * self.estimator.sample_rate
+
+    def _run_batch(self, budget: Budget, index: int, title: str, after: float) -> None:
         attack = self.settings.attack(self.estimator, budget)
         utterances = [self.utterances[i] for i in self.plan[index]]
         batch = self._read(utterances)
@@ -151,13 +161,24 @@ class AttackRun:
         state = load_state(state_path, batch, self.estimator.device)
         if state is not None:
             logging.info("%s: goes on from step %d", title, state.step)
-        saver = _StateSaver(state_path, batch, self.checkpoint_seconds, title, attack.max_iter)
+        saver = _StateSaver(state_path, batch, self.checkpoint_seconds, title, attack, after)
         state = attack.attack_batch(batch, state, saver)
         rows = self._evaluate(budget, utterances, batch, attack, state)
         self._check_claim(self._identity)  # another attack may have taken it while none had rows
         write_jsonl(self._log_path(budget, index), rows)
         state_path.unlink(missing_ok=True)
-        logging.info("%s: finished %d utterances in %.1f s", title, len(utterances), state.seconds)
+        last = [row for row in rows if row["step"] == attack.max_iter]
+        succeeded = sum(
+            same_text(row["hypothesis"], row["target"]) == attack.targeted for row in last
+        )
+        logging.info(
+            "%s: finished %d utterances in %.1f s, %d successful; %.1f min left",
+            title,
+            len(utterances),
+            state.seconds,
+            succeeded,
+            after * state.seconds / 60.0,
+        )
 
     def _read(self, utterances: Sequence[Utterance]) -> AttackBatch:
         rate = self.estimator.sample_rate
@@ -281,7 +302,7 @@ def listen(
         ("loss_att", losses.att),
     ):
         for row, value in zip(rows, values.tolist() if values is not None else [], strict=False):
-            row[name] = value
+            row[name] = value if math.isfinite(value) else None
     return rows
 
 
@@ -295,23 +316,45 @@ class _StateSaver:
     """Saves the state of a batch now and then, and tells how far it is."""
 
     def __init__(
-        self, path: Path, batch: AttackBatch, every_seconds: float, title: str, last_step: int
+        self,
+        path: Path,
+        batch: AttackBatch,
+        every_seconds: float,
+        title: str,
+        attack: ProjectedGradientDescentASR,
+        after: float,
     ):
         self.path, self.batch, self.every_seconds = path, batch, every_seconds
-        self.title, self.last_step = title, last_step
+        self.title, self.attack, self.after = title, attack, after
         self.saved = time.monotonic()
 
     def __call__(self, state: AttackState) -> None:
-        if time.monotonic() - self.saved < self.every_seconds or state.step == self.last_step:
+        if time.monotonic() - self.saved < self.every_seconds or state.step == self.attack.max_iter:
             return
         save_state(self.path, self.batch, state)
         self.saved = time.monotonic()
+        last, a_step = self.attack.max_iter, state.seconds / state.step
+        of_batch = a_step * (last - state.step) / 60.0
         logging.info(
-            "%s: step %d/%d, %.3f s a step",
+            "%s: step %d/%d, %.3f s a step, %d of %d successful so far; left: %.1f min of this "
+            "batch, %.1f min of all",
             self.title,
             state.step,
-            self.last_step,
-            state.seconds / state.step,
+            last,
+            a_step,
+            self._succeeded(state),
+            len(self.batch.names),
+            of_batch,
+            of_batch + self.after * a_step * last / 60.0,
+        )
+
+    def _succeeded(self, state: AttackState) -> int:
+        samples = [len(wave) for wave in self.batch.waves]
+        lengths = torch.tensor(samples, device=state.adversarial.device)
+        heard = self.attack.estimator.transcribe(state.adversarial, lengths)
+        return sum(
+            same_text(text, wanted) == self.attack.targeted
+            for text, wanted in zip(heard, self.batch.transcripts, strict=True)
         )
 
 

@@ -10,6 +10,8 @@ import contextlib
 import functools
 import json
 import logging
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from espnet_ext.attack.cm_settings import Condition, CountermeasureAttackSetting
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import InputBatch, LinfAttack, generator_of
 from espnet_ext.attack.resynthesis import Resynthesis, can_resynthesize
+from espnet_ext.attack.same_features import check_same_features
 from espnet_ext.attack.trials import Trial, digest
 from espnet_ext.attack.units import FeatureSpace, measure_space
 from espnet_ext.cm.model import CountermeasureModel
@@ -30,6 +33,7 @@ from espnet_ext.cm.scores import TrialScore, write_scores
 from espnet_ext.cm.segment import SegmentOptions, cut
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import (
+    check_directory,
     read_json,
     read_jsonl,
     write_aside,
@@ -37,6 +41,7 @@ from espnet_ext.data.files import (
     write_jsonl,
     write_lines,
 )
+from espnet_ext.data.ids import check_ids
 from espnet_ext.errors import InputError
 
 CLEAN = "clean"
@@ -99,6 +104,9 @@ class TransferRun:
         overhead = settings.batch_overhead * source.sample_rate
         samples = [trial.samples for trial in self.trials]
         self.plan = plan_batches(samples, settings.batch_size, overhead)
+        check_directory(self.output_dir)
+        if settings.keep:
+            check_ids([trial.name for trial in self.trials], "trials")
         self._check_targets()
         self.space = self._claim_directory(models)
 
@@ -128,17 +136,29 @@ class TransferRun:
         }
         identity = json.loads(json.dumps(identity))  # tuples become the lists that are read back
         path = self.output_dir / "attack.json"
-        if not path.exists():
+        # A run that was refused, or died before its first rows, has left nothing to protect.
+        begun = any(self.output_dir.glob("log/**/*.jsonl"))
+        self._identity = identity
+        if not path.exists() or not (begun or self._is_claimed()):
             write_json(path, {**identity, **self._measured()})
-        before = read_json(path)
-        changed = [key for key in identity if before.get(key) != identity[key]]
+        before = self._check_claim()
+        # From the file: every shard must have the same scale to the last digit.
+        return FeatureSpace.from_json(before["space"]) if before.get("space") else None
+
+    def _is_claimed(self) -> bool:
+        before = read_json(self.output_dir / "attack.json")
+        return all(before.get(key) == value for key, value in self._identity.items())
+
+    def _check_claim(self) -> dict[str, Any]:
+        """attack.json, which must still be that of this attack."""
+        before = read_json(self.output_dir / "attack.json")
+        changed = [key for key, value in self._identity.items() if before.get(key) != value]
         if changed:
             raise InputError(
                 f"{self.output_dir} holds the results of another attack (different: "
                 f"{', '.join(changed)}; see attack.json); give another --output_dir or remove it"
             )
-        # From the file: every shard must have the same scale to the last digit.
-        return FeatureSpace.from_json(before["space"]) if before.get("space") else None
+        return before
 
     def _measured(self) -> dict[str, Any]:
         """The feature space, and each eps in deviations and in decibels of the static features."""
@@ -170,6 +190,8 @@ class TransferRun:
         logging.info(
             "shard %d/%d: %d batches, %d finished", shard, shards, len(mine), len(mine) - len(todo)
         )
+        self._began, self._left = time.monotonic(), list(todo.items())
+        self._whole = self._cost_left()
         for number, (index, conditions) in enumerate(todo.items(), 1):
             self._run_batch(index, conditions)
             logging.info("batch %d/%d: %d conditions", number, len(todo), len(conditions))
@@ -186,13 +208,51 @@ class TransferRun:
         if self.settings.space == "features" and can_resynthesize(self.source):
             resynthesis = Resynthesis(self.source, speech, lengths)
         for condition in conditions:
-            adversarial = batch.inputs if condition is None else self._attacked(condition, batch)
+            adversarial, stalled = batch.inputs, [0] * len(trials)
+            if condition is not None:
+                adversarial, stalled = self._attacked(condition, batch)
             rows = self._rows(condition, trials, batch, adversarial)
+            for row, steps in zip(rows, stalled, strict=True):
+                row["stalled_steps"] = steps
             for row, ratio in zip(rows, self._snr(batch, adversarial, resynthesis), strict=True):
                 row["snr"] = ratio
             if condition is not None and self.settings.keep:
                 self._keep(condition, index, batch, adversarial)
+            self._check_claim()  # another attack may have taken it while none had rows
             write_jsonl(self._log_path(condition, index), rows)
+            self._say_progress(condition, rows)
+
+    def _cost_left(self) -> float:
+        """Passes through the source, times samples, of all that this process has still to do."""
+        return sum(
+            self.settings.passes(condition) * len(self.plan[index]) * self._longest(index)
+            for index, conditions in self._left
+            for condition in conditions
+        )
+
+    def _longest(self, index: int) -> int:
+        return max(trial.samples for trial in self._batch_trials(index))
+
+    def _say_progress(self, condition: Condition | None, rows: Rows) -> None:
+        """Log what the source decides now, and how long the rest of this process will take."""
+        index, conditions = self._left[0]
+        self._left[0] = (index, conditions[1:])
+        if not self._left[0][1]:
+            del self._left[0]
+        left = self._cost_left()
+        spent = time.monotonic() - self._began
+        # The source is wrong where the cross-entropy of two classes is above log 2.
+        wrong = sum((row["source_loss"] or 0.0) > math.log(2.0) for row in rows)
+        logging.info(
+            "batch %d of %d, %s, %d passes: the source is wrong about %d of %d; %.1f min left",
+            index + 1,
+            len(self.plan),
+            _tag(condition),
+            self.settings.passes(condition),
+            wrong,
+            len(rows),
+            spent / 60.0 * left / max(self._whole - left, 1.0),
+        )
 
     def _batch_trials(self, index: int) -> list[Trial]:
         return [self.trials[i] for i in self.plan[index]]
@@ -229,12 +289,21 @@ class TransferRun:
             c: self.settings.attack(self.estimator, c, scale) for c in self.settings.conditions()
         }
 
-    def _attacked(self, condition: Condition, batch: InputBatch) -> torch.Tensor:
+    def _attacked(self, condition: Condition, batch: InputBatch) -> tuple[torch.Tensor, list[int]]:
         key = f"{self.settings.seed} {condition.tag} {' '.join(batch.names)}"
         # Dropout in training mode draws from the global generator, in the order of the batches.
         fixed = _torch_seed(key, self.device) if self.settings.train_mode else None
         with fixed or contextlib.nullcontext():
-            return self._attacks[condition].attack_batch(batch)
+            adversarial, stalled = self._attacks[condition].attack_counted(batch)
+        if stalled.any():
+            logging.warning(
+                "%s: %d of %d utterances had steps without a finite, non-zero gradient; where they "
+                "stay as they are, they only look robust",
+                condition.tag,
+                int((stalled > 0).sum()),
+                len(stalled),
+            )
+        return adversarial, stalled.tolist()
 
     @torch.no_grad()
     def _rows(
@@ -256,7 +325,7 @@ class TransferRun:
                 "attack": trial.attack,
                 "method": CLEAN if condition is None else condition.method,
                 "eps": 0.0 if condition is None else condition.eps,
-                "source_loss": losses[row],
+                "source_loss": losses[row] if np.isfinite(losses[row]) else None,
                 "largest": moved[row],
                 "targets": {name: found[row] for name, found in scored.items()},
             }
@@ -282,6 +351,11 @@ class TransferRun:
             inputs, lengths = target.features(inputs, lengths)
         logits = target.logits(inputs, lengths)
         scores = target.scores(logits).tolist()
+        if not np.isfinite(scores).all():
+            raise InputError(
+                "a target answers an attacked utterance with a score that is no number; use a "
+                "smaller eps, or leave the model out"
+            )
         pairs = zip(scores, logits.tolist(), strict=True)
         return [{"score": score, "logits": both} for score, both in pairs]
 
@@ -323,12 +397,18 @@ class TransferRun:
         return summary
 
     def _state_snr(self, summary: Rows) -> None:
-        """Add a table by eps for each method to attack.json, beside the units of eps."""
+        """Add tables by eps for each method to attack.json, beside the units of eps.
+
+        The SNR, and how many utterances had steps without a usable gradient, where some had.
+        """
         path = self.output_dir / "attack.json"
         stated = read_json(path)
         for row in summary:
             if row["snr"] is not None:
                 stated.setdefault(f"snr_{row['method']}", {})[f"{row['eps']:g}"] = row["snr"]
+            if row["stalled_utterances"]:
+                table = stated.setdefault(f"utterances_without_gradient_{row['method']}", {})
+                table[f"{row['eps']:g}"] = row["stalled_utterances"]
         write_json(path, stated)
 
     def _finished_rows(self, condition: Condition | None) -> Rows:
@@ -348,47 +428,6 @@ class TransferRun:
 
     def _scores_path(self, target: str, condition: Condition | None) -> Path:
         return self.output_dir / target / _tag(condition) / "scores.txt"
-
-
-@torch.no_grad()
-def check_same_features(
-    source: CountermeasureModel,
-    target: CountermeasureModel,
-    speech: torch.Tensor,
-    lengths: torch.Tensor,
-    name: str,
-) -> None:
-    """Refuse a target that computes other features than the source.
-
-    The features themselves are compared, not configurations: statistics in files and defaults
-    that changed between releases count as well.
-
-    Args:
-        source: the attacked model.
-        target: a model that is to score the source's adversarial features.
-        speech: (B, T), any utterances.
-        lengths: (B,).
-        name: of the target, for the message.
-
-    Raises:
-        InputError: shapes or values differ.
-    """
-    (own, _), (other, _) = source.features(speech, lengths), target.features(speech, lengths)
-    advice = (
-        "adversarial features transfer between models of one front end and normalisation; put "
-        "what differs behind them (defense), or attack the waveform"
-    )
-    if own.shape != other.shape:
-        raise InputError(
-            f"target {name} has features of {tuple(other.shape[1:])} frames and dimensions where "
-            f"the source has {tuple(own.shape[1:])}: {advice}"
-        )
-    difference = float((own - other).abs().max() / own.std())
-    if not difference < 1e-3:
-        raise InputError(
-            f"target {name} has other features than the source, different by up to "
-            f"{difference:.2g} standard deviations: {advice}"
-        )
 
 
 def _tag(condition: Condition | None) -> str:
@@ -435,11 +474,14 @@ def _trial_scores(rows: Rows, target: str) -> list[TrialScore]:
 
 def _summary(rows: Rows) -> dict[str, Any]:
     ratios = [row["snr"] for row in rows if row["snr"] is not None]
+    losses = [row["source_loss"] for row in rows if row["source_loss"] is not None]
     return {
         "method": rows[0]["method"],
         "eps": rows[0]["eps"],
         "utterances": len(rows),
-        "source_loss": float(np.mean([row["source_loss"] for row in rows])),
+        "source_loss": float(np.mean(losses)) if losses else None,
         "largest": max(row["largest"] for row in rows),
         "snr": float(np.mean(ratios)) if ratios else None,
+        # Rows of an earlier version do not say it.
+        "stalled_utterances": sum(row.get("stalled_steps", 0) > 0 for row in rows),
     }

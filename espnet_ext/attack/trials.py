@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_ext.attack.utterances import audio_lengths
 from espnet_ext.cm import CLASSES, scoring
 from espnet_ext.data.kaldi import read_table
 
@@ -46,7 +47,8 @@ def read_trials(data_dir: str | Path, sample_rate: int, window: int = 1) -> list
     """
     paths = read_table(Path(data_dir) / "wav.scp")
     keys = scoring.read_trials(data_dir)
-    samples = scoring.audio_lengths(paths, sample_rate, window)
+    scoring.audio_lengths(paths, sample_rate, window)  # names what is shorter than a window
+    samples = audio_lengths(paths, sample_rate)
     return [
         Trial(name, paths[name], samples[name], key, attack)
         for name, (attack, key) in sorted(keys.items())

@@ -35,6 +35,7 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+    from espnet_ext.data.files import check_directory
 
     settings = CountermeasureAttackSettings.read(args.config, args.set)
 
@@ -43,6 +44,7 @@ def main() -> None:
     made_from = _made_from(args, files, settings.to_json())
     if cli.is_made(output, made_from):
         return
+    check_directory(args.output_dir)
     from espnet_ext.attack.lnsr import LayerwiseNoise
     from espnet_ext.attack.trials import read_trials
     from espnet_ext.data.files import write_json

@@ -224,7 +224,7 @@ def _sizes(results: Entry) -> str:
                 _decibel(entry["snr_median"]),
                 _decibel(entry["snr_min"]),
                 f"{entry['l2_median']:.3f}",
-                f"{entry['loss_mean']:.2f}",
+                "-" if entry["loss_mean"] is None else f"{entry['loss_mean']:.2f}",
             ]
         )
     return markdown_table(header, rows)

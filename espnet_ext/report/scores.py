@@ -149,12 +149,13 @@ def _score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None) -> dict[str, 
 
 def _sizes(rows: Sequence[Row]) -> dict[str, Any]:
     snr = [row["snr"] for row in rows if row["snr"] is not None]
+    losses = [row["loss"] for row in rows if row["loss"] is not None]
     return {
         "snr_median": float(np.median(snr)) if snr else None,
         "snr_min": min(snr, default=None),
         "l2_median": float(np.median([row["l2"] for row in rows])),
         "l2_max": max(row["l2"] for row in rows),
         "linf_max": max(row["linf"] for row in rows),
-        "loss_mean": float(np.mean([row["loss"] for row in rows])),
+        "loss_mean": float(np.mean(losses)) if losses else None,
         "stalled_utterances": sum(row["stalled_steps"] > 0 for row in rows),
     }

@@ -15,7 +15,7 @@ from tiny_countermeasure import (
 )
 
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
-from espnet_ext.attack.linf import Ball, InputBatch, LinfPGD, RandomSigns, generator_of
+from espnet_ext.attack.linf import Ball, Best, InputBatch, LinfPGD, RandomSigns, generator_of
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 
@@ -306,6 +306,39 @@ def test_an_infinite_gradient_does_not_poison_an_utterance():
     estimator.losses = not_a_number
     found = LinfPGD(estimator, 0.1, steps=2, start="clean", best=False).attack_batch(batch)
     assert found.isfinite().all()
+
+
+def spoiled(net, value, rows):
+    """An estimator whose objective is multiplied by `value` for some utterances of a batch."""
+    estimator = PyTorchCountermeasure(net)
+    losses = estimator.losses
+
+    def wrong(inputs, *others):
+        factor = torch.ones(len(inputs))
+        factor[rows] = value
+        return losses(inputs, *others) * factor
+
+    estimator.losses = wrong
+    return estimator
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("start", ["clean", "random", "fgsm"])
+def test_steps_without_a_usable_gradient_are_counted(net, batch, value, start):
+    attack = LinfPGD(spoiled(net, value, [1, 3]), 0.1, steps=3, start=start)
+    found, stalled = attack.attack_counted(batch)
+    assert stalled.tolist() == [0, 3, 0, 3, 0, 0, 0, 0] and found.isfinite().all()
+    plain = LinfPGD(PyTorchCountermeasure(net), 0.1, steps=3, start=start)
+    assert plain.attack_counted(batch)[1].sum() == 0
+    assert RandomSigns(attack.estimator, 0.1).attack_counted(batch)[1].sum() == 0
+
+
+def test_what_is_no_number_is_never_the_best():
+    nan, inputs = float("nan"), torch.zeros(3, 2, 2)
+    found = Best(inputs, torch.tensor([nan, 1.0, nan]))
+    found = found.or_better(inputs + 1.0, torch.tensor([-5.0, nan, nan]))
+    assert found.values.tolist()[:2] == [-5.0, 1.0]
+    assert found.inputs[:, 0, 0].tolist() == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(

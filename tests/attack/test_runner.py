@@ -161,6 +161,15 @@ def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(
     assert not list(tmp_path.glob("state/*/*.pt"))
 
 
+def test_progress_says_steps_success_and_minutes_left(estimator, utterances, tmp_path, caplog):
+    caplog.set_level("INFO")
+    run_of(estimator, utterances, tmp_path, checkpoint_seconds=0.0).run()
+    said = [line for line in caplog.messages if "min of all" in line]
+    assert said[0].startswith("batch 1/") and "step 1/4" in said[0]
+    assert "0 of 2 successful so far; left:" in said[0]
+    assert "successful; 0.0 min left" in [m for m in caplog.messages if "finished" in m][-1]
+
+
 def test_finished_batches_are_never_attacked_again(reference, estimator, utterances, tmp_path):
     shutil.copytree(reference, tmp_path / "copy")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "copy").rglob("*.wav")}

@@ -156,7 +156,7 @@ def test_nothing_is_attacked_twice(make, monkeypatch, caplog):
 
 
 def test_the_directory_of_another_attack_is_refused(make, models):
-    make()
+    finish(make())
     for change in ({"steps": 3}, {"targets": {"lcnn": models["lcnn"]}}, {"source": "senet"}):
         with pytest.raises(InputError, match="another attack"):
             make(**change)
@@ -263,6 +263,15 @@ def test_a_target_whose_name_is_no_directory_is_refused(make, models, name):
         make(targets={name: models["lcnn"]})
 
 
+def test_progress_says_passes_success_and_minutes_left(make, caplog):
+    caplog.set_level(logging.INFO)
+    run = make(methods=["pgd"], eps=[0.5])
+    finish(run)
+    said = [line for line in caplog.messages if "min left" in line]
+    assert len(said) == 2 * len(run.plan)
+    assert "pgd/eps0.5, 2 passes: the source is wrong about" in said[1] and "0.0 min" in said[-1]
+
+
 def test_no_target_is_refused(make):
     with pytest.raises(InputError, match="at least one target"):
         make(targets={})
@@ -278,3 +287,40 @@ def test_the_log_of_a_batch_is_whole_or_absent(make, monkeypatch):
     with pytest.raises(OSError, match="disk"):
         run.run()
     assert not run.finished() and not list(run.output_dir.glob("log/**/*.jsonl"))
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_gradients_that_say_nothing_are_counted_and_stated(make, value, caplog):
+    run = make(methods=["pgd", "apgd", "noise"], eps=[0.5])
+    logits = run.estimator.logits
+
+    def spoiled(inputs, lengths):
+        return logits(inputs, lengths) + (inputs * value).sum() * inputs.requires_grad
+
+    def flat(inputs, lengths):
+        return logits(inputs.detach(), lengths) + 0.0 * inputs.sum()
+
+    run.estimator.logits = flat if value == 0.0 else spoiled
+    summary = {row["method"]: row for row in finish(run)}
+    assert summary["pgd"]["stalled_utterances"] == 7
+    assert summary["noise"]["stalled_utterances"] == summary["clean"]["stalled_utterances"] == 0
+    assert read_json(run.output_dir / "attack.json")["utterances_without_gradient_pgd"] == {
+        "0.5": 7
+    }
+    rows = read_jsonl(run.output_dir / "attack_log.jsonl")
+    assert {r["stalled_steps"] for r in rows if r["method"] == "pgd"} == {2}
+    assert "pgd/eps0.5: 2 of 2 utterances had steps without" in caplog.text
+
+
+def test_a_directory_without_results_is_free(make):
+    make(eps=[9.0], methods=["noise"])
+    finish(make(eps=[0.5], methods=["noise"]))
+    with pytest.raises(InputError, match="different: settings"):
+        make(eps=[9.0], methods=["noise"])
+
+
+def test_an_output_directory_that_is_a_file_is_refused(make, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(InputError, match="is no directory"):
+        make()
+    assert (tmp_path / "run").read_text() == "mine"
