@@ -22,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_set(parser)
     add("--output_dir", required=True, help="adversarial WAVs, attack_log.jsonl, results.json")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
-    add("--checkpoint_seconds", type=float, default=30.0, help="how often progress is saved")
+    add("--checkpoint_seconds", type=cli.real(0), default=30.0, help="how often progress is saved")
     return parser
 
 

@@ -16,8 +16,13 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_recognizer(parser)
     add("--data_dir", required=True, help="wav.scp; with text and utt2<head> it is scored")
     add("--output_dir", required=True, help="text, utt2<head> of the heads, results.json")
-    add("--beam_size", type=int, default=1, help="1: greedy, both heads score every token")
-    add("--batch_size", type=int, default=20, help="utterances in a batch")
+    add(
+        "--beam_size",
+        type=cli.integer(1),
+        default=1,
+        help="1: greedy, both heads score every token",
+    )
+    add("--batch_size", type=cli.integer(1), default=20, help="utterances in a batch")
     add("--by_speaker", type=cli.boolean, default=False, help="intervals over speakers")
     return parser
 

@@ -17,7 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--wav_scp", required=True, help="the audio without attack")
     add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
     add("--output_dir", required=True, help="attack.json, attack_log.jsonl, results.json")
-    add("--batch_size", type=int, default=20, help="utterances in a batch")
+    add("--batch_size", type=cli.integer(1), default=20, help="utterances in a batch")
     return parser
 
 

@@ -4,13 +4,14 @@ import argparse
 import importlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from espnet_ext.bin.advice import in_words_of_run_sh
 from espnet_ext.errors import InputError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 RECOGNIZER = ("--asr_train_config", "--asr_model_file")
 COUNTERMEASURE = ("--cm_train_config", "--cm_model_file")
+
+T = TypeVar("T")
 
 
 LIBRARIES = r"(espnet2?|torch\w*|art|librosa|numba|sklearn|ctc_segmentation|typeguard|jamo)(\.|$)"
@@ -67,6 +70,78 @@ def boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be true or false, not '{text}'")
     return text == "true"
+
+
+def integer(least: int = 0, most: int | None = None) -> Callable[[str], int]:
+    """Type of an option that takes a whole number of `least` or more, up to `most`.
+
+    Example:
+        >>> integer(1)("20")
+        20
+    """
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, not '{text}'") from None
+        if number < least or (most is not None and number > most):
+            limits = f"{least} or more" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"must be {limits}, not {number}")
+        return number
+
+    return parse
+
+
+def real(
+    least: float = -math.inf, most: float = math.inf, *, above: float | None = None
+) -> Callable[[str], float]:
+    """Type of an option that takes a number from `least` to `most`, and more than `above`.
+
+    Infinity is taken where `most` is not given and `least` is; NaN never is.
+
+    Example:
+        >>> real(0, 1)("0.5"), real(0)("inf")
+        (0.5, inf)
+    """
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, not '{text}'") from None
+        if above is not None and not above < number < math.inf:
+            raise argparse.ArgumentTypeError(f"must be a finite number above {above:g}, not {text}")
+        unlimited = least == -math.inf
+        if not least <= number <= most or (unlimited and math.isinf(number)):
+            low = "" if unlimited else f" of {least:g} or more"
+            limits = f" from {least:g} to {most:g}" if most < math.inf else low
+            raise argparse.ArgumentTypeError(f"must be a number{limits}, not {text}")
+        return number
+
+    return parse
+
+
+SEED = integer(0, 2**32 - 1)
+"""Type of a seed: NumPy takes no other."""
+SAMPLE_RATE = integer(1000, 768000)
+"""Type of a sample rate in Hz."""
+
+
+def several(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """Type of an option that takes several values, separated by blanks.
+
+    Example:
+        >>> several(integer())("0 1 2")
+        [0, 1, 2]
+    """
+
+    def parse_all(text: str) -> list[T]:
+        if not text.split():
+            raise argparse.ArgumentTypeError("is empty")
+        return [parse(word) for word in text.split()]
+
+    return parse_all
 
 
 def add_characters(parser: argparse.ArgumentParser) -> None:
@@ -203,8 +278,8 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """The options that say which recognizer, how it decides and where it is computed."""
     add = parser.add_argument
     add_model(parser, *RECOGNIZER)
-    add("--ctc_weight", type=float, help="lambda_C of inference (default: that of training)")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--ctc_weight", type=real(0, 1), help="lambda_C of inference (default: that of training)")
+    add("--ngpu", type=integer(), default=0, help="1 to compute on a GPU")
     add("--allow_pickle", type=boolean, default=False, help="read a checkpoint that is a pickle")
 
 

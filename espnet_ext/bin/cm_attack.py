@@ -35,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_set(parser)
     add("--output_dir", required=True, help="attack.json, score files, attack_log.jsonl")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
     add(
         "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
     )

@@ -21,9 +21,9 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_model(parser, *cli.COUNTERMEASURE, what="the countermeasure")
     add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")
     add("--output", required=True, nargs="+", help="a score file for each, sorted by utterance")
-    add("--batch_size", type=int, default=16, help="utterances in a batch")
+    add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="score the J-th of N parts")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
     add(
         "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
     )

@@ -26,7 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--config", required=True, help="YAML of the attack")
     cli.add_set(parser)
     add("--output_dir", required=True, help="results.json")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
     return parser
 
 

@@ -27,8 +27,8 @@ def get_parser() -> argparse.ArgumentParser:
     for name in SETS:
         add(f"--{name}", required=True, help="data directory: wav.scp, utt2label, utt2attack")
     add("--output_dir", required=True, help="results.json")
-    add("--batch_size", type=int, default=16, help="utterances in a batch")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
+    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
     return parser
 
 

@@ -6,14 +6,6 @@ from pathlib import Path
 from espnet_ext.bin import cli
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split()]
-
-
-def _fractions(text: str) -> list[float]:
-    return [float(word) for word in text.split()]
-
-
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -23,15 +15,20 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--models", required=True, help="list of models: name, architecture and variant a line")
     add("--expdir", required=True, help="with <model>_seed<seed>, and with the LNSR results")
-    add("--seeds", default="0", type=_numbers, help="training seeds, e.g. '0 1 2'")
+    add("--seeds", default="0", type=cli.several(cli.SEED), help="training seeds, e.g. '0 1 2'")
     add("--lnsr", type=cli.boolean, default=True, help="LNSR and probe results below expdir")
     add("--attack_name", default="attack", help="directory of the attack below each source")
     add("--utt2spk", required=True, help="speakers of the evaluation set")
     add("--asv_scores", help="scores of speaker verification on it, for the t-DCF")
     add("--transfer_method", default="pgd", help="of the heat map")
-    add("--transfer_eps", default=0.3, type=float, help="of the heat map")
-    add("--histogram_eps", default="0.3 1 8", type=_fractions, help="of the score histograms")
-    add("--resamples", default=4999, type=int, help="draws of the bootstrap")
+    add("--transfer_eps", default=0.3, type=cli.real(above=0), help="of the heat map")
+    add(
+        "--histogram_eps",
+        default="0.3 1 8",
+        type=cli.several(cli.real(above=0)),
+        help="of the score histograms",
+    )
+    add("--resamples", default=4999, type=cli.integer(1), help="draws of the bootstrap")
     add("--overlap", help="what the sets have in common, JSON that stage 2 writes; if it is there")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     return parser

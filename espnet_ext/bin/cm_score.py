@@ -29,7 +29,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     point = parser.add_mutually_exclusive_group()
     point.add_argument("--dev_scores", nargs="+", help="clean ones, whose EER threshold is used")
-    point.add_argument("--threshold", type=float, help="scores above it are answered 'bona fide'")
+    point.add_argument(
+        "--threshold", type=cli.real(), help="scores above it are answered 'bona fide'"
+    )
     add("--output", help="results.json beside the first score file where not given")
     return parser
 

@@ -126,7 +126,7 @@ def _subset_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--utt-list", metavar="FILE", help="utterances, first word of each line")
     which.add_argument("--first", action="store_true", help="the first N, not N spread evenly")
     parser.add_argument("source")
-    parser.add_argument("number", nargs="?", type=int, metavar="N")
+    parser.add_argument("number", nargs="?", type=cli.integer(1), metavar="N")
     parser.add_argument("destination")
     cli.add_characters(parser)
 
@@ -166,7 +166,7 @@ def _combine(args: argparse.Namespace) -> None:
 def _split_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-utt", action="store_true", help="do not keep speakers together")
     parser.add_argument("directory")
-    parser.add_argument("number", type=int)
+    parser.add_argument("number", type=cli.integer(1))
     cli.add_characters(parser)
 
 
@@ -240,7 +240,9 @@ def _split_scp(args: argparse.Namespace) -> None:
 
 def _filter_scp_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", action="store_true", help="keep the lines not in the list")
-    parser.add_argument("-f", dest="field", type=int, default=1, help="word compared, from 1")
+    parser.add_argument(
+        "-f", dest="field", type=cli.integer(1), default=1, help="word compared, from 1"
+    )
     parser.add_argument("ids", help="list; the first word of each line counts")
     parser.add_argument("scp", nargs="?", default="/dev/stdin", help="default: standard input")
 

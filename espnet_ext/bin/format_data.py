@@ -19,10 +19,14 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--source", required=True, help="Kaldi data directory")
     parser.add_argument("--destination", required=True, help="data directory to write")
-    parser.add_argument("--sample_rate", required=True, type=int, help="in Hz")
+    parser.add_argument("--sample_rate", required=True, type=cli.SAMPLE_RATE, help="in Hz")
     _add_switch(parser, "--resample", "convert other rates; else an error")
-    parser.add_argument("--min_seconds", type=float, default=0.1, help="leave out shorter ones")
-    parser.add_argument("--max_seconds", type=float, default=30.0, help="leave out longer ones")
+    parser.add_argument(
+        "--min_seconds", type=cli.real(0), default=0.1, help="leave out shorter ones"
+    )
+    parser.add_argument(
+        "--max_seconds", type=cli.real(0), default=30.0, help="leave out longer ones"
+    )
     parser.add_argument(
         "--channel", type=_channel, default="", help="of stereo: mix, 1, 2; else an error"
     )
@@ -37,7 +41,10 @@ def get_parser() -> argparse.ArgumentParser:
     )
     cli.add_characters(parser)
     parser.add_argument(
-        "--num_threads", type=int, default=min(8, os.cpu_count() or 1), help="files read at once"
+        "--num_threads",
+        type=cli.integer(1),
+        default=min(8, os.cpu_count() or 1),
+        help="files read at once",
     )
     return parser
 

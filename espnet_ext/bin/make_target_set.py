@@ -13,9 +13,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--words", nargs="+", required=True, help="the vocabulary")
-    add("--longest", type=int, required=True, help="words in the longest string")
-    add("--per_length", type=int, default=60, help="strings of each length")
-    add("--seed", type=int, default=0, help="of the draw")
+    add("--longest", type=cli.integer(1), required=True, help="words in the longest string")
+    add("--per_length", type=cli.integer(1), default=60, help="strings of each length")
+    add("--seed", type=cli.SEED, default=0, help="of the draw")
     add("--output", required=True, help="one target a line")
     return parser
 

@@ -20,7 +20,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data_dir", required=True, help="with text and utt2spk")
     add("--target_set", default="lorem_ipsum", help="lorem_ipsum (paper), or one target a line")
     add("--length_unit", default="word", choices=("word", "character"), help="of 'closest length'")
-    add("--num_utts", type=int, default=0, help="attack so many, from all speakers; 0 for all")
+    add(
+        "--num_utts",
+        type=cli.integer(),
+        default=0,
+        help="attack so many, from all speakers; 0 for all",
+    )
     add(
         "--asr_train_config",
         nargs="+",

@@ -14,7 +14,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--text", required=True, help="'utterance transcript' lines")
     add("--token_type", required=True, choices=("word", "char", "bpe"), help="paper: bpe")
-    add("--vocab_size", type=int, default=5000, help="of bpe; paper: 5000")
+    add("--vocab_size", type=cli.integer(3), default=5000, help="of bpe; paper: 5000")
     add("--output_dir", required=True, help="where to write")
     return parser
 

@@ -21,22 +21,31 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train_config", required=True, help="of the models")
     add("--attack_config", help="of the attack; without it and --sweep: one training")
     add("--sweep", help="lambda_A, lambda_C of training and of inference a line")
-    add("--vocab_size", type=int, default=5000, help="tokens")
+    add("--vocab_size", type=cli.integer(3), default=5000, help="tokens")
     add("--heads", nargs="*", default=["accent"], help="classification heads")
     add("--train_dir", help="formatted data; in place of --train_utts and --seconds")
     add("--test_dir", help="formatted data; in place of --test_utts")
     add(
         "--train_utts",
-        type=int,
+        type=cli.integer(1),
         help="training utterances; of countermeasures twice those of the larger class; not needed "
         "where num_iters_per_epoch is given",
     )
-    add("--test_utts", type=int, help="attacked utterances")
-    add("--batch", type=int, help="utterances of a training step, in place of the configuration's")
-    add("--seconds", type=float, help="mean length of an utterance")
-    add("--most", type=int, default=20, help="utterances together while it is measured")
-    add("--task_hours", type=float, default=4.0, help="that a task of a job array should last")
-    add("--ngpu", type=int, default=0, help="1: measure on a GPU")
+    add("--test_utts", type=cli.integer(1), help="attacked utterances")
+    add(
+        "--batch",
+        type=cli.integer(1),
+        help="utterances of a training step, in place of the configuration's",
+    )
+    add("--seconds", type=cli.real(above=0), help="mean length of an utterance")
+    add("--most", type=cli.integer(1), default=20, help="utterances together while it is measured")
+    add(
+        "--task_hours",
+        type=cli.real(above=0),
+        default=4.0,
+        help="that a task of a job array should last",
+    )
+    add("--ngpu", type=cli.integer(), default=0, help="1: measure on a GPU")
     return parser
 
 

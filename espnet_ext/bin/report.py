@@ -5,12 +5,6 @@ import argparse
 from espnet_ext.bin import cli
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be 0 or more, not '{text}'")
-    return int(text)
-
-
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -22,7 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")
     add("--output", required=True, help="the HTML file")
     add("--wav_scp", help="audio before the attack, for the players of asr_attack's results")
-    add("--utterances", type=_count, default=3, help="shown of each of asr_attack's results")
+    add("--utterances", type=cli.integer(), default=3, help="shown of each of asr_attack's results")
     return parser
 
 

@@ -23,9 +23,9 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_model(parser, *FILES, what="the Mockingjay")
     add("--data_dir", required=True, help="with wav.scp")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
-    add("--num_pictures", type=int, default=4, help="utterances that are drawn")
-    add("--batch_size", type=int, default=16, help="utterances in a batch")
-    add("--ngpu", type=int, default=0, help="1 to compute on a GPU")
+    add("--num_pictures", type=cli.integer(), default=4, help="utterances that are drawn")
+    add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
+    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
     return parser
 
 

@@ -43,6 +43,9 @@ ORIGIN = "origin.json"  # in the folder of an unfinished run: what it was made f
 MAX_OVERSHOOT = 0.5  # seconds a segment may end after its recording, as in Kaldi
 PROGRESS_SECONDS = 10.0
 PROBLEMS_SHOWN = 100
+# Below it no Conformer with fourfold subsampling has a frame: seven windows of 25 ms every 10 ms.
+SHORTEST_USABLE = 0.085  # seconds
+MOST_TOKENS = 25.0  # a second, what CTC can write after fourfold subsampling of 10 ms frames
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,18 @@ class FormatOptions:
     allow_invisible: bool = False
     partial: tuple[str, ...] = ()
     threads: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range, before anything is read."""
+        if self.sample_rate < 1 or self.threads < 1:
+            raise InputError(
+                f"--sample_rate {self.sample_rate}, --num_threads {self.threads}: must be 1 or more"
+            )
+        if not 0 <= self.min_seconds <= self.max_seconds:
+            raise InputError(
+                f"--min_seconds {self.min_seconds:g} is not between 0 and --max_seconds "
+                f"{self.max_seconds:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,7 @@ def format_directory(
         _refuse_bad_audio(formatted, options)
         kept = {f.utterance: f for f in formatted if not f.dropped}
         _refuse_loss(data, formatted, empty, options, source)
+        _say_unusable(data, kept, options, source)
         result = _assemble(data, kept, destination)
         result.write(destination)
     dropped = Counter(f.dropped for f in formatted if f.dropped)
@@ -363,6 +379,31 @@ def _refuse_loss(
         cure="Mend the data, or change --min_seconds or --max_seconds; or accept the loss with "
         "--allow_loss true",
     )
+
+
+def _say_unusable(
+    data: DataDirectory,
+    kept: Mapping[str, _Formatted],
+    options: FormatOptions,
+    source: str | Path,
+) -> None:
+    """Name utterances that are kept here and that most models cannot use in a later stage."""
+    texts = data.tables.get("text", {})
+    seconds = {u: f.samples / options.sample_rate for u, f in kept.items()}
+    short = [u for u in kept if seconds[u] < SHORTEST_USABLE]
+    dense = [u for u in kept if len(texts.get(u, "").split()) > max(1, MOST_TOKENS * seconds[u])]
+    for found, what in (
+        (short, f"shorter than {SHORTEST_USABLE:g} s: too short for models that subsample"),
+        (dense, f"with more than {MOST_TOKENS:g} words a second: CTC cannot write so many"),
+    ):
+        if found:
+            logging.warning(
+                "%s: %d utterances %s; attacks refuse them, take them out or check them: %s",
+                source,
+                len(found),
+                what,
+                ", ".join(sorted(found)[:PROBLEMS_SHOWN]),
+            )
 
 
 def _assemble(

@@ -266,7 +266,9 @@ def test_stereo_files_are_refused_or_one_channel_is_taken(corpus, tmp_path):
         if channel == "2":
             with pytest.raises(InputError, match="has no channel 2"):
                 format_directory(corpus, tmp_path / channel, options)
-            options = FormatOptions(sample_rate=8000, channel=channel, drop_bad_audio=True)
+            options = FormatOptions(
+                sample_rate=8000, channel=channel, drop_bad_audio=True, allow_loss=True
+            )
         format_directory(corpus, tmp_path / channel, options)
         path = read_table(tmp_path / channel / "wav.scp")["a-1"]
         assert np.allclose(read_audio(path)[0], factor * left, atol=1e-3)
@@ -283,3 +285,14 @@ def test_a_pipe_gives_stereo_and_lengths_that_were_never_written(corpus, tmp_pat
     options = FormatOptions(sample_rate=8000, allow_pipes=True, channel="mix")
     format_directory(corpus, tmp_path / "dump", options)
     assert read_table(tmp_path / "dump/utt2num_samples")["a-1"] == "8000"
+
+
+def test_what_a_later_stage_cannot_use_is_named(corpus, tmp_path, caplog):
+    soundfile.write(tmp_path / "short.flac", 0.1 * np.ones(400), 8000)
+    replace_audio(corpus, "a-1", str(tmp_path / "short.flac"))
+    text = {**read_table(corpus / "text"), "b-1": "A " * 30 + "B"}
+    write_table(corpus / "text", text)
+    format_directory(corpus, tmp_path / "dump", FormatOptions(sample_rate=8000, min_seconds=0))
+    said = [r.getMessage() for r in caplog.records]
+    assert any("shorter than" in line and line.endswith(": a-1") for line in said)
+    assert any("words a second" in line and line.endswith(": a-1, b-1") for line in said)
