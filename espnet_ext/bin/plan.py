@@ -71,8 +71,9 @@ def _plan_training(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
         parser.error("give --seconds and --train_utts")
     seconds = min(args.seconds, config.get("crop_seconds") or args.seconds)
     batch = args.batch or training_batch(config, seconds)
-    # Two sizes make a line; at least one utterance for each.
-    batches = [batch] if batch <= args.most else sorted({max(1, args.most // 2), args.most})
+    # Two sizes make a line; of two utterances at least, for BatchNorm cannot be trained on one.
+    most = max(2, args.most)
+    batches = [batch] if batch <= most else sorted({max(2, most // 2), most})
     from espnet_ext.plan.training import measure_training
 
     training = measure_training(

@@ -27,10 +27,12 @@ def main() -> None:
     show(seconds)
     verdict("one run / four runs", ratio(seconds, "one run", "four runs"), 0.5)
     found = once.generate_snapshots(x, y)
-    same = all(
-        np.array_equal(found[s], run.generate(x, y)) for s, run in zip(STEPS, runs, strict=True)
+    # On a GPU sums are added in another order each time, and rounding parts the two.
+    apart = max(
+        float(np.abs(found[s] - run.generate(x, y)).max())
+        for s, run in zip(STEPS, runs, strict=True)
     )
-    print(f"identical waveforms: {'yes' if same else 'NO'}")
+    print(f"identical waveforms: {'yes' if apart == 0.0 else f'NO, up to {apart:.1e} apart'}")
 
 
 if __name__ == "__main__":
