@@ -3,6 +3,7 @@
 #     ./run.sh                       all stages, under an hour on two cores
 #     ./run.sh --stage 9 --attack_config conf/attack_snr.yaml     budgets that bind
 #     ./run.sh --stage 9 --attack_config conf/attack_500.yaml     500 small steps
+#     ./run.sh --stage 9 --ngpu 1 --attack_config conf/attack_snr_2000.yaml    2000 in balls that bind
 set -euo pipefail
 
 exec ./mtl_asr.sh \
