@@ -91,11 +91,10 @@ check_sets train_set valid_set test_set
 check_sets ssl_train_set ssl_valid_set test_set
 check_whole 0 ssl_seed
 check_whole 1 attack_shards
-check_options train_args ssl_args format_args attack_args
+check_options format_args train_args ssl_args attack_args lnsr_args
 check_weights 5
 check_files models ssl_checkpoint asv_scores
 if [ "${attack_config}" != none ]; then check_files attack_config; fi
-if [ -z "${ssl_checkpoint}" ] && { asked 3 || asked 4; }; then check_files ssl_config; fi
 
 . ./path.sh
 . ./cmd.sh
@@ -129,6 +128,11 @@ one_gpu=$((ngpu > 0 ? 1 : 0))
 model_lines() {
     awk -F '\t' -v kind="$1" '{
         if (kind == "all" || (kind == "trained") == ($4 == "-")) print }' <<< "${listed_models}"
+}
+
+# Whether Mockingjay is pretrained here: a model of the list has it, and no checkpoint is given.
+pretrains_ssl() {
+    [ -z "${ssl_checkpoint}" ] && model_lines all | grep @SSL@ > /dev/null
 }
 
 # Whether the list has the three models of LNSR and probe; else stage 9 is left out.
@@ -212,6 +216,7 @@ fill_in() {
 main() {
     local seed name base config options jobs set shard target dir data_options
     local with_lnsr=true
+    if { asked 3 || asked 4; } && pretrains_ssl; then check_files ssl_config; fi
     if asked 9 && has_lnsr_models; then check_files lnsr_config; fi
     mkdir -p "${log_dir}"
 
@@ -236,7 +241,7 @@ main() {
         set_data_options "${train_set}" "${valid_set}" labels
         collect_stats espnet_ext.bin.cm_train "${stats_dir}" "${data_options[@]}" \
             --config "$(model_lines trained | head -n 1 | cut -f 5)"
-        if [ -z "${ssl_checkpoint}" ]; then
+        if pretrains_ssl; then
             set_data_options "${ssl_train_set}" "${ssl_valid_set}" none
             train_set=${ssl_train_set} valid_set=${ssl_valid_set} collect_stats \
                 espnet_ext.bin.ssl_train "${ssl_stats_dir}" "${data_options[@]}" \
@@ -246,6 +251,8 @@ main() {
 
     if [ -n "${ssl_checkpoint}" ]; then
         log "Stage 4 is left out: Mockingjay is ${ssl_checkpoint}"
+    elif ! pretrains_ssl; then
+        log "Stage 4 is left out: no model of ${models} has a pretrained Mockingjay"
     elif stage 4 "pretrain: ${dumpdir}/${ssl_train_set}, ${ssl_stats_dir}/ -> ${ssl_dir}/"; then
         set_data_options "${ssl_train_set}" "${ssl_valid_set}" none
         # Options are words of their own.

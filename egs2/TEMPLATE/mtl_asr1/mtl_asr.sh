@@ -95,7 +95,7 @@ check_choice token_type word char bpe
 check_heads heads
 check_whole 1 nbpe attack_shards
 check_whole 0 num_attack_utts
-check_options train_args pretrain_args format_args attack_args
+check_options format_args train_args pretrain_args pretrained_args attack_args
 check_choice feats_normalize utterance_mvn global_mvn
 check_weights 6
 check_choice target_length_unit word character

@@ -58,7 +58,7 @@ EOF
 check_common 5 "$@"
 check_whole 0 seed num_pictures
 check_sets train_set valid_set test_sets
-check_options train_args format_args
+check_options format_args train_args
 check_weights 4
 check_files train_config
 
