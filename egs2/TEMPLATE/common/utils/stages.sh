@@ -118,11 +118,15 @@ train_list() {
 collect_stats() {
     local module=$1 dir=$2 split_dir=$2/split parts=${nj} set lines part
     shift 2
-    mkdir -p "${split_dir}"
     for set in "${train_set}" "${valid_set}"; do
+        if [ ! -f "${dumpdir}/${set}/wav.scp" ]; then
+            log "error: there is no ${dumpdir}/${set}/wav.scp; stage 2 makes it (--stage 1)" >&2
+            exit 2
+        fi
         lines=$(wc -l < "${dumpdir}/${set}/wav.scp")
         parts=$((lines < parts ? lines : parts))
     done
+    mkdir -p "${split_dir}"
     local scps inputs=()
     for set in "${train_set}" "${valid_set}"; do
         scps=()
