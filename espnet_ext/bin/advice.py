@@ -54,6 +54,8 @@ def translated(name: str, value: str, command: str, script: str) -> str:
     Options that the script neither has nor passes on stay as they are.
     """
     plain = f"--{name}{value}"
+    if command == "data_from_table":  # local/data.sh calls it and hands its own options on
+        return f'--local_data_opts "{plain}"'
     own = RENAMED.get(command, {}).get(name, name)
     if own in options_of(script):
         return f"--{own}{value}"

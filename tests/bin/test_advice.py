@@ -185,6 +185,7 @@ def test_what_is_passed_on_is_passed_to_commands_of_the_script(name):
             "utils/fix_data_dir.sh --normalize NFC, or --allow_invisible true",
             'utils/fix_data_dir.sh --normalize NFC, or --format_args "--allow_invisible true"',
         ),
+        ("data_from_table", "or another --seed, or", '--local_data_opts "--seed", or'),
         ("data_dir", "give either --utt-list <file>", "give either --utt-list <file>"),
     ],
 )

@@ -50,7 +50,7 @@ def blocks(heading):
     """The commands that the page gives below a heading."""
     section = re.split(rf"^#+ {re.escape(heading)}$", PAGE, flags=re.MULTILINE)[1]
     found = re.findall(
-        r"```bash\n(.*?)```", re.split(r"^#", section, flags=re.MULTILINE)[0], re.DOTALL
+        r"```bash\n(.*?)```", re.split(r"^##", section, flags=re.MULTILINE)[0], re.DOTALL
     )
     assert found, heading
     return found
@@ -207,3 +207,14 @@ def test_the_page_pretrains_on_librispeech(repository, table):
     folder = repository / "egs2/my_speech/ssl1/exp/first/train_seed0"
     assert (folder / "reconstruction/dev/RESULTS.md").is_file()
     assert (folder / "valid.loss.best.pth").is_file()
+
+
+def test_a_head_without_labels_is_refused_before_anything_is_formatted(repository):
+    bash("egs2/TEMPLATE/common/setup.sh egs2/mine/mtl_asr1", repository)
+    folder = repository / "egs2/mine/mtl_asr1"
+    (folder / "data/train").mkdir(parents=True)
+    (folder / "data/train/utt2gender").write_text("a f\n")
+    command = ["./run.sh", "--stage", "2", "--stop_stage", "2", "--heads", "gender age"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 2 and "no data/train/utt2age for the head 'age'" in done.stderr
+    assert not (folder / "dump").exists()

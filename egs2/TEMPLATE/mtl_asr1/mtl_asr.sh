@@ -135,6 +135,20 @@ report_dir=${expdir}/report_${attack_name}_${run_name}
 overlap=${dumpdir}/overlap_${train_set}_${valid_set}_${test_set}.json
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
+# Refuse heads that the training and the validation set have no labels for.
+check_labels() {
+    local set head table
+    for set in "${train_set}" "${valid_set}"; do
+        for head in ${heads}; do
+            table=data/${set}/utt2${head}
+            if [ -d "data/${set}" ] && [ ! -f "${table}" ]; then
+                refuse "there is no ${table} for the head '${head}'; set heads in run.sh to those" \
+                    "that data/${set} has labels of ($(cd "data/${set}" && echo utt2*)), or to none: --heads \"\""
+            fi
+        done
+    done
+}
+
 # Options that statistics and training share; sets ${data_options[@]}.
 set_data_options() {
     data_options=(--token_list "${token_dir}/tokens.txt" --token_type "${token_type}")
@@ -218,6 +232,7 @@ main() {
     fi
 
     if stage 2 "check and format audio at ${fs} Hz: data/ -> ${dumpdir}/"; then
+        check_labels
         format_set "${train_set}" "${min_seconds}" "${max_seconds}"
         format_set "${valid_set}" "${min_seconds}" "${max_seconds}"
         format_set "${test_set}" 0 inf
