@@ -31,6 +31,7 @@ _CRC16 = _crc_table(0x18005, 16)
 
 
 class _Frame(NamedTuple):
+    kind: tuple[int, int, int]  # blocking, sample rate, sample size: the same in all of a stream
     number: int  # of the frame, or of its first sample where blocks differ in size
     following: int  # the number of the next frame
     samples: int
@@ -82,13 +83,15 @@ def _stream(content: Content, start: int, audio: int, end: int, where: str) -> S
 def _count(content: Content, start: int, end: int) -> tuple[int, int]:
     """Samples of all frames, and where the last one starts.
 
-    What looks like a header inside a frame has another number than the next frame must have.
+    What looks like a header inside a frame has another number than the next frame must have, or
+    is of another kind than the first.
     """
     samples, last, expected = 0, start, None
     for sync in _SYNC.finditer(content, start, end):
         frame = _parse(content[sync.start() : sync.start() + _LONGEST_HEADER])
-        if frame and expected in (frame.number, None):
-            samples, last, expected = samples + frame.samples, sync.start(), frame.following
+        if frame and expected in ((frame.kind, frame.number), None):
+            samples, last = samples + frame.samples, sync.start()
+            expected = frame.kind, frame.following
     return samples, last
 
 
@@ -111,7 +114,8 @@ def _parse(header: bytes) -> _Frame | None:
     else:
         samples = 192 if size == 1 else 576 << size - 2 if size < 6 else 256 << size - 8
     variable = header[1] & 1
-    return _Frame(number, number + (samples if variable else 1), samples)
+    kind = variable, rate, header[3] & 15
+    return _Frame(kind, number, number + (samples if variable else 1), samples)
 
 
 def _crc8(data: bytes) -> int:
