@@ -14,22 +14,26 @@ from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import write_aside
 from espnet_ext.errors import InputError
 
+ALLOW_PICKLE = "say --allow_pickle true (allow_pickle: true in a configuration)"
 GIVE_WEIGHTS = "give the *.pth of an epoch or an average, e.g. valid.acc.ave.pth"
 
 
-def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torch.Tensor]:
+def read_weights(
+    path: str | Path, allow_pickle: bool = False, *, advice: str = ALLOW_PICKLE
+) -> dict[str, torch.Tensor]:
     """Read the state dictionary of a model onto the CPU.
 
     Args:
         path: a file that `torch.save` wrote.
         allow_pickle: unpickle without restriction. A pickle can run any code when it is
             loaded: only for files whose source you trust.
+        advice: what to do with a pickle whose source one trusts.
 
     Raises:
         InputError: the file is missing, is of another sort (says of which), is not a state
             dictionary, needs `allow_pickle`, or has values that are not finite.
     """
-    state = load_tensors(path, allow_pickle)
+    state = load_tensors(path, allow_pickle, advice=advice)
     # DeepSpeed wraps the weights.
     state = state.get("module", state) if isinstance(state, dict) else state
     if not isinstance(state, dict):
@@ -83,13 +87,19 @@ def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None
         torch.save(dict(weights), file)
 
 
-def load_tensors(path: str | Path, allow_pickle: bool = False, known: Sequence[type] = ()) -> Any:
+def load_tensors(
+    path: str | Path,
+    allow_pickle: bool = False,
+    known: Sequence[type] = (),
+    advice: str = ALLOW_PICKLE,
+) -> Any:
     """What `torch.save` wrote, onto the CPU, without running anything that is in it.
 
     Args:
         path: the file.
         allow_pickle: see `read_weights`.
         known: classes without behaviour that may be in it.
+        advice: see `read_weights`.
 
     Raises:
         InputError: the file is missing, damaged or of another sort, or needs `allow_pickle` or a
@@ -115,7 +125,7 @@ def load_tensors(path: str | Path, allow_pickle: bool = False, known: Sequence[t
             raise InputError(f"{path}: {_other_content(names)}; {GIVE_WEIGHTS}") from error
         raise InputError(
             f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
-            "source, say --allow_pickle true (allow_pickle: true in a configuration)"
+            f"source, {advice}"
         ) from error
     except Exception as error:  # torch.load raises whatever its parts raise
         raise InputError(f"{path}: damaged or not a PyTorch file ({_line(error)})") from error

@@ -18,6 +18,7 @@ _LOSSES = re.compile(
 _TRAINED = re.compile(r"The training was finished at (\d+) epochs")
 # What the commands of this project log.
 _PART = re.compile(r"\bbatch (\d+)/(\d+)|\b(\d+) of (\d+) (?:utterances|batches|recordings)")
+_LINE_OF_FILE = re.compile(r"\brun_line\.sh (\S+) (\d+)$")
 _COUNT = re.compile(r"\b\d+(?:/| of )\d+\b")
 _UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0}
 
@@ -168,8 +169,7 @@ def earlier_run(array: JobArray, todo: Iterable[int]) -> str | None:
     for number in todo:
         total += 1
         log = array.log_of(number)
-        first = head(array.command_of(number)).split(b"\n# Started", 1)[0]
-        if not log.is_file() or not _starts_with(log, first + b"\n"):
+        if not log.is_file() or not _is_of(log, array.command_of(number)):
             continue
         if earlier_code(log) == 0:
             finished += 1
@@ -185,6 +185,15 @@ def earlier_run(array: JobArray, todo: Iterable[int]) -> str | None:
     return f"{text}; what is there already is not done again"
 
 
-def _starts_with(log: Path, start: bytes) -> bool:
+def _is_of(log: Path, command: str) -> bool:
+    """Whether a log is of this command, and of the line of a file that the command runs."""
     with log.open("rb") as f:
-        return f.read(len(start)) == start
+        text = f.read(1 << 16)
+    if not text.startswith(head(command).split(b"\n# Started", 1)[0] + b"\n"):
+        return False
+    listed = _LINE_OF_FILE.search(command)
+    if listed is None:
+        return True
+    # utils/run_line.sh prints the line before it runs it.
+    lines = Path(listed[1]).read_bytes().split(b"\n")
+    return b"\n" + lines[int(listed[2]) - 1] + b"\n" in text

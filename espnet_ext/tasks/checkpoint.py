@@ -82,7 +82,13 @@ def load_init_param(
         InputError: a tensor does not fit and mismatches are not ignored, or not one fits.
     """
     path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
-    given = _selected(read_weights(path), source, destination or "", excluded)
+    # Trainings have no --allow_pickle: what they start from is made safe once.
+    advice = (
+        'save its tensors alone: python3 -c "import sys, torch; '
+        "w = torch.load(sys.argv[1], 'cpu', weights_only=False); "
+        'torch.save({k: v for k, v in w.items() if torch.is_tensor(v)}, sys.argv[2])" OLD NEW'
+    )
+    given = _selected(read_weights(path, advice=advice), source, destination or "", excluded)
     given = upgraded(model, given)
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}

@@ -15,6 +15,7 @@ RESULT = (
     "[valid] cer_ctc=nan, loss_ctc=8.9, loss=5.5, total_count=7\n"
 )
 THIRD = f"{ESPNET}3/40epoch started. Estimated time to finish: 1 minute and 38.44 seconds\n"
+TRAINING = "python3 -m espnet_ext.bin.asr_train --output_dir {}\n"
 NOISE = (
     "/x/trainer.py:638: FutureWarning: `torch.cuda.amp.autocast(args...)` 3 of 4 is deprecated\n"
     "  with autocast(scaler is not None):\n"
@@ -36,7 +37,7 @@ def array(last=3):
 def write(number, text, code=None, folder="exp/model_a"):
     command = array().command_of(number)
     end = b"" if code is None else tail(code, 1.0)
-    line = f"python3 -m espnet_ext.bin.asr_train --output_dir {folder}\n"
+    line = TRAINING.format(folder)
     Path(f"x.{number}.log").write_bytes(head(command) + (line + text).encode() + end)
 
 
@@ -102,7 +103,16 @@ def test_an_earlier_run_is_found_by_its_logs():
     assert earlier_run(array(), [1, 2, 3]) is None
     write(1, FIRST, code=0)
     write(2, FIRST + RESULT + THIRD, code=143, folder="exp/model_b")
+    Path("jobs.sh").write_text("".join(map(TRAINING.format, ("exp/model_a", "exp/model_b", "c"))))
     Path("x.3.log").write_text("# another command\n# Started at\n")
     text = earlier_run(array(), [1, 2, 3])
     assert "finished 1 of 3 jobs" in text
     assert "job 2 (exp/model_b) at epoch 3 of 40" in text and "job 3" not in text
+
+
+def test_a_log_of_another_line_of_the_same_list_is_no_earlier_run():
+    write(1, FIRST, code=0)
+    Path("jobs.sh").write_text(TRAINING.format("exp/model_a"))
+    assert "finished 1 of 1 jobs" in earlier_run(array(), [1])
+    Path("jobs.sh").write_text(TRAINING.format("exp/model_c"))
+    assert earlier_run(array(), [1]) is None

@@ -1,4 +1,8 @@
+import argparse
 import logging
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -108,3 +112,13 @@ def test_names_of_older_espnet_are_understood(tmp_path):
     source, target = Old(), New()
     load_weights(target, saved(tmp_path, source))
     assert torch.equal(source.encoder.embed.out[0].weight, target.encoder.embed.out.weight)
+
+
+def test_advice_on_a_pickle_to_start_from_works(tmp_path):
+    old, new = tmp_path / "old.pth", tmp_path / "new.pth"
+    torch.save({**Net().state_dict(), "args": argparse.Namespace()}, old)
+    with pytest.raises(InputError) as refused:
+        load_init_param(str(old), Net())
+    code = re.search(r'python3 -c "(.*)" OLD NEW', str(refused.value))[1]
+    subprocess.run([sys.executable, "-c", code, old, new], check=True)
+    load_init_param(str(new), Net())
