@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from espnet_ext.data.containers import UNKNOWN_SIZE, split
+from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import write_aside
 from espnet_ext.data.stream import GET_AGAIN, Content, Stream, cut_off
 from espnet_ext.errors import InputError
@@ -30,6 +31,21 @@ _ARCHIVE_OFFSET = re.compile(r"\.ark:\d+$")
 # Decoded MP3 and resampled audio overshoot 1 a little; 16-bit integers kept as floats a lot.
 _MAX_PEAK = 16.0
 _BLOCK = 1 << 20
+# Formats in which a file that ends too early is found.
+_COUNTED = {
+    "WAV",
+    "WAVEX",
+    "RF64",
+    "FLAC",
+    "OGG",
+    "MP3",
+    "MPEG",
+    "AIFF",
+    "AU",
+    "NIST",
+    "W64",
+    "CAF",
+}
 
 
 class Decoded(NamedTuple):
@@ -53,7 +69,7 @@ def read_audio(
     """Read a mono audio file to its true end, whatever its header says about its length.
 
     Args:
-        path: the file, in any format soundfile knows.
+        path: the file: WAV (RF64, Wave64), FLAC, OGG, Opus, MP3, AIFF, CAF, AU, NIST sphere.
         sample_rate: the rate the file must have, in Hz; any if None.
         utterance: named in errors.
 
@@ -174,10 +190,19 @@ def _open(source: str | Path | bytes, stream: Stream, name: str) -> Iterator["so
             )
             yield stack.enter_context(soundfile.SoundFile(file, closefd=False))
     except soundfile.SoundFileError as error:
+        if not isinstance(source, bytes) and (sort := file_sort(source)).name != "other":
+            raise InputError(
+                f"{name}: is {sort.what}, no audio; {sort.cure or GET_AGAIN}"
+            ) from None
         reason = getattr(error, "error_string", str(error))
+        # A converter would give a part of a damaged file without a word.
+        advice = (
+            ""
+            if re.search("lost sync|Internal", reason)
+            else (" (if a player plays it, convert it: 'ffmpeg -i OLD NEW.flac')")
+        )
         raise InputError(
-            f"{name}: cannot be decoded ({reason.strip().rstrip('.')}); {GET_AGAIN} (if a player "
-            "plays it, convert it: 'ffmpeg -i OLD NEW.flac')"
+            f"{name}: cannot be decoded ({reason.strip().rstrip('.')}); {GET_AGAIN}{advice}"
         ) from None
 
 
@@ -208,6 +233,11 @@ def _check_header(
         raise InputError(
             f"{name}: MPEG audio whose frames cannot be counted; convert it: "
             "'ffmpeg -i OLD NEW.flac'"
+        )
+    if opened.format not in _COUNTED:
+        raise InputError(
+            f"{name}: in the format {opened.format}, which does not show whether it is whole; "
+            "convert it: 'sox OLD NEW.flac'"
         )
     shorter = _SHORTER.search(opened.extra_info)
     if shorter and int(shorter[2]) < int(shorter[1]) < UNKNOWN_SIZE:

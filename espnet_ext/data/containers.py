@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from espnet_ext.data import flac, mpeg, ogg
-from espnet_ext.data.stream import GET_AGAIN, Content, Stream, cut_off
+from espnet_ext.data.stream import GET_AGAIN, SEVERAL, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
 # Programs that write to a pipe put a size near 2 or 4 GiB into the header.
 UNKNOWN_SIZE = 0x7F000000
 _MPEG_TAGS = (0x50, 0x55)  # of a WAV file that has MPEG audio inside
 _EMPTY_SSND = 8
+_FILES = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b"riff", b".snd"}
 _LATER_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"JUNK", b"iXML"}
 
 
@@ -35,7 +36,7 @@ def split(content: Content, where: str) -> list[Stream]:
     start = _end_of_id3(content, 0)
     magic = content[start : start + 4]
     if magic == b"fLaC":
-        return flac.streams(content, start, where)
+        return flac.streams(content, start, where, _begins_file)
     if magic == b"OggS":
         return ogg.streams(content, start, where)
     if magic in (b"RIFF", b"RIFX", b"RF64", b"BW64") and content[start + 8 : start + 12] == b"WAVE":
@@ -51,6 +52,12 @@ def split(content: Content, where: str) -> list[Stream]:
     if magic == b"caff":
         _check_data_chunk(content, 8, 4, ">", where)
     return mpeg.streams(content, 0, len(content), where) or [Stream(None)]
+
+
+def _begins_file(content: Content, start: int) -> bool:
+    """Whether an audio file begins here."""
+    start = _end_of_id3(content, start)
+    return content[start : start + 4] in _FILES or mpeg.is_start(content, start, len(content))
 
 
 def _end_of_id3(content: Content, start: int) -> int:
@@ -117,10 +124,11 @@ def _end_of_data(
             raise InputError(cut_off(where, room, size, "bytes"))
         return len(content), 0
     for end in (start + size + size % 2, start + size):
-        if content[end : end + 4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
+        if _begins_file(content, end):
             return start + size, end
-        if _are_chunks(content, end, order) or mpeg.end_of_tag(content, end):
-            return start + size, 0
+        past = _end_of_chunks(content, end, order)
+        if past or mpeg.end_of_tag(content, end):
+            return start + size, past if _begins_file(content, past) else 0
     rest = content[start + size :]
     if not rest.strip(b"\0"):
         return start + size, 0
@@ -134,15 +142,18 @@ def _end_of_data(
     return len(content), 0
 
 
-def _are_chunks(content: Content, start: int, order: str) -> bool:
+def _end_of_chunks(content: Content, start: int, order: str) -> int:
+    """Where the chunks end that begin at `start`; 0 if there are none."""
     if len(content) - start < 8:
-        return len(content) - start < 2
+        return len(content) if len(content) - start < 2 else 0
     for chunk in _chunks(content, start, order):
+        if _begins_file(content, chunk.start - 8):
+            return chunk.start - 8
         if chunk.name not in _LATER_CHUNKS:
             printable = all(32 <= byte < 127 for byte in chunk.name)
             if not printable or chunk.start + chunk.size > len(content):
-                return False
-    return True
+                return 0
+    return len(content)
 
 
 def _aiff_streams(content: Content, where: str) -> list[Stream]:
@@ -163,6 +174,9 @@ def _au_streams(content: Content, where: str) -> list[Stream]:
     start, size = struct.unpack_from(">II", content, 4)
     if not size < len(content) - start:
         return [Stream(None)]
+    if size and _begins_file(content, start + size):
+        rest = content[start + size :]
+        return [Stream(content[: start + size]), *_split_rest(rest, where)]
     logging.warning(
         "%s: the header says %d bytes of audio, %d are there; all are read",
         where,
@@ -189,7 +203,7 @@ def _check_nist(content: Content, where: str) -> None:
 
 
 def _check_data_chunk(content: Content, at: int, name: int, order: str, where: str) -> None:
-    """Refuse a Sony Wave64 or Apple CAF that ends too early; their sizes have 8 bytes.
+    """Refuse a Sony Wave64 or Apple CAF that ends too early, or was joined; sizes have 8 bytes.
 
     The first chunk begins at `at`, names have `name` bytes. Those of Wave64 have 16; there sizes
     count the head of the chunk, and chunks begin at multiples of 8.
@@ -202,6 +216,9 @@ def _check_data_chunk(content: Content, at: int, name: int, order: str, where: s
             room = len(content) - at - head
             if room < size < 1 << 60:
                 raise InputError(cut_off(where, room, size, "bytes"))
+            end = at + head + size
+            if 0 <= size < room and any(_begins_file(content, e) for e in (end, end + -end % 8)):
+                raise InputError(f"{where}: {SEVERAL}")
             return
         at += head + max(size, 0)
         at += -at % 8 if name == 16 else 0

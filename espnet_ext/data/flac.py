@@ -5,14 +5,16 @@ files may be joined. The headers of frames have numbers and checksums.
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
-from espnet_ext.data.stream import Content, Stream, cut_off
+from espnet_ext.data.stream import SEVERAL, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _NEXT_FILE = re.compile(rb"fLaC[\0\x80]\0\0\x22")  # a stream starts with a block of 34 bytes
 _SHORTEST_HEADER, _LONGEST_HEADER = 6, 16  # bytes
+_LONGEST_FRAME = 1 << 20
 _TAG_BYTES = 128  # an ID3v1 tag at the end
 
 
@@ -37,16 +39,20 @@ class _Frame(NamedTuple):
     samples: int
 
 
-def streams(content: Content, start: int, where: str) -> list[Stream]:
+def streams(
+    content: Content, start: int, where: str, begins_file: Callable[[Content, int], bool]
+) -> list[Stream]:
     """The streams of a FLAC file, each with a header that says its true length.
 
     Args:
         content: the whole file.
         start: where the first stream begins.
         where: names the file in messages.
+        begins_file: tells whether an audio file of any format begins at a place.
 
     Raises:
-        InputError: there are fewer samples than the header says.
+        InputError: there are fewer samples than the header says, or a file of another format was
+            joined to this.
     """
     found = []
     while start < len(content):
@@ -54,8 +60,22 @@ def streams(content: Content, start: int, where: str) -> list[Stream]:
         joined = _NEXT_FILE.search(content, audio)
         end = joined.start() if joined else len(content)
         found.append(_stream(content, start, audio, end, where))
+        if not found[-1].exact and _is_joined(content, audio, end, begins_file):
+            raise InputError(f"{where}: {SEVERAL}")
         start = end
     return found
+
+
+def _is_joined(
+    content: Content, start: int, end: int, begins_file: Callable[[Content, int], bool]
+) -> bool:
+    """Whether a file begins where the last frame ends, as its checksum says."""
+    crc, last = 0, _count(content, start, end)[1]
+    for at, byte in enumerate(content[last : last + _LONGEST_FRAME], last + 1):
+        crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ byte]
+        if crc == 0 and at < end and begins_file(content, at):
+            return True
+    return False
 
 
 def _end_of_metadata(content: Content, start: int) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from espnet_ext.data.stream import Content, Stream, cut_off
+from espnet_ext.data.stream import GET_AGAIN, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
 _TAG = re.compile(rb"Xing|Info|VBRI")
@@ -21,6 +21,7 @@ _GAPLESS = 141  # bytes from the word Xing to those of LAME about padding
 _DECODER_DELAY = 529  # samples that come out of a decoder of layer III before the sound
 _SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _FARTHEST_START = 1 << 16  # bytes before the first frame that are neither tags nor sound
+_MOST_SKIPPED = 0.25  # of the bytes of sound
 _RESYNC_FRAMES = 3  # in a row, before bytes count as frames and not as chance
 _LAYER3 = 1
 _V1, _V2, _V25 = 3, 2, 0
@@ -120,7 +121,13 @@ def streams(content: Content, start: int, end: int, where: str) -> list[Stream]:
     Raises:
         InputError: there are fewer frames than the first one says.
     """
-    encodes, remarks = _walk(content, start, end)
+    encodes, remarks, skipped = _walk(content, start, end)
+    sound = sum(b - a for encode in encodes for a, b in encode.frames)
+    if encodes and skipped > sound * _MOST_SKIPPED:
+        raise InputError(
+            f"{where}: damaged, or several files in one: {skipped} bytes of it are no sound, "
+            f"{sound} are; {GET_AGAIN}"
+        )
     for remark in remarks:
         logging.warning("%s: %s", where, remark)
     for encode in encodes:
@@ -131,8 +138,11 @@ def streams(content: Content, start: int, end: int, where: str) -> list[Stream]:
     return [_stream(content, encode) for encode in encodes]
 
 
-def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list[str]]:
-    """Find what encoders wrote between `start` and `end`, and what else is remarkable there."""
+def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list[str], int]:
+    """Find what encoders wrote between `start` and `end`, and what else is remarkable there.
+
+    The last value is how many bytes are neither.
+    """
     encodes: list[_Encode] = []
     skipped, at, remarks = 0, start, []
     while at < end:
@@ -142,7 +152,7 @@ def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list
             encodes[-1].partial = True
             remarks.append("ends in the middle of a frame; the rest may be missing")
             break
-        if header and (known or _is_start(content, at, end)):
+        if header and (known or is_start(content, at, end)):
             _add(content, at, header, encodes)
             at += header.length
             continue
@@ -151,24 +161,24 @@ def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list
             limit = end if encodes else min(end, start + _FARTHEST_START)
             found = _find(content, at + 1, limit, end)
             if found is None and not encodes:
-                return [], []
+                return [], [], 0
             following = end if found is None else found
             skipped += len(content[at:following].strip(b"\0"))
         at = following
     if skipped:
         remarks.append(f"{skipped} bytes that are no sound were skipped")
-    return encodes, remarks
+    return encodes, remarks, skipped
 
 
 def _find(content: Content, start: int, limit: int, end: int) -> int | None:
     """The next place where frames or a tag begin."""
     for match in _SYNC.finditer(content, start, limit):
-        if _is_start(content, match.start(), end):
+        if is_start(content, match.start(), end):
             return match.start()
     return None
 
 
-def _is_start(content: Content, at: int, end: int) -> bool:
+def is_start(content: Content, at: int, end: int) -> bool:
     """Whether several frames of one kind begin here, and not bytes that look like a header."""
     kind = None
     for _ in range(_RESYNC_FRAMES):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 Content = bytes | mmap
 
 GET_AGAIN = "get the file again or leave it out"
+SEVERAL = "several files in one; split it, or leave it out"
 
 
 class Stream(NamedTuple):

@@ -106,9 +106,12 @@ def test_files_that_are_no_audio(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_audio(tmp_path / "none.wav")
     (tmp_path / "text.wav").write_text("hello")
+    (tmp_path / "noise.wav").write_bytes(bytes(range(256)))
     for read in (read_audio, audio_length):
-        with pytest.raises(InputError, match=r"cannot be decoded \(.*\); get the file again"):
+        with pytest.raises(InputError, match='is text, which begins with "hello"'):
             read(tmp_path / "text.wav")
+        with pytest.raises(InputError, match=r"cannot be decoded \(.*\); get the file again"):
+            read(tmp_path / "noise.wav")
 
 
 def test_another_rate_is_refused_with_the_cure(tmp_path):

@@ -101,6 +101,9 @@ EXACT: dict[str, tuple[bytes, int]] = {
     "wav of a size too small": (patched(WAV, b"data", "<I", len(A)), len(A)),
     "wav of an odd size": (patched(WAV, b"data", "<I", len(A) | 1), len(A)),
     "wav, joined": (WAV + WAV_B, BOTH),
+    "wav and chunks, joined": (WAV + riff() + WAV_B, BOTH),
+    "wav and flac, joined": (WAV + FLAC_B, BOTH),
+    "au, joined": (AU + encode(B, "AU"), BOTH),
     "wav, joined after chunks": (WAV + WAV_B + riff(), BOTH),
     "rf64": (encode(A, "RF64"), len(A)),
     "aiff": (encode(A, "AIFF"), len(A)),
@@ -168,6 +171,15 @@ BAD: dict[str, tuple[bytes, str]] = {
     "mp3 cbr, half": (half(mp3(A, "CONSTANT")), "cut off"),
     "mp3 vbr, half": (half(mp3(A)), "cut off"),
     "mp3 vbr, the second half": (mp3(A) + half(mp3(B)), "cut off"),
+    "flac and vorbis, joined": (FLAC + vorbis(B), "several files in one"),
+    "flac and mp3, joined": (FLAC + mp3(B), "several files in one"),
+    "caf, joined": (encode(A, "CAF") + encode(B, "CAF"), "several files in one"),
+    "w64, joined": (encode(A, "W64") + encode(B, "W64"), "several files in one"),
+    "mp3 and wav, joined": (mp3(A) + WAV_B, "several files in one"),
+    "mp3 copied as text": (tagless(mp3(A)).replace(b"\n", b"\r\n"), "damaged"),
+    "a format without checks": (encode(A, "VOC"), "does not show whether it is whole.*sox"),
+    "html": (b"<!DOCTYPE html><html></html>", "is an HTML page.*download the file itself"),
+    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid x", "git lfs pull"),
     "mp3, joined with another rate": (mp3(A) + mp3(B, rate=44100), "several files in one"),
 }
 """Content, and why it is refused."""
@@ -298,7 +310,7 @@ def test_another_decoder_finds_no_more(tmp_path, name):
     command = [ffmpeg, "-v", "quiet", "-i", path, "-ar", str(RATE), "-f", "f32le", "-"]
     theirs = len(subprocess.run(command, capture_output=True).stdout) // 4
     ours = len(read_audio(path)[0])
-    # It gives the padding of MP3 files, and of Vorbis where files are joined, as sound.
-    padding = PADDING if name.startswith(("mp3", "vorbis", "opus")) else 0
+    # It gives padding of MP3, of joined Vorbis, and headers of joined AU as sound.
+    padding = PADDING if name.startswith(("mp3", "vorbis", "opus", "au, joined")) else 0
     assert ours >= theirs - padding
     assert ours <= max(theirs, samples) + padding
