@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,10 +40,14 @@ def read_rows(table: Path) -> tuple[list[str], list[Row]]:
             another number of cells than the first; names file and line.
     """
     text = _decoded(table)
-    first = text.lstrip("\r\n").splitlines()[0]
+    # Excel's own line that names the character between columns.
+    text = re.sub(r"\A[\r\n]*\"?sep=[,;\t]\"?(\r\n|\r|\n)", r"\1", text, flags=re.IGNORECASE)
+    first = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
     delimiter = max("\t,;", key=first.count)
     records = _tab_records(text) if delimiter == "\t" else _csv_records(text, delimiter, table)
     filled = [(line, cells) for line, cells in records if any(cells)]
+    if not filled:
+        raise InputError(f"{table}: the table is empty")
     (line, header), body = filled[0], filled[1:]
     repeated = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if repeated:
@@ -68,7 +73,7 @@ def _decoded(table: Path) -> str:
         data = table.read_bytes()
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{table}: no such table; correct the path") from None
-    if data.startswith(b"PK"):
+    if data.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
         raise InputError(f"{table}: a spreadsheet; save it as CSV (UTF-8) first")
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
@@ -76,8 +81,14 @@ def _decoded(table: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{table}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, "
-            "for example with 'iconv -f latin1 -t utf-8'"
+            "for example with 'iconv -f cp1252 -t utf-8'"
         ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(
+            f"{table}:{line}: has the character U+0000 NULL; remove it, or if the whole file is "
+            "UTF-16 without a byte order mark, convert it: 'iconv -f utf-16le -t utf-8'"
+        )
     if not text.strip():
         raise InputError(f"{table}: the table is empty")
     return text

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from espnet_ext.data.characters import show
 from espnet_ext.data.directory import DataDirectory
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.data.rows import Row, read_rows
@@ -49,7 +50,7 @@ SPLITS = {
 }
 LABELS = {
     **dict.fromkeys(("bonafide", "genuine", "real", "human"), "bonafide"),
-    **dict.fromkeys(("spoof", "spoofed", "fake"), "spoof"),
+    **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake"), "spoof"),
 }
 """Spelling of a countermeasure's label, in small letters and without dashes and blanks."""
 UNUSED = "none"  # as the name of a column
@@ -116,6 +117,10 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
         {'train': DataDirectory(...), 'dev': DataDirectory(...), 'test': DataDirectory(...)}
     """
     table = Path(table)
+    if options.test_set and not re.fullmatch(r"(?!(train|dev)$)\w[\w.-]*", options.test_set):
+        raise InputError(
+            f"--test_set '{options.test_set}': must be a plain name, and neither train nor dev"
+        )
     header, rows = read_rows(table)
     columns = _find_columns(table, header, options)
     heads = _find_heads(table, rows, columns, header, options)
@@ -161,9 +166,10 @@ def _find_columns(table: Path, header: Sequence[str], options: TableOptions) -> 
             columns[use] = found
         elif asked or use == "path":
             said = f"no column '{asked}'" if asked else f"no column for the {use}"
-            raise InputError(
-                f"{table}:1: {said}; there are {', '.join(header)}. Name it with --{use}"
-            )
+            cure = f"Name it with --{use}; the first line must name the columns"
+            if len(header) == 1:
+                cure = "Columns are separated by tabs, commas or semicolons"
+            raise InputError(f"{table}:1: {said}; there are {', '.join(header)}. {cure}")
     return columns
 
 
@@ -269,7 +275,7 @@ class _RowReader:
             if path.is_file():
                 return path
         raise ValueError(
-            f"no such file {given} (relative paths start at {self.folder} or --audio_dir)"
+            f"no such file {show(given)} (relative paths start at {self.folder} or --audio_dir)"
         )
 
 

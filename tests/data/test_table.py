@@ -137,7 +137,7 @@ def test_names_never_clash(folder):
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (["path,text", "nowhere.wav,a"], r"t.csv:2: no such file nowhere.wav .*--audio_dir"),
+        (["path,text", "nowhere.wav,a"], r"t.csv:2: no such file 'nowhere.wav' .*--audio_dir"),
         (["path,text", "Speaker 0/take 1.wav,"], r"t.csv:2: the cell of 'text' is empty"),
         (["path,text", "Speaker 0/take 1.wav,a,b"], r"t.csv:2: 3 cells.*[\s\S]*Quote cells"),
         (["path,text", '"Speaker 0/take 1.wav" x,a'], r"t.csv:2: cannot be read as CSV"),
@@ -151,11 +151,30 @@ def test_names_never_clash(folder):
         (["path,label", "Speaker 0/take 1.wav,spoof", "Speaker 0/take 2.wav,m"], "3: .*neither"),
         (["path,label,split", "Speaker 0/take 1.wav,spoof,train"], "both kinds"),
         (["path", "echo |"], "is no name of a file"),
+        (["path", "Speaker 0/take\u200b 1.wav"], r"no such file 'Speaker 0/take\\u200b 1.wav'"),
+        (["path,text", "Speaker 0/take 1.wav,a\0b"], r"t.csv:2: has the character U\+0000"),
+        (["path|text", "Speaker 0/take 1.wav|a"], "separated by tabs, commas or semicolons"),
+        (["Speaker 0/take 1.wav,a"] * 2, "the first line must name the columns"),
+        (["sep=,"], "empty"),
     ],
 )  # fmt: skip
 def test_bad_rows_are_refused_with_their_line(folder, lines, expected):
     with pytest.raises(InputError, match=expected):
         sets_of(write(folder / "t.csv", *lines))
+
+
+def test_a_line_that_names_the_separator_is_none_of_the_table(folder):
+    lines = [f"{path};{speaker}" for path, speaker, _ in rows()]
+    assert sets_of(write(folder / "t.csv", "sep=;", "path;speaker", *lines, end="\r\n")) == sets_of(
+        write(folder / "t.csv", "path;speaker", *lines)
+    )
+
+
+@pytest.mark.parametrize("name", ["../other", "train", "dev", "my test", "-x"])
+def test_the_test_set_has_a_plain_name_of_its_own(folder, name):
+    table = write(folder / "t.csv", "path,speaker", *(f"{p},{s}" for p, s, _ in rows()))
+    with pytest.raises(InputError, match=r"--test_set '.*must be a plain name"):
+        sets_of(table, test_set=name)
 
 
 def test_other_encodings_are_refused_with_their_line(folder):
