@@ -63,7 +63,10 @@ def read_inputs(args: argparse.Namespace) -> dict[str, Any]:
     inputs: dict[str, Any] = {"scores": scores}
     if args.data_dir:
         data = Path(args.data_dir)
-        check_trials(scores, read_table(data / "utt2label"), read_table(data / "utt2attack"))
+        attacks = data / "utt2attack"
+        # Without spoofs there is nothing to list there.
+        utt2attack = read_table(attacks) if attacks.exists() else {}
+        check_trials(scores, read_table(data / "utt2label"), utt2attack)
         inputs["utt2spk"] = read_table(data / "utt2spk")
     if args.asv_scores:
         asv = read_asv_scores(args.asv_scores)

@@ -125,6 +125,13 @@ def _subset_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--utt-list", metavar="FILE", help="utterances, first word of each line")
     which.add_argument("--first", action="store_true", help="the first N, not N spread evenly")
+    parser.add_argument(
+        "--allow-loss",
+        type=cli.boolean,
+        default=False,
+        metavar="true|false",
+        help="accept that more than a tenth of the list is not there; else an error",
+    )
     parser.add_argument("source")
     parser.add_argument("number", nargs="?", type=cli.integer(1), metavar="N")
     parser.add_argument("destination")
@@ -138,7 +145,13 @@ def _subset(args: argparse.Namespace) -> None:
         utterances = list(kaldi.read_table(args.utt_list, allow_empty=True, strict=False))
     else:
         utterances = _choose(args.source, args.number, args.first)
-    directory.subset(args.source, args.destination, utterances, rules=_rules(args))
+    directory.subset(
+        args.source,
+        args.destination,
+        utterances,
+        allow_loss=args.allow_loss,
+        rules=_rules(args),
+    )
 
 
 def _choose(source: str, number: int, first: bool) -> list[str]:

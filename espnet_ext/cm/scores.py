@@ -104,14 +104,17 @@ def check_trials(
     Args:
         scores: of a score file.
         utt2label: key of each trial.
-        utt2attack: attack of each trial.
+        utt2attack: attack of each trial; that of bona fide ones, "-", may be left out.
 
     Raises:
         InputError: names the utterances that lack a score, are not in the data, or have
             another key or attack there.
     """
     found = {row.utterance: (row.key, row.attack) for row in scores}
-    truth = {name: (label, utt2attack.get(name, "?")) for name, label in utt2label.items()}
+    truth = {
+        name: (label, utt2attack.get(name, "-" if label == "bonafide" else "?"))
+        for name, label in utt2label.items()
+    }
     problems = [f"utterance {name} has no score" for name in truth if name not in found]
     problems += [f"utterance {name} is not in the data" for name in found if name not in truth]
     problems += [

@@ -120,7 +120,8 @@ class CharacterRules:
             return None
         column = offset + found.start()
         word = plain[plain.rfind(" ", 0, column) + 1 :].split(" ")[0]
-        cures = ["utils/fix_data_dir.sh --clean true deletes such characters"]
+        does = "makes it a plain blank" if found.group().isspace() else "deletes such characters"
+        cures = [f"utils/fix_data_dir.sh --clean true {does}"]
         if transcript and offset and not find_hidden(found.group(), spelling=True):
             cures.append("--allow_invisible true keeps those that the spelling of a language needs")
         where = f"{name_character(found.group())} at column {column + 1}, in {show(word)}"

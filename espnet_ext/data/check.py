@@ -49,7 +49,8 @@ def validate(
         raise InputError(
             f"{directory}: not a valid data directory:\n{summarize(problems, limit=20)}\n"
             "utils/fix_data_dir.sh mends order, blanks and utterances that some files lack; a file "
-            "that is meant to list a part of them is named with --partial"
+            "that is meant to list a part of them is named with --partial; move a file that is "
+            "only a backup out of the directory"
         )
 
 
@@ -111,12 +112,12 @@ def _key_problems(data: DataDirectory, partial: Collection[str]) -> list[str]:
     for name in data.names("utterance"):
         expected = tables[name].keys() | data.lacking(name, utterances, partial)
         problems += _differences("utt2spk", expected & utterances, name, tables[name].keys())
-    for name in data.names("recording"):
-        problems += _differences("segments", recordings, name, tables[name].keys())
-    for name in data.names("speaker"):
-        problems += _differences(
-            "utt2spk", set(tables["utt2spk"].values()), name, tables[name].keys()
-        )
+    speakers = set(tables["utt2spk"].values())
+    others = [(name, "segments", recordings) for name in data.names("recording")]
+    others += [(name, "utt2spk", speakers) for name in data.names("speaker")]
+    for name, decides, every in others:
+        expected = every & tables[name].keys() if name in partial else every
+        problems += _differences(decides, expected, name, tables[name].keys())
     return problems
 
 
@@ -248,7 +249,8 @@ def fix(
         reasons=reasons,
         allowed=allow_loss,
         cure="Complete those files; or name a file that is meant to list a part of the utterances "
-        "with --partial; or accept the loss with --allow_loss true",
+        "with --partial; or move a file that is only a backup out of the directory; or accept the "
+        "loss with --allow_loss true",
     )
     fixed = data.keep(kept)
     _say_entries(directory, data, fixed, everything)

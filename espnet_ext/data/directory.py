@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules, mixed_forms
+from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
 from espnet_ext.errors import InputError, summarize
 
@@ -35,9 +36,11 @@ Table = dict[str, str]
 COMPUTED = {"utt2dur", "utt2num_samples", "utt2num_frames", "reco2dur", "feats.scp", "cmvn.scp"}
 # May list a part of the utterances by design: what a bona fide utterance was made with is nothing.
 PARTIAL = frozenset({"utt2attack"})
+MOST_LOST = 0.1  # of the utterances; more is left out only where a flag allows it
 _LEFTOVER_WORDS = (
     r"bak|bk|bkp|bck|backup|old|orig|original|sw[a-p]|save|saved|sav|tmp|temp|rej|copy|kopie|copie|"
-    r"copia|autosave|part|lock|dpkg|rpmsave|rpmnew|[0-9]{8}([0-9]{4,6})?"
+    r"copia|autosave|part|lock|dpkg|rpmsave|rpmnew|"
+    r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[-_T]?([0-9]{4,6})?"
 )
 _LEFTOVER = re.compile(
     rf"[~#\s()%]|^\.|\.({_LEFTOVER_WORDS})[0-9]*(\.|-|$)|[-_](bak|backup|old|orig|copy)[0-9]*$"
@@ -197,8 +200,9 @@ def check_destination(destination: Path, sources: Iterable[str | Path] = ()) -> 
     """
     if destination.resolve() in [Path(source).resolve() for source in sources]:
         raise InputError(f"{destination}: source and destination are the same directory")
-    if destination.is_file():
-        raise InputError(f"{destination}: is a file; choose another destination")
+    files = [path for path in (destination, *destination.parents) if path.is_file()]
+    if files:
+        raise InputError(f"{files[0]}: is a file; choose another destination")
     # What a killed job leaves behind is hidden.
     used = destination.is_dir() and any(p.name[0] != "." for p in destination.iterdir())
     if used and not _is_data(destination):
@@ -284,7 +288,7 @@ def copy(
     Recordings keep their names where there is a `segments` file.
 
     Raises:
-        InputError: see `load` and `check_destination`.
+        InputError: a new id cannot be the name of a file; see `load` and `check_destination`.
 
     Example:
         >>> copy("data/train", "data/train_noise", utt_suffix="-noise")   # doctest: +SKIP
@@ -298,6 +302,7 @@ def copy(
     def speaker(name: str) -> str:
         return f"{spk_prefix}{name}{spk_suffix}"
 
+    check_ids(map(utterance, data.tables["utt2spk"]), destination)
     for name in data.names("utterance"):
         data.tables[name] = _rename_keys(data.tables[name], utterance)
     for name in data.names("speaker"):
@@ -315,14 +320,21 @@ def subset(
     destination: str | Path,
     utterances: Iterable[str],
     *,
+    allow_loss: bool = False,
     rules: CharacterRules = NO_EXCEPTION,
 ) -> None:
     """Write the part of `source` that has the given utterances.
 
-    Utterances that `source` lacks are counted in the log; lists often cover several sets.
+    Args:
+        source: a data directory.
+        destination: the directory to write.
+        utterances: ids. A warning counts those that `source` lacks.
+        allow_loss: accept that it lacks more than a tenth of them.
+        rules: which characters the source may have.
 
     Raises:
-        InputError: none of the utterances is in `source`; see `load`, `check_destination`.
+        InputError: none of the utterances is in `source`, or without `allow_loss` more than a
+            tenth is not; see `load`, `check_destination`.
     """
     check_destination(Path(destination), [source])
     data = load(source, rules=rules)
@@ -331,8 +343,13 @@ def subset(
     if len(missing) == len(wanted):
         raise InputError(f"{source}: has none of the {len(wanted)} utterances asked for")
     if missing:
-        some = ", ".join(missing[:3])
-        logging.warning("%s: lacks %d utterances of the list (%s)", source, len(missing), some)
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        lacks = f"{source}: lacks {len(missing)} of the {len(wanted)} utterances listed ({some})"
+        if len(missing) > MOST_LOST * len(wanted) and not allow_loss:
+            raise InputError(
+                f"{lacks}; correct the list, or take those that are there with --allow_loss true"
+            )
+        logging.warning("%s", lacks)
     data.keep(wanted).write(destination)
 
 

@@ -215,7 +215,7 @@ def read_text(
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, for "
-            f"example with 'iconv -f {'utf-16' if wide else 'latin1'} -t utf-8'"
+            f"example with 'iconv -f {'utf-16' if wide else 'cp1252'} -t utf-8'"
         ) from None
 
 

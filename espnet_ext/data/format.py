@@ -6,6 +6,7 @@ first minutes and not in the third epoch.
 
 import hashlib
 import logging
+import re
 import shutil
 import subprocess
 import time
@@ -43,6 +44,7 @@ ORIGIN = "origin.json"  # in the folder of an unfinished run: what it was made f
 MAX_OVERSHOOT = 0.5  # seconds a segment may end after its recording, as in Kaldi
 PROGRESS_SECONDS = 10.0
 PROBLEMS_SHOWN = 100
+_ARCHIVE_ENTRY = re.compile(r"(.+\.ark):(\d+)")
 # Below it no Conformer with fourfold subsampling has a frame: seven windows of 25 ms every 10 ms.
 SHORTEST_USABLE = 0.085  # seconds
 MOST_TOKENS = 25.0  # a second, what CTC can write after fourfold subsampling of 10 ms frames
@@ -119,9 +121,9 @@ def format_directory(
     """Write `destination`, a data directory whose wav.scp lists checked mono audio files.
 
     A file that is right as it is stays where it is and is listed by its absolute path. Where
-    resampling, `segments`, a command, several channels, or a length that other programs would
-    misjudge make a new file necessary, it is 16-bit FLAC in `destination/flac/`. All other files of
-    `source` are copied; `utt2num_samples` is added. Running it again gives the same bytes.
+    resampling, `segments`, a command, an archive, several channels, or a length that other programs
+    would misjudge make a new file necessary, it is 16-bit FLAC in `destination/flac/`. All other
+    files of `source` are copied; `utt2num_samples` is added. Running it again gives the same bytes.
     Interrupted, the next run with the same source and options goes on with the files that are
     finished.
 
@@ -264,7 +266,8 @@ def _format_recording(
     except InputError as error:
         return [_bad(utterance, error) for utterance in recording.utterances]
     if recording.segments is None:
-        kept = plain and rate == options.sample_rate and not is_pipe(recording.location)
+        made = is_pipe(recording.location) or _ARCHIVE_ENTRY.fullmatch(recording.location)
+        kept = plain and rate == options.sample_rate and not made
         here = str(Path(recording.location).absolute()) if kept else ""
         return [_format_utterance(recording.name, samples, rate, here, options, folder)]
     formatted = []
@@ -291,6 +294,10 @@ def _bad(utterance: str, error: InputError) -> _Formatted:
 
 def _read(recording: _Recording, options: FormatOptions) -> Decoded:
     rate = None if options.resample else options.sample_rate
+    if entry := _ARCHIVE_ENTRY.fullmatch(recording.location):
+        where = f"{recording.location}: utterance '{recording.name}'"
+        content = _archive_entry(Path(entry[1]), int(entry[2]), where)
+        return decode_audio(content, where, sample_rate=rate, channel=options.channel)
     if not is_pipe(recording.location):
         where = f"{recording.location}: utterance '{recording.name}'"
         return decode_audio(recording.location, where, sample_rate=rate, channel=options.channel)
@@ -303,6 +310,19 @@ def _read(recording: _Recording, options: FormatOptions) -> Decoded:
         said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
         raise InputError(f"{where}: the command ended with code {done.returncode} ({said})")
     return decode_audio(done.stdout, where, sample_rate=rate, channel=options.channel)
+
+
+def _archive_entry(archive: Path, offset: int, where: str) -> bytes:
+    """A WAV file in a Kaldi archive; what comes after it belongs to others."""
+    with archive.open("rb") as file:
+        file.seek(offset)
+        head = file.read(8)
+        if head[:4] != b"RIFF":
+            raise InputError(
+                f"{where}: no WAV file begins there; write one audio file for each recording "
+                "and list those"
+            )
+        return head + file.read(int.from_bytes(head[4:], "little"))
 
 
 def _cut(

@@ -22,6 +22,8 @@ def id_problem(name: str) -> str | None:
     for separator in ("/", "\\"):
         if separator in name:
             return f"has a '{separator}', which would name a file in another folder"
+    if " " in name:
+        return "has a blank"
     if name[0] in ".-":
         kind = "hidden file" if name[0] == "." else "option"
         return f"starts with '{name[0]}', as the name of a {kind} does"

@@ -101,7 +101,7 @@ def _decoded_lines(path: Path, strict: bool) -> list[str]:
         raise InputError(f"{path}: no such file; has the stage before been run?") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
         raise InputError(
             f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, "
             f"for example with 'iconv -f {encoding} -t utf-8'"

@@ -4,11 +4,9 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from espnet_ext.data.directory import COMPUTED, DataDirectory
+from espnet_ext.data.directory import COMPUTED, MOST_LOST, DataDirectory
 from espnet_ext.errors import InputError
 
-MOST_LOST = 0.1
-"""Share of the utterances; more is dropped only where a flag allows it."""
 MOST_CLASSES = 100
 """A table with more values, or with another one for each key, is taken for no labels."""
 SHOWN = 3

@@ -10,11 +10,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.check import is_pipe
 from espnet_ext.data.directory import DataDirectory, load
 from espnet_ext.errors import InputError
 
 SHOWN = 3
+# The format stage has decided which characters transcripts may have.
+_CHECKED = CharacterRules(allow_invisible=True)
 _ENDS = 65536  # bytes at the start and end of a file that are compared before all of it is read
 
 
@@ -75,7 +78,7 @@ def find_overlaps(directories: Iterable[str | Path]) -> list[Overlap]:
         InputError: see `espnet_ext.data.directory.load`.
     """
     paths = list(dict.fromkeys(Path(directory) for directory in directories))
-    data = {path: load(path, allow_empty=["text"]) for path in paths}
+    data = {path: load(path, allow_empty=["text"], rules=_CHECKED) for path in paths}
     audio = _identities(data)
     overlaps = []
     for a, b in combinations(paths, 2):

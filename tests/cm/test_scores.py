@@ -134,6 +134,10 @@ def test_scores_of_the_trials_of_a_data_directory():
     labels = {row.utterance: row.key for row in ROWS}
     attacks = {row.utterance: row.attack for row in ROWS}
     check_trials(ROWS, labels, attacks)
+    check_trials(ROWS, labels, {"u2": "A07", "u3": "A08"})
+    check_trials(ROWS[:1], {"u1": "bonafide"}, {})
+    with pytest.raises(InputError, match="u3 is 'spoof A08'"):
+        check_trials(ROWS, labels, {"u1": "-", "u2": "A07"})
     with pytest.raises(InputError, match="utterance u3 has no score"):
         check_trials(ROWS[:2], labels, attacks)
     with pytest.raises(InputError, match="utterance u3 is not in the data"):

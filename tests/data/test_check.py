@@ -62,6 +62,13 @@ def test_a_segment_of_an_unknown_recording_is_found(segmented):
     assert "1 in segments and not in wav.scp: rec" in complaint(segmented)
 
 
+def test_a_table_of_speakers_may_be_partial(corpus):
+    first = (corpus / "spk2gender").read_text().splitlines()[0]
+    (corpus / "spk2gender").write_text(f"{first}\n")
+    assert "not in spk2gender" in complaint(corpus)
+    validate(corpus, partial=["spk2gender"])
+
+
 def test_no_directory(tmp_path):
     assert "no such directory" in complaint(tmp_path / "none")
     with pytest.raises(InputError, match="not a data directory"):

@@ -58,12 +58,15 @@ def test_recordings_keep_their_names(segmented, tmp_path):
 
 
 def test_a_subset_has_every_file_and_only_its_speakers(corpus, tmp_path, caplog):
-    subset(corpus, tmp_path / "new", ["c-1", "a-2", "unknown"])
+    with pytest.raises(InputError, match=r"lacks 1 of the 3 .*\(unknown\).*--allow_loss true"):
+        subset(corpus, tmp_path / "new", ["c-1", "a-2", "unknown"])
+    assert not (tmp_path / "new").exists()
+    subset(corpus, tmp_path / "new", ["c-1", "a-2", "unknown"], allow_loss=True)
     validate(tmp_path / "new")
     assert names(tmp_path / "new") == TABLES | {"README"}
     assert keys(tmp_path / "new") == ["a-2", "c-1"]
     assert keys(tmp_path / "new", "spk2gender") == ["a", "c"]
-    assert "lacks 1 utterances of the list (unknown)" in caplog.text
+    assert "lacks 1 of the 3 utterances listed (unknown)" in caplog.text
 
 
 def test_a_subset_of_nothing_is_refused(corpus, tmp_path):
@@ -87,10 +90,19 @@ def test_only_data_directories_are_overwritten(corpus, tmp_path):
     with pytest.raises(InputError, match="not a data directory"):
         copy(corpus, precious)
     assert names(precious) == {"thesis.tex"}
+    with pytest.raises(InputError, match=r"thesis\.tex: is a file"):
+        copy(corpus, precious / "thesis.tex" / "train")
     with pytest.raises(InputError, match="same directory"):
         copy(corpus, corpus.parent / "train")
     with pytest.raises(InputError, match="is a file"):
         copy(corpus, precious / "thesis.tex")
+
+
+@pytest.mark.parametrize("prefix", ["set/", "my "])
+def test_copies_get_no_ids_that_later_stages_refuse(corpus, tmp_path, prefix):
+    with pytest.raises(InputError, match=f"{prefix}a-1' has a '?(/|blank)"):
+        copy(corpus, tmp_path / "new", utt_prefix=prefix)
+    assert not (tmp_path / "new").exists()
 
 
 def test_bad_input_leaves_the_destination_alone(corpus, tmp_path):

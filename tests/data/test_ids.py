@@ -19,6 +19,7 @@ BAD = {
     "a\u00a0b": "U+00A0 NO-BREAK SPACE",
     "\u0301a": "U+0301 COMBINING ACUTE ACCENT",
     "": "empty",
+    "a b": "blank",
 }
 
 

@@ -40,6 +40,13 @@ def test_ids_speakers_and_audio_are_compared(tmp_path, audio):
     ]
 
 
+def test_spelling_that_the_format_stage_has_accepted_is_no_obstacle(tmp_path, audio):
+    train = make(tmp_path / "train", {"u1": ("a", audio[0])})
+    (train / "text").write_text("u1 \u0645\u06cc\u200c\u062e\n", encoding="utf-8")
+    test = make(tmp_path / "test", {"u2": ("b", audio[1])})
+    assert find_overlaps([train, test])[0].audio == []
+
+
 def test_a_link_and_a_relative_path_are_the_same_file(tmp_path, audio, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.wav").symlink_to(audio[1])
