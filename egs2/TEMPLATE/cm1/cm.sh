@@ -99,6 +99,9 @@ if [ "${attack_config}" != none ]; then check_files attack_config; fi
 . ./path.sh
 . ./cmd.sh
 check_machines
+if asked 2; then check_command_options format_args format_data; fi
+if asked 8; then check_command_options attack_args cm_attack; fi
+if asked 9; then check_command_options lnsr_args cm_lnsr; fi
 listed_models=$(python3 -m espnet_ext.bin.read_list models "${models}")
 mapfile -t model_names < <(cut -f 1 <<< "${listed_models}")
 if asked 8 && [ "${attack_config}" != none ]; then

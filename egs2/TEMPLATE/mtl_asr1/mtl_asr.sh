@@ -107,6 +107,8 @@ if asked 10; then check_files report_with; fi
 . ./path.sh
 . ./cmd.sh
 check_machines
+if asked 2; then check_command_options format_args format_data; fi
+if asked 9; then check_command_options attack_args asr_attack; fi
 sweep_lines=$(python3 -m espnet_ext.bin.read_list sweep "${sweep}" --heads "${heads}")
 
 # What this run is made of

@@ -65,6 +65,7 @@ check_files train_config
 . ./path.sh
 . ./cmd.sh
 check_machines
+if asked 2; then check_command_options format_args format_data; fi
 
 # What this run is made of
 config_name=$(basename "${train_config}" .yaml)

@@ -153,6 +153,16 @@ check_options() {
     done
 }
 
+# The same with Python, as the command of a later stage reads them: check_command_options <option>
+# <command in espnet_ext.bin>
+check_command_options() {
+    if [ -z "${!1// /}" ]; then return; fi
+    # Quotes in the text are the shell's, as in job lists.
+    if ! eval "python3 -m espnet_ext.bin.check_options $2 ${!1}"; then
+        refuse "--$1 '${!1}' are not options of $2, see above"
+    fi
+}
+
 # Files that must be there: check_files <option ...>; empty options are skipped.
 check_files() {
     local option file
