@@ -37,7 +37,7 @@ ssl_train_set=${train_set}          # directory below data/ that is pretrained o
 ssl_valid_set=${valid_set}          # directory below data/ that chooses its epoch
 ssl_seed=0               # one pretraining for all seeds of the countermeasures
 ssl_args=                # more options of espnet_ext.bin.ssl_train
-ssl_checkpoint=          # a pretrained one, config.yaml beside it, in place of stage 4
+ssl_checkpoint=          # a pretrained one, config.yaml beside it, instead of stage 4
 
 # Countermeasures: lines of name, architecture, variant, base, configuration, options
 models=conf/models.tsv   # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters

@@ -3,7 +3,7 @@
 # to begin with. Can be run again: what is there of its own stays as it is.
 set -euo pipefail
 
-if [ $# -ne 1 ]; then
+if [ $# -ne 1 ] || [[ $1 = -* ]]; then
     echo "Usage: $0 egs2/<corpus>/<task>    (task: ssl1, cm1, mtl_asr1)" >&2
     exit 1
 fi

@@ -38,7 +38,7 @@ heads=accent             # utterance classification heads; each has a utt2<head>
 train_config=conf/train.yaml        # model and fine-tuning (paper: lr 1e-3, 30 epochs)
 train_args=              # more options of espnet_ext.bin.asr_train, e.g. "--max_epoch 1"
 pretrain_args=           # options for stage 5, the hybrid of each seed that all others start from
-pretrained=              # start from a packed ESPnet2 model in place of stage 5: its archive, or its
+pretrained=              # start from a packed ESPnet2 model instead of stage 5: its archive, or its
                          # name in espnet_model_zoo; its tokens are used (paper: a public model)
 pretrained_args=         # more options of espnet_ext.bin.asr_pretrained, e.g. "--allow_pickle true"
 init_param=              # or from these weights, with tokens of this recipe
@@ -54,11 +54,11 @@ attack_config=conf/attack.yaml      # budget, steps (paper: L2, eps 2.0, step 0.
 attack_args=             # more options of espnet_ext.bin.asr_attack for all conditions: keys of the
                          # YAML that are different this time, e.g. "--set steps=[10,20] snr=[30]"
 num_attack_utts=0        # test utterances attacked, from all speakers; 0 for all (paper: ~1000)
-target_set=lorem_ipsum   # lorem_ipsum, or a file with one target a line (paper: lorem ipsum)
+target_set=lorem_ipsum   # lorem_ipsum, or a file with one target per line (paper: lorem ipsum)
 target_length_unit=word  # word or character: what "closest length" counts
 attack_shards=1          # parts of a condition's utterances that are attacked in parallel
 transfer_from=           # directory of a finished attack: its audio is heard by all models of the
-                         # sweep, in place of attacks of their own
+                         # sweep, instead of attacks of their own
 
 # Report
 interval_unit=utterance  # utterance or speaker: what the bootstrap draws
@@ -71,7 +71,7 @@ Stages:
     1  local/data.sh: the corpus                    -> data/
     2  check and format audio                       -> ${dumpdir}/
     3  token list, classes of the heads             -> data/
-    4  lengths and feature statistics               -> ${expdir}/stats/
+    4  lengths and feature statistics               -> ${expdir}/stats_*/
     5  train the hybrid model all others start from -> ${expdir}/pretrain_seed*/
     6  train the models of the sweep                -> ${expdir}/la*_lc*_seed*/
     7  transcribe the test set                      -> ${expdir}/*/decode_li*/
