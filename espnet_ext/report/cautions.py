@@ -111,6 +111,6 @@ def _long_steps(settings: Entry, entries: Sequence[Entry]) -> list[str]:
     return [
         f"This attack is too weak to show robustness, or differences in it: one step of {step:g} "
         f"is a large part of the ball's radius ({', '.join(long)}), so the search goes to and fro. "
-        "In trials steps that become shorter found about three times as many targets with as many "
-        "gradients; measure again before you conclude anything."
+        "In trials steps that become shorter found two to three times as much of the targets with "
+        "as many gradients; measure again before you conclude anything."
     ]
