@@ -87,7 +87,8 @@ def _decoded(table: Path) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InputError(
             f"{table}:{line}: has the character U+0000 NULL; remove it, or if the whole file is "
-            "UTF-16 without a byte order mark, convert it: 'iconv -f utf-16le -t utf-8'"
+            "UTF-16 without a byte order mark, convert it: "
+            f"'iconv -f utf-16{'be' if text[0] == chr(0) else 'le'} -t utf-8'"
         )
     if not text.strip():
         raise InputError(f"{table}: the table is empty")

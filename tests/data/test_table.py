@@ -163,6 +163,12 @@ def test_bad_rows_are_refused_with_their_line(folder, lines, expected):
         sets_of(write(folder / "t.csv", *lines))
 
 
+@pytest.mark.parametrize("form", ["utf-16le", "utf-16be"])
+def test_the_cure_for_utf16_without_its_mark_names_the_right_one(folder, form):
+    with pytest.raises(InputError, match=f"iconv -f {form} "):
+        sets_of(write(folder / "t.csv", "path,text", "Speaker 0/take 1.wav,a", encoding=form))
+
+
 def test_a_line_that_names_the_separator_is_none_of_the_table(folder):
     lines = [f"{path};{speaker}" for path, speaker, _ in rows()]
     assert sets_of(write(folder / "t.csv", "sep=;", "path;speaker", *lines, end="\r\n")) == sets_of(
