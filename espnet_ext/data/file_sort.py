@@ -66,7 +66,8 @@ def file_sort(path: str | Path) -> FileSort:
         return _zip_sort(path)
     for start, name, what in SIGNATURES:
         if head.startswith(start):
-            return FileSort(name, what)
+            unpack = "decompress it (gunzip, bunzip2 or xz -d)" if name == "compressed" else None
+            return FileSort(name, what, unpack)
     if head[257:262] == b"ustar":
         return FileSort("tar", "a tar archive")
     if head.startswith(TORCH_LEGACY):

@@ -127,7 +127,10 @@ def _weights_of(config: Path, folder: Path, shown: str, kind: str) -> Path:
     files = [p for p in sorted(config.parent.glob("*.pth")) if p.name != "checkpoint.pth"]
     where = _name(config.parent, folder, shown)
     if not files:
-        raise InputError(f"{where}: no weights (*.pth) in it; has the training been run?")
+        raise InputError(
+            f"{where}: no weights in it (*.pth; checkpoint.pth is the state of a training); has "
+            "the training been run?"
+        )
     names = {path.name: path for path in files}
     for name in _preferred(read_yaml(config), kind):
         if name in names:

@@ -4,6 +4,7 @@ import logging
 import pickle
 import pickletools
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,12 @@ def read_weights(
         raise InputError(
             f"{path}: holds a {type(state).__name__}, not the weights of a model; {GIVE_WEIGHTS}"
         )
-    if not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not state or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    ):
         raise InputError(f"{path}: {_other_content(state)}; {GIVE_WEIGHTS}")
+    if all(name.startswith("module.") for name in state):  # so does DistributedDataParallel
+        state = {name.removeprefix("module."): value for name, value in state.items()}
     check_finite(state, path)
     return state
 
@@ -113,6 +118,7 @@ def load_tensors(
     sort = file_sort(path)
     if sort.name not in ("torch", "pickle"):
         raise InputError(f"{path}: not weights but {sort.what}; {sort.cure or GIVE_WEIGHTS}")
+    _check_sums(path)
     if allow_pickle:
         logging.warning("%s: unpickled without restriction; it can run any code", path)
         return _unpickled(path, sort.name)
@@ -129,6 +135,19 @@ def load_tensors(
         ) from error
     except Exception as error:  # torch.load raises whatever its parts raise
         raise InputError(f"{path}: damaged or not a PyTorch file ({_line(error)})") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Refuse a file that was damaged on its way: `torch.load` compares no checksum."""
+    if not zipfile.is_zipfile(path):
+        return  # of an earlier PyTorch, which wrote none
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+        raise InputError(f"{path}: damaged ({_line(error)}); copy it again") from error
+    if damaged is not None:
+        raise InputError(f"{path}: damaged (wrong checksum of {damaged}); copy it again")
 
 
 def _unpickled(path: Path, sort: str) -> Any:

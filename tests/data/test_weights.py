@@ -58,3 +58,25 @@ def test_plain_pickle_file_is_refused(tmp_path):
     path.write_bytes(pickle.dumps({"w": 1}))
     with pytest.raises(InputError):
         read_weights(path)
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    torch.save({1: torch.ones(1)}, tmp_path / "model.pth")
+    with pytest.raises(InputError, match="not the weights of a model"):
+        read_weights(tmp_path / "model.pth")
+
+
+def test_a_wrapper_for_several_gpus_is_taken_off(tmp_path):
+    torch.save({"module.w": torch.ones(1), "module.b": torch.ones(2)}, tmp_path / "model.pth")
+    assert sorted(read_weights(tmp_path / "model.pth")) == ["b", "w"]
+
+
+def test_a_changed_byte_is_found(tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save({"w": torch.full((1000,), 0.3)}, path)
+    data = bytearray(path.read_bytes())
+    position = data.find(torch.full((2,), 0.3).numpy().tobytes()) + 400
+    data[position] ^= 1  # still a finite number
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="checksum"):
+        read_weights(path)
