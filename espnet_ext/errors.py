@@ -27,3 +27,13 @@ def summarize(problems: list[str], limit: int = 10) -> str:
     if len(problems) > limit:
         shown.append(f"... and {len(problems) - limit} more")
     return "\n".join(shown)
+
+
+def shortened(text: str, limit: int = 80) -> str:
+    """`text`, cut where it is so long that what is said of it would be overlooked.
+
+    Example:
+        >>> shortened("one two three", limit=10)
+        'one two...'
+    """
+    return text if len(text) <= limit else text[: limit - 3] + "..."

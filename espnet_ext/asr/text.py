@@ -6,10 +6,13 @@ from pathlib import Path
 from espnet2.text.abs_tokenizer import AbsTokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
-from espnet_ext.errors import InputError
+from espnet_ext.errors import InputError, shortened
 
 NLTK_DATA = {"averaged_perceptron_tagger_eng": "taggers", "cmudict": "corpora"}
 """What g2p_en needs, and the folder of NLTK's data that it lies in."""
+
+UNWRITTEN = ("<blank>", "<sos/eos>", "<sos>", "<eos>")
+"""Tokens that stand in no transcript."""
 
 
 class TextEncoder:
@@ -37,6 +40,8 @@ class TextEncoder:
         self.converter = TokenIDConverter(list(token_list))
         self.cleaner = cleaner
         self.case = letter_case(token_list)
+        # What a search drops from its hypothesis: a target with one of them is never reached.
+        self._unwritten = {i for i, t in enumerate(token_list) if t in UNWRITTEN}
         # Here and not in the constructor: to transcribe, no phoneme is looked up.
         self._phonemes_checked = False
 
@@ -49,14 +54,16 @@ class TextEncoder:
         """
         unknown = self.unknown(text)
         if unknown:
-            raise InputError(f"'{text}': not in the model's vocabulary: {', '.join(unknown)}")
+            raise InputError(
+                f"'{shortened(text)}': not in the model's vocabulary: {', '.join(unknown)}"
+            )
         ids = self.converter.tokens2ids(self._tokens(text))
         if not ids:
             raise InputError(f"'{text}': no token; a transcript must not be empty")
         return ids
 
     def unknown(self, text: str) -> list[str]:
-        """What the tokenizer makes of `text` and the model has no token for, in order.
+        """What the tokenizer makes of `text` and the model cannot write, in order.
 
         Example:
             >>> encoder.unknown("seven elephants")   # doctest: +SKIP
@@ -64,7 +71,8 @@ class TextEncoder:
         """
         tokens = self._tokens(text)
         ids = self.converter.tokens2ids(tokens)
-        return [t for t, i in zip(tokens, ids, strict=True) if i == self.converter.unk_id]
+        never = {self.converter.unk_id, *self._unwritten}
+        return [t for t, i in zip(tokens, ids, strict=True) if i in never]
 
     def _tokens(self, text: str) -> list[str]:
         if not self._phonemes_checked:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from espnet_ext.attack.options import BALL, AttackOptions, hint
+from espnet_ext.attack.options import BALL, COUNT, AttackOptions, hint
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class CountermeasureAttackSettings(AttackOptions):
         "alpha": BALL,
         "frames": (0, math.inf),
         "batch_overhead": (0.0, 1e6),
-        **dict.fromkeys(("steps", "restarts", "queries", "batch_size", "measured"), (1, math.inf)),
+        **dict.fromkeys(("steps", "restarts", "queries"), COUNT),
+        **dict.fromkeys(("batch_size", "measured"), (1, math.inf)),
     }
 
     def _check(self) -> None:

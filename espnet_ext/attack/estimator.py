@@ -24,7 +24,7 @@ from espnet_ext.asr.losses import (
 )
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import like, pad, to_list, unpad
-from espnet_ext.errors import InputError
+from espnet_ext.errors import InputError, shortened
 
 
 class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator):
@@ -298,7 +298,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             return str(error)
         if targeted and not frames.reach(samples, needed):
             return (
-                f"'{transcript}' needs {needed} encoder frames, the audio has {frames.of(samples)}"
+                f"'{shortened(transcript)}' needs {needed} encoder frames, the audio has "
+                f"{frames.of(samples)}"
             )
         return None
 

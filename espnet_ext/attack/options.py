@@ -15,6 +15,9 @@ from espnet_ext.errors import InputError
 BALL = (1e-9, 1e6)
 """Radii, and steps, that single precision can hold and square."""
 
+COUNT = (1, 10_000_000)
+"""Steps, restarts and queries: more are a slip of the keyboard that would never end."""
+
 Options = TypeVar("Options", bound="AttackOptions")
 
 

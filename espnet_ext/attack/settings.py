@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from espnet_ext.attack.budget import Budget
-from espnet_ext.attack.options import BALL, AttackOptions, number
+from espnet_ext.attack.options import BALL, COUNT, AttackOptions, number
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class AttackSettings(AttackOptions):
         "eps": BALL,
         "snr": (-100.0, 200.0),
         "eps_step": BALL,
-        "steps": (1, math.inf),
+        "steps": COUNT,
         "decay": (0.0, 10.0),
         "check_every": (1, math.inf),
         "batch_size": (1, math.inf),

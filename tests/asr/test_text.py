@@ -28,6 +28,12 @@ def test_words_outside_the_vocabulary_are_named(words):
         words.encode("lorem one ipsum")
 
 
+@pytest.mark.parametrize("token", ["<blank>", "<unk>", "<sos/eos>"])
+def test_tokens_that_stand_in_no_transcript_are_refused(words, token):
+    with pytest.raises(InputError, match=token):
+        words.encode(f"one {token}")
+
+
 def test_empty_transcript_is_refused(words):
     with pytest.raises(InputError, match="empty"):
         words.encode("")

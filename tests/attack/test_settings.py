@@ -164,9 +164,15 @@ def test_attacks_begun_before_there_was_a_choice_go_on():
 
 @pytest.mark.parametrize(
     "values",
-    [{"steps": [math.inf]}, {"eps": [math.inf]}, {"snr": [math.nan]}, {"eps_step": math.nan}],
+    [
+        {"steps": [math.inf]},
+        {"steps": [10**23]},
+        {"eps": [math.inf]},
+        {"snr": [math.nan]},
+        {"eps_step": math.nan},
+    ],
 )
-def test_numbers_that_are_not_finite_are_refused(values):
+def test_numbers_that_no_attack_can_have_are_refused(values):
     with pytest.raises(InputError):
         settings(**values)
 
