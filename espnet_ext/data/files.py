@@ -85,12 +85,19 @@ def _explained(path: Path) -> Iterator[None]:
                 f"{path}: cannot be written ({error.strerror}); change the permissions of its "
                 "directory, or choose another one"
             ) from error
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise InputError(
-            f"{path}: no space left to write it ({error.strerror}); free some space and run the "
-            "same command again, it continues with what is finished"
-        ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise InputError(
+                f"{path}: no space left to write it ({error.strerror}); free some space and run "
+                "the same command again, it continues with what is finished"
+            ) from error
+        # A directory where a file should be, or the other way round; not what the block reads.
+        at = Path(error.filename or "")
+        if at == path or at in path.parents or at.name.startswith(f".{path.name}."):
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}: {at}); remove what stands there, or "
+                "choose another place"
+            ) from error
+        raise
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -162,12 +169,26 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     import yaml  # here, for the tools that never read a configuration start sooner
 
+    class UniqueKeys(yaml.SafeLoader):
+        """Of a key that stands twice, PyYAML would take the last without a word."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                    if key.value in seen:
+                        raise yaml.constructor.ConstructorError(
+                            None, None, f"the key {key.value} appears twice", key.start_mark
+                        )
+                    seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
     text = read_text(path, absent="no such configuration")
     # A pointer of Git LFS, or a page: these may even be valid YAML.
     if text and (sort := file_sort(path)).cure:
         raise InputError(f"{path}: not a configuration but {sort.what}; {sort.cure}")
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, UniqueKeys)  # noqa: S506  a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else path

@@ -25,8 +25,8 @@ def id_problem(name: str) -> str | None:
     if " " in name:
         return "has a blank"
     if name[0] in ".-":
-        kind = "hidden file" if name[0] == "." else "option"
-        return f"starts with '{name[0]}', as the name of a {kind} does"
+        kind = "a hidden file" if name[0] == "." else "an option"
+        return f"starts with '{name[0]}', as the name of {kind} does"
     if len(name.encode(errors="surrogatepass")) > MAX_BYTES:
         size = len(name.encode(errors="surrogatepass"))
         return f"has {size} bytes, more than the {MAX_BYTES} that a file name leaves"

@@ -6,6 +6,7 @@ The reader here refuses what would fail or be misread later, and names file and 
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from espnet_ext.errors import InputError, summarize
 
 _BAD_BLANK = re.compile(r"[^\S ]| {2,}|^ | $")
 _FIX = "run utils/fix_data_dir.sh on the directory"
+_CLEAN = r"sed -i '1s/^\xEF\xBB\xBF//; s/[ \t\r]\+/ /g; s/^ \| $//g; /^$/d'"
 
 
 def read_table(
@@ -78,7 +80,7 @@ def parse_table(
             )
         key, value = _split(line, keep_blanks=path.suffix == ".scp")
         if not problem or line.startswith("\ufeff"):
-            problem = _line_problem(line, key, value, path.suffix, allow_empty, strict)
+            problem = _line_problem(line, key, value, path, allow_empty, strict)
         if key in table and (strict or table[key] != value):
             problem = f"'{key}' stands in line {first_line[key]} already; remove one of the two"
         if problem:
@@ -150,19 +152,27 @@ def _split(line: str, keep_blanks: bool) -> tuple[str, str]:
 
 
 def _line_problem(
-    line: str, key: str, value: str, suffix: str, allow_empty: bool, strict: bool
+    line: str, key: str, value: str, path: Path, allow_empty: bool, strict: bool
 ) -> str | None:
+    # Outside of a data directory, as of the targets of an attack, there is no directory to fix.
+    fix = _FIX if _of_data_dir(path) else f"{_CLEAN} {shlex.quote(str(path))} cleans the file"
     if not key:
-        return f"empty line; {_FIX}" if strict else None
+        return f"empty line; {fix}" if strict else None
     if line.startswith("\ufeff"):
-        return f"starts with a byte order mark; {_FIX}"
+        return f"starts with a byte order mark; {fix}"
     if not value:
         return None if allow_empty else f"'{key}' has no value"
-    if strict and suffix != ".scp" and (blank := _BAD_BLANK.search(line)):
+    if strict and path.suffix != ".scp" and (blank := _BAD_BLANK.search(line)):
         plain = blank.group()[0] in " \t\r"
-        cure = _FIX if plain else "utils/fix_data_dir.sh --clean true makes it a plain one"
+        cure = fix if plain else "utils/fix_data_dir.sh --clean true makes it a plain one"
         return f"{_name_blank(blank)} at column {blank.start() + 1}; {cure}"
     return None
+
+
+def _of_data_dir(path: Path) -> bool:
+    if path.suffix == ".scp":
+        return True
+    return path.name.startswith(("text", "utt2", "spk2")) and (path.parent / "wav.scp").is_file()
 
 
 def _name_blank(match: re.Match[str]) -> str:
@@ -182,18 +192,18 @@ def write_table(path: str | Path, table: Mapping[str, str]) -> None:
         InputError: a key or value could not be read back with `read_table`.
     """
     path = Path(path)
-    problems = [p for key in table if (p := _unwritable(key, table[key], path.suffix))]
+    problems = [p for key in table if (p := _unwritable(key, table[key], path))]
     if problems:
         raise InputError(summarize([f"{path}: {problem}" for problem in problems]))
     write_lines(path, [f"{key} {table[key]}".rstrip() for key in sorted(table)])
 
 
-def _unwritable(key: str, value: str, suffix: str) -> str | None:
+def _unwritable(key: str, value: str, path: Path) -> str | None:
     if key.split() != [key]:
         return f"the key '{key}' is empty or has a blank"
     if "\n" in value:
         return f"the value of '{key}' has a line break"
-    problem = _line_problem(f"{key} {value}", key, value, suffix, allow_empty=True, strict=True)
+    problem = _line_problem(f"{key} {value}", key, value, path, allow_empty=True, strict=True)
     return f"'{key}': {problem}" if problem else None
 
 

@@ -232,6 +232,29 @@ def test_yaml_that_is_no_mapping_is_refused(tmp_path, content, message):
         read_yaml(tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize("content", ["eps: 1\nsteps: 2\neps: 3\n", "a:\n  b: 1\n  b: 2\n"])
+def test_a_key_that_appears_twice_is_refused_with_its_line(tmp_path, content):
+    path = tmp_path / "conf.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"conf\.yaml:3: .*appears twice"):
+        read_yaml(path)
+
+
+def test_merged_keys_may_be_overridden(tmp_path):
+    path = tmp_path / "conf.yaml"
+    path.write_text("x: &x {a: 1}\ny:\n  <<: *x\n  a: 2\n")
+    assert read_yaml(path)["y"] == {"a": 2}
+
+
+@pytest.mark.parametrize("target", ["taken", "file/below", "file/far/below"])
+def test_what_stands_in_the_way_is_named(tmp_path, target):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_text(tmp_path / target, "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "taken"]
+
+
 def test_yaml_runs_nothing(tmp_path):
     path = tmp_path / "conf.yaml"
     path.write_text(f"a: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")

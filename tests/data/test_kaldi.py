@@ -1,4 +1,6 @@
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -54,7 +56,7 @@ def test_any_bytes_give_a_table_or_an_input_error(content, tmp_path_factory):
         ("a x\nb y\na z\n", r"text:3: 'a' stands in line 1"),
         ("a x\na x\n", r"text:2: 'a' stands in line 1"),
         ("a x\nb\n", r"text:2: 'b' has no value"),
-        ("a x\nb x  y\n", r"text:2: several blanks in a row at column 4; run utils/fix_data_dir"),
+        ("a x\nb x  y\n", r"text:2: several blanks in a row at column 4; sed "),
         ("a x \n", r"text:1: a blank at the start or end"),
         (" a x\n", r"text:1: a blank at the start or end"),
         ("a\tx\n", r"text:1: a tab"),
@@ -68,6 +70,24 @@ def test_any_bytes_give_a_table_or_an_input_error(content, tmp_path_factory):
 def test_bad_lines_are_named(tmp_path, content, expected):
     with pytest.raises(InputError, match=expected):
         read_table(put(tmp_path / "text", content))
+
+
+def test_advice_on_a_table_of_a_data_directory_is_to_fix_the_directory(tmp_path):
+    (tmp_path / "wav.scp").write_text("a a.wav\n")
+    with pytest.raises(InputError, match="run utils/fix_data_dir"):
+        read_table(put(tmp_path / "text", "a b  c\n"))
+
+
+@pytest.mark.parametrize(
+    "content", ["a b  c\n", "a b\r\n", "\ufeffa\tb\n", " a b \n", "a b\n\nc d\n"]
+)
+def test_advice_on_a_table_of_its_own_works(tmp_path, content):
+    path = put(tmp_path / "targets", content)
+    with pytest.raises(InputError) as error:
+        read_table(path)
+    command = re.search("sed .* cleans", str(error.value))[0].removesuffix(" cleans")
+    subprocess.run(shlex.split(command), check=True)
+    assert read_table(path)["a"] in ("b", "b c")
 
 
 def test_all_bad_lines_are_reported_at_once(tmp_path):
