@@ -61,7 +61,7 @@ def greedy_search_encoded(
 ) -> list[list[int]]:
     """`greedy_search` on encoder output (B, T, D) with `lengths` (B,)."""
     if ctc_weight == 1.0:
-        return _best_path(model.ctc.argmax(encoder_out), lengths)
+        return _best_path(model, encoder_out, lengths)
     if hasattr(model.decoder, "forward_one_step"):
         return _label_synchronous(model, encoder_out, lengths, ctc_weight)
     # Recurrent decoders keep a state of their own form: one utterance at a time.
@@ -125,12 +125,16 @@ def _utterances(encoder_out: torch.Tensor, lengths: torch.Tensor) -> Iterator[to
         yield frames[:length]
 
 
-def _best_path(labels: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-    """Collapse the best label of each frame (B, T): repeats first, then blanks."""
+def _best_path(
+    model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor
+) -> list[list[int]]:
+    """Collapse the best label of each frame: repeats first, then blanks."""
     paths = []
-    for row, length in zip(labels.cpu(), lengths.tolist(), strict=True):
+    for row, length in zip(model.ctc.argmax(encoder_out).cpu(), lengths.tolist(), strict=True):
         collapsed = torch.unique_consecutive(row[:length])
-        paths.append([label for label in collapsed.tolist() if label != 0])
+        # CTC has a label for <sos/eos> too, which a weak model may choose; no word is that.
+        dropped = (0, model.sos, model.eos)
+        paths.append([label for label in collapsed.tolist() if label not in dropped])
     return paths
 
 

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -59,8 +60,8 @@ def check_supported(model: ESPnetASRModel, ctc_weight: float) -> None:
         InputError: a transducer, a CTC that is not PyTorch's, or a weight that
             needs a head which the model does not have.
     """
-    if not 0.0 <= ctc_weight <= 1.0:
-        raise InputError(f"the inference CTC weight must be between 0 and 1, not {ctc_weight}")
+    if not isinstance(ctc_weight, Real) or not 0.0 <= ctc_weight <= 1.0:
+        raise InputError(f"the CTC weight must be a number between 0 and 1, not {ctc_weight!r}")
     if getattr(model, "use_transducer_decoder", False) or getattr(
         model, "use_linear_decoder", False
     ):

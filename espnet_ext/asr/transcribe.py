@@ -16,7 +16,7 @@ from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.data.audio import audio_length, read_audio
 from espnet_ext.data.labels import MISSING_LABEL
-from espnet_ext.errors import summarize
+from espnet_ext.errors import InputError, summarize
 
 
 class Hypothesis(NamedTuple):
@@ -53,9 +53,15 @@ def transcribe(
         batch_size: utterances in a batch.
 
     Raises:
-        InputError: the model has no head for this weight, or audio cannot be used.
+        InputError: the model has no head for this weight or fewer tokens than `beam_size`, or
+            audio cannot be used.
     """
     check_supported(recognizer.model, ctc_weight)
+    if beam_size > recognizer.model.vocab_size:
+        raise InputError(
+            f"a beam of {beam_size} is more than the {recognizer.model.vocab_size} tokens of the "
+            "model; give a smaller --beam_size"
+        )
     names = sorted(wav_scp)
     rate = recognizer.sample_rate
     samples = {n: audio_length(wav_scp[n], sample_rate=rate, utterance=n) for n in names}

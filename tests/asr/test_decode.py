@@ -70,6 +70,12 @@ def test_ctc_best_path_collapses_repeats_before_blanks():
     assert greedy_search_encoded(model, frames, torch.tensor([8, 4]), 1.0) == [[5, 5, 6], [7]]
 
 
+def test_ctc_best_path_has_no_end_of_sentence_in_it():
+    model = tiny_model(ctc_weight=1.0).eval()
+    model.ctc.argmax = lambda _: torch.tensor([[5, model.eos, 0, 6]])
+    assert greedy_search_encoded(model, torch.zeros(1, 4, 16), torch.tensor([4]), 1.0) == [[5, 6]]
+
+
 def test_transcript_is_never_longer_than_the_encoder_output(model):
     with frozen(model), torch.no_grad():
         speech, lengths = pad(noise(7000, 3000))

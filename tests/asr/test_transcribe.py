@@ -25,6 +25,11 @@ def test_every_utterance_has_a_transcript_that_batches_do_not_change(wav_scp, be
     assert together == one_by_one
 
 
+def test_a_beam_of_more_than_all_tokens_is_refused(wav_scp):
+    with pytest.raises(InputError, match="13 tokens"):
+        transcribe(tiny_recognizer(), wav_scp, 0.5, beam_size=14)
+
+
 def test_heads_give_a_label_to_each_utterance(wav_scp):
     heads = {"accent": ["gb", "us"], "gender": ["f", "m"]}
     found = transcribe(tiny_recognizer(asr_weight=0.7, heads=heads), wav_scp, 0.0)
