@@ -97,7 +97,7 @@ class CountermeasureAttackSettings(AttackOptions):
     limits: ClassVar[dict[str, tuple[float, float]]] = {
         "eps": BALL,
         "alpha": BALL,
-        "frames": (0, math.inf),
+        "frames": (0, 100_000),
         "batch_overhead": (0.0, 1e6),
         **dict.fromkeys(("steps", "restarts", "queries"), COUNT),
         **dict.fromkeys(("batch_size", "measured"), (1, math.inf)),

@@ -96,6 +96,10 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         super()._check_params()
         if not hasattr(self, "recognizer"):
             return  # called by the base class before there is anything to check
+        if isinstance(self.loss_ctc_weight, str) and self.loss_ctc_weight != "training":
+            raise InputError(
+                f"loss_ctc_weight must be a number or 'training', not '{self.loss_ctc_weight}'"
+            )
         check_supported(self.recognizer.model, self.ctc_weight)
         check_supported(self.recognizer.model, self.gradient_ctc_weight)
         if self.output_case not in ("model", "upper"):
@@ -120,9 +124,9 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """lambda_C of the loss whose gradient is taken, see `loss_ctc_weight`."""
         if self.loss_ctc_weight is None:
             return self.ctc_weight
-        if self.loss_ctc_weight == "training":
+        if isinstance(self.loss_ctc_weight, str):
             return self.recognizer.model.ctc_weight
-        return float(self.loss_ctc_weight)
+        return self.loss_ctc_weight
 
     @property
     def input_shape(self) -> tuple[int | None]:
@@ -170,9 +174,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         self._warn_of_ragged_art(x)
         prepared, _ = self._apply_preprocessing(x, y, fit=False)
         waves = to_list(prepared)
-        for index, wave in enumerate(waves):
-            if (problem := self.problem(len(wave), str(y[index]))) is not None:
-                raise InputError(f"waveform {index}: {problem}")
+        self._check_each(waves, y)
         gradients: list[np.ndarray] = [np.empty(0)] * len(waves)
         with self.attack_mode():
             for batch in self.recognizer.batches([len(w) for w in waves], len(waves)):
@@ -186,8 +188,13 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
     def compute_loss(
         self, x: np.ndarray, y: np.ndarray | Sequence[str], reduction: str = "none", **kwargs: Any
     ) -> np.ndarray:
-        """Losses of the transcripts `y`: (N,), or their "mean" or "sum"."""
+        """Losses of the transcripts `y`: (N,), or their "mean" or "sum".
+
+        Raises:
+            InputError: see `loss_gradient`.
+        """
         waves = to_list(x)
+        self._check_each(waves, y)
         losses = np.empty(len(waves), dtype=np.float32)
         with self.attack_mode(), torch.no_grad():
             for batch in self.recognizer.batches([len(w) for w in waves], len(waves)):
@@ -195,6 +202,13 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
                 targets = self.targets([str(y[i]) for i in batch])
                 losses[batch] = self.losses(speech, lengths, targets).total.cpu().numpy()
         return losses if reduction == "none" else getattr(np, reduction)(losses)
+
+    def _check_each(self, waves: Sequence[np.ndarray], y: np.ndarray | Sequence[str]) -> None:
+        if len(waves) != len(y):
+            raise InputError(f"{len(waves)} waveforms, but {len(y)} transcripts; give one for each")
+        for index, wave in enumerate(waves):
+            if (problem := self.problem(len(wave), str(y[index]))) is not None:
+                raise InputError(f"waveform {index}: {problem}")
 
     def compute_loss_and_decoded_output(
         self, masked_adv_input: torch.Tensor, original_output: np.ndarray, **kwargs: Any
@@ -205,10 +219,16 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             masked_adv_input: waveforms, any float type.
             original_output: target transcripts.
             **kwargs: `real_lengths` (B,), where the batch is padded.
+
+        Raises:
+            InputError: a waveform is too short for the model, or see `targets`.
         """
         speech = masked_adv_input.float().to(self.device)
         full = np.full(len(speech), speech.size(1))
         lengths = torch.as_tensor(np.asarray(kwargs.get("real_lengths", full))).to(self.device)
+        for index, samples in enumerate(lengths.tolist()):
+            if (problem := self.recognizer.frames.too_short(samples)) is not None:
+                raise InputError(f"waveform {index}: too short: {problem}")
         with self.attack_mode():
             losses = self.losses(speech, lengths, self.targets([str(y) for y in original_output]))
             return losses.total.sum(), np.array(self.transcribe(speech.detach(), lengths))

@@ -8,7 +8,7 @@ from espnet_ext.attack.estimator import PyTorchESPnet
 from espnet_ext.attack.runner import begun, listen
 from espnet_ext.attack.utterances import Utterance, audio_lengths, check_utterances
 from espnet_ext.data.audio import read_audio
-from espnet_ext.data.files import check_directory, read_json, read_jsonl, write_json, write_jsonl
+from espnet_ext.data.files import check_directory, read_jsonl, read_record, write_json, write_jsonl
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
 
@@ -50,10 +50,10 @@ def replay(
     source, output = Path(attack_dir), Path(output_dir)
     if not (source / "attack_log.jsonl").is_file():
         raise InputError(f"{source}: no finished attack there (no attack_log.jsonl)")
-    made_on = read_json(source / "attack.json")
+    made_on = read_record(source / "attack.json")
     about = {**made_on, "model": dict(model), "ctc_weight": estimator.ctc_weight}
     about["made_on"] = {"model": made_on["model"], "ctc_weight": made_on["ctc_weight"]}
-    if begun(output) and read_json(output / "attack.json") != about:
+    if begun(output) and read_record(output / "attack.json") != about:
         raise InputError(
             f"{output} holds the results of another attack, see attack.json there; give another "
             "--output_dir or remove it"
@@ -97,7 +97,10 @@ class _Group(NamedTuple):
             raise InputError(
                 f"{self.wav_scp}: no audio of utterances that were attacked:\n{summarize(missing)}"
             )
-        return {name: table[name] for name in names}
+        # The table has the paths at the time of the attack, whose directory may have been moved.
+        here = Path(self.wav_scp).parent / "wav"
+        moved = {name: here / f"{name}.wav" for name in names}
+        return {name: str(p) if p.is_file() else table[name] for name, p in moved.items()}
 
 
 def _checked(estimator: PyTorchESPnet, group: _Group) -> dict[str, int]:

@@ -27,8 +27,8 @@ from espnet_ext.attack.utterances import Utterance, check_utterances, digest
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import (
     check_directory,
-    read_json,
     read_jsonl,
+    read_record,
     write_aside,
     write_json,
     write_jsonl,
@@ -99,6 +99,14 @@ class AttackRun:
                     f"PyTorchESPnet {name}=settings.{name}"
                 )
 
+        clipped = estimator.clip_values
+        if clipped is None or [float(np.asarray(v)) for v in clipped] != [-1.0, 1.0]:
+            raise InputError("clip_values of the estimator must be (-1, 1), the range of a WAV")
+        if estimator.preprocessing_defences:
+            raise InputError(
+                "the attack does not see preprocessing_defences of ART; make PyTorchESPnet without"
+            )
+
     def _claim_directory(self, model: Mapping[str, Any]) -> dict[str, Any]:
         identity = {
             "model": dict(model),
@@ -116,7 +124,7 @@ class AttackRun:
         return identity
 
     def _check_claim(self, identity: Mapping[str, Any]) -> None:
-        before = read_json(self.output_dir / "attack.json")
+        before = read_record(self.output_dir / "attack.json")
         changed = [key for key in identity if before.get(key) != identity[key]]
         if changed:
             raise InputError(
@@ -130,7 +138,11 @@ class AttackRun:
         Args:
             shard: from 1.
             shards: their number.
+
+        Raises:
+            InputError: there is no such shard.
         """
+        check_shard(shard, shards)
         work = [
             (budget, index) for budget in self.settings.budgets() for index in range(len(self.plan))
         ][shard - 1 :: shards]
@@ -268,6 +280,16 @@ class AttackRun:
         return self.output_dir / budget.tag / f"step{step}" / "wav" / f"{name}.wav"
 
 
+def check_shard(shard: int, shards: int) -> None:
+    """Refuse a part that is none: it would be another one, or nothing, in silence.
+
+    Raises:
+        InputError: `shard` is not from 1 to `shards`.
+    """
+    if not 1 <= shard <= shards:
+        raise InputError(f"shard {shard} is not between 1 and {shards}")
+
+
 def begun(directory: str | Path) -> bool:
     """Whether an attack has left states or rows in a directory."""
     made = ("log/*/*.jsonl", "state/*/*.pt", "attack_log.jsonl")
@@ -367,14 +389,18 @@ def save_state(path: str | Path, batch: AttackBatch, state: AttackState) -> None
 def load_state(
     path: str | Path, batch: AttackBatch, device: torch.device | str
 ) -> AttackState | None:
-    """The saved state of `batch`, or None where there is none.
+    """The saved state of `batch`, or None where there is none, or it is damaged.
 
     Raises:
         InputError: the file is of other utterances.
     """
     if not Path(path).is_file():
         return None
-    saved = torch.load(path, map_location=device, weights_only=True)
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch.load raises whatever its parts raise
+        logging.warning("%s: damaged (%s); the batch begins anew", path, type(error).__name__)
+        return None
     if saved.pop("names") != batch.names:
         raise InputError(f"{path}: the state of other utterances; remove it")
     return AttackState(**saved)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_ext.data.files import read_text
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.metrics.error_rate import normalize, same_text
 
@@ -76,14 +77,12 @@ def read_candidates(path: str | Path) -> list[str]:
     """Read a set of targets, one a line.
 
     Raises:
-        InputError: the file is missing or has no line, an empty one, or one twice.
+        InputError: the file is missing, no UTF-8 text, or has no line, an empty one, or one twice.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such set of target transcripts") from None
+    text = read_text(path, absent="no such set of target transcripts", encoding="utf-8-sig")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if not line:
             raise InputError(f"{path}:{number}: empty target transcript; remove the line")
         if line in lines[: number - 1]:
             raise InputError(f"{path}:{number}: '{line}' stands here twice; remove one")

@@ -25,6 +25,7 @@ from espnet_ext.attack.cm_settings import Condition, CountermeasureAttackSetting
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import InputBatch, LinfAttack, generator_of
 from espnet_ext.attack.resynthesis import Resynthesis, can_resynthesize
+from espnet_ext.attack.runner import check_shard
 from espnet_ext.attack.same_features import check_same_features
 from espnet_ext.attack.trials import Trial, digest
 from espnet_ext.attack.units import FeatureSpace, measure_space
@@ -34,18 +35,18 @@ from espnet_ext.cm.segment import SegmentOptions, cut
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import (
     check_directory,
-    read_json,
     read_jsonl,
+    read_record,
     write_aside,
     write_json,
     write_jsonl,
     write_lines,
 )
-from espnet_ext.data.ids import check_ids
+from espnet_ext.data.ids import check_ids, id_problem
 from espnet_ext.errors import InputError
 
 CLEAN = "clean"
-RESERVED = ("log", "kept")
+RESERVED = ("log", "kept", "attack.json", "attack_log.jsonl", "results.json")
 
 Rows = list[dict[str, Any]]
 
@@ -146,12 +147,15 @@ class TransferRun:
         return FeatureSpace.from_json(before["space"]) if before.get("space") else None
 
     def _is_claimed(self) -> bool:
-        before = read_json(self.output_dir / "attack.json")
+        try:
+            before = read_record(self.output_dir / "attack.json")
+        except InputError:  # damaged, and nothing was made with it
+            return False
         return all(before.get(key) == value for key, value in self._identity.items())
 
     def _check_claim(self) -> dict[str, Any]:
         """attack.json, which must still be that of this attack."""
-        before = read_json(self.output_dir / "attack.json")
+        before = read_record(self.output_dir / "attack.json")
         changed = [key for key, value in self._identity.items() if before.get(key) != value]
         if changed:
             raise InputError(
@@ -183,7 +187,11 @@ class TransferRun:
         Args:
             shard: from 1.
             shards: their number.
+
+        Raises:
+            InputError: there is no such shard.
         """
+        check_shard(shard, shards)
         mine = range(len(self.plan))[shard - 1 :: shards]
         work = {index: self._unfinished(index) for index in mine}
         todo = {index: conditions for index, conditions in work.items() if conditions}
@@ -402,7 +410,7 @@ class TransferRun:
         The SNR, and how many utterances had steps without a usable gradient, where some had.
         """
         path = self.output_dir / "attack.json"
-        stated = read_json(path)
+        stated = read_record(path)
         for row in summary:
             if row["snr"] is not None:
                 stated.setdefault(f"snr_{row['method']}", {})[f"{row['eps']:g}"] = row["snr"]
@@ -438,7 +446,7 @@ def _check_names(targets: Mapping[str, Any], trials: Sequence[Trial]) -> None:
     if not targets or not trials:
         raise InputError("nothing to score: give at least one target and one utterance")
     for name in targets:
-        if "/" in name or name.startswith(".") or name in RESERVED or name.split() != [name]:
+        if name in RESERVED or name.split() != [name] or id_problem(name):
             raise InputError(f"target '{name}' cannot be the name of a directory; rename it")
 
 

@@ -253,10 +253,10 @@ def digests(**paths: str | Path) -> dict[str, dict[str, str]]:
 
 def is_made(results: Path, made_from: object) -> bool:
     """Whether a results.json has this under "made_from"; if so, say that nothing is to do."""
-    from espnet_ext.data.files import read_json
+    from espnet_ext.data.files import read_record
 
     as_read = json.loads(json.dumps(made_from))  # tuples become lists
-    if not results.is_file() or read_json(results).get("made_from") != as_read:
+    if not results.is_file() or read_record(results).get("made_from") != as_read:
         return False
     print(f"{results}: there already, from the same files and settings; remove it to redo it")
     return True

@@ -119,6 +119,7 @@ def _different(configs: list[str]) -> list[str]:
     import json
 
     from espnet_ext.data.files import read_yaml
+    from espnet_ext.data.model_files import model_paths
 
     parts = (
         "token",
@@ -133,8 +134,9 @@ def _different(configs: list[str]) -> list[str]:
     )
     kinds: dict[str, str] = {}
     for config in configs:
-        values = {k: v for k, v in read_yaml(config).items() if str(k).startswith(tuple(parts))}
-        kinds.setdefault(json.dumps(values, sort_keys=True, default=str), config)
+        path = model_paths(config, None, "asr")[0]  # a directory or an archive will do
+        values = {k: v for k, v in read_yaml(path).items() if str(k).startswith(tuple(parts))}
+        kinds.setdefault(json.dumps(values, sort_keys=True, default=str), str(path))
     return list(kinds.values())
 
 

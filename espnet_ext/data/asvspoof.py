@@ -175,7 +175,7 @@ def check_attack(attack: str, key: str) -> str:
         raise ValueError(f"unknown key '{key}'; it must be bonafide or spoof")
     none = attack in (NO_ATTACK, "bonafide")
     if none and key == "spoof":
-        raise ValueError("a spoof without the id of its attack; correct the line")
+        raise ValueError("a spoof without the id of its attack; add it (utt2attack has it)")
     if not none and key == "bonafide":
         raise ValueError(f"a bona fide trial with the attack '{attack}'; correct the line")
     return NO_ATTACK if none else attack

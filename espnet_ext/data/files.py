@@ -160,6 +160,24 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
 
 
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file of keys with values, which a command has written and reads again.
+
+    Raises:
+        InputError: the file is missing, damaged, or something else.
+    """
+    try:
+        values = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; remove the file or its directory and run again") from None
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{path}: holds a {type(values).__name__} instead of keys with values; remove the file "
+            "or its directory and run again"
+        )
+    return values
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of keys with values, without running anything that is in it.
 

@@ -204,7 +204,8 @@ def _unwritable(key: str, value: str, path: Path) -> str | None:
     if "\n" in value:
         return f"the value of '{key}' has a line break"
     problem = _line_problem(f"{key} {value}", key, value, path, allow_empty=True, strict=True)
-    return f"'{key}': {problem}" if problem else None
+    # Without the advice of `_line_problem`, which is on a file that was read.
+    return f"'{key}': {problem.partition(';')[0]}" if problem else None
 
 
 def utt2spk_to_spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:

@@ -229,6 +229,22 @@ def test_audio_too_short_for_the_model_is_heard_as_nothing_and_has_no_gradient(e
         estimator.loss_gradient(waves, ["one", "one"])
 
 
+@pytest.mark.parametrize("method", ["loss_gradient", "compute_loss"])
+@pytest.mark.parametrize(
+    ("samples", "texts", "message"),
+    [
+        ([2000, 100], ["one", "one"], "waveform 1: too short"),
+        ([2000], ["one " * 50], "encoder frames"),
+        ([2000, 2000], ["one"], "2 waveforms, but 1 transcripts"),
+    ],
+)
+def test_waveforms_and_transcripts_that_do_not_fit_are_refused(
+    estimator, method, samples, texts, message
+):
+    with pytest.raises(InputError, match=message):
+        getattr(estimator, method)(like([], noise(*samples)), texts)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -236,6 +252,8 @@ def test_audio_too_short_for_the_model_is_heard_as_nothing_and_has_no_gradient(e
         ({"output_case": "title"}, "output_case"),
         ({"autocast": "float16"}, "autocast"),
         ({"loss_ctc_weight": 1.5}, "between 0 and 1"),
+        ({"loss_ctc_weight": "trainin"}, "a number or 'training'"),
+        ({"ctc_weight": "0.5"}, "a number between"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

@@ -1,6 +1,7 @@
 """Adversarial audio of one model heard by another."""
 
 import json
+import shutil
 
 import pytest
 from tiny import RATE, noise, tiny_recognizer
@@ -104,6 +105,14 @@ def test_results_of_something_else_are_not_overwritten(other, attacked, data, tm
 def test_an_attack_that_is_not_finished_is_refused(other, data, tmp_path):
     with pytest.raises(InputError, match="no finished attack there"):
         played(other, tmp_path, data, tmp_path / "out")
+
+
+def test_an_attack_whose_directory_was_moved_is_heard(other, attacked, data, tmp_path):
+    before = played(other, attacked, data, tmp_path / "before")
+    shutil.copytree(attacked, tmp_path / "moved")
+    for table in (tmp_path / "moved").glob("*/step*/wav.scp"):
+        table.write_text(table.read_text().replace(str(attacked), "/gone"))
+    assert played(other, tmp_path / "moved", data, tmp_path / "after") == before
 
 
 def test_audio_that_is_not_there_is_named(other, attacked, data, tmp_path):

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from art.defences.preprocessor import GaussianAugmentation
 from tiny import RATE, noise, tiny_recognizer
 
 from espnet_ext.attack import PyTorchESPnet
@@ -18,6 +19,7 @@ from espnet_ext.errors import InputError
 LENGTHS = {"a1": 6000, "a2": 4000, "b1": 5900, "b2": 4100, "c1": 3000}
 TARGETS = {"a1": "one two", "a2": "three", "b1": "four", "b2": "five six", "c1": "seven"}
 SETTINGS = AttackSettings(eps=(0.2,), snr=(30.0,), steps=(2, 4), batch_size=2)
+DEFENCE = GaussianAugmentation(augmentation=False)
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +314,38 @@ def test_settings_that_the_estimator_does_not_have_are_refused(
     run_of(same, utterances, tmp_path / "out", settings)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_values": (-0.05, 0.05)}, "clip_values"),
+        ({"clip_values": None}, "clip_values"),
+        (
+            {"preprocessing_defences": DEFENCE},
+            "preprocessing_defences",
+        ),
+    ],
+)
+def test_what_attack_json_would_not_say_is_refused(
+    estimator, utterances, tmp_path, options, message
+):
+    other = PyTorchESPnet(estimator.recognizer, 0.5, **options)
+    with pytest.raises(InputError, match=message):
+        run_of(other, utterances, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_utterance_that_is_listed_twice_is_refused(estimator, utterances, tmp_path):
+    with pytest.raises(InputError, match=utterances[0].name):
+        run_of(estimator, [*utterances, utterances[0]], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2)])
+def test_a_shard_that_is_none_is_refused(estimator, utterances, tmp_path, shard):
+    with pytest.raises(InputError, match="not between 1 and 2"):
+        run_of(estimator, utterances, tmp_path / "out").run(*shard)
+
+
 def test_an_output_directory_that_is_a_file_is_refused(estimator, utterances, tmp_path):
     (tmp_path / "out").write_text("mine")
     for output in (tmp_path / "out", tmp_path / "out" / "below"):
@@ -346,3 +380,5 @@ def test_state_comes_back_and_only_for_its_own_batch(tmp_path):
     other = AttackBatch(["a", "c"], batch.waves, batch.transcripts)
     with pytest.raises(InputError, match="other utterances"):
         load_state(tmp_path / "s.pt", other, "cpu")
+    (tmp_path / "s.pt").write_bytes((tmp_path / "s.pt").read_bytes()[:300])
+    assert load_state(tmp_path / "s.pt", batch, "cpu") is None  # the batch begins anew

@@ -257,7 +257,7 @@ def test_other_features_are_refused(make, models):
     make("waves", targets={"raw": model(variance=False)}, space="waveform", unit="raw")
 
 
-@pytest.mark.parametrize("name", ["a/b", ".a", "log", "kept", "a b", ""])
+@pytest.mark.parametrize("name", ["a/b", ".a", "log", "attack.json", "a b", "", "x" * 300])
 def test_a_target_whose_name_is_no_directory_is_refused(make, models, name):
     with pytest.raises(InputError, match="cannot be the name"):
         make(targets={name: models["lcnn"]})
@@ -317,6 +317,16 @@ def test_a_directory_without_results_is_free(make):
     finish(make(eps=[0.5], methods=["noise"]))
     with pytest.raises(InputError, match="different: settings"):
         make(eps=[9.0], methods=["noise"])
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_attack_json_is_replaced_or_named(make, tmp_path, content):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "attack.json").write_text(content)
+    finish(make(eps=[0.5], methods=["noise"]))  # nothing was made with it
+    (tmp_path / "run" / "attack.json").write_text(content)
+    with pytest.raises(InputError, match=r"attack\.json.*run again"):
+        make(eps=[0.5], methods=["noise"])
 
 
 def test_an_output_directory_that_is_a_file_is_refused(make, tmp_path):

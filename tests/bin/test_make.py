@@ -135,6 +135,18 @@ def test_targets_are_those_that_the_model_can_write(call, data, audio, letters):
     assert set("".join(found.values())) <= set("loremipsumdt ")
     assert "targets are left out" in said and "(8 " not in said
     assert "utterance b-1: 300 samples" in said
+    call(make_targets, *options[:-1], str(config.parent))  # the directory of the model
+    assert read_table("targets") == found
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"caf\xe9\n", r"set\.txt:1: not UTF-8"), (b"six seven \nsix  seven\n", "stands here twice")],
+)
+def test_a_set_of_targets_is_read_as_text(call, data, content, message):
+    (data.parent / "set.txt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        call(make_targets, "--data_dir", "data", "--output", "targets", "--target_set", "set.txt")
 
 
 def test_targets_fit_the_audio(call, data, audio):
