@@ -12,6 +12,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.losses import encode, frozen
+from espnet_ext.errors import InputError
 
 LONGEST_PROBE = 32.0
 """Seconds of audio that every model must be able to take."""
@@ -33,15 +34,23 @@ class EncoderFrames:
     def __init__(self, model: ESPnetASRModel, sample_rate: int):
         self.model, self.sample_rate = model, sample_rate
         self._known: dict[int, int] = {}
+        self._failure: str | None = None
 
     @cached_property
     def shortest(self) -> int:
-        """Samples of the shortest utterance that the model can encode alone."""
+        """Samples of the shortest utterance that the model can encode alone.
+
+        Raises:
+            InputError: it cannot encode any.
+        """
         low, high = 0, 1
         while not self._usable(high):
             if high > LONGEST_PROBE * self.sample_rate:
-                self._encode(high)  # raises what keeps the model from encoding anything
-                return high
+                raise InputError(
+                    f"the model cannot encode {high / self.sample_rate:.0f} s of noise "
+                    f"({self._failure or 'nothing finite comes out'}); are the keys of its "
+                    "config.yaml those of the training?"
+                )
             low, high = high, 2 * high
         while high - low > 1:
             middle = (low + high) // 2
@@ -82,7 +91,8 @@ class EncoderFrames:
         except torch.cuda.OutOfMemoryError:
             raise
         # ESPnet's own error for it, those of PyTorch's layers, and whatever other encoders raise.
-        except Exception:
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             return False
 
     @torch.no_grad()

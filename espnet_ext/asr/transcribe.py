@@ -53,9 +53,11 @@ def transcribe(
         batch_size: utterances in a batch.
 
     Raises:
-        InputError: the model has no head for this weight or fewer tokens than `beam_size`, or
-            audio cannot be used.
+        InputError: there is no utterance, the model has no head for this weight or fewer tokens
+            than `beam_size`, or audio cannot be used.
     """
+    if not wav_scp:
+        raise InputError("no utterance to transcribe: wav.scp is empty")
     check_supported(recognizer.model, ctc_weight)
     if beam_size > recognizer.model.vocab_size:
         raise InputError(

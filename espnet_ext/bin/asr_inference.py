@@ -42,6 +42,8 @@ def main() -> None:
     check_directory(output)
     if args.by_speaker:
         cli.check_speakers(str(Path(args.data_dir) / "utt2spk"), f"{args.data_dir}/wav.scp")
+    if (Path(args.data_dir) / "text").is_file():
+        cli.check_speakers(f"{args.data_dir}/text", f"{args.data_dir}/wav.scp", "transcript")
     recognizer, device, _ = cli.load_recognizer(args)
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
     found = transcribe(

@@ -301,12 +301,13 @@ def load_recognizer(
     return recognizer, where, model_digests(files)
 
 
-def check_speakers(utt2spk: str | None, table: str) -> None:
+def check_speakers(utt2spk: str | None, table: str, what: str = "speaker") -> None:
     """Refuse a utt2spk that lacks utterances of a table, before anything is computed.
 
     Args:
-        utt2spk: of `--utt2spk`; None where utterances are resampled.
+        utt2spk: of `--utt2spk`; None where utterances are resampled. Or references.
         table: whose utterances will be scored.
+        what: its value, for the message: speaker or transcript.
 
     Raises:
         InputError: names utterances without a speaker.
@@ -319,7 +320,7 @@ def check_speakers(utt2spk: str | None, table: str) -> None:
     speakers = read_table(utt2spk)
     missing = [f"utterance {name}" for name in read_table(table) if name not in speakers]
     if missing:
-        raise InputError(f"{utt2spk}: no speaker of:\n{summarize(missing)}")
+        raise InputError(f"{utt2spk}: no {what} of:\n{summarize(missing)}")
 
 
 def shard(text: str) -> tuple[int, int]:

@@ -70,13 +70,13 @@ def score(
 
     part, parts = shard
     files = [part_file(output, number, parts) for number in range(1, parts + 1)]
-    # What an earlier run has left must not be mixed with this one.
-    for stale in (output, files[part - 1]):
-        stale.unlink(missing_ok=True)
     trials = read_trials(data_dir)
     paths = read_table(Path(data_dir) / "wav.scp")
     lengths = audio_lengths(paths, model.sample_rate, model.window)
     batches = plan_batches(lengths, batch_size)
+    # What an earlier run has left must not be mixed with this one, which is not refused any more.
+    for stale in (output, files[part - 1]):
+        stale.unlink(missing_ok=True)
     scores: dict[str, float] = {}
     for number, found in enumerate(score_batches(model, paths, batches[part - 1 :: parts]), 1):
         scores |= found

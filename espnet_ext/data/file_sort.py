@@ -123,7 +123,7 @@ def _text_sort(head: bytes) -> FileSort:
         return FileSort(
             "text", "an HTML page, probably of an error or a login", "download the file itself"
         )
-    if text.count("\ufffd") > len(text) // 10:
+    if text.count("\ufffd") > max(3, len(text) // 10):
         return FileSort("other", "a file of an unknown binary format")
     first = text.split("\n", 1)[0].strip()
     return FileSort("text", f"text, which begins with {json.dumps(first[:40], ensure_ascii=False)}")

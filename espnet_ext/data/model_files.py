@@ -115,7 +115,7 @@ def _config_in(folder: Path, shown: str, kind: str) -> Path:
         return found[0]
     if not found:
         raise InputError(f"{shown}: no {CONFIG} in it; give the directory of a trained model")
-    names = ", ".join(_name(path, folder, shown) for path in found[:5])
+    names = ", ".join(_name(path.parent, folder, shown) for path in found[:5])
     raise InputError(f"{shown}: {len(found)} models are in it; give one of them: {names}")
 
 

@@ -113,6 +113,7 @@ def _text_encoder(config: dict[str, Any], path: str | Path) -> TextEncoder:
             "its token_list: char, word, bpe or phn"
         )
     conf = config.get("preprocessor_conf") or {}
+    what, lacks = f"token_type: {kind}", "no tokenizer"
     try:
         tokenizer = build_tokenizer(
             token_type=kind,
@@ -124,12 +125,14 @@ def _text_encoder(config: dict[str, Any], path: str | Path) -> TextEncoder:
         )
         if kind in ("bpe", "hugging_face"):
             tokenizer.text2tokens("a")  # the model is read with the first text
+        what, lacks = f"cleaner: {config.get('cleaner')}", "no cleaner of text"
         cleaner = TextCleaner(config.get("cleaner"))
+        cleaner("a")  # one that does not exist is found with the first text
     except ImportError as error:
-        raise InputError(f"{path}: token_type: {kind} needs {missing_package(error)}") from error
+        raise InputError(f"{path}: {what} needs {missing_package(error)}") from error
     except Exception as error:  # of whatever package the tokenizer calls
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: token_type: {kind}: no tokenizer ({problem})") from error
+        raise InputError(f"{path}: {what}: {lacks} ({problem})") from error
     return TextEncoder(tokenizer, tokens, cleaner)
 
 

@@ -5,6 +5,7 @@ from tiny import ENCODERS, RATE, noise, tiny_model
 from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.lengths import EncoderFrames
 from espnet_ext.asr.losses import encode, frozen
+from espnet_ext.errors import InputError
 
 OTHERS = {
     "conformer": {"rel_pos_type": "latest", "cnn_module_kernel": 7, "input_layer": "conv2d6"},
@@ -62,5 +63,5 @@ def test_a_model_that_can_encode_nothing_says_why(monkeypatch):
         raise RuntimeError("no package")
 
     monkeypatch.setattr(model, "encode", broken)
-    with pytest.raises(RuntimeError, match="no package"):
+    with pytest.raises(InputError, match="no package"):
         EncoderFrames(model, RATE).of(8000)

@@ -62,7 +62,7 @@ def test_values_are_taken_in_their_type(values, expected):
         ({"eps": [0.0]}, "eps must be between"),
         ({"eps": [0.1, 0.1]}, "must differ"),
         ({"eps": ["x"]}, "eps must be a number"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps must be between 1 and"),
         ({"steps": 1.5}, "steps must be a whole number"),
         ({"keep": "yes"}, "keep must be true or false"),
         ({"alpha": 0}, "alpha must be between"),

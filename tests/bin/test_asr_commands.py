@@ -1,6 +1,7 @@
 """The commands on a tiny saved model, called as `python -m` calls them."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -143,6 +144,15 @@ def test_speakers_that_are_missing_are_named_first(monkeypatch, model, data, tmp
     options = (*attack_options(data, tmp_path / "out"), "--utt2spk", tmp_path / "utt2spk")
     with pytest.raises(InputError, match=r"(?s)no speaker of.*utterance a-2"):
         call(monkeypatch, asr_attack, model, *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_references_that_are_missing_are_named_before_decoding(monkeypatch, model, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    write_table(tmp_path / "data" / "text", {"a-1": "one", "b-1": "two"})
+    options = ("--data_dir", tmp_path / "data", "--output_dir", tmp_path / "out")
+    with pytest.raises(InputError, match=r"(?s)no transcript of.*utterance a-2"):
+        call(monkeypatch, asr_inference, model, *options)
     assert not (tmp_path / "out").exists()
 
 

@@ -156,6 +156,8 @@ def test_part_of_an_earlier_run_is_not_mixed_in(monkeypatch, untrained, data, tm
     assert output.read_bytes() == (tmp_path / "before").read_bytes()
     with pytest.raises(InputError):
         score(monkeypatch, ("absent.yaml", "x"), data / "eval", output, "--shard", "1/2")
+    with pytest.raises(InputError):
+        score(monkeypatch, untrained, data / "absent", output)
     # Bad input destroys nothing.
     assert output.read_bytes() == (tmp_path / "before").read_bytes()
 

@@ -113,6 +113,7 @@ def change(files):
         ({"frontend": "sliding_window", "frontend_conf": {}}, "sliding_window .*preencoder: sinc"),
         ({"token_type": None}, "token_type: there is none"),
         ({"token_type": "syllable"}, "token_type: syllable: no tokenizer"),
+        ({"cleaner": "nonsense"}, "cleaner: nonsense: no cleaner"),
         ({"token_type": "bpe", "bpemodel": "no/bpe.model"}, "bpemodel: there is no no/bpe.model"),
         ({"token_list": ["<blank>", "<unk>", "a", "a"]}, "'a' appears 2 times .entries 3, 4"),
         ({"token_list": ["<blank>", "a"]}, "<unk> is not in it"),
