@@ -118,10 +118,10 @@ def test_setup_overwrites_no_file(recipe):
     assert (other / "cmd.sh").read_text() == "mine"
 
 
-def test_setup_says_that_a_main_script_is_to_come(recipe):
-    done = bash(f"{recipe}/../../TEMPLATE/common/setup.sh {recipe.parent}/ssl1")
-    assert done.returncode == 0 and "ssl1/ssl.sh yet" in done.stderr
-    assert (recipe.parent / "ssl1" / "path.sh").exists()
+def test_setup_refuses_what_is_no_task_and_makes_nothing(recipe):
+    done = bash(f"{recipe}/../../TEMPLATE/common/setup.sh {recipe.parent}/asr1")
+    assert done.returncode == 1 and "'asr1' is not a task" in done.stderr
+    assert not (recipe.parent / "asr1").exists()
 
 
 def test_path_sets_the_environment(recipe):

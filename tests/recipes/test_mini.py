@@ -149,7 +149,8 @@ def test_the_readme_attacks_a_model_of_this_recipe_as_typed(recipe, finished, la
         assert list(copy.glob("exp/my_attack/cards/*/card.json"))
         assert (copy / "exp/my_attack/attack_log.jsonl").is_file()
     else:
-        assert process.stdout.count("'") + process.stdout.count('"') == 8, "four transcripts"
+        printed = process.stdout[process.stdout.rindex("[") :]
+        assert printed.count("'") + printed.count('"') == 8, "four transcripts"
 
 
 def test_the_readme_starts_the_mini_recipe_and_names_what_it_leaves(recipe, finished):

@@ -1,10 +1,12 @@
 """egs2/recipes.csv: every recipe, what it makes, and its numbers."""
 
 import csv
-import json
 
 import pytest
 from recipes.recipe import ROOT
+from recipes.test_pages import pages
+
+from espnet_ext.data.files import read_json
 
 EGS2 = ROOT / "egs2"
 with (EGS2 / "recipes.csv").open(encoding="utf-8", newline="") as table:
@@ -33,8 +35,7 @@ def test_a_row_is_complete_and_its_recipe_is_there(row):
 def test_kept_results_are_in_their_band(row):
     if not row["metric"].startswith("results/"):
         pytest.skip("its results are not kept in the repository")
-    file, path = row["metric"].split()
-    value = json.loads((EGS2 / row["recipe"] / file).read_text())
-    for key in path.split("."):
-        value = value[int(key)] if isinstance(value, list) else value[key]
+    folder, address = row["metric"].split(": ")
+    results = read_json(EGS2 / row["recipe"] / folder / "results.json")
+    value = pages.addressed(results, address)[0]
     assert float(row["low"]) <= value <= float(row["high"])

@@ -13,12 +13,12 @@ task=$(basename "${dir}")
 # The main script of mtl_asr1 is mtl_asr.sh.
 main=$(dirname "${common}")/${task}/${task%%[0-9]*}.sh
 
-targets=("${common}/cmd.sh" "${common}/path.sh" "${common}/db.sh" "${common}/utils")
-if [ -e "${main}" ]; then
-    targets+=("${main}")
-else
-    echo "$0: note: there is no ${main} yet; run this again when there is" >&2
+if [ ! -e "${main}" ]; then
+    echo "$0: '${task}' is not a task, for there is no ${main}; the last part of the path must be" \
+        "ssl1, cm1 or mtl_asr1" >&2
+    exit 1
 fi
+targets=("${common}/cmd.sh" "${common}/path.sh" "${common}/db.sh" "${common}/utils" "${main}")
 
 in_the_way=()
 for target in "${targets[@]}"; do
