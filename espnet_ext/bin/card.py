@@ -10,7 +10,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="card.json (schema: espnet_ext/report/card.schema.json) and card.md, to paste "
         "into a model card, for each model in results of asr_report, asr_attack and cm_report.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")

@@ -17,7 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Attack a countermeasure in an L-infinity ball (FGSM, PGD, random signs, "
         "Auto-PGD, square, upstream), score the targets, and drop what was made.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     cli.add_role(parser, "source", "the model that the attacker has")

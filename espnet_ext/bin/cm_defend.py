@@ -10,7 +10,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Write the cascade of a defence and a trained countermeasure as one model.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     cli.add_model(parser, *cli.COUNTERMEASURE, what="the countermeasure")

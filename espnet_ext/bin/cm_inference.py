@@ -15,7 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Score utterances with a countermeasure: lines of 'utt attack key score'.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     cli.add_model(parser, *cli.COUNTERMEASURE, what="the countermeasure")

@@ -16,7 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Attack a countermeasure and measure the noise in each layer of a Mockingjay.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     cli.add_role(parser, "source", "the countermeasure that the attacker has")

@@ -10,7 +10,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="results.json, RESULTS.md and figures from the scores of countermeasures.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     add("--models", required=True, help="list of models: name, architecture and variant a line")

@@ -15,7 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     parser.add_argument("--source", required=True, help="Kaldi data directory")
     parser.add_argument("--destination", required=True, help="data directory to write")

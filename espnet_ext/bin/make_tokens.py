@@ -9,7 +9,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Write tokens.txt (and bpe.model) from training transcripts.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     add("--text", required=True, help="'utterance transcript' lines")

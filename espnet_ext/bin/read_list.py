@@ -13,7 +13,7 @@ def main() -> None:
     """Print the list without comments; exit with 1 where a line is wrong."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     add("kind", choices=("sweep", "models"), help="conf/sweep.tsv or conf/models.tsv of a recipe")

@@ -17,7 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Reconstruction error on hidden frames, beside that of interpolation.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
     cli.add_model(parser, *FILES, what="the Mockingjay")
