@@ -169,7 +169,9 @@ def _content(source: str | Path | bytes, name: str) -> Iterator[Content]:
                 raise InputError(f"{name}: the file is empty; {GET_AGAIN}")
             with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 yield content
-    except (FileNotFoundError, IsADirectoryError):
+    except IsADirectoryError:
+        raise InputError(f"{name}: is a directory, not an audio file; correct the path") from None
+    except FileNotFoundError:
         raise InputError(f"{name}: no such file (relative paths start at {Path.cwd()})") from None
     except PermissionError:
         raise InputError(f"{name}: may not be read; change its permissions") from None

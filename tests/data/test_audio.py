@@ -114,6 +114,11 @@ def test_files_that_are_no_audio(tmp_path):
             read(tmp_path / "noise.wav")
 
 
+def test_directory_is_not_called_missing(tmp_path):
+    with pytest.raises(InputError, match="is a directory"):
+        read_audio(tmp_path)
+
+
 def test_another_rate_is_refused_with_the_cure(tmp_path):
     path = write(tmp_path / "a.wav")
     for read in (read_audio, audio_length):
