@@ -117,7 +117,7 @@ def test_the_command_plans_one_training_of_any_task(tmp_path, capsys):
     assert "4 utterances of 0.5 s" in out and "(measured)" in out and "500 steps" in out
     command.main([file, "--seconds=3", "--most=2", "--batch=8"])
     out = capsys.readouterr().out
-    assert "with 8 utterances in a step (extrapolated on a line from batches of 1, 2)" in out
+    assert "with 8 utterances in a step (extrapolated on a line from batches of 2, 3)" in out
     with pytest.raises(SystemExit):
         command.main([file])
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({**config, "num_iters_per_epoch": None}))

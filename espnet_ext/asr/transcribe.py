@@ -62,7 +62,7 @@ def transcribe(
     if beam_size > recognizer.model.vocab_size:
         raise InputError(
             f"a beam of {beam_size} is more than the {recognizer.model.vocab_size} tokens of the "
-            "model; give a smaller --beam_size"
+            "model; choose a smaller beam size"
         )
     names = sorted(wav_scp)
     rate = recognizer.sample_rate

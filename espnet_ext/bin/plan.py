@@ -38,7 +38,12 @@ def get_parser() -> argparse.ArgumentParser:
         help="utterances of a training step, in place of the configuration's",
     )
     add("--seconds", type=cli.real(above=0), help="mean length of an utterance")
-    add("--most", type=cli.integer(1), default=20, help="utterances together while it is measured")
+    add(
+        "--most",
+        type=cli.integer(1),
+        default=20,
+        help="utterances together while it is measured, 3 at least",
+    )
     add(
         "--task_hours",
         type=cli.real(above=0),
@@ -72,7 +77,7 @@ def _plan_training(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     seconds = min(args.seconds, config.get("crop_seconds") or args.seconds)
     batch = args.batch or training_batch(config, seconds)
     # Two sizes make a line; of two utterances at least, for BatchNorm cannot be trained on one.
-    most = max(2, args.most)
+    most = max(3, args.most)
     batches = [batch] if batch <= most else sorted({max(2, most // 2), most})
     from espnet_ext.plan.training import measure_training
 
