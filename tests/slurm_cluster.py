@@ -3,8 +3,8 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -37,19 +37,35 @@ def running_tasks():
     return subprocess.run(command, capture_output=True, text=True).stdout.split()
 
 
-def kill_program(task, name):
-    """Kill the processes of a task that have `name` in their command; tell whether there were any.
+def signal_program(task, name, number):
+    """Send a signal to the processes of a task that have `name` in their command.
 
-    As a machine without memory does: Slurm does not call the task cancelled.
+    SIGKILL is what a machine without memory does: Slurm does not call the task cancelled.
+
+    Returns:
+        whether there were any.
     """
-    job, number = task.split("_")
-    mark = {f"SLURM_ARRAY_JOB_ID={job}", f"SLURM_ARRAY_TASK_ID={number}"}
-    killed = False
+    job, index = task.split("_")
+    mark = {f"SLURM_ARRAY_JOB_ID={job}", f"SLURM_ARRAY_TASK_ID={index}"}
+    found = False
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             variables = set((folder / "environ").read_bytes().decode(errors="replace").split("\0"))
             command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
             if mark <= variables and any(name in word for word in command[:4]):
-                os.kill(int(folder.name), signal.SIGKILL)
-                killed = True
-    return killed
+                os.kill(int(folder.name), number)
+                found = True
+    return found
+
+
+def notify_task(task):
+    """Send a task what Slurm sends before the time limit; it must not end meanwhile."""
+    deadline = time.monotonic() + 60
+    while True:
+        command = ["scancel", "--batch", "--signal=USR1", task]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        # "Job can not be altered now, try again later": while Slurm starts or ends one.
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.5)

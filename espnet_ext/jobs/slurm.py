@@ -62,6 +62,9 @@ LOST, CANCELLED = 128 + signal.SIGTERM, 128 + signal.SIGINT
 PATIENCE_SECONDS = 600.0  # with a controller that does not answer
 
 _BODY = r"""
+again= child=
+# First of all, for the notice may come at any time.
+trap 'again=1; [ -z "${child}" ] || kill -TERM -- "-${child}"' USR1
 if [ -f ./path.sh ]; then . ./path.sh > /dev/null; fi
 if [ "${SLURM_RESTART_COUNT:-0}" = 0 ]; then
     printf '# %s\n' "${command//$'\n'/$'\n# '}" "Started at $(date)" > "${log}"
@@ -69,16 +72,19 @@ else
     echo "# Started again at $(date)" >> "${log}"
 fi
 start=$(date +%s)
-again=
 set -m
 ( eval "${command}" ) < /dev/null >> "${log}" 2>&1 &
 child=$!
-trap 'again=1; kill -TERM -- "-${child}"' USR1
+if [ -n "${again}" ]; then kill -TERM -- "-${child}"; fi
 while wait "${child}"; code=$?; kill -0 "${child}" 2> /dev/null; do :; done
 if [ -n "${again}" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "${requeues}" ]; then
     echo "# Near the time limit: into the queue again at $(date)" >> "${log}"
-    scontrol requeue "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}"
-    sleep 600
+    task=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
+    for _ in {1..20}; do
+        # Slurm may answer: try again later.
+        if scontrol requeue "${task}"; then sleep 600; fi
+        sleep 3
+    done
 fi
 printf '# Accounting: time=%s threads=1\n# Ended (code %s) at %s\n' \
     "$(($(date +%s) - start))" "${code}" "$(date)" >> "${log}"

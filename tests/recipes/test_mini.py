@@ -3,13 +3,14 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 from recipes.recipe import ROOT, TINY, copy_recipe, run, start, write_settings
-from slurm_cluster import kill_program, running_cluster, running_tasks
+from slurm_cluster import notify_task, running_cluster, running_tasks, signal_program
 
 pytestmark = pytest.mark.recipe
 
@@ -226,19 +227,22 @@ def test_two_machines_train_one_model(recipe, finished, tmp_path):
 
 def _stop_two_tasks(process):
     """Kill the program of one running task, and send another what Slurm sends before the limit."""
-    stopped: list[str] = []
-    while len(stopped) < 2 and process.poll() is None:
-        time.sleep(0.5)
-        for task in set(running_tasks()) - set(stopped):
-            if not stopped:
-                stopped += [task] if kill_program(task, "asr_attack") else []
-            elif len(stopped) == 1:
-                # Its shell must have come to its trap.
-                time.sleep(2.0)
-                subprocess.run(["scancel", "--batch", "--signal=USR1", task], check=True)
-                stopped.append(task)
-    assert len(stopped) == 2
-    return stopped
+    killed = _freeze_a_task(process)
+    signal_program(killed, "asr_attack", signal.SIGKILL)
+    timed_out = _freeze_a_task(process, but=killed)
+    notify_task(timed_out)
+    signal_program(timed_out, "asr_attack", signal.SIGCONT)
+    return killed, timed_out
+
+
+def _freeze_a_task(process, but=None):
+    """Stop a task whose program runs where it is, so that it cannot end before what follows."""
+    while process.poll() is None:
+        for task in set(running_tasks()) - {but}:
+            if signal_program(task, "asr_attack", signal.SIGSTOP):
+                return task
+        time.sleep(0.1)
+    raise AssertionError("the run ended before: " + process.communicate()[0][-3000:])
 
 
 def _conditions(recipe, report):
