@@ -17,6 +17,20 @@ assert scipy.signal.convolve([1, 2], [1, 1]).tolist() == [1, 3, 2]
 from espnet2.gan_tts.jets.alignments import AlignmentModule
 assert AlignmentModule.__mro__[1].__name__ == "Module"
 """
+TYPES = """
+import typeguard
+from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
+# Decorated, but compiled again with its checks only when it is called.
+assert TransformerEncoder.__init__.__wrapped__.__name__ == "__init__"
+for _ in range(2):
+    try:
+        TransformerEncoder("80")
+    except typeguard.TypeCheckError as error:
+        assert "input_size" in str(error)
+    else:
+        raise AssertionError("80 as text was taken")
+assert TransformerEncoder(80, output_size=16).output_size() == 16
+"""
 
 # The cleaner is part of ESPnet 202511 only.
 CLEAN = """
@@ -38,7 +52,7 @@ def run(code):
 
 
 def test_what_is_slow_is_imported_when_it_is_used():
-    run(IMPORT.format(slow=SLOW) + USE)
+    run(IMPORT.format(slow=SLOW) + USE + TYPES)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("tacotron_cleaner"), reason="not in this ESPnet")
