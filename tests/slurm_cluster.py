@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -56,16 +55,3 @@ def signal_program(task, name, number):
                 os.kill(int(folder.name), number)
                 found = True
     return found
-
-
-def notify_task(task):
-    """Send a task what Slurm sends before the time limit; it must not end meanwhile."""
-    deadline = time.monotonic() + 60
-    while True:
-        command = ["scancel", "--batch", "--signal=USR1", task]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode == 0:
-            return
-        # "Job can not be altered now, try again later": while Slurm starts or ends one.
-        assert time.monotonic() < deadline, done.stderr
-        time.sleep(0.5)
