@@ -34,6 +34,7 @@ def main() -> None:
     from espnet_ext.attack.runner import AttackRun
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.attack.utterances import read_utterances
+    from espnet_ext.data.locks import locked
     from espnet_ext.report.scores import write_scores
 
     settings = AttackSettings.read(args.config, args.set)
@@ -54,7 +55,8 @@ def main() -> None:
         model,
         args.checkpoint_seconds,
     )
-    run.run(*args.shard)
+    with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
+        run.run(*args.shard)
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return

@@ -72,6 +72,7 @@ def main() -> None:
     from espnet_ext.attack.transfer import TransferRun
     from espnet_ext.attack.trials import read_trials
     from espnet_ext.data.files import write_json
+    from espnet_ext.data.locks import locked
     from espnet_ext.report.environment import environment
 
     models = _load(files, device, args.allow_pickle)
@@ -85,7 +86,8 @@ def main() -> None:
         args.output_dir,
         _identity(files),
     )
-    run.run(*args.shard)
+    with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
+        run.run(*args.shard)
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the score files")
         return

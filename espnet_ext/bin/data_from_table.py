@@ -12,6 +12,7 @@ Example:
 """
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def main(cmd: list[str] | None = None) -> None:
     cli.log_to_stderr()
     from espnet_ext.data import table
     from espnet_ext.data.directory import check_destination
+    from espnet_ext.data.locks import locked
 
     heads = None if args.heads is None else tuple(args.heads.replace(",", " ").split())
     options = table.TableOptions(
@@ -75,10 +77,13 @@ def main(cmd: list[str] | None = None) -> None:
     sets = table.from_table(args.table, options)
     for name in sets:
         check_destination(Path(args.destination, name))
-    for name, data in sets.items():
-        data.write(Path(args.destination, name))
-        for line in table.describe(str(Path(args.destination, name)), data):
-            logging.info("%s", line)
+    with contextlib.ExitStack() as stack:
+        for name in sets:
+            stack.enter_context(locked(Path(args.destination, name)))
+        for name, data in sets.items():
+            data.write(Path(args.destination, name))
+            for line in table.describe(str(Path(args.destination, name)), data):
+                logging.info("%s", line)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ Backups and what editors leave (`text.bak`, `utt2spk~`, `wav (copy).scp`) are no
 neither read nor copied, and the log names them.
 """
 
+import glob
 import logging
 import re
 import shutil
@@ -27,6 +28,7 @@ from typing import Literal
 from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules, mixed_forms
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
+from espnet_ext.data.locks import locked
 from espnet_ext.errors import InputError, summarize
 
 Kind = Literal["utterance", "recording", "speaker"]
@@ -163,13 +165,20 @@ class DataDirectory:
         is not part of this directory is removed: an old `segments` would change the rest.
 
         Raises:
-            InputError: see `check_destination`, `write_table`.
+            InputError: see `check_destination`, `write_table`, `locked`.
         """
         destination = Path(destination)
         check_destination(destination)
+        with locked(destination):
+            self._write(destination)
+
+    def _write(self, destination: Path) -> None:
         destination.parent.mkdir(parents=True, exist_ok=True)
         tables = {**self.tables, "spk2utt": utt2spk_to_spk2utt(self.tables["utt2spk"])}
-        with tempfile.TemporaryDirectory(prefix=".data_", dir=destination.parent) as aside:
+        prefix = f".{destination.name}.aside-"
+        for folder in destination.parent.glob(f"{glob.escape(prefix)}*"):
+            shutil.rmtree(folder)  # of a process that was killed, for this one has the lock
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as aside:
             for name, table in tables.items():
                 write_table(Path(aside, name), table)
             for name, path in self.others.items():

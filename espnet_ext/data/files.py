@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from espnet_ext.data.file_sort import file_sort
+from espnet_ext.data.locks import is_at, take
 from espnet_ext.errors import InputError
 
 JSON_WIDTH = 100
 """Longest line of a JSON file, but for a list of numbers or a long string."""
+ASIDE = ".aside-"
+"""Beginning of the names of files that are being written; their writers have them locked."""
+
+_tidied: set[Path] = set()  # folders in which this process has looked for what killed ones left
 
 
 @contextlib.contextmanager
@@ -38,18 +43,44 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
-        )
-        os.close(handle)
-        aside = Path(name)
+        handle, aside = _open_aside(path)
         try:
             yield aside
             _flush_to_disk(aside)
             aside.chmod(0o666 & ~_umask())
             aside.replace(path)
         finally:
+            os.close(handle)
             aside.unlink(missing_ok=True)
+
+
+def _open_aside(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, locked while this process lives."""
+    if path.parent not in _tidied:
+        _tidied.add(path.parent)
+        _remove_leftovers(path.parent)
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=ASIDE, suffix=path.suffix)
+        # Between these lines it looks like that of a process that was killed.
+        with contextlib.suppress(OSError):  # no locks here
+            if not (take(handle) and is_at(handle, Path(name))):
+                os.close(handle)
+                continue
+        return handle, Path(name)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing in a folder: what nobody has locked."""
+    with os.scandir(folder) as entries:
+        found = [Path(entry) for entry in entries if entry.name.startswith(ASIDE)]
+    for aside in found:
+        with contextlib.suppress(OSError):  # another process removes them as well
+            handle = os.open(aside, os.O_RDWR)
+            try:
+                if take(handle):
+                    aside.unlink()
+            finally:
+                os.close(handle)
 
 
 def check_directory(path: str | Path) -> None:
@@ -92,7 +123,7 @@ def _explained(path: Path) -> Iterator[None]:
             ) from error
         # A directory where a file should be, or the other way round; not what the block reads.
         at = Path(error.filename or "")
-        if at == path or at in path.parents or at.name.startswith(f".{path.name}."):
+        if at == path or at in path.parents or at.name.startswith(ASIDE):
             raise InputError(
                 f"{path}: cannot be written ({error.strerror}: {at}); remove what stands there, or "
                 "choose another place"

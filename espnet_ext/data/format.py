@@ -31,6 +31,7 @@ from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.check import is_pipe, parse_segment, validate
 from espnet_ext.data.directory import DataDirectory, check_destination, load
 from espnet_ext.data.files import read_json, write_json
+from espnet_ext.data.locks import locked
 from espnet_ext.data.loss import check_loss
 from espnet_ext.errors import InputError, summarize
 
@@ -132,8 +133,8 @@ def format_directory(
 
     Raises:
         InputError: `source` is inconsistent, audio is bad, wav.scp holds commands, a whole class or
-            more than a tenth of the utterances would be left out. `destination` is as it was
-            before then.
+            more than a tenth of the utterances would be left out, or another process formats
+            into `destination`, which is as it was before then.
 
     Example:
         >>> format_directory(                             # doctest: +SKIP
@@ -147,7 +148,10 @@ def format_directory(
     _check_not_replaced(data, destination)
     empty = {u for u, text in data.tables.get("text", {}).items() if not text}
     recordings = list(_recordings(data, empty))
-    with _folder_aside(destination / AUDIO_FOLDER, _origin(data, options)) as folder:
+    with (
+        locked(destination),
+        _folder_aside(destination / AUDIO_FOLDER, _origin(data, options)) as folder,
+    ):
         formatted = list(_format_recordings(recordings, options, folder))
         _refuse_bad_audio(formatted, options)
         kept = {f.utterance: f for f in formatted if not f.dropped}

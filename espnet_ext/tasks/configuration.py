@@ -1,6 +1,7 @@
 """What all tasks of this project do alike: refuse bad configurations, load safely."""
 
 import argparse
+import contextlib
 import difflib
 import inspect
 import re
@@ -9,8 +10,10 @@ from typing import Any
 import torch
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.train.class_choices import ClassChoices
+from espnet2.train.distributed_utils import get_rank
 
 from espnet_ext import compat
+from espnet_ext.data.locks import locked
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_init_param
 from espnet_ext.tasks.resume import check_same_configuration
@@ -33,8 +36,14 @@ class CarefulTask(AbsTask):
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """Train; `--init_param` is read safely and reported."""
-        with compat.pretrained_loader(load_init_param):
+        """Train; `--init_param` is read safely and reported.
+
+        Raises:
+            InputError: another process trains in the same directory.
+        """
+        first = not args.distributed or get_rank(args.dist_rank, args.dist_launcher) in (None, 0)
+        alone = locked(args.output_dir) if first else contextlib.nullcontext()
+        with alone, compat.pretrained_loader(load_init_param):
             super().main_worker(args)
 
 

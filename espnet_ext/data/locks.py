@@ -1,0 +1,160 @@
+"""One process at a time: locks on what a second one must not write as well.
+
+A lock is the operating system's (`flock`) on a small hidden file. It ends with the process that
+holds it, however that dies: a file that a killed process has left is no obstacle. On NFS the server
+keeps it, so that it holds between machines, unless the file system is mounted with `nolock`. Where
+there are no locks a warning says so and work goes on.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from espnet_ext.errors import InputError
+
+_held: dict[Path, tuple[int, int]] = {}  # lock file -> its handle, blocks of this process in it
+_guard = threading.Lock()
+
+
+@contextlib.contextmanager
+def locked(path: str | Path, part: str = "") -> Iterator[None]:
+    """Let no other process that asks for the same write `path` while the block runs.
+
+    Blocks of one process do not exclude each other.
+
+    Args:
+        path: the directory or file that is written; it need not be there.
+        part: what of it, where several processes may write at once: "shard1of4".
+
+    Raises:
+        InputError: another process has the lock; names it.
+
+    Example:
+        >>> with locked("dump/raw/train"):   # doctest: +SKIP
+        ...     write_all()
+    """
+    path = Path(path).absolute()
+    # Beside a directory that may be refused later, or be absent; inside of a mount point.
+    folder = path.parent if os.access(_nearest(path.parent), os.W_OK) else path
+    file = folder / ".".join(["", path.name, *([part] if part else []), "lock"])
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    with _guard:
+        if file not in _held:
+            _held[file] = _open_locked(file, path), 0
+        _held[file] = _held[file][0], _held[file][1] + 1
+    try:
+        yield
+    finally:
+        with _guard:
+            handle, count = _held.pop(file)
+            if count > 1:
+                _held[file] = handle, count - 1
+            else:
+                file.unlink(missing_ok=True)
+                os.close(handle)
+                for directory in made:
+                    with contextlib.suppress(OSError):  # something was written there
+                        directory.rmdir()
+
+
+def _nearest(folder: Path) -> Path:
+    return next(p for p in (folder, *folder.parents) if p.exists())
+
+
+def _open_locked(file: Path, path: Path) -> int:
+    """Open the lock file of `path` and take the lock, or raise."""
+    while True:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not take_or_warn(handle):
+                raise InputError(
+                    f"{path}: {holder(file)} writes here; wait until it has ended, or stop it"
+                )
+            if is_at(handle, file):
+                describe(handle, Path(sys.argv[0]).stem, os.getpid())
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # removed by the process that had it
+
+
+def take(handle: int, *, shared: bool = False) -> bool:
+    """Take or change the lock of an open file; tell whether nobody else has it.
+
+    Args:
+        handle: a descriptor, open for reading and writing.
+        shared: others may have it shared as well.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def take_or_warn(handle: int, *, shared: bool = False) -> bool:
+    """`take`, where going on without a lock is better than not to work at all."""
+    try:
+        return take(handle, shared=shared)
+    except OSError as error:
+        logging.warning("no locks here (%s): see that nothing else writes here", error.strerror)
+        return True
+
+
+def is_at(handle: int, file: Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(handle), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def describe(handle: int, command: str, process: int) -> None:
+    """Write into a lock file who has it, for the messages of others."""
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    who = {"command": command, "process": process, "host": socket.gethostname(), "since": since}
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(who).encode() + b"\n", 0)
+
+
+def holder(file: Path) -> str:
+    """Who has a lock, as its file tells.
+
+    Example:
+        >>> holder(Path("dump/.train.lock"))   # doctest: +SKIP
+        'another format_data, process 4711 on host n1, since 2026-11-27 10:00:00,'
+    """
+    try:
+        who = json.loads(file.read_text(encoding="utf-8"))
+        text = (
+            f"another {who['command']}, process {who['process']} on host {who['host']}, since "
+            f"{who['since']},"
+        )
+        if who["host"] == socket.gethostname() and not _runs(int(who["process"])):
+            text += f" has ended, but something that it started (see: fuser {file})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+    return text
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
