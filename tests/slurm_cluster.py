@@ -13,7 +13,7 @@ PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue")
 
 
 @contextlib.contextmanager
-def running_cluster(folder, nodes=1):
+def running_cluster(folder, nodes=1, max_array_size=1001):
     """Start Slurm in `folder`, with SLURM_CONF and PATH set; stop it in the end."""
     # Its daemons are in places that are on the PATH of root only.
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -21,7 +21,8 @@ def running_cluster(folder, nodes=1):
         pytest.skip("needs root and: apt-get install slurmctld slurmd slurm-client munge")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", path)
-        done = subprocess.run([SCRIPT, "start", folder, str(nodes)], capture_output=True, text=True)
+        command = [SCRIPT, "start", folder, str(nodes), str(max_array_size)]
+        done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         patch.setenv("SLURM_CONF", done.stdout.strip())
         try:

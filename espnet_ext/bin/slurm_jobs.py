@@ -4,14 +4,15 @@ The command line is that of Kaldi's slurm.pl:
 
     slurm.pl [options] [JOB=1:N] <log> <command...>
 
-JOB is replaced by 1 ... N in log and command; the tasks are one job array. Options, each with a
-value:
+JOB is replaced by 1 ... N in log and command; the tasks are one job array, or several where the
+cluster does not take so many (MaxArraySize). Options, each with a value:
 
     --max-jobs-run N       tasks at a time (-tc N); default: as many as Slurm lets
     --pick MODE            with logs of an earlier run, run all (default), failed,
                            incomplete or none
     --retries N            submit tasks that were killed, lost, preempted or timed out again, up
-                           to N times; default 2. One that ends with an error is not tried again
+                           to N times; default 2. One that ends with an error is not tried again,
+                           and none is after somebody has cancelled one (scancel)
     --requeues N           let a task near its time limit be queued again N times; default 20
     --notice-seconds N     before that limit to stop it; default 120, of which Slurm may take 60
     --progress-seconds N   say every N seconds how far the tasks are; default 60, 0 never

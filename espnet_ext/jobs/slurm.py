@@ -1,16 +1,19 @@
 """Run a `JobArray` on Slurm: what Kaldi calls slurm.pl.
 
-An array is submitted as one Slurm job array with `sbatch`. A task writes its own log, head and
+An array is submitted as one Slurm job array with `sbatch`, or as several where it has more tasks
+than the cluster takes (MaxArraySize). A task writes its own log, head and
 end included, as `espnet_ext.jobs.local` does. So that logs say whether it ended, no accounting
 database is needed, and `--pick` works on either back end's logs.
 
 A task that was killed, timed out, preempted or lost with its node leaves a log without an end, or
-with a code of a signal: it is submitted again, alone, up to `--retries` times. A task near its time
-limit is asked to stop and put into the queue again; the stages continue with what is finished.
+with a code of a signal: it is submitted again, alone, up to `--retries` times. After a task was
+cancelled nothing is submitted again, for somebody wanted that. A task near its time limit is asked
+to stop and put into the queue again; the stages continue with what is finished.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import re
 import shlex
 import signal
@@ -59,6 +62,7 @@ POLL_SECONDS = 3.0
 # A log on shared storage may arrive later than the news that its task is gone.
 LAG_SECONDS = 15.0
 LOST, CANCELLED = 128 + signal.SIGTERM, 128 + signal.SIGINT
+MAX_ARRAY_SIZE = 1001  # Slurm's default
 PATIENCE_SECONDS = 600.0  # with a controller that does not answer
 
 _BODY = r"""
@@ -166,8 +170,51 @@ def _take(conf: SlurmConf, kind: str, rest: str) -> bool:
     return True
 
 
-def batch_script(array: JobArray, numbers: Sequence[int]) -> str:
-    """The script that sbatch gets: one task for each of `numbers`.
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Jobs that are one array of Slurm.
+
+    Attributes:
+        numbers: of the jobs.
+        offset: what a number is more than the task of Slurm, which has an upper limit.
+        script: where its script is.
+    """
+
+    numbers: Sequence[int]
+    offset: int
+    script: Path
+
+
+def split(array: JobArray, numbers: Sequence[int], largest: int) -> list[Part]:
+    """Divide jobs into arrays that Slurm takes.
+
+    Args:
+        array: the jobs.
+        numbers: those to run.
+        largest: Slurm's MaxArraySize; the tasks of an array are below it.
+    """
+    log = array.log_of(array.first)
+    name = Path(array.log).stem.replace(f".{array.name}", "")
+    parts: list[Part] = []
+    for block, listed in itertools.groupby(numbers, lambda n: (n - 1) // (largest - 1)):
+        script = log.parent / "q" / (f"{name}.{block + 1}.sh" if block else f"{name}.sh")
+        parts.append(Part(list(listed), block * (largest - 1), script))
+    return parts
+
+
+def max_array_size() -> int:
+    """Slurm's MaxArraySize, or its default where Slurm does not tell."""
+    try:
+        command = ["scontrol", "show", "config"]
+        told = subprocess.run(command, capture_output=True, text=True).stdout
+    except OSError:
+        told = ""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
+    return max(2, int(found[1])) if found else MAX_ARRAY_SIZE
+
+
+def batch_script(array: JobArray, part: Part) -> str:
+    """The script that sbatch gets, with a task for each number of `part`.
 
     Each task has its command and log in it, takes its environment from `path.sh`, and asks to be
     queued again when its time is nearly over.
@@ -176,9 +223,9 @@ def batch_script(array: JobArray, numbers: Sequence[int]) -> str:
         InputError: an option has a bad value.
     """
     cases = "\n".join(
-        f"{number}) log={shlex.quote(str(array.log_of(number)))}\n"
+        f"{number - part.offset}) log={shlex.quote(str(array.log_of(number)))}\n"
         f"   command={shlex.quote(array.command_of(number))} ;;"
-        for number in numbers
+        for number in part.numbers
     )
     notice = whole_number(array, "notice-seconds", NOTICE_SECONDS)
     requeues = whole_number(array, "requeues", 0 if _on_several_nodes(array) else REQUEUES)
@@ -199,25 +246,30 @@ def _on_several_nodes(array: JobArray) -> bool:
     return array.options.get("num-nodes", "1") != "1"
 
 
-def sbatch_command(
-    array: JobArray, numbers: Sequence[int], conf: SlurmConf, script: str | Path
-) -> list[str]:
-    """The command that submits `script`.
+def sbatch_command(array: JobArray, part: Part, conf: SlurmConf, after: str = "") -> list[str]:
+    """The command that submits `part`.
+
+    Args:
+        array: the jobs.
+        part: some of them.
+        conf: what options mean.
+        after: job that must have ended, so that no more than `max-jobs-run` run at once.
 
     Raises:
         InputError: see `SlurmConf.translate`.
     """
     limit = whole_number(array, "max-jobs-run", 0)
-    tasks = _ranges(numbers) + (f"%{limit}" if limit else "")
-    output = Path(script).with_suffix("")
+    tasks = _ranges([n - part.offset for n in part.numbers]) + (f"%{limit}" if limit else "")
+    output = part.script.with_suffix("")
     return [
         *conf.command,
         "--parsable",
         f"--job-name={output.name}",
         f"--array={tasks}",
         f"--output={output}-%a.out",
+        *([f"--dependency=afterany:{after}"] if after and limit else []),
         *conf.translate(array.options),
-        str(script),
+        str(part.script),
     ]
 
 
@@ -261,9 +313,19 @@ def run_array(array: JobArray) -> dict[int, int]:
     found = earlier_run(array, todo)
     if found:
         say_of_stage(found, PROGRAM)
+    largest = max_array_size()
     for attempt in range(retries + 1):
-        codes |= _run_once(array, todo, conf)
-        todo = [number for number in todo if codes[number] >= 128 and codes[number] != CANCELLED]
+        codes |= _run_once(array, split(array, todo, largest), conf)
+        cancelled = [number for number in todo if codes[number] == CANCELLED]
+        todo = [number for number in todo if codes[number] >= 128 and number not in cancelled]
+        if cancelled:
+            rest = f", nor jobs {_ranges(todo)} that were killed or lost" if todo else ""
+            say(
+                f"jobs {_ranges(cancelled)} were cancelled (scancel); they are not submitted "
+                f"again{rest}",
+                PROGRAM,
+            )
+            break
         if not todo or attempt == retries:
             break
         say(f"jobs {_ranges(todo)} were killed or lost; submitted again", PROGRAM)
@@ -271,30 +333,56 @@ def run_array(array: JobArray) -> dict[int, int]:
 
 
 def _show(array: JobArray, todo: Sequence[int], conf: SlurmConf) -> dict[int, int]:
-    script = _script_path(array)
-    print(shlex.join(sbatch_command(array, todo, conf, script)))
-    print(batch_script(array, todo))
+    for part in split(array, todo, max_array_size()):
+        print(shlex.join(sbatch_command(array, part, conf)))
+        print(batch_script(array, part))
     return dict.fromkeys(array.numbers, 0)
 
 
-def _script_path(array: JobArray) -> Path:
-    log = array.log_of(array.first)
-    return log.parent / "q" / f"{Path(array.log).stem.replace(f'.{array.name}', '')}.sh"
-
-
-def _run_once(array: JobArray, todo: Sequence[int], conf: SlurmConf) -> dict[int, int]:
+def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[int, int]:
     """Submit these jobs and wait for all of them."""
-    if not todo:
-        return {}
-    script = _script_path(array)
-    write_text(script, batch_script(array, todo))
-    for number in todo:
-        # The log of an earlier run must not tell that this one has ended.
-        array.log_of(number).unlink(missing_ok=True)
-    job = _submit(sbatch_command(array, todo, conf, script))
-    say(f"job {job}, {len(todo)} tasks; log is in {array.log_pattern}", PROGRAM)
-    with stopping(lambda: _cancel(job)):
-        return _wait(array, todo, job)
+    for part in parts:
+        _refuse_earlier(part)
+        write_text(part.script, batch_script(array, part))
+        for number in part.numbers:
+            # The log of an earlier run must not tell that this one has ended.
+            array.log_of(number).unlink(missing_ok=True)
+    jobs: dict[str, Part] = {}
+    with stopping(lambda: _cancel(jobs)):
+        job = ""
+        for part in parts:
+            job = _submit(sbatch_command(array, part, conf, job))
+            jobs[job] = part
+            _record(part).write_text(job, encoding="utf-8")
+            say(f"job {job}, {len(part.numbers)} tasks; log is in {array.log_pattern}", PROGRAM)
+        codes = _wait(array, jobs)
+    for part in parts:
+        _record(part).unlink(missing_ok=True)
+    return codes
+
+
+def _record(part: Part) -> Path:
+    """Where the job of a part stands while this program waits for it."""
+    return part.script.with_suffix(".job")
+
+
+def _refuse_earlier(part: Part) -> None:
+    """Refuse to submit what an earlier run has submitted, where that was killed and this lives."""
+    try:
+        job = _record(part).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return
+    name = f"--name={part.script.stem}"
+    command = ["squeue", "--noheader", f"--jobs={job}", name, "--format=%T"]
+    try:
+        states = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    except OSError:
+        return
+    if LIVE & set(states):
+        raise InputError(
+            f"job {job} of an earlier run, which was killed, still runs or waits; wait until it "
+            f"has ended (squeue -j {job}), or cancel it (scancel {job}), then run this again"
+        )
 
 
 def _submit(command: Sequence[str]) -> str:
@@ -310,7 +398,8 @@ def _submit(command: Sequence[str]) -> str:
     return done.stdout.strip().split(";")[0]
 
 
-def _wait(array: JobArray, todo: Sequence[int], job: str) -> dict[int, int]:
+def _wait(array: JobArray, jobs: Mapping[str, Part]) -> dict[int, int]:
+    todo = [number for part in jobs.values() for number in part.numbers]
     interval = whole_number(array, "progress-seconds", 60)
     codes: dict[int, int] = {}
     gone_since: dict[int, float] = {}
@@ -318,7 +407,7 @@ def _wait(array: JobArray, todo: Sequence[int], job: str) -> dict[int, int]:
     seconds: dict[int, float] = {}
     due = time.monotonic() + interval
     while True:
-        states = _states(job)
+        states = _states(jobs)
         now = time.monotonic()
         for number in (n for n in todo if n not in codes):
             if states.get(number) == "RUNNING":
@@ -348,36 +437,43 @@ def _code(
         return code
     if now - gone_since.setdefault(number, now) < LAG_SECONDS:
         return None
+    # Slurm forgets a task at once that is cancelled while it waits.
+    cancelled = state == "CANCELLED" or (state is None and not log.exists())
     with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as f:
-        f.write(f"# Lost: Slurm says {state or 'nothing'} of this task\n")
-    return CANCELLED if state == "CANCELLED" else LOST
+        said = "CANCELLED" if cancelled else state or "nothing"
+        f.write(f"# Lost: Slurm says {said} of this task\n")
+    return CANCELLED if cancelled else LOST
 
 
-def _states(job: str) -> dict[int, str]:
-    """State of each task that the controller knows.
+def _states(jobs: Mapping[str, Part]) -> dict[int, str]:
+    """State of each job of the array whose task the controller knows.
 
     Raises:
         InputError: the controller has not answered for a long time.
     """
-    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={job}"]
+    listed = ",".join(jobs)
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={listed}"]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        done = subprocess.run([*command, "--format=%K %T"], capture_output=True, text=True)
+        done = subprocess.run([*command, "--format=%F %K %T"], capture_output=True, text=True)
         if done.returncode == 0 or "Invalid job id" in done.stderr:
-            return dict(_parse(done.stdout.splitlines()))
+            return dict(_parse(done.stdout.splitlines(), jobs))
         if time.monotonic() > deadline:
             raise InputError(
-                f"Slurm does not answer: {done.stderr.strip()}; job {job} may still run"
+                f"Slurm does not answer: {done.stderr.strip()}; jobs {listed} may still run"
             )
         time.sleep(POLL_SECONDS)
 
 
-def _parse(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _parse(lines: Iterable[str], jobs: Mapping[str, Part]) -> Iterator[tuple[int, str]]:
     for line in lines:
-        number, _, state = line.strip().partition(" ")
-        if number.isdecimal():
-            yield int(number), state
+        job, task, state = line.split()
+        if job in jobs and task.isdecimal():
+            yield int(task) + jobs[job].offset, state
 
 
-def _cancel(job: str) -> None:
-    subprocess.run(["scancel", job], capture_output=True)
+def _cancel(jobs: Mapping[str, Part]) -> None:
+    if jobs:
+        subprocess.run(["scancel", *jobs], capture_output=True)
+    for part in jobs.values():
+        _record(part).unlink(missing_ok=True)

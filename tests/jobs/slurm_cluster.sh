@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # A Slurm cluster of this one machine, for tests: slurmctld, slurmd and munged of Debian, as root.
-#     slurm_cluster.sh start <directory> [<nodes>]    prints the path for SLURM_CONF
+#     slurm_cluster.sh start <directory> [<nodes> [<MaxArraySize>]]   prints the path for SLURM_CONF
 #     slurm_cluster.sh stop <directory>
 # Several nodes are several slurmd of this machine, n1, n2, ...
 # Package: apt-get install slurmctld slurmd slurm-client munge
 set -euo pipefail
 
-if [ $# -lt 2 ] || [ $# -gt 3 ]; then
-    echo "Usage: $0 start|stop <directory> [<nodes>]" >&2
+if [ $# -lt 2 ] || [ $# -gt 4 ]; then
+    echo "Usage: $0 start|stop <directory> [<nodes> [<MaxArraySize>]]" >&2
     exit 2
 fi
 action=$1
 nodes=${3:-1}
+max_array_size=${4:-1001}
 dir=$(mkdir -p "$2" && cd "$2" && pwd)
 
 stop() {
@@ -62,6 +63,7 @@ SlurmctldLogFile=${dir}/slurmctld.log
 SlurmdLogFile=${dir}/slurmd.%n.log
 SlurmctldTimeout=30
 MinJobAge=300
+MaxArraySize=${max_array_size}
 PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE OverTimeLimit=0 State=UP
 EOF
     for ((number = 1; number <= nodes; number++)); do

@@ -17,12 +17,13 @@ from espnet_ext.jobs.array import parse_arguments
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slurm, "POLL_SECONDS", 0.5)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with running_cluster(tmp_path_factory.mktemp("slurm")):
+    with running_cluster(tmp_path_factory.mktemp("slurm"), max_array_size=5):
         yield
 
 
@@ -75,7 +76,8 @@ def test_dry_run_prints_and_submits_nothing(here, capsys):
 
 def test_the_script_is_bash(here):
     array = parse_arguments(["JOB=1:2", "x.JOB.log", "echo", "it's JOB", ";", "echo", "$HOME"])
-    script = slurm.batch_script(array, [2])
+    (part,) = slurm.split(array, [2], 1001)
+    script = slurm.batch_script(array, part)
     done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert done.returncode == 0 and not done.stderr
     assert "x.2.log" in script and "x.1.log" not in script
@@ -84,12 +86,28 @@ def test_the_script_is_bash(here):
 def test_a_job_of_several_nodes_is_not_begun_again_by_itself(here, monkeypatch):
     """The file by which its processes find each other serves one run."""
     runs = []
-    monkeypatch.setattr(slurm, "_run_once", lambda _, todo, __: runs.append(todo) or {1: 137})
+    monkeypatch.setattr(slurm, "_run_once", lambda _, parts, __: runs.append(parts) or {1: 137})
     assert run("--num_nodes", "2", "x.log", "srun", "true") == {1: 137} and len(runs) == 1
     assert run("x.log", "true") == {1: 137} and len(runs) == 1 + 3
     for options, requeues in ((["--num_nodes", "2"], 0), (["--num_nodes", "1"], 20), ([], 20)):
         array = parse_arguments([*options, "x.log", "srun", "true"])
-        assert f"\nrequeues={requeues}\n" in slurm.batch_script(array, [1])
+        (part,) = slurm.split(array, [1], 1001)
+        assert f"\nrequeues={requeues}\n" in slurm.batch_script(array, part)
+
+
+def test_an_array_is_divided_where_it_is_too_large(here):
+    array = parse_arguments(["-tc", "2", "JOB=1:9", "l/x.JOB.log", "echo", "JOB"])
+    parts = slurm.split(array, [1, 2, 5, 8, 9], 5)
+    assert [(part.numbers, part.offset) for part in parts] == [([1, 2], 0), ([5, 8], 4), ([9], 8)]
+    assert len({part.script for part in parts}) == 3
+    words = [slurm.sbatch_command(array, part, slurm.read_conf(), "7") for part in parts]
+    assert [next(w for w in ws if w.startswith("--array")) for ws in words] == [
+        "--array=1-2%2",
+        "--array=1,4%2",
+        "--array=1%2",
+    ]
+    # Together no more at a time than asked for.
+    assert all("--dependency=afterany:7" in ws for ws in words)
 
 
 def test_progress_is_told(here, monkeypatch, capsys):
@@ -105,7 +123,7 @@ def test_progress_is_told(here, monkeypatch, capsys):
     monkeypatch.setattr(slurm, "_states", next_states)
     monkeypatch.setattr(slurm, "POLL_SECONDS", 0.6)
     array = parse_arguments(["--progress-seconds", "1", "JOB=1:2", "x.JOB.log", "true"])
-    assert slurm._wait(array, [1, 2], "7") == {1: 0, 2: 0}
+    assert slurm._wait(array, {"7": slurm.split(array, [1, 2], 1001)[0]}) == {1: 0, 2: 0}
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith("slurm.pl: 1 of 2 jobs finished, 1 running") for line in lines)
     assert "slurm.pl:   job 2: transcribed 3 of 9 utterances" in lines
@@ -157,6 +175,38 @@ def test_what_is_cancelled_by_hand_is_not_submitted_again(cluster, here, monkeyp
     (here / "job.sh").write_text("scancel $SLURM_JOB_ID\nsleep 60\n")
     assert run("x.log", "bash", "job.sh") == {1: slurm.CANCELLED}
     assert "# Lost: Slurm says CANCELLED" in (here / "x.log").read_text()
+
+
+def test_a_task_cancelled_while_it_waits_is_not_submitted_again(cluster, here, monkeypatch, capsys):
+    monkeypatch.setattr(slurm, "LAG_SECONDS", 2.0)
+    (here / "job.sh").write_text(
+        "echo run >> runs.$1\n[ $1 != 1 ] || scancel ${SLURM_ARRAY_JOB_ID}_4\n"
+    )
+    codes = run("--max-jobs-run", "1", "JOB=1:4", "x.JOB.log", "bash", "job.sh", "JOB")
+    assert codes == {1: 0, 2: 0, 3: 0, 4: slurm.CANCELLED}
+    assert sorted(path.name for path in here.glob("runs.*")) == ["runs.1", "runs.2", "runs.3"]
+    assert "jobs 4 were cancelled (scancel)" in capsys.readouterr().err
+
+
+def test_more_tasks_than_the_cluster_takes(cluster, here, capsys):
+    assert slurm.max_array_size() == 5
+    command = ["echo", "I", "am", "JOB;", "test", "JOB", "!=", "6"]
+    assert run("JOB=1:6", "x.JOB.log", *command) == {**dict.fromkeys(range(1, 6), 0), 6: 1}
+    assert all(f"\nI am {n}\n" in (here / f"x.{n}.log").read_text() for n in range(1, 7))
+    assert capsys.readouterr().err.count("tasks; log is in") == 2
+
+
+def test_jobs_of_a_killed_run_are_not_submitted_beside_it(cluster, here):
+    command = [sys.executable, "-m", "espnet_ext.bin.slurm_jobs", "x.log", "sleep", "100"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    _until(lambda: (here / "x.log").exists())
+    process.kill()
+    process.wait()
+    with pytest.raises(InputError, match=r"job (\d+) of an earlier run.*scancel \1") as caught:
+        run("x.log", "true")
+    subprocess.run(["scancel", str(caught.value).split()[1]], check=True)
+    _until(lambda: not _queue())
+    assert run("x.log", "true") == {1: 0}
 
 
 def test_a_signal_cancels_the_job(cluster, here):
