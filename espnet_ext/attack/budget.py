@@ -3,11 +3,15 @@
 import itertools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    # Settings are checked by commands that must not wait for PyTorch.
+    import torch
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,18 @@ class Budget:
         return size / 10.0 ** ((self.snr or 0.0) / 20.0)
 
 
-def steepest(gradient: torch.Tensor, norm: float) -> torch.Tensor:
+def steepest(gradient: "torch.Tensor", norm: float) -> "torch.Tensor":
     """Unit step along `gradient` (B, T) for each utterance; zero where it is zero or not finite."""
     largest = gradient.abs().amax(dim=-1, keepdim=True)
     usable = largest.isfinite() & (largest > 0.0)
     # Divided first: the squares of very small or large gradients leave single precision.
-    scaled = torch.where(usable, gradient / largest, 0.0)
+    scaled = (gradient / largest).where(usable, 0.0)
     if norm == math.inf:
         return scaled.sign()
     return scaled / scaled.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
-def project(delta: torch.Tensor, radius: torch.Tensor, norm: float) -> torch.Tensor:
+def project(delta: "torch.Tensor", radius: "torch.Tensor", norm: float) -> "torch.Tensor":
     """The point of each utterance's ball nearest to `delta`.
 
     Args:

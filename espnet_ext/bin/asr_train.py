@@ -2,6 +2,7 @@
 
 from espnet_ext.bin import cli
 
+TASK = ("espnet_ext.tasks.mtl_asr", "MTLASRTask")
 HELP = """usage: python -m espnet_ext.bin.asr_train --config CONF.yaml --output_dir DIR [option ...]
 
 Train a CTC/attention ASR model with utterance classification heads. The options
@@ -20,7 +21,7 @@ are those of espnet2.bin.asr_train; the most used are
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    cli.train(HELP, "espnet_ext.tasks.mtl_asr", "MTLASRTask")
+    cli.train(HELP, *TASK)
 
 
 if __name__ == "__main__":

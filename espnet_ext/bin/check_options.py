@@ -1,26 +1,103 @@
-"""Check the options that a main script hands to a command of a later stage, without running it.
+"""Check what a main script hands to the commands of later stages, without running them.
 
-python -m espnet_ext.bin.check_options asr_attack --set eps=0.1
+python -m espnet_ext.bin.check_options --for --attack_args asr_attack --config conf/attack.yaml
 """
 
 import argparse
+import difflib
 import importlib
+import itertools
+import shlex
+from collections.abc import Iterator
+from typing import NoReturn
 
 from espnet_ext.bin import cli
+from espnet_ext.errors import InputError
+
+SETTINGS = {
+    "asr_attack": ("espnet_ext.attack.settings", "AttackSettings"),
+    "cm_attack": ("espnet_ext.attack.cm_settings", "CountermeasureAttackSettings"),
+    "cm_lnsr": ("espnet_ext.attack.cm_settings", "CountermeasureAttackSettings"),
+}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--ngpu", type=cli.integer(), default=0, help="GPUs that PyTorch must see")
+    add(
+        "--for",
+        dest="commands",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="SOURCE COMMAND OPTION",
+        help="a command and its options, and what messages name: the options of the main script "
+        "that they come from; more of them, each after --for",
+    )
+    return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Parse the options as the command will; exit with 2 where it would refuse one."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=("asr_attack", "cm_attack", "cm_lnsr", "format_data"))
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="its options")
+    """Check one command after the other.
+
+    Raises:
+        InputError: a command would refuse an option or its value, a key of its YAML file or the
+            value of one; or there are fewer GPUs.
+    """
+    parser = get_parser()
     args = parser.parse_args(cmd)
-    checked = importlib.import_module(f"espnet_ext.bin.{args.command}").get_parser()
-    for action in checked._actions:
+    if not args.ngpu and not args.commands:
+        parser.error("nothing to check: give --for or --ngpu")
+    if args.ngpu:
+        cli.check_gpus(args.ngpu)
+    for source, command, *options in _groups(args.commands):
+        try:
+            _check(command, options)
+        except InputError as error:
+            given = shlex.join([command, *options])
+            raise InputError(f"{error}\nCorrect {source}. This would run: {given}") from None
+
+
+def _groups(words: list[str]) -> Iterator[list[str]]:
+    """The words between each two --for."""
+    bounds = [-1, *(index for index, word in enumerate(words) if word == "--for"), len(words)]
+    for start, end in itertools.pairwise(bounds):
+        if start + 1 < end:
+            yield words[start + 1 : end]
+
+
+def _check(command: str, options: list[str]) -> None:
+    """Parse the options of a command as it will; check the YAML files that they name."""
+    module = importlib.import_module(f"espnet_ext.bin.{command}")
+    if hasattr(module, "TASK"):
+        # Only here, for this imports ESPnet.
+        from espnet_ext.tasks.configuration import check_training
+
+        path, name = module.TASK
+        task = getattr(importlib.import_module(path), name)
+        check_training(task, _parsed(task.get_parser(), options))
+        return
+    parser = module.get_parser()
+    for action in parser._actions:
         # The script gives these.
         action.required = False
-    checked.prog = args.command
-    checked.parse_args(args.options)
+    args = _parsed(parser, options)
+    if command in SETTINGS:
+        path, name = SETTINGS[command]
+        getattr(importlib.import_module(path), name).read(args.config, args.set)
+
+
+def _parsed(parser: argparse.ArgumentParser, options: list[str]) -> argparse.Namespace:
+    def refuse(message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        close = difflib.get_close_matches(unknown, parser._option_string_actions, n=1)
+        hint = f"; did you mean {close[0]}?" if unknown.startswith("--") and close else ""
+        raise InputError(message + hint)
+
+    # argparse would print the usage, hundreds of lines of ESPnet's training.
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args(options)
 
 
 if __name__ == "__main__":

@@ -355,12 +355,27 @@ def device(ngpu: int) -> str:
     """
     if ngpu == 0:
         return "cpu"
+    check_gpus(ngpu)
     import torch
 
-    if not torch.cuda.is_available():
-        raise InputError(f"--ngpu {ngpu}, but PyTorch sees no GPU; use --ngpu 0")
     torch.backends.cudnn.allow_tf32 = False
     return "cuda"
+
+
+def check_gpus(wanted: int) -> None:
+    """Refuse more GPUs than there are.
+
+    Raises:
+        InputError: says how many there are.
+    """
+    import torch
+
+    there = torch.cuda.device_count()
+    if wanted > there:
+        plural = "s" if there > 1 else ""
+        raise InputError(
+            f"--ngpu {wanted}, but PyTorch sees {there or 'no'} GPU{plural}; use --ngpu {there}"
+        )
 
 
 TRAINING_OPTIONS = """\

@@ -2,6 +2,7 @@
 
 from espnet_ext.bin import cli
 
+TASK = ("espnet_ext.tasks.countermeasure", "CountermeasureTask")
 HELP = """usage: python -m espnet_ext.bin.cm_train --config CONF.yaml --output_dir DIR [option ...]
 
 Train a spoofing countermeasure. The options are those of any ESPnet task; the most used are
@@ -25,7 +26,7 @@ Train a spoofing countermeasure. The options are those of any ESPnet task; the m
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    cli.train(HELP, "espnet_ext.tasks.countermeasure", "CountermeasureTask")
+    cli.train(HELP, *TASK)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from espnet_ext.bin import cli
 
+TASK = ("espnet_ext.tasks.mockingjay", "MockingjayTask")
 HELP = """usage: python -m espnet_ext.bin.ssl_train --config CONF.yaml --output_dir DIR [option ...]
 
 Train a Mockingjay to reconstruct masked frames of speech. The options are those of
@@ -24,7 +25,7 @@ ESPnet's training commands; the most used are
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    cli.train(HELP, "espnet_ext.tasks.mockingjay", "MockingjayTask")
+    cli.train(HELP, *TASK)
 
 
 if __name__ == "__main__":

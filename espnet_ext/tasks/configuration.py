@@ -5,9 +5,10 @@ import contextlib
 import difflib
 import inspect
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.train.class_choices import ClassChoices
 from espnet2.train.distributed_utils import get_rank
@@ -20,7 +21,13 @@ from espnet_ext.tasks.resume import check_same_configuration
 
 
 class CarefulTask(AbsTask):
-    """Mixin that makes the training of an ESPnet task refuse what it would get wrong in silence."""
+    """Mixin that makes the training of an ESPnet task refuse what it would get wrong in silence.
+
+    Attributes:
+        further_classes: classes that take a `*_conf` and are no class choices, by its name.
+    """
+
+    further_classes: ClassVar[dict[str, type]] = {}
 
     @classmethod
     def build_optimizers(
@@ -47,21 +54,34 @@ class CarefulTask(AbsTask):
             super().main_worker(args)
 
 
-def check_configuration(
-    task: type[AbsTask], args: argparse.Namespace, further: dict[str, Any] | None = None
-) -> None:
+def check_training(task: type["CarefulTask"], args: argparse.Namespace) -> None:
+    """Refuse what the training of a model with these options would refuse, without building it.
+
+    Raises:
+        InputError: see `check_configuration`; or an unknown key of the optimiser or scheduler.
+    """
+    check_configuration(task, args)
+    for option, known in (
+        ("optim", abs_task.optim_classes),
+        ("scheduler", abs_task.scheduler_classes),
+    ):
+        class_ = known.get(getattr(args, option) or "")
+        if class_ is not None:
+            _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf"))
+
+
+def check_configuration(task: type["CarefulTask"], args: argparse.Namespace) -> None:
     """Refuse keys that no class takes, before anything is built or written.
 
     Args:
-        task: its class choices say which class takes an option.
+        task: its class choices and `further_classes` say which class takes an option.
         args: the configuration.
-        further: classes of options that are no class choices.
 
     Raises:
         InputError: names the option and the unknown key with the key that was probably
             meant, or a number that YAML takes for text.
     """
-    classes = dict(further or {})
+    classes = dict(task.further_classes)
     for choices in task.class_choices_list:
         name = getattr(args, choices.name, None)
         if name is not None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -175,6 +175,7 @@ class CountermeasureTask(CarefulTask, AbsTask):
     """
 
     num_optimizers = 1
+    further_classes: ClassVar[dict[str, type]] = {"segment": SegmentOptions}
     class_choices_list = [  # noqa: RUF012  ESPnet's own form
         frontend_choices,
         normalize_choices,
@@ -254,7 +255,7 @@ class CountermeasureTask(CarefulTask, AbsTask):
         Raises:
             InputError: an unknown key in a `*_conf`, or options that do not go together.
         """
-        check_configuration(cls, args, {"segment": SegmentOptions})
+        check_configuration(cls, args)
         segment = SegmentOptions(**(args.segment_conf or {}))
         frontend = _build(frontend_choices, args)
         normalize = _build(normalize_choices, args)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -86,6 +86,8 @@ class MTLASRTask(CarefulTask, ASRTask):
     and each head takes its labels as `utt2accent,accent,text`.
     """
 
+    further_classes: ClassVar[dict[str, type]] = {"ctc": CTC}
+
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the arguments of ESPnet's ASR task; the model is this project's by default."""
@@ -119,7 +121,7 @@ class MTLASRTask(CarefulTask, ASRTask):
         if args.model == MODEL_NAME:
             # Names in place of a path: config.yaml must say all, wherever it is read.
             args.model_conf["heads"] = read_heads(args.model_conf)
-        check_configuration(cls, args, {"ctc": CTC})
+        check_configuration(cls, args)
         model = super().build_model(args)
         if args.frontend == MOCKINGJAY:
             # The checkpoint of the whole model has its weights from now on.

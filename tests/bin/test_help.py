@@ -84,8 +84,10 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     assert cli.device(0) == "cpu"
     import torch
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(InputError, match="--ngpu 1, but PyTorch sees no GPU; use --ngpu 0"):
         cli.device(1)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert cli.device(1) == "cuda"
+    with pytest.raises(InputError, match="--ngpu 3, but PyTorch sees 2 GPUs; use --ngpu 2"):
+        cli.device(3)

@@ -163,3 +163,31 @@ def test_several_machines_need_a_cluster():
     done = run("mini/ssl1", environment_path(), "--num_nodes", "2")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--num_nodes 2, but cmd.sh runs jobs on this machine" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "message"),
+    [
+        ("mini/mtl_asr1", ("--init_param", "absent.pth:encoder"), "there is no absent.pth"),
+        ("mini/mtl_asr1", ("--pretrained", "absent.zip"), "there is no absent.zip"),
+        ("mini/mtl_asr1", ("--transfer_from", "conf"), "there is no conf/attack.json"),
+        ("mini/mtl_asr1", ("--stage", "6"), "--stage 3, with the same other options"),
+        ("mini/cm1", ("--stage", "5"), "speech_shape; stage 3 makes it"),
+        ("mini/cm1", ("--stage", "4"), "ssl_stats/train/speech_shape; stage 3 makes it"),
+        ("mini/ssl1", ("--stage", "4"), "speech_shape; stage 3 makes it"),
+    ],
+)
+def test_files_that_are_not_there_are_refused(recipe, options, message):
+    options = (*options, "--expdir", "absent_exp")
+    done = run(recipe, environment_path(), *options)
+    assert (done.returncode, done.stdout) == (2, "") and message in done.stderr
+
+
+def test_what_a_later_stage_would_refuse_is_refused():
+    options = ("--train_args", "--max_epok 1", "--attack_args", "--set epss=1")
+    done = run("mini/mtl_asr1", environment_path(), *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean --max_epoch?" in done.stderr and "Traceback" not in done.stderr
+    done = run("mini/cm1", environment_path(), "--stage", "8", "--attack_args", "--set epss=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'eps'?" in done.stderr and "--attack_args" in done.stderr

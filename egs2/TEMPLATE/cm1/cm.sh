@@ -98,10 +98,7 @@ if [ "${attack_config}" != none ]; then check_files attack_config; fi
 
 . ./path.sh
 . ./cmd.sh
-check_machines
-if asked 2; then check_command_options format_args format_data; fi
-if asked 8; then check_command_options attack_args cm_attack; fi
-if asked 9; then check_command_options lnsr_args cm_lnsr; fi
+check_machines 4 5 9
 listed_models=$(python3 -m espnet_ext.bin.read_list models "${models}")
 mapfile -t model_names < <(cut -f 1 <<< "${listed_models}")
 if asked 8 && [ "${attack_config}" != none ]; then
@@ -142,7 +139,7 @@ pretrains_ssl() {
 has_lnsr_models() {
     local name
     for name in "${lnsr_source}" "${lnsr_pretrained}" "${lnsr_random}"; do
-        printf '%s\n' "${model_names[@]}" | grep -qxF -- "${name}" || return 1
+        grep -qxF -- "${name}" < <(printf '%s\n' "${model_names[@]}") || return 1
     done
 }
 
@@ -214,13 +211,44 @@ fill_in() {
     echo "${options//@SEED@/$1}"
 }
 
+# What later stages would refuse.
+check_later_stages() {
+    local config options
+    if asked 2; then check_command_options --format_args format_data "${format_args}"; fi
+    if { asked 3 || asked 4; } && pretrains_ssl; then
+        check_files ssl_config
+        check_command_options "--ssl_config or --ssl_args" ssl_train \
+            "--config ${ssl_config@Q} ${ssl_args}"
+    fi
+    if asked 3 || asked 5; then
+        while IFS=$'\t' read -r config options; do
+            check_command_options "--models or --train_args" cm_train \
+                "--config ${config@Q} $(fill_in 0 "${options}") ${train_args}"
+        done < <(model_lines trained | cut -f 5- | sort -u)
+    fi
+    if asked 8 && [ "${attack_config}" != none ]; then
+        check_command_options "--attack_config or --attack_args" cm_attack \
+            "--config ${attack_config@Q} ${attack_args}"
+    fi
+    if asked 9 && has_lnsr_models; then
+        check_files lnsr_config
+        check_command_options "--lnsr_config or --lnsr_args" cm_lnsr \
+            "--config ${lnsr_config@Q} ${lnsr_args}"
+    fi
+    if asked 4 && pretrains_ssl; then check_made 3 "${ssl_stats_dir}"/{train,valid}/speech_shape; fi
+    if asked 5; then
+        check_made 3 "${stats_dir}"/{train,valid}/speech_shape
+        if pretrains_ssl; then check_made 4 "${ssl_dir}/valid.loss.best.pth"; fi
+    fi
+    run_checks
+}
+check_later_stages
+
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
 # while it works.
 main() {
     local seed name base config options jobs set shard target dir data_options
     local with_lnsr=true
-    if { asked 3 || asked 4; } && pretrains_ssl; then check_files ssl_config; fi
-    if asked 9 && has_lnsr_models; then check_files lnsr_config; fi
     mkdir -p "${log_dir}"
 
     if stage 1 "local/data.sh: corpus (db.sh) -> data/{${train_set},${valid_set},${test_set}}"; then

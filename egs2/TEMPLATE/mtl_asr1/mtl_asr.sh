@@ -103,12 +103,23 @@ check_choice interval_unit utterance speaker
 check_files sweep train_config attack_config
 if asked 8 && [ "${target_set}" != lorem_ipsum ]; then check_files target_set; fi
 if asked 10; then check_files report_with; fi
+if [ -n "${init_param}" ] && [ ! -f "${init_param%%:*}" ]; then
+    refuse "--init_param: there is no ${init_param%%:*}"
+fi
+case ${pretrained} in
+    # Other words are names in espnet_model_zoo.
+    /* | .* | *.zip | *.tar | *.tgz | *.tar.* | *.tbz2 | *.txz)
+        if [ ! -e "${pretrained}" ]; then refuse "--pretrained: there is no ${pretrained}"; fi
+        ;;
+esac
+if asked 9 && [ -n "${transfer_from}" ] && [ ! -f "${transfer_from}/attack.json" ]; then
+    refuse "--transfer_from: there is no ${transfer_from}/attack.json; give the directory of a" \
+        "finished attack, such as exp/la1.0_lc0.5_seed0/attack_li0.5"
+fi
 
 . ./path.sh
 . ./cmd.sh
-check_machines
-if asked 2; then check_command_options format_args format_data; fi
-if asked 9; then check_command_options attack_args asr_attack; fi
+check_machines 5 6 9
 sweep_lines=$(python3 -m espnet_ext.bin.read_list sweep "${sweep}" --heads "${heads}")
 
 # What this run is made of
@@ -149,6 +160,34 @@ check_labels() {
             fi
         done
     done
+}
+
+# What later stages would refuse.
+check_later_stages() {
+    local config="--config ${train_config@Q}" variant seed
+    if asked 2; then check_command_options --format_args format_data "${format_args}"; fi
+    if asked 4 || asked 5 || asked 6; then
+        check_command_options "--train_config, --pretrain_args or --train_args" asr_train \
+            "${config} ${pretrain_args} ${train_args}"
+        while read -r variant; do
+            check_command_options "--train_config, --sweep or --train_args" asr_train \
+                "${config} ${variant} ${train_args}"
+        done < <(cut -f 5 <<< "${sweep_lines}" | sort -u)
+        check_made 3 "${token_dir}/tokens.txt"
+    fi
+    if asked 9 && [ -z "${transfer_from}" ]; then
+        check_command_options "--attack_config or --attack_args" asr_attack \
+            "--config ${attack_config@Q} ${attack_args}"
+    fi
+    if asked 6 || { asked 5 && [ -z "${init_param}" ]; }; then
+        check_made 4 "${stats_dir}"/{train,valid}/speech_shape
+    fi
+    if asked 6 && [ -z "${init_param}" ]; then
+        for seed in ${seeds}; do
+            check_made 5 "${expdir}/pretrain_seed${seed}/${inference_model}"
+        done
+    fi
+    run_checks
 }
 
 # Options that statistics and training share; sets ${data_options[@]}.
@@ -222,6 +261,8 @@ write_conditions() {
         done <<< "${sweep_lines}" > "${list_name}${seed}.tsv"
     done
 }
+
+check_later_stages
 
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
 # while it works.

@@ -64,14 +64,21 @@ check_files train_config
 
 . ./path.sh
 . ./cmd.sh
-check_machines
-if asked 2; then check_command_options format_args format_data; fi
+check_machines 4 4 5
+if asked 2; then check_command_options --format_args format_data "${format_args}"; fi
+if asked 3 || asked 4; then
+    check_command_options "--train_config or --train_args" ssl_train \
+        "--config ${train_config@Q} ${train_args}"
+fi
 
 # What this run is made of
 config_name=$(basename "${train_config}" .yaml)
 stats_dir=${expdir}/${config_name}_stats
 ssl_dir=${expdir}/${config_name}_seed${seed}
 overlap=${dumpdir}/overlap_${train_set}_${valid_set}.json
+
+if asked 4; then check_made 3 "${stats_dir}"/{train,valid}/speech_shape; fi
+run_checks
 
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
 # while it works.

@@ -153,14 +153,23 @@ check_options() {
     done
 }
 
-# The same with Python, as the command of a later stage reads them: check_command_options <option>
-# <command in espnet_ext.bin>
+# The same with Python, as the command of a later stage reads them, once run_checks is called:
+# check_command_options <where they come from> <command in espnet_ext.bin> <the options, as text>
 check_command_options() {
-    if [ -z "${!1// /}" ]; then return; fi
+    local words
     # Quotes in the text are the shell's, as in job lists.
-    if ! eval "python3 -m espnet_ext.bin.check_options $2 ${!1}"; then
-        refuse "--$1 '${!1}' are not options of $2, see above"
+    if ! eval "words=($3)" 2> /dev/null; then
+        refuse "$1: the shell cannot read the options '$3'"
     fi
+    checks+=(--for "$1" "$2" "${words[@]}")
+}
+
+# All checks that need Python, in one process, for its imports take seconds.
+checks=()
+run_checks() {
+    if [ ${#checks[@]} -eq 0 ]; then return; fi
+    # ESPnet says on stdout what it lacks.
+    python3 -m espnet_ext.bin.check_options "${checks[@]}" > /dev/null || exit 2
 }
 
 # Files that must be there: check_files <option ...>; empty options are skipped.
@@ -173,6 +182,19 @@ check_files() {
     done
 }
 
+# What an earlier stage makes, where that stage is not asked for: check_made <stage> <file ...>
+check_made() {
+    local maker=$1 file
+    shift
+    if asked "${maker}"; then return; fi
+    for file in "$@"; do
+        if [ ! -f "${file}" ]; then
+            refuse "--stage ${stage}, but there is no ${file}; stage ${maker} makes it:" \
+                "--stage ${maker}, with the same other options"
+        fi
+    done
+}
+
 # Names that must be in a list: check_names <option> <list> <name ...>
 check_names() {
     local option=$1 list=$2 words word given=${!1}
@@ -180,7 +202,8 @@ check_names() {
     read -ra words <<< "${given}"
     if [ ${#words[@]} -eq 0 ]; then refuse "--${option} is empty; give names of ${list}"; fi
     for word in "${words[@]}"; do
-        if ! printf '%s\n' "$@" | grep -qxF -- "${word}"; then
+        # No pipe: grep -q ends at the first match, and what then writes to it ends with an error.
+        if ! grep -qxF -- "${word}" < <(printf '%s\n' "$@"); then
             refuse "--${option}: '${word}' is not in ${list}, which has: $*"
         fi
     done
@@ -200,11 +223,17 @@ check_common() {
     fi
 }
 
-# Several machines need a cluster; after cmd.sh.
+# Several machines need a cluster, GPUs here must be there; after cmd.sh:
+# check_machines <first stage that trains> <last stage that trains> <last stage that computes>
 check_machines() {
     local runner=${cuda_cmd%% *}
-    if [ "${num_nodes}" -gt 1 ] && [ "${runner##*/}" = run.pl ]; then
+    if [ "${runner##*/}" != run.pl ]; then return; fi
+    if [ "${num_nodes}" -gt 1 ]; then
         refuse "--num_nodes ${num_nodes}, but cmd.sh runs jobs on this machine; set" \
             "cmd_backend=slurm or sge, or --num_nodes 1"
+    fi
+    if [ "${ngpu}" -gt 0 ] && [ "${stage}" -le "$3" ] && [ "${stop_stage}" -ge "$1" ]; then
+        # What does not train takes one.
+        checks+=(--ngpu "$((stage <= $2 ? ngpu : 1))")
     fi
 }
