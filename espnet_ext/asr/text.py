@@ -6,6 +6,7 @@ from pathlib import Path
 from espnet2.text.abs_tokenizer import AbsTokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
+from espnet_ext.data.characters import describe, show
 from espnet_ext.errors import InputError, shortened
 
 NLTK_DATA = {"averaged_perceptron_tagger_eng": "taggers", "cmudict": "corpora"}
@@ -55,7 +56,8 @@ class TextEncoder:
         unknown = self.unknown(text)
         if unknown:
             raise InputError(
-                f"'{shortened(text)}': not in the model's vocabulary: {', '.join(unknown)}"
+                f"{show(shortened(text))}: not in the model's vocabulary: "
+                f"{', '.join(map(describe, unknown))}"
             )
         ids = self.converter.tokens2ids(self._tokens(text))
         if not ids:
@@ -75,14 +77,22 @@ class TextEncoder:
         return [t for t, i in zip(tokens, ids, strict=True) if i in never]
 
     def _tokens(self, text: str) -> list[str]:
-        if not self._phonemes_checked:
-            check_phonemes(str(getattr(self.tokenizer, "g2p_type", "")))
-            self._phonemes_checked = True
+        self.check_phonemes()
         try:
             return self.tokenizer.text2tokens(self._clean(text))
         except (ImportError, LookupError, OSError, RuntimeError) as error:
             problem = " ".join(str(error).split())[:200]
             raise InputError(f"'{text}': cannot be split into tokens ({problem})") from error
+
+    def check_phonemes(self) -> None:
+        """Refuse a model whose phonemes cannot be looked up.
+
+        Raises:
+            InputError: see the function of this name.
+        """
+        if not self._phonemes_checked:
+            check_phonemes(str(getattr(self.tokenizer, "g2p_type", "")))
+            self._phonemes_checked = True
 
     def _clean(self, text: str) -> str:
         if self.case is not None:

@@ -5,18 +5,42 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from espnet_ext.errors import InputError
+
 
 def to_list(x: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
     """The waveforms of a float array (N, T) or of an object array of N arrays (T_n,).
 
     Raises:
-        ValueError: an element is not one-dimensional or has no samples.
+        InputError: an element is not one-dimensional or has no samples, or see `check_floats`.
     """
+    check_floats(x, "waveform")
     waves = [np.asarray(wave, dtype=np.float32) for wave in x]
     for index, wave in enumerate(waves):
         if wave.ndim != 1 or wave.size == 0:
-            raise ValueError(f"waveform {index} must have shape (T,), T > 0, not {wave.shape}")
+            raise InputError(f"waveform {index} must have shape (T,), T > 0, not {wave.shape}")
     return waves
+
+
+def check_floats(x: np.ndarray | Sequence[np.ndarray], what: str) -> None:
+    """Refuse integers, which would be taken for samples far beyond full scale, NaN and infinity.
+
+    Args:
+        x: inputs of a model, the first axis over utterances.
+        what: an input, for the message: waveform.
+
+    Raises:
+        InputError: names the first input that is wrong, and its first value that is not finite.
+    """
+    for index, one in enumerate(map(np.asarray, x)):
+        if one.dtype.kind != "f":
+            raise InputError(
+                f"{what} {index} is an array of {one.dtype}; give floats, full scale 1.0 "
+                "(int16 samples divided by 32768)"
+            )
+        if not np.isfinite(one).all():
+            place = np.argwhere(~np.isfinite(one))[0].tolist()
+            raise InputError(f"{what} {index} is not finite: {one[tuple(place)]} at index {place}")
 
 
 def like(x: np.ndarray | Sequence[np.ndarray], waves: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from art.estimators.classification import PyTorchClassifier
 
+from espnet_ext.asr.waveforms import check_floats
 from espnet_ext.defense.filters import straight_through
 from espnet_ext.errors import InputError
 from espnet_ext.precision import full_precision
@@ -96,7 +97,12 @@ class PyTorchCountermeasure(PyTorchClassifier):
     def predict(
         self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
     ) -> np.ndarray:
-        """Evaluation logits (N, 2) of inputs (N, F, D), (N, 1, F, D) or (N, T)."""
+        """Evaluation logits (N, 2) of inputs (N, F, D), (N, 1, F, D) or (N, T).
+
+        Raises:
+            InputError: an input is of integers or not finite, see `check_floats`.
+        """
+        check_floats(x, "input")
         x = x.astype(np.float32, copy=False)
         with self.attack_mode(training_mode):
             return super().predict(x, batch_size, training_mode, **kwargs)

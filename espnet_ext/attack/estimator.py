@@ -24,6 +24,7 @@ from espnet_ext.asr.losses import (
 )
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import like, pad, to_list, unpad
+from espnet_ext.data.characters import show
 from espnet_ext.errors import InputError, shortened
 
 
@@ -143,6 +144,10 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
 
         Returns:
             N strings; empty where a waveform is too short for the model.
+
+        Raises:
+            InputError: a waveform is of integers or not finite, see
+                `espnet_ext.asr.waveforms.check_floats`.
         """
         x, _ = self._apply_preprocessing(x, None, fit=False)
         waves = to_list(x)
@@ -318,7 +323,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             return str(error)
         if targeted and not frames.reach(samples, needed):
             return (
-                f"'{shortened(transcript)}' needs {needed} encoder frames, the audio has "
+                f"{show(shortened(transcript))} needs {needed} encoder frames, the audio has "
                 f"{frames.of(samples)}"
             )
         return None

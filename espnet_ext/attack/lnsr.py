@@ -71,7 +71,7 @@ class LayerwiseNoise:
             raise InputError("LNSR is measured on attacked features; use space: features")
         if settings.frames:
             raise InputError("LNSR is measured on whole utterances; leave frames out")
-        layers = {name: layer_names(model) for name, model in models.items()}
+        layers = {name: layer_names(model, name) for name, model in models.items()}
         self.layers = next(iter(layers.values()))
         if any(names != self.layers for names in layers.values()):
             depths = ", ".join(f"{name}: {len(names) - 2}" for name, names in layers.items())

@@ -63,7 +63,8 @@ def replay(
         _Group(rows, wav_scp if step == 0 else source / budget / f"step{step}" / "wav.scp")
         for (budget, step), rows in _groups(read_jsonl(source / "attack_log.jsonl")).items()
     ]
-    lengths = [_checked(estimator, group) for group in groups]
+    targeted = bool(made_on["settings"]["targeted"])
+    lengths = [_checked(estimator, group, targeted) for group in groups]
     rows = [
         row
         for group, samples in zip(groups, lengths, strict=True)
@@ -103,7 +104,7 @@ class _Group(NamedTuple):
         return {name: str(p) if p.is_file() else table[name] for name, p in moved.items()}
 
 
-def _checked(estimator: PyTorchESPnet, group: _Group) -> dict[str, int]:
+def _checked(estimator: PyTorchESPnet, group: _Group, targeted: bool) -> dict[str, int]:
     """Samples of each utterance, of which none is left that this model cannot be asked about."""
     samples = audio_lengths(group.paths(), estimator.sample_rate)
     check_utterances(
@@ -112,6 +113,7 @@ def _checked(estimator: PyTorchESPnet, group: _Group) -> dict[str, int]:
             Utterance(row["utterance"], "", samples[row["utterance"]], row["target"], None)
             for row in group.rows
         ],
+        targeted,
     )
     return samples
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_ext.data.characters import describe
 from espnet_ext.data.files import read_text
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.metrics.error_rate import normalize, same_text
@@ -117,7 +118,7 @@ def writable(
             reasons[f"what it would write as '{encoder.decode(encoder.encode(text))}'"] += 1
     if len(kept) == len(candidates):
         return kept, None
-    shown = ", ".join(f"{token} ({count})" for token, count in reasons.most_common(8))
+    shown = ", ".join(f"{describe(token)} ({count})" for token, count in reasons.most_common(8))
     shown += f" and {len(reasons) - 8} more" if len(reasons) > 8 else ""
     said = (
         f"{name}: {len(candidates) - len(kept)} of {len(candidates)} targets are left out, for the "

@@ -119,13 +119,14 @@ def check_utterances(
     Raises:
         InputError: names every utterance that is too short for the model, whose target it cannot
             write, whose target needs more encoder frames than the audio has, or that is twice
-            there.
+            there; or the model's phonemes cannot be looked up.
     """
     if not utterances:
         raise InputError("no utterance to attack")
     twice = [name for name, count in Counter(u.name for u in utterances).items() if count > 1]
     if twice:
         raise InputError(f"utterances stand twice in the list, remove one:\n{summarize(twice)}")
+    estimator.recognizer.text.check_phonemes()
     # Shortest first: what is known of one mostly answers for all that are longer.
     found = {
         u.name: f"{u.where}: {problem}"

@@ -50,10 +50,9 @@ def main() -> None:
     rows = []
     for name, at in files.items():
         model = load_countermeasure(at.config, at.weights, device=device)
+        layers = layer_names(model, name)
         train, dev, test = (_measure(model, getattr(args, s), args.batch_size) for s in SETS)
-        for layer, (on_dev, on_test) in zip(
-            layer_names(model), probe(train, dev, test), strict=True
-        ):
+        for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):
             rows.append({"model": name, "layer": layer, "dev_eer": on_dev, "eval_eer": on_test})
             print(f"{name:<12}{layer:<12}dev {100 * on_dev:5.1f} %  eval {100 * on_test:5.1f} %")
     write_json(output, {"rows": rows, "made_from": made_from, "environment": environment(device)})

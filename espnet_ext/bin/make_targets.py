@@ -87,7 +87,8 @@ class _Room:
 
     def __init__(self, configs: list[str], data_dir: str):
         self.models: list[SpeechRecognizer] = []
-        self.samples: dict[str, int] = {}
+        # Of each utterance, by the sample rate that a model wants.
+        self.samples: dict[int, dict[str, int]] = {}
         if not configs:
             return
         from espnet_ext.data.audio import audio_length
@@ -95,13 +96,16 @@ class _Room:
         from espnet_ext.tasks.loading import load_recognizer
 
         self.models = [load_recognizer(config) for config in _different(configs)]
-        rate = self.models[0].sample_rate
-        for name, path in read_table(f"{data_dir}/wav.scp").items():
-            self.samples[name] = audio_length(path, sample_rate=rate, utterance=name)
+        audio = read_table(f"{data_dir}/wav.scp")
+        for rate in {model.sample_rate for model in self.models}:
+            self.samples[rate] = {
+                name: audio_length(path, sample_rate=rate, utterance=name)
+                for name, path in audio.items()
+            }
 
     def too_short(self, name: str) -> str | None:
         """Why an utterance is too short for one of the models; None if it is not."""
-        problems = (model.frames.too_short(self.samples[name]) for model in self.models)
+        problems = (m.frames.too_short(self.samples[m.sample_rate][name]) for m in self.models)
         return next(filter(None, problems), None)
 
     def fits(self, name: str, target: str) -> bool:
@@ -109,8 +113,10 @@ class _Room:
         from espnet_ext.asr.losses import required_frames
 
         return all(
-            model.frames.reach(self.samples[name], required_frames(model.text.encode(target)))
-            for model in self.models
+            m.frames.reach(
+                self.samples[m.sample_rate][name], required_frames(m.text.encode(target))
+            )
+            for m in self.models
         )
 
 

@@ -31,24 +31,34 @@ class LabelledStatistics(NamedTuple):
     bonafide: np.ndarray
 
 
-def layer_names(model: CountermeasureModel) -> list[str]:
+def layer_names(model: CountermeasureModel, name: str = "this") -> list[str]:
     """Names of what `layer_states` returns, e.g. input, embedding, layer 1.
 
     Raises:
         InputError: the defence of the model is no Mockingjay.
     """
-    return ["input", "embedding", *(f"layer {i + 1}" for i in range(upstream_of(model).depth))]
+    return [
+        "input",
+        "embedding",
+        *(f"layer {i + 1}" for i in range(upstream_of(model, name).depth)),
+    ]
 
 
-def upstream_of(model: CountermeasureModel) -> Any:
+def upstream_of(model: CountermeasureModel, name: str = "this") -> Any:
     """The Mockingjay between features and countermeasure.
+
+    Args:
+        model: the countermeasure.
+        name: of it, for the message.
 
     Raises:
         InputError: there is none.
     """
     upstream = getattr(model.defense, "upstream", None)
     if upstream is None:
-        raise InputError("this countermeasure has no Mockingjay before it (defense: mockingjay)")
+        raise InputError(
+            f"{name} countermeasure has no Mockingjay before it (defense: mockingjay); give another"
+        )
     return upstream
 
 

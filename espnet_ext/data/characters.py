@@ -71,6 +71,17 @@ def show(text: str) -> str:
     return f"'{_HIDDEN.sub(lambda m: m.group().encode('unicode_escape').decode(), text)}'"
 
 
+def describe(text: str) -> str:
+    r"""Return `text` as it is, or, where something in it is hidden, quoted and with its name.
+
+    Example:
+        >>> print(describe("left\u200b"), describe("left"))
+        'left\u200b' (U+200B ZERO WIDTH SPACE) left
+    """
+    found = find_hidden(text)
+    return text if found is None else f"{show(text)} ({name_character(found.group())})"
+
+
 def remove_hidden(text: str) -> str:
     r"""Make every kind of blank a plain one, and delete all else that cannot be seen.
 

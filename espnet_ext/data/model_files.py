@@ -55,9 +55,13 @@ def find_model(
     folder, shown = _folder(config)
     found = config if folder is None else _config_in(folder, shown, kind)
     if folder is None and weights is not None and config == Path(weights):
-        sort = file_sort(config).what if config.is_file() else "nothing at all"
+        if not config.exists():
+            raise InputError(f"{config}: no such model directory or archive")
+        here = (config.parent / CONFIG).is_file()
+        cure = config.parent if here else f"one with {CONFIG} and weights (*.pth) in it"
         raise InputError(
-            f"{config}: not a model directory or an archive of espnet2.bin.pack, but {sort}"
+            f"{config}: not a model directory or an archive of espnet2.bin.pack, but "
+            f"{file_sort(config).what}; give the directory, {cure}"
         )
     if not found.is_file():
         raise InputError(f"{config}: no such configuration")

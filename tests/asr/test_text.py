@@ -28,6 +28,12 @@ def test_words_outside_the_vocabulary_are_named(words):
         words.encode("lorem one ipsum")
 
 
+def test_what_cannot_be_seen_is_named(words):
+    with pytest.raises(InputError, match=r"'one\\u200b' \(U\+200B ZERO WIDTH SPACE\)") as refused:
+        words.encode("four one\u200b")
+    assert "\u200b" not in str(refused.value)
+
+
 @pytest.mark.parametrize("token", ["<blank>", "<unk>", "<sos/eos>"])
 def test_tokens_that_stand_in_no_transcript_are_refused(words, token):
     with pytest.raises(InputError, match=token):

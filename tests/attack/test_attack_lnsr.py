@@ -103,7 +103,7 @@ def test_result_does_not_depend_on_the_batches(trials, models, curves):
 def test_models_of_other_depth_or_without_mockingjay_are_refused(trials):
     with pytest.raises(InputError, match="of one depth"):
         measure(trials, {"a": behind_mockingjay(1), "b": behind_mockingjay(1, layers=1)})
-    with pytest.raises(InputError, match="no Mockingjay"):
+    with pytest.raises(InputError, match="a countermeasure has no Mockingjay"):
         measure(trials, {"a": model(defense=SmoothingFilter(DIMS))})
 
 

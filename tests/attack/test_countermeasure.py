@@ -212,6 +212,16 @@ def test_gradients_pass_straight_through_the_median_where_asked():
     assert not net.defense.straight_through
 
 
+def test_integers_and_what_is_not_finite_are_refused():
+    estimator = PyTorchCountermeasure(model())
+    x = np.zeros((2, FRAMES, DIMS), dtype=np.float32)
+    x[1, 3, 2] = np.nan
+    with pytest.raises(InputError, match=r"input 1 is not finite: nan at index \[3, 2\]"):
+        estimator.predict(x)
+    with pytest.raises(InputError, match="input 0 is an array of int64"):
+        estimator.predict(np.zeros((2, FRAMES, DIMS), dtype=np.int64))
+
+
 def test_another_space_is_refused():
     with pytest.raises(InputError, match="features, waveform"):
         PyTorchCountermeasure(model(), space="spectrogram")

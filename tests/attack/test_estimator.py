@@ -229,6 +229,18 @@ def test_audio_too_short_for_the_model_is_heard_as_nothing_and_has_no_gradient(e
         estimator.loss_gradient(waves, ["one", "one"])
 
 
+def test_integers_and_what_is_not_finite_are_refused(estimator):
+    good = noise(3000)[0]
+    with pytest.raises(InputError, match=r"waveform 1 is an array of int16; .*32768"):
+        estimator.predict(like([], [good, (good * 32767).astype(np.int16)]))
+    for value in (np.nan, np.inf):
+        bad = good.copy()
+        bad[7] = value
+        for method in (estimator.predict, lambda x: estimator.loss_gradient(x, ["one", "one"])):
+            with pytest.raises(InputError, match=r"waveform 1 is not finite: .* index \[7\]"):
+                method(np.stack([good, bad]))
+
+
 @pytest.mark.parametrize("method", ["loss_gradient", "compute_loss"])
 @pytest.mark.parametrize(
     ("samples", "texts", "message"),

@@ -12,7 +12,7 @@ from espnet_ext.attack.runner import AttackRun, listen
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.attack.utterances import read_utterances
 from espnet_ext.data.audio import read_audio, write_wav
-from espnet_ext.data.files import read_json, read_jsonl, write_jsonl
+from espnet_ext.data.files import read_json, read_jsonl, write_json, write_jsonl
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 
@@ -130,3 +130,16 @@ def test_a_target_that_the_model_cannot_write_is_named(other, attacked, data, tm
     with pytest.raises(InputError, match="lorem"):
         played(other, tmp_path, data, tmp_path / "out")
     assert json.loads((tmp_path / "attack.json").read_text())["model"] == {"weights": "source"}
+
+
+def test_an_untargeted_attack_on_long_references_is_heard(other, attacked, data, tmp_path):
+    made_on = read_json(attacked / "attack.json")
+    rows = [{**r, "target": "one " * 200} for r in read_jsonl(attacked / "attack_log.jsonl")]
+    rows = [r for r in rows if r["step"] == 0]
+    write_jsonl(tmp_path / "attack_log.jsonl", rows)
+    write_json(tmp_path / "attack.json", made_on)
+    with pytest.raises(InputError, match="encoder frames"):
+        played(other, tmp_path, data, tmp_path / "out")
+    made_on["settings"]["targeted"] = False
+    write_json(tmp_path / "attack.json", made_on)
+    assert len(played(other, tmp_path, data, tmp_path / "out")) == len(rows)

@@ -109,8 +109,8 @@ def test_make_targets_that_cannot_be_had(call, data):
     assert not (data.parent / "targets").exists()
 
 
-def config_of(folder, tokens, token_type="char"):
-    values = {**tiny_config(), "token_list": tokens, "token_type": token_type}
+def config_of(folder, tokens, token_type="char", **changes):
+    values = {**tiny_config(), "token_list": tokens, "token_type": token_type, **changes}
     return save_model(MTLASRTask.build_model(task_arguments(values)), values, folder)[0]
 
 
@@ -158,6 +158,18 @@ def test_targets_fit_the_audio(call, data, audio):
     assert len(read_table("targets")["a-1"]) > 30
     call(make_targets, *options, "--asr_train_config", str(config))
     assert set(read_table("targets").values()) <= {"a", "ee"}
+
+
+def test_each_model_hears_at_its_own_sample_rate(call, data, audio):
+    tokens = ["<blank>", "<unk>", "<space>", *"abcdefghijklmnopqrstuvwxyz", "<sos/eos>"]
+    other = {**tiny_config()["frontend_conf"], "fs": 2 * RATE}
+    configs = [
+        str(config_of(data.parent / "8k", tokens)),
+        str(config_of(data.parent / "16k", tokens, frontend_conf=other)),
+    ]
+    options = ("--data_dir", "data", "--output", "targets", "--asr_train_config", *configs)
+    with pytest.raises(InputError, match=rf"a-1.*{RATE} Hz.*{2 * RATE}"):
+        call(make_targets, *options)
 
 
 def test_a_model_that_can_write_no_target_is_told_what_to_do(call, data, audio):

@@ -70,13 +70,13 @@ def test_what_training_chose_by_is_next_and_otherwise_the_user_is_asked(tmp_path
 
 def test_what_is_not_there_is_said(tmp_path):
     for given, message in [
-        (("none", "none"), "nothing at all"),
+        (("none", "none"), "none: no such model directory or archive"),
         (("none", "none.pth"), "no such configuration"),
         (("m", "none.pth"), r"none\.pth: no such checkpoint"),
         (("empty", "empty"), r"empty: no config\.yaml"),
         (("bare", "bare"), r"bare: no weights"),
         (("two", "two"), r"two: 2 models .* two/a, two/b$"),
-        (("m/1epoch.pth", "m/1epoch.pth"), "not a model directory .* but a file of torch"),
+        (("m/1epoch.pth", "m/1epoch.pth"), "but a file of torch.save; give the directory, m$"),
         (("m/config.yaml", None), "give its weights too"),
     ]:
         trained(tmp_path / "m", "1epoch.pth")
