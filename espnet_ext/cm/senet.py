@@ -60,7 +60,10 @@ class SEBlock(torch.nn.Module):
         self.excite = SqueezeExcitation(out_channels, reduction)
         self.shortcut = None
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = _conv(in_channels, out_channels, 1, stride)
+            # Of every second value, not a convolution with stride: the backward pass of oneDNN
+            # writes past its memory there, with few channels (PyTorch 2.12 on a CPU).
+            self.shortcut = _conv(in_channels, out_channels, 1, 1)
+            self.stride = stride
             self.shortcut_norm = MaskedBatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
@@ -73,7 +76,8 @@ class SEBlock(torch.nn.Module):
         y = silence_padding(torch.relu(self.norm1(self.conv1(x), lengths)), lengths)
         y = self.excite(self.norm2(self.conv2(y), lengths), lengths)
         if self.shortcut is not None:
-            x = self.shortcut_norm(self.shortcut(x), lengths)
+            x = self.shortcut(x[:, :, :: self.stride, :: self.stride])
+            x = self.shortcut_norm(x, lengths)
         return silence_padding(torch.relu(y + x), lengths)
 
 

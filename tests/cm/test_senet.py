@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from espnet_ext.cm.losses import WeightedCrossEntropy
-from espnet_ext.cm.senet import SENET12, SENET34, SENet, SqueezeExcitation
+from espnet_ext.cm.senet import SENET12, SENET34, SEBlock, SENet, SqueezeExcitation
 from espnet_ext.errors import InputError
 
 TINY = {"layers": (1, 2), "channels": (4, 8), "reduction": 2}
@@ -57,6 +60,34 @@ def test_no_gradient_reaches_the_padding():
     settled()(x, torch.tensor([32, 17])).square().sum().backward()
     assert x.grad[1, 17:].abs().max() == 0
     assert x.grad[1, 16].abs().max() > 0
+
+
+def test_the_shortcut_of_a_stage_is_a_convolution_with_its_stride():
+    block = SEBlock(4, 8, stride=2, reduction=2).eval()
+    x = torch.randn(2, 4, 11, 6)
+    seen = []
+    block.shortcut_norm.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
+    block(x, None)
+    torch.testing.assert_close(
+        seen[0], torch.nn.functional.conv2d(x, block.shortcut.weight, stride=2)
+    )
+
+
+FEW_CHANNELS = """
+import torch
+from espnet_ext.cm.senet import SEBlock
+
+block = SEBlock(4, 8, stride=2, reduction=2).to(memory_format=torch.channels_last)
+for _ in range(150):
+    x = torch.randn(4, 4, 10, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    block(x, None).sum().backward()
+"""
+
+
+def test_few_channels_do_not_crash_the_gradient():
+    # With PyTorch 2.12's own stride oneDNN wrote past its memory; the process was aborted.
+    done = subprocess.run([sys.executable, "-c", FEW_CHANNELS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_squeeze_and_excitation_weighs_channels_by_their_means():
