@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from espnet_ext.bin.advice import in_words_of_run_sh
+from espnet_ext.bin.advice import VARIABLE, in_words_of_run_sh
 from espnet_ext.errors import InputError
+from espnet_ext.jobs.signals import end_with_parent
 
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
@@ -44,12 +45,15 @@ def run(main: Callable[[], None]) -> None:
 
     The message advises the options of the command that was typed, see `espnet_ext.bin.advice`.
     Ctrl-C ends it with 130 and SIGTERM with 143, without a traceback and without files that are
-    half written; warnings of libraries about their own code are not shown.
+    half written; warnings of libraries about their own code are not shown. Below a recipe's
+    `run.sh` it ends as with SIGTERM when the script that has started it dies.
 
     Set `ESPNET_EXT_TRACEBACK=1` to see the traceback as well.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if VARIABLE in os.environ:
+        end_with_parent()
     # Set before the libraries are imported; a filter of the user (python -W) goes before it.
     if not sys.warnoptions:
         for category in (DeprecationWarning, FutureWarning, UserWarning):

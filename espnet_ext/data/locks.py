@@ -88,27 +88,29 @@ def _open_locked(file: Path, path: Path) -> int:
         os.close(handle)  # removed by the process that had it
 
 
-def take(handle: int, *, shared: bool = False) -> bool:
+def take(handle: int, *, shared: bool = False, wait: bool = False) -> bool:
     """Take or change the lock of an open file; tell whether nobody else has it.
 
     Args:
         handle: a descriptor, open for reading and writing.
         shared: others may have it shared as well.
+        wait: until nobody else has it.
 
     Raises:
         OSError: the file system has no locks.
     """
     try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def take_or_warn(handle: int, *, shared: bool = False) -> bool:
+def take_or_warn(handle: int, *, shared: bool = False, wait: bool = False) -> bool:
     """`take`, where going on without a lock is better than not to work at all."""
     try:
-        return take(handle, shared=shared)
+        return take(handle, shared=shared, wait=wait)
     except OSError as error:
         logging.warning("no locks here (%s): see that nothing else writes here", error.strerror)
         return True
@@ -122,12 +124,20 @@ def is_at(handle: int, file: Path) -> bool:
         return False
 
 
-def describe(handle: int, command: str, process: int) -> None:
-    """Write into a lock file who has it, for the messages of others."""
+def describe(handle: int, command: str, process: int, *, add: bool = False) -> None:
+    """Write into a lock file who has it, for the messages of others.
+
+    Args:
+        handle: of the file.
+        command: what people know it by.
+        process: its id.
+        add: leave what stands there, for others have the lock as well.
+    """
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     who = {"command": command, "process": process, "host": socket.gethostname(), "since": since}
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(who).encode() + b"\n", 0)
+    if not add:
+        os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(who).encode() + b"\n", os.fstat(handle).st_size)
 
 
 def holder(file: Path) -> str:
@@ -138,21 +148,23 @@ def holder(file: Path) -> str:
         'another format_data, process 4711 on host n1, since 2026-11-27 10:00:00,'
     """
     try:
-        who = json.loads(file.read_text(encoding="utf-8"))
+        listed = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        # Of those that have had it at the same time, one that runs.
+        running = [who for who in listed if _runs(who["host"], who["process"])]
+        who = (running or listed)[-1]
         text = (
             f"another {who['command']}, process {who['process']} on host {who['host']}, since "
             f"{who['since']},"
         )
-        if who["host"] == socket.gethostname() and not _runs(int(who["process"])):
-            text += f" has ended, but something that it started (see: fuser {file})"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return "another process"
-    return text
+    return text if running else f"{text} has ended, but something that it started (fuser {file})"
 
 
-def _runs(process: int) -> bool:
+def _runs(host: str, process: int) -> bool:
+    """Whether a process runs; taken for granted on another machine."""
     try:
-        os.kill(process, 0)
+        os.kill(process if host == socket.gethostname() else os.getpid(), 0)
     except ProcessLookupError:
         return False
     except PermissionError:

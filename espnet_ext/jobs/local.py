@@ -25,6 +25,15 @@ from espnet_ext.jobs.progress import earlier_run, progress_lines
 from espnet_ext.jobs.signals import stopping
 
 GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
+# The job of a program that was killed (kill -9) ends itself, with all it has started.
+_SCRIPT = """
+(while kill -0 %d; do sleep 2; done; kill -TERM 0) < /dev/null > /dev/null 2>&1 &
+( %s
+) < /dev/null
+code=$?
+kill $!
+exit $code
+"""
 
 
 def run_jobs(array: JobArray) -> dict[int, int]:
@@ -152,7 +161,7 @@ class _Runner:
             if self._stopped:
                 return None
             # Through a file, for the length of one argument of `bash -c` is limited.
-            script.write(os.fsencode(f"( {self.array.command_of(number)}\n) < /dev/null\n"))
+            script.write(os.fsencode(_SCRIPT % (os.getpid(), self.array.command_of(number))))
             script.seek(0)
             self._running[number] = subprocess.Popen(
                 ["bash"],

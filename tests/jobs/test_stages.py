@@ -1,6 +1,7 @@
 """How stages submit jobs and trainings: the words that the runners and ESPnet's launch get."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,23 +117,130 @@ def start_main(job):
     )
 
 
-@pytest.mark.parametrize("send", [os.kill, os.killpg])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_all_and_says_how_to_go_on(here, number, send):
-    process = start_main("echo $$ > pid.$1; sleep 60 & wait")
+def job_pids(here):
+    """The processes of the two jobs of `start_main`, once both are there."""
     deadline = time.monotonic() + 20
     while len([p for p in here.glob("pid.*") if p.read_text().strip()]) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    return [int(path.read_text()) for path in here.glob("pid.*")]
+
+
+def wait_until_gone(pids):
+    deadline = time.monotonic() + 15
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_all_and_says_how_to_go_on(here, number, send):
+    process = start_main("echo $$ > pid.$1; sleep 60 & wait")
+    pids = job_pids(here)
     send(process.pid, number)
     output = process.communicate(timeout=20)[0]
     assert process.returncode == 128 + number
     lines = output.splitlines()
     assert "Stage 3: sleep" in lines[1] and len(lines) == 3
     assert "Stopped in stage 3" in lines[2] and "./run.sh --stage 3 " in lines[2]
-    for path in here.glob("pid.*"):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(path.read_text()), 0)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_all_ends_when_the_script_is_killed_without_a_chance(here):
+    process = start_main("echo $$ > pid.$1; sleep 60 & wait")
+    pids = job_pids(here)
+    process.kill()
+    wait_until_gone(pids)
+    assert "Stopped in stage 3" in process.communicate(timeout=20)[0]
+
+
+def test_jobs_end_when_their_runner_is_killed_without_a_chance(here):
+    process = start_main("echo $$ > pid.$1; sleep 60 & wait")
+    pids = job_pids(here)
+    (runner,) = (p for p in descendants(process.pid) if b"run_jobs" in command_of(p))
+    os.kill(runner, signal.SIGKILL)
+    wait_until_gone(pids)
+    assert process.wait(20) != 0
+
+
+def descendants(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [p for child in map(int, children) for p in [child, *descendants(child)]]
+
+
+def command_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+CLAIMS = """
+set -euo pipefail
+. utils/stages.sh
+. utils/checks.sh
+stage=$1 stop_stage=$2 expdir=$3 dumpdir=$4 name=$5
+main() {
+    for number in 1 2 3 4; do
+        if stage "${number}" "works"; then while [ -f "${hold:-}" ]; do sleep 0.05; done; fi
+    done
+}
+claim 1 2 dumpdir
+claim 3 3 expdir "${name}"
+claim 4 4 expdir "other_${name}"
+run_main; exit
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        # stages, expdir, dumpdir, name
+        ("1 4 exp dump x", "1 4 exp dump x", "dump: .* uses there .* stages 1-2.*--stage 3 or"),
+        ("1 2 exp dump x", "3 4 exp dump x", "dump: .* writes there, in its stages 1-2"),
+        ("3 4 exp dump x", "1 2 exp dump x", "dump: .* uses there .* stages 1-2"),
+        ("3 4 exp dump x", "4 4 exp dump x", "exp: .* writes there, in its stages 3-3"),
+        ("4 4 exp dump x", "3 3 exp dump x", "exp: .* uses there .* stages 3-3"),
+        ("4 4 exp dump x", "4 4 exp dump x", "exp: .*another --expdir"),
+        ("3 4 exp dump x", "3 4 exp dump y", None),
+        ("3 4 exp dump x", "3 4 new dump x", None),
+        ("1 4 exp dump x", "1 4 new new x", None),
+        ("1 2 exp dump x", "1 2 exp new x", None),
+    ],
+)
+def test_two_runs_at_once(here, first, second, reason):
+    (here / "hold").touch()
+    command = ["bash", "-c", CLAIMS, "run.sh"]
+    held = {**os.environ, "hold": "hold"}
+    started = subprocess.Popen(
+        [*command, *first.split()], stdout=subprocess.PIPE, text=True, env=held
+    )
+    try:
+        assert "Stage " in started.stdout.readline()
+        done = subprocess.run([*command, *second.split()], capture_output=True, text=True)
+        assert done.returncode == (1 if reason else 0), done.stderr
+        assert re.search(reason or "", done.stderr), done.stderr
+        assert reason is None or f"process {started.pid} on host" in done.stderr
+        assert reason is None or "Stage" not in done.stdout
+    finally:
+        (here / "hold").unlink(missing_ok=True)
+        assert started.wait(20) == 0
+    again = subprocess.run([*command, *first.split()], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+
+
+def test_others_may_read_what_a_run_has_written(here):
+    (here / "hold").touch()
+    in_stage_3 = CLAIMS.replace("[ -f", '[ "${number}" = 3 ] && [ -f')
+    command = ["bash", "-c", in_stage_3, "run.sh", *["1", "4", "exp", "dump", "x"]]
+    held = {**os.environ, "hold": "hold"}
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=held)
+    try:
+        assert any("Stage 3" in line for line in started.stdout)
+        command = ["bash", "-c", CLAIMS, "run.sh", *["3", "4", "exp", "dump", "y"]]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    finally:
+        (here / "hold").unlink()
+        assert started.wait(20) == 0
 
 
 def test_a_failure_names_its_stage(here):

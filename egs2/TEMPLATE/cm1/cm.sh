@@ -399,4 +399,8 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
+claim 1 2 dumpdir
+claim 3 3 expdir stats
+claim 4 7 expdir "${list_name}"
+claim 8 10 expdir "${list_name}_${attack_name}"
 run_main; exit

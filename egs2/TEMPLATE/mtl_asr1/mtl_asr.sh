@@ -415,4 +415,8 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
+claim 1 2 dumpdir
+claim 3 4 expdir "${stats_dir##*/}"
+claim 5 8 expdir "train_${run_name}"
+claim 9 10 expdir "${attack_name}_${run_name}"
 run_main; exit

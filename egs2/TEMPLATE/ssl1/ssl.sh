@@ -130,4 +130,7 @@ main() {
     log "Done in ${SECONDS} s"
 }
 
+claim 1 2 dumpdir
+claim 3 3 expdir "${stats_dir##*/}"
+claim 4 5 expdir "${ssl_dir##*/}"
 run_main; exit

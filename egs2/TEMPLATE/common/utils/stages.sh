@@ -23,17 +23,73 @@ stage() {
     asked "$1" || return
     # Runners name it in their progress lines.
     export RECIPE_STAGE="stage $1"
+    release_claims "$1"
     log "Stage $1: $2"
+}
+
+# Claims of this run: read or write, file descriptor, stages, option, lock file.
+claims=()
+
+# Lock what stages <first> to <last> write below a directory: no other run.sh may then write it, and
+# none read it before these stages are over. A run of later stages only reads it, as others may at the
+# same time. egs2/README.md tells users. claim <first> <last> <expdir or dumpdir> [<name>]
+claim() {
+    local mode=read handle file=${!3}/.${4:+$4.}lock
+    if [ "${stop_stage}" -lt "$1" ]; then return; fi
+    if [ "${stage}" -le "$2" ]; then mode="write"; fi
+    mkdir -p "${!3}"
+    # It stays open in commands that are started, so that the lock lasts until they have ended.
+    if ! { exec {handle}<> "${file}"; } 2> /dev/null; then refuse "cannot write ${file}"; fi
+    claims+=("${mode}:${handle}:$1-$2:$3:${file}")
+}
+
+# What earlier stages write is now only read: release_claims <stage>
+release_claims() {
+    local i claim last over=()
+    for i in "${!claims[@]}"; do
+        claim=${claims[i]}
+        last=${claim#write:*:*-}
+        if [[ ${claim} == write:* ]] && [ "${last%%:*}" -lt "$1" ]; then
+            claims[i]=read${claim#write}
+            over+=("${claims[i]}")
+        fi
+    done
+    if [ ${#over[@]} -gt 0 ]; then
+        python3 -m espnet_ext.bin.claim --process "$$" --wait "${over[@]}"
+    fi
+}
+
+# End all that the process group of main runs when this script is gone, as after kill -9.
+watch_parent() {
+    local claim handle state group=$1
+    for claim in "${claims[@]}"; do
+        # A sleep that is left over for a second must not have a lock.
+        handle=${claim#*:}
+        handle=${handle%%:*}
+        exec {handle}>&-
+    done
+    while kill -0 "$$"; do
+        # On Linux also: dead, though nobody has asked for its exit code.
+        if read -r state < "/proc/$$/stat" && [[ ${state##*) } == Z* ]]; then break; fi
+        sleep 1
+    done
+    kill -TERM -- "-${group}"
 }
 
 # Run the function main and end. It has a process group of its own, so that Ctrl-C, or a kill of this
 # script alone, stops all that it has started; then one line says how to go on.
 run_main() {
-    local number pid code stopped=
+    local number pid code stopped=''
+    if [ ${#claims[@]} -gt 0 ]; then
+        python3 -m espnet_ext.bin.claim --process "$$" "${claims[@]}" || exit
+    fi
     set -m
     (
         set +m
-        trap 'say_how_to_go_on $?' EXIT
+        group=${BASHPID}
+        watch_parent "${group}" > /dev/null 2>&1 &
+        # shellcheck disable=SC2064
+        trap "say_how_to_go_on \$?; kill $! 2> /dev/null || true" EXIT
         trap 'exit 143' TERM
         main
     ) < /dev/null &

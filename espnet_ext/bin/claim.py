@@ -1,0 +1,61 @@
+"""Lock what a run of a recipe writes or reads; egs2/TEMPLATE/common/utils/stages.sh calls this.
+
+What one run writes, no other reads or writes at that time; several may read it. The main script has
+opened the lock files: it has a lock as long as it, or a command that it has started, runs.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from espnet_ext.bin import cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0], formatter_class=cli.HelpFormatter
+    )
+    add = parser.add_argument
+    add("--process", type=int, default=os.getppid(), help="process id of the main script")
+    add("--wait", action="store_true", help="wait for a lock that another process has")
+    add(
+        "claims",
+        nargs="+",
+        metavar="MODE:DESCRIPTOR:FIRST-LAST:OPTION:FILE",
+        help="write or read, file descriptor, stages that write, option that names the directory "
+        "and lock file, for example write:10:1-2:dumpdir:dump/.lock",
+    )
+    return parser
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Take or change the locks, or say who has one."""
+    args = get_parser().parse_args(cmd)
+    from espnet_ext.data import locks
+    from espnet_ext.errors import InputError
+
+    taken = []
+    for claim in args.claims:
+        mode, descriptor, stages, option, name = claim.split(":", 4)
+        handle, file, shared = int(descriptor), Path(name), mode == "read"
+        if not locks.take_or_warn(handle, shared=shared, wait=args.wait):
+            does = {
+                "read": f"writes there, in its stages {stages}, what this one reads",
+                "write": f"uses there what this one writes in its stages {stages}",
+            }
+            beside = {
+                "dumpdir": f"--stage {int(stages.split('-')[1]) + 1} or another --dumpdir",
+                "expdir": "another configuration, list or seed, or another --expdir",
+            }
+            raise InputError(
+                f"{file.parent}: {locks.holder(file)} {does[mode]}; wait until it has ended, or "
+                f"stop it with kill. Beside it can run: {beside[option]}"
+            )
+        taken.append((handle, shared))
+    for handle, shared in taken:
+        locks.describe(handle, "run.sh", args.process, add=shared)
+
+
+if __name__ == "__main__":
+    cli.run(main)
