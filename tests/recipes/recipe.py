@@ -8,9 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTACK = "norm: 2\n{budget}\neps_step: 0.05\nsteps: [1, 3]\nbatch_size: 4\n"
+# ESPnet draws some 17 pictures after every epoch: half of the time of these trainings.
+NO_PICTURES = "--use_matplotlib false"
 TINY = (
     "--encoder_conf num_blocks=1 --encoder_conf output_size=16 --encoder_conf linear_units=16 "
-    "--decoder_conf linear_units=16 --max_epoch 1"
+    "--decoder_conf linear_units=16 --max_epoch 1 "
+    f"{NO_PICTURES}"
 )
 
 

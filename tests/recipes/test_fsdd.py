@@ -79,9 +79,9 @@ def _configure_tiny(path, tiny):
     config = yaml.safe_load(path.read_text())
     words = TINY.split()
     for option, value in zip(words[::2], words[1::2], strict=True):
-        key, _, number = value.rpartition("=")
-        name = option.removeprefix("--")
-        config |= {name: {**config[name], key: int(number)} if key else int(number)}
+        key, _, text = value.rpartition("=")
+        name, setting = option.removeprefix("--"), yaml.safe_load(text)
+        config |= {name: {**config[name], key: setting} if key else setting}
     tiny.write_text(yaml.safe_dump(config))
 
 
@@ -111,7 +111,9 @@ def report_of(recipe, name, *options):
 
 def write_sweep(recipe, name, line):
     (recipe / f"conf/sweep_{name}.tsv").write_text("\t".join(line.split(None, 4)) + "\n")
-    return ("--sweep", f"conf/sweep_{name}.tsv", "--report_with", "exp/conditions_attack_seed0.tsv")
+    # Attacks in several parts are those of the first run and of two trainings of each model.
+    others = ("--report_with", "exp/conditions_attack_seed0.tsv", "--attack_shards", "1")
+    return ("--sweep", f"conf/sweep_{name}.tsv", *others)
 
 
 def test_two_trainings_of_each_model_are_one_condition(finished):

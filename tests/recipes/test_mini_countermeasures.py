@@ -4,12 +4,13 @@ import json
 import shutil
 
 import pytest
-from recipes.recipe import ROOT, copy_recipe, run
+from recipes.recipe import NO_PICTURES, ROOT, copy_recipe, run
 from slurm_cluster import running_cluster
 
 pytestmark = pytest.mark.recipe
 
-SSL_SHORT = "--max_epoch 1 --num_iters_per_epoch 5"
+SHORT = f"--max_epoch 1 {NO_PICTURES}"
+SSL_SHORT = f"{SHORT} --num_iters_per_epoch 5"
 ATTACK = "methods: [pgd, noise]\neps: [0.3]\nsteps: 2\n"
 KEPT = ("lcnn_mel", "senet_mel", "senet_median", "lcnn_mock", "lcnn_rand")
 
@@ -38,7 +39,7 @@ def recipe(tmp_path_factory):
     (recipe / "conf/models.tsv").write_text("\n".join(chosen) + "\n")
     (recipe / "conf/attack.yaml").write_text(ATTACK)
     (recipe / "conf/attack_lnsr.yaml").write_text(ATTACK)
-    check(run(recipe, "--train_args", "--max_epoch 1", "--ssl_args", SSL_SHORT))
+    check(run(recipe, "--train_args", SHORT, "--ssl_args", SSL_SHORT))
     return recipe
 
 
@@ -134,7 +135,7 @@ def test_two_machines_train_a_mockingjay_and_countermeasures(recipe, tmp_path):
     kept = [line for line in lines if line.split("\t")[0] in ("lcnn_mock", "senet_mel")]
     (copy / "conf/models.tsv").write_text("\n".join(kept) + "\n")
     options = ["--stage", "4", "--stop_stage", "5", "--num_nodes", "2", "--nj", "1"]
-    options += ["--train_args", "--max_epoch 1", "--ssl_args", SSL_SHORT]
+    options += ["--train_args", SHORT, "--ssl_args", SSL_SHORT]
     with running_cluster(tmp_path / "slurm", nodes=2):
         check(run(copy, *options, cmd_backend="slurm"))
     logs = [copy / "exp/ssl_seed0/log/1.log", *(copy / "exp/log/models/train").glob("[12].log")]
