@@ -29,7 +29,7 @@ from espnet_ext.data.files import (
     check_directory,
     read_jsonl,
     read_record,
-    write_aside,
+    write_from_memory,
     write_json,
     write_jsonl,
 )
@@ -382,8 +382,7 @@ class _StateSaver:
 
 def save_state(path: str | Path, batch: AttackBatch, state: AttackState) -> None:
     """Save the state of a batch in progress; only tensors and numbers, no pickled objects."""
-    with write_aside(path) as aside:
-        torch.save({"names": batch.names, **vars(state)}, aside)
+    write_from_memory(path, lambda file: torch.save({"names": batch.names, **vars(state)}, file))
 
 
 def load_state(

@@ -43,6 +43,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 def run(main: Callable[[], None]) -> None:
     """Call `main`; print an `InputError` as one readable message and exit with 1.
 
+    So it does with a disk that is full, has failed or may not be written to.
     The message advises the options of the command that was typed, see `espnet_ext.bin.advice`.
     Ctrl-C ends it with 130 and SIGTERM with 143, without a traceback and without files that are
     half written; warnings of libraries about their own code are not shown. Below a recipe's
@@ -62,11 +63,23 @@ def run(main: Callable[[], None]) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except InputError as error:
-        if os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
+    except Exception as error:
+        message = str(error) if isinstance(error, InputError) else _disk_problem(error)
+        if message is None or os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
         command = Path(sys.argv[0]).stem
-        sys.exit(f"error: {in_words_of_run_sh(str(error), command, os.environ)}")
+        sys.exit(f"error: {in_words_of_run_sh(message, command, os.environ)}")
+
+
+def _disk_problem(error: BaseException | None) -> str | None:
+    """What to say where an error comes from a disk, perhaps by way of a library's own error."""
+    from espnet_ext.data.files import disk_problem
+
+    while error is not None:
+        if isinstance(error, OSError) and (problem := disk_problem(error)):
+            return problem
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def log_to_stderr() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from espnet_ext.data.containers import UNKNOWN_SIZE, split
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.files import write_aside
+from espnet_ext.data.files import write_from_memory
 from espnet_ext.data.stream import GET_AGAIN, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
@@ -313,8 +313,7 @@ def write_wav(path: str | Path, samples: "np.ndarray", sample_rate: int) -> None
 
     converted = _mono(samples).astype(np.float32)
     check_samples(converted, str(path))
-    with write_aside(path) as aside:
-        wavfile.write(aside, sample_rate, converted)
+    write_from_memory(path, lambda file: wavfile.write(file, sample_rate, converted))
 
 
 def write_flac(path: str | Path, samples: "np.ndarray", sample_rate: int) -> None:
@@ -326,13 +325,18 @@ def write_flac(path: str | Path, samples: "np.ndarray", sample_rate: int) -> Non
         path: the file, must end in `.flac`.
         samples: float, shape (T,).
         sample_rate: in Hz.
+
+    Raises:
+        InputError: it cannot be written, see `espnet_ext.data.files.write_aside`.
     """
     import numpy as np
     import soundfile
 
     scaled = np.clip(np.rint(_mono(samples) * 32768.0), -32768, 32767).astype(np.int16)
-    with write_aside(path) as aside:
-        soundfile.write(aside, scaled, sample_rate, format="FLAC", subtype="PCM_16")
+    write_from_memory(
+        path,
+        lambda file: soundfile.write(file, scaled, sample_rate, format="FLAC", subtype="PCM_16"),
+    )
 
 
 def _mono(samples: "np.ndarray") -> "np.ndarray":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules
 from espnet_ext.data.directory import PARTIAL, DataDirectory, form_problems, load, table_files
+from espnet_ext.data.files import write_aside
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
 from espnet_ext.data.loss import check_loss, listed
@@ -286,6 +287,6 @@ def _replace(directory: Path, data: DataDirectory) -> None:
         if path.is_file() and path.read_bytes() == new:
             continue
         if path.is_file():
-            (directory / ".backup").mkdir(exist_ok=True)
-            shutil.copy2(path, directory / ".backup" / name)
+            with write_aside(directory / ".backup" / name) as aside:
+                shutil.copy2(path, aside)
         write_table(path, table)

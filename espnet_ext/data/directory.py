@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules, mixed_forms
+from espnet_ext.data.files import explained
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
 from espnet_ext.data.locks import locked
@@ -49,6 +50,7 @@ _LEFTOVER = re.compile(
     r"|\.(gz|bz2|xz|zip|zst|tar|tgz|7z)$",
     re.IGNORECASE,
 )
+_WRITTEN = {"wav.scp": -1, "utt2spk": 1}  # first and last
 _KINDS: dict[str, Kind] = {
     "text": "utterance",
     "segments": "utterance",
@@ -169,7 +171,7 @@ class DataDirectory:
         """
         destination = Path(destination)
         check_destination(destination)
-        with locked(destination):
+        with locked(destination), explained(destination):
             self._write(destination)
 
     def _write(self, destination: Path) -> None:
@@ -184,7 +186,9 @@ class DataDirectory:
             for name, path in self.others.items():
                 shutil.copyfile(path, Path(aside, name))
             destination.mkdir(exist_ok=True)
-            for path in Path(aside).iterdir():
+            # From the first one on it is known as a data directory, which the next run may write
+            # again; only with the last one it can be read.
+            for path in sorted(Path(aside).iterdir(), key=lambda p: _WRITTEN.get(p.name, 0)):
                 path.replace(destination / path.name)
         for path in table_files(destination):
             if path.name not in tables:

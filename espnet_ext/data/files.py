@@ -6,16 +6,20 @@ never leaves half a file under its final name.
 
 import contextlib
 import errno
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.locks import is_at, take
 from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 JSON_WIDTH = 100
 """Longest line of a JSON file, but for a list of numbers or a long string."""
@@ -33,15 +37,15 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         path: the final name. Its parent directories are made.
 
     Raises:
-        InputError: the disk is full, or may not be written to; what stood under `path` before
-            is untouched.
+        InputError: the disk is full, failed, or may not be written to; what stood under `path`
+            before is untouched.
 
     Example:
         >>> with write_aside("exp/results.json") as aside:   # doctest: +SKIP
         ...     aside.write_text("{}")
     """
     path = Path(path)
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = _open_aside(path)
         try:
@@ -50,8 +54,8 @@ def write_aside(path: str | Path) -> Iterator[Path]:
             aside.chmod(0o666 & ~_umask())
             aside.replace(path)
         finally:
-            os.close(handle)
             aside.unlink(missing_ok=True)
+            os.close(handle)
 
 
 def _open_aside(path: Path) -> tuple[int, Path]:
@@ -106,29 +110,57 @@ def check_directory(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden place into a message that says what to do."""
+def explained(path: Path) -> Iterator[None]:
+    """Turn errors of the disk on which `path` is written into messages that say what to do.
+
+    Raises:
+        InputError: see `disk_problem`, or something else stands in the way.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror}); change the permissions of its "
-                "directory, or choose another one"
-            ) from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise InputError(
-                f"{path}: no space left to write it ({error.strerror}); free some space and run "
-                "the same command again, it continues with what is finished"
-            ) from error
+        if problem := disk_problem(error, path):
+            raise InputError(problem) from error
         # A directory where a file should be, or the other way round; not what the block reads.
-        at = Path(error.filename or "")
+        at = Path(error.filename or os.devnull)
         if at == path or at in path.parents or at.name.startswith(ASIDE):
             raise InputError(
                 f"{path}: cannot be written ({error.strerror}: {at}); remove what stands there, or "
                 "choose another place"
             ) from error
         raise
+
+
+def disk_problem(error: OSError, path: str | Path | None = None) -> str | None:
+    """What to say where the disk is full, has failed or may not be written to; None otherwise.
+
+    Args:
+        error: of a system call.
+        path: the file that was being written; by default what the error names, which may have
+            been read as well.
+
+    Example:
+        >>> disk_problem(OSError(errno.EIO, "Input/output error"), "a.json")[:47]
+        'a.json: cannot be written (Input/output error);'
+    """
+    cannot = "cannot be written" if path else "cannot be read or written"
+    path = path or error.filename2 or error.filename or "a file"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{path}: {cannot} ({error.strerror}); change the permissions of its "
+            "directory, or choose another one"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            f"{path}: no space left to write it ({error.strerror}); free some space and run "
+            "the same command again, it continues with what is finished"
+        )
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO):
+        return (
+            f"{path}: {cannot} ({error.strerror}); check the disk and its connection, "
+            "then run the same command again, it continues with what is finished"
+        )
+    return None
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -141,6 +173,43 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def write_from_memory(path: str | Path, make: Callable[[io.BytesIO], object]) -> None:
+    """Write what a library puts into a binary file, whole or not at all.
+
+    libsndfile keeps silent about a write that fails; PyTorch and Pillow raise an error that does
+    not say that the disk is full. So they write to memory.
+
+    Args:
+        path: the final name.
+        make: writes the whole content to the file that it is given.
+
+    Raises:
+        InputError: see `write_aside`.
+
+    Example:
+        >>> write_from_memory("a.npy", lambda file: np.save(file, array))   # doctest: +SKIP
+    """
+    content = io.BytesIO()
+    make(content)
+    with write_aside(path) as aside, aside.open("wb") as file:
+        file.write(content.getbuffer())
+
+
+def write_figure(figure: "Figure", path: str | Path, **options: Any) -> None:
+    """Write a figure of matplotlib in the format that the end of the name says.
+
+    Args:
+        figure: the figure.
+        path: the final name, .png or .pdf.
+        options: of its method `savefig`.
+
+    Raises:
+        InputError: see `write_aside`.
+    """
+    sort = Path(path).suffix.removeprefix(".")
+    write_from_memory(path, lambda file: figure.savefig(file, format=sort, **options))
 
 
 def write_text(path: str | Path, text: str) -> None:

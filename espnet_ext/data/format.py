@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from espnet_ext.data.audio import (
     Decoded,
-    audio_length,
     check_samples,
     decode_audio,
+    read_audio,
     resample,
     write_flac,
 )
 from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.check import is_pipe, parse_segment, validate
 from espnet_ext.data.directory import DataDirectory, check_destination, load
-from espnet_ext.data.files import read_json, write_json
+from espnet_ext.data.files import explained, read_json, write_json
 from espnet_ext.data.locks import locked
 from espnet_ext.data.loss import check_loss
 from espnet_ext.errors import InputError, summarize
@@ -221,16 +221,28 @@ def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
     Otherwise it stays, for the next run that is made from the same `origin`.
     """
     aside = final.with_name(f".{final.name}.partial")
+    before = final.with_name(f".{final.name}.before")
     if not _is_from(aside, origin):
         shutil.rmtree(aside, ignore_errors=True)
         write_json(aside / ORIGIN, origin)
     yield aside
-    (aside / ORIGIN).unlink()
-    shutil.rmtree(final, ignore_errors=True)
-    if any(aside.iterdir()):
-        aside.replace(final)
-    else:
-        aside.rmdir()
+    for path in aside.glob(".*"):  # of a run that was killed
+        path.unlink()
+    with explained(final):
+        shutil.rmtree(before, ignore_errors=True)
+        if final.exists():
+            final.replace(before)
+        if any(path.name != ORIGIN for path in aside.iterdir()):
+            try:
+                aside.replace(final)
+            except OSError:
+                if before.exists():
+                    before.replace(final)
+                raise
+    # Last, for what is finished is known by it.
+    (final / ORIGIN).unlink(missing_ok=True)
+    shutil.rmtree(before, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _is_from(folder: Path, origin: dict[str, str]) -> bool:
@@ -263,8 +275,10 @@ def _format_recording(
 ) -> list[_Formatted]:
     finished = folder / f"{recording.name}.flac"
     if recording.segments is None and _is_newer(finished, recording.location):
-        samples_there = audio_length(finished, sample_rate=options.sample_rate)
-        return [_Formatted(recording.name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
+        # Its header alone would not show a file that another program, or the disk, has damaged.
+        with suppress(InputError):
+            samples_there = len(read_audio(finished, sample_rate=options.sample_rate)[0])
+            return [_Formatted(recording.name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
     try:
         samples, rate, plain = _read(recording, options)
     except InputError as error:

@@ -59,7 +59,8 @@ def locked(path: str | Path, part: str = "") -> Iterator[None]:
                 _held[file] = handle, count - 1
             else:
                 file.unlink(missing_ok=True)
-                os.close(handle)
+                with contextlib.suppress(OSError):  # nothing of worth was in it
+                    os.close(handle)
                 for directory in made:
                     with contextlib.suppress(OSError):  # something was written there
                         directory.rmdir()
@@ -80,7 +81,8 @@ def _open_locked(file: Path, path: Path) -> int:
                     f"{path}: {holder(file)} writes here; wait until it has ended, or stop it"
                 )
             if is_at(handle, file):
-                describe(handle, Path(sys.argv[0]).stem, os.getpid())
+                with contextlib.suppress(OSError):  # on a full disk there is a lock all the same
+                    describe(handle, Path(sys.argv[0]).stem, os.getpid())
                 return handle
         except BaseException:
             os.close(handle)

@@ -1,10 +1,11 @@
 """Token lists: words, characters, or byte-pair units."""
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from espnet_ext.data.files import write_aside, write_lines
+from espnet_ext.data.files import write_from_memory, write_lines
 from espnet_ext.errors import InputError
 
 BLANK, UNKNOWN, SOS_EOS, SPACE = "<blank>", "<unk>", "<sos/eos>", "<space>"
@@ -53,24 +54,26 @@ def _by_frequency(units: Iterable[str]) -> list[str]:
 def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
     import sentencepiece
 
-    with write_aside(model) as aside, aside.open("wb") as f:
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
-                model_writer=f,
-                # SentencePiece counts <unk>, but neither <blank> nor <sos/eos>.
-                vocab_size=vocab_size - 2,
-                model_type="bpe",
-                character_coverage=1.0,
-                unk_piece=UNKNOWN,
-                bos_id=-1,
-                eos_id=-1,
-                minloglevel=1,
-            )
-        except RuntimeError as error:
-            raise InputError(
-                f"cannot make {vocab_size} byte-pair units of these transcripts ({error}); "
-                "choose another --vocab_size"
-            ) from error
+    def train(file: io.BytesIO) -> None:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=file,
+            # SentencePiece counts <unk>, but neither <blank> nor <sos/eos>.
+            vocab_size=vocab_size - 2,
+            model_type="bpe",
+            character_coverage=1.0,
+            unk_piece=UNKNOWN,
+            bos_id=-1,
+            eos_id=-1,
+            minloglevel=1,
+        )
+
+    try:
+        write_from_memory(model, train)
+    except RuntimeError as error:
+        raise InputError(
+            f"cannot make {vocab_size} byte-pair units of these transcripts ({error}); "
+            "choose another --vocab_size"
+        ) from error
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
     return [processor.id_to_piece(i) for i in range(processor.get_piece_size())]

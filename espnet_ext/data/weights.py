@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.files import write_aside
+from espnet_ext.data.files import write_from_memory
 from espnet_ext.errors import InputError
 
 ALLOW_PICKLE = "say --allow_pickle true (allow_pickle: true in a configuration)"
@@ -88,8 +88,7 @@ def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None
     """
     # By a path, `torch.save` would put the temporary name into the file, and what was made
     # with it, which is known by its bytes, would not be found again.
-    with write_aside(path) as aside, aside.open("wb") as file:
-        torch.save(dict(weights), file)
+    write_from_memory(path, lambda file: torch.save(dict(weights), file))
 
 
 def load_tensors(

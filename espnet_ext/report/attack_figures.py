@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from espnet_ext.data.files import write_aside
+from espnet_ext.data.files import write_figure
 from espnet_ext.report.figures import along_loudness, budget_name, load_pyplot
 from espnet_ext.report.tables import Entry
 
@@ -49,8 +49,7 @@ def attack_curves(scores: Sequence[Entry], path: str | Path) -> None:
     figure.legend(
         handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=3, frameon=False
     )
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=150, bbox_inches="tight")
+    write_figure(figure, path, dpi=150, bbox_inches="tight")
     pyplot.close(figure)
 
 
@@ -96,8 +95,7 @@ def spectrograms(panels: Mapping[str, np.ndarray], sample_rate: int, path: str |
         axis.set_ylabel("kHz")
     axes[-1, 0].set_xlabel("seconds")
     figure.colorbar(image, ax=axes[:, 0], label="dB")
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=150)
+    write_figure(figure, path, dpi=150)
     pyplot.close(figure)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from espnet_ext.data.files import write_aside
+from espnet_ext.data.files import write_figure
 from espnet_ext.report.countermeasure_tables import Entry, method_name
 from espnet_ext.report.figures import load_pyplot
 
@@ -100,8 +100,7 @@ def _figure(path: str | Path, rows: int, columns: int, **options: Any) -> Iterat
         figure, axes = pyplot.subplots(rows, columns, squeeze=False, **options)
         try:
             yield figure, axes
-            with write_aside(path) as aside:
-                figure.savefig(aside, bbox_inches="tight")
+            write_figure(figure, path, bbox_inches="tight")
         finally:
             pyplot.close(figure)
 

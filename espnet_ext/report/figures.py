@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_ext.data.files import write_aside
+from espnet_ext.data.files import write_figure
 from espnet_ext.errors import InputError
 from espnet_ext.report.tables import Entry, attack_entry
 
@@ -113,8 +113,7 @@ def _finish(figure: Any, axes: Any, conditions: Sequence[Entry], path: str | Pat
     axes[0].set_ylim(0, 1.15 * highest)
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8)
     figure.tight_layout()
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=150)
+    write_figure(figure, path, dpi=150)
 
 
 def _weights(condition: Entry) -> tuple[float, float, float]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from espnet_ext.data.files import write_aside
+from espnet_ext.data.files import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,5 +74,4 @@ def write_picture(
     reconstruction: Reconstruction, path: str | Path, static: int | None = None
 ) -> None:
     """Write the picture of `draw` to `path` (.png or .pdf)."""
-    with write_aside(path) as aside:
-        draw(reconstruction, static).savefig(aside, dpi=120)
+    write_figure(draw(reconstruction, static), path, dpi=120)

@@ -114,11 +114,20 @@ def test_a_disk_without_room_for_one_more_name_is_told_with_the_cure(old, monkey
         write_text(old, "new")
 
 
+@pytest.mark.parametrize("where", ["os.fsync", "os.close", "pathlib.Path.replace"])
+def test_a_disk_that_fails_is_told_with_the_cure(old, monkeypatch, where):
+    with monkeypatch.context() as patched:
+        patched.setattr(where, fail_with(errno.EIO))
+        with pytest.raises(InputError, match=r"results\.json: cannot be written .*check the disk"):
+            write_text(old, "new")
+    assert_only_old(old)
+
+
 def test_other_errors_of_the_system_keep_their_kind(old, monkeypatch):
-    monkeypatch.setattr(Path, "replace", fail_with(errno.EIO))
+    monkeypatch.setattr(Path, "replace", fail_with(errno.EBUSY))
     with pytest.raises(OSError) as caught:
         write_text(old, "new")
-    assert caught.value.errno == errno.EIO
+    assert caught.value.errno == errno.EBUSY
     assert_only_old(old)
 
 
