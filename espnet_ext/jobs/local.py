@@ -11,6 +11,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from espnet_ext.data.files import explained
 from espnet_ext.errors import InputError
 from espnet_ext.jobs.array import (
     JobArray,
@@ -135,17 +136,16 @@ class _Runner:
 
     def _run(self, number: int, devices: str | None) -> int:
         log, started = self.array.log_of(number), time.monotonic()
-        try:
-            log.write_bytes(head(self.array.command_of(number)))
-        except OSError as error:
-            raise InputError(f"{log}: cannot write the log ({error.strerror})") from None
+        with explained(log), log.open("wb") as begun:
+            begun.write(head(self.array.command_of(number)))
         with log.open("ab", buffering=0) as output:
             process = self._start(number, output.fileno(), devices)
             if process is None:
                 return 1
             code = process.wait()
             code = code if code >= 0 else 128 - code
-            output.write(tail(code, time.monotonic() - started))
+            with explained(log):
+                output.write(tail(code, time.monotonic() - started))
         with self._lock:
             del self._running[number]
             self._ended[number] = code, time.monotonic() - started
