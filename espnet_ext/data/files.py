@@ -55,7 +55,8 @@ def write_aside(path: str | Path) -> Iterator[Path]:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
-            os.close(handle)
+            with contextlib.suppress(OSError):  # it was only locked by this one
+                os.close(handle)
 
 
 def _open_aside(path: Path) -> tuple[int, Path]:

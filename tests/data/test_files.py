@@ -114,7 +114,7 @@ def test_a_disk_without_room_for_one_more_name_is_told_with_the_cure(old, monkey
         write_text(old, "new")
 
 
-@pytest.mark.parametrize("where", ["os.fsync", "os.close", "pathlib.Path.replace"])
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace"])
 def test_a_disk_that_fails_is_told_with_the_cure(old, monkeypatch, where):
     with monkeypatch.context() as patched:
         patched.setattr(where, fail_with(errno.EIO))
