@@ -120,3 +120,22 @@ def test_ctc_needs_a_frame_a_token_and_one_between_equal_tokens(ids, frames):
 def test_weight_without_its_head_is_refused(trained, asked, message):
     with pytest.raises(InputError, match=message):
         check_supported(tiny_model(ctc_weight=trained), asked)
+
+
+def test_a_target_too_long_for_ctc_adds_nothing_and_spoils_no_gradient():
+    model = tiny_model()
+    speech, lengths = pad(noise(5000, 4000))
+    possible, impossible = [3, 4], [5] * 60
+    with frozen(model):
+        speech.requires_grad_()
+        losses = [
+            utterance_losses(
+                model, speech, lengths, prepare_targets(model, [possible, ids], "cpu"), 0.5
+            )
+            for ids in (possible, impossible)
+        ]
+        losses[1].total.sum().backward()
+    assert losses[1].ctc[1] == 0.0 and losses[1].ctc[0] > 0.0
+    torch.testing.assert_close(losses[1].ctc[0], losses[0].ctc[0])
+    torch.testing.assert_close(losses[1].total[1], 0.5 * losses[1].att[1])
+    assert speech.grad.isfinite().all() and speech.grad.abs().sum(dim=1).min() > 0.0

@@ -333,6 +333,12 @@ def test_steps_without_a_usable_gradient_are_counted(net, batch, value, start):
     assert RandomSigns(attack.estimator, 0.1).attack_counted(batch)[1].sum() == 0
 
 
+def test_of_equals_the_first_is_kept():
+    inputs = torch.zeros(2, 3)
+    found = Best(inputs, torch.tensor([1.0, 1.0])).or_better(inputs + 1.0, torch.tensor([1.0, 2.0]))
+    assert found.inputs[:, 0].tolist() == [0.0, 1.0]
+
+
 def test_what_is_no_number_is_never_the_best():
     nan, inputs = float("nan"), torch.zeros(3, 2, 2)
     found = Best(inputs, torch.tensor([nan, 1.0, nan]))
