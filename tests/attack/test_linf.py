@@ -269,6 +269,14 @@ def test_random_numbers_belong_to_utterance_and_seed(net, batch):
     assert generator_of("a", "1").random() != generator_of("b", "1").random()
 
 
+def test_a_random_start_is_uniform_in_the_ball(net, batch):
+    attack = LinfPGD(PyTorchCountermeasure(net), 0.1, steps=1, alpha=1e-6, best=False)
+    inside = batch.mask().bool().expand_as(batch.inputs)
+    moved = (attack.attack_batch(batch) - batch.inputs)[inside] / 0.1
+    assert abs(float(moved.mean())) < 0.05 and abs(float(moved.abs().mean()) - 0.5) < 0.02
+    assert (moved.abs() < 0.999).float().mean() > 0.99
+
+
 def test_signs_are_the_same_at_every_budget(net, batch):
     estimator = PyTorchCountermeasure(net)
     small, large = (

@@ -111,6 +111,15 @@ def test_untargeted_attack_without_references_moves_away_from_what_is_heard():
     assert (estimator.compute_loss(attack.generate(waves), heard) > loss).all()
 
 
+def test_only_a_target_must_have_room_in_the_audio(estimator):
+    waves, long = np.stack(noise(4000)), [" ".join(["one"] * 40)]
+    options = {"eps": 0.1, "max_iter": 1}
+    with pytest.raises(InputError, match="needs 79 encoder frames"):
+        ProjectedGradientDescentASR(estimator, **options).generate(waves, long)
+    away = ProjectedGradientDescentASR(estimator, targeted=False, **options)
+    assert away.generate(waves, long).shape == waves.shape
+
+
 def test_one_run_gives_what_separate_runs_give(estimator, ragged):
     counts = [2, 5, 7, 10]
     together = ProjectedGradientDescentASR(estimator, eps=0.3, steps=counts)

@@ -15,6 +15,7 @@ from espnet_ext.attack.targets import (
     read_candidates,
     spread_over_speakers,
     word_strings,
+    writable,
 )
 from espnet_ext.errors import InputError
 
@@ -195,3 +196,28 @@ def test_more_utterances_than_there_are_cannot_be_taken():
 def test_a_negative_number_of_utterances_is_refused():
     with pytest.raises(InputError):
         spread_over_speakers({"a1": "a", "b1": "b"}, -1)
+
+
+class Speller:
+    """Text of a model that has the letters a, b and c and writes none of them twice in a row."""
+
+    def unknown(self, text):
+        return [letter for letter in text if letter not in "abc "]
+
+    def encode(self, text):
+        return list(text)
+
+    def decode(self, letters):
+        return "".join(letters).replace("cc", "c")
+
+
+def test_targets_that_a_model_cannot_write_are_left_out_and_named():
+    assert writable(["a b", "c"], Speller(), "set") == (["a b", "c"], None)
+    kept, said = writable(["a b", "x y", "x", "cc", "c"], Speller(), "set")
+    assert kept == ["a b", "c"]
+    assert "set: 3 of 5 targets" in said and "x (2), y (1), what it would write as 'c' (1)" in said
+    _, said = writable(["a", "defghijklm"], Speller(), "set")
+    assert said.endswith("k (1) and 2 more")
+    assert "more" not in writable(["a", "defghijk"], Speller(), "set")[1]
+    with pytest.raises(InputError, match=r"1 of 1 targets .* x \(1\)"):
+        writable(["x"], Speller(), "set")

@@ -15,6 +15,9 @@ def test_trials_are_read_and_checked(tmp_path):
     assert [t.name for t in trials] == sorted(t.name for t in trials) and len(trials) == 4
     assert {t.key: t.label for t in trials} == {"spoof": 0, "bonafide": 1}
     assert all(len(read_audio(t.path)[0]) == t.samples for t in trials)
+    attacks = read_table(folder / "utt2attack")
+    write_table(folder / "utt2attack", {k: v for k, v in attacks.items() if v != "-"})
+    assert read_trials(folder, RATE) == trials  # bona fide ones may be left out
     labels = read_table(folder / "utt2label")
     write_table(folder / "utt2label", {**labels, trials[0].name: "genuine"})
     with pytest.raises(InputError, match=f"utterance {trials[0].name}: unknown key 'genuine'"):
@@ -22,7 +25,7 @@ def test_trials_are_read_and_checked(tmp_path):
     write_table(folder / "utt2label", {t.name: t.key for t in trials[1:]})
     with pytest.raises(InputError, match=f"no label of utterance {trials[0].name}"):
         read_trials(folder, RATE)
-    with pytest.raises(InputError, match="sample rate"):
+    with pytest.raises(InputError, match=r"utterance 's\d-u\d+': sample rate"):
         write_table(folder / "utt2label", labels)
         read_trials(folder, 16000)
 

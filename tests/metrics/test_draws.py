@@ -20,6 +20,7 @@ def test_the_same_seed_draws_the_same():
     assert (first.counts == second.counts).all()
     assert (first.training_seeds(3) == second.training_seeds(3)).all()
     assert (first.counts != other.counts).any()
+    assert (first.training_seeds(3) != other.training_seeds(3)).any()
 
 
 def test_speakers_are_drawn_as_a_whole():
