@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from espnet_ext.data.archives import is_archive
 from espnet_ext.data.files import read_yaml
+from espnet_ext.data.model_files import CONFIG, find_model
 from espnet_ext.data.weights import read_weights
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
@@ -15,7 +17,6 @@ from espnet_ext.frontend.frames import sample_rate
 from espnet_ext.ssl.encoder import MockingjayEncoder
 from espnet_ext.ssl.s3prl import read_s3prl
 
-CONFIG = "config.yaml"
 FEATURE_OPTIONS = ("frontend", "frontend_conf", "normalize", "normalize_conf")
 # May differ: a dropout of fine-tuning is chosen for the new task.
 DROPOUTS = {"dropout", "attention_dropout"}
@@ -68,23 +69,29 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
 
     Args:
         path: weights that `espnet_ext.bin.ssl_train` has written, with `config.yaml` beside
-            them, or a checkpoint of s3prl (see `espnet_ext.ssl.s3prl`).
+            them, their directory or an archive of it, or a checkpoint of s3prl (see
+            `espnet_ext.ssl.s3prl`).
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
     Raises:
         InputError: the file is missing, damaged, or neither of the two.
     """
     path = Path(path)
+    if path.is_dir() or is_archive(path):
+        found = find_model(path, kind="ssl")
+        path, config_file = found.weights, found.config
+    else:
+        config_file = path.with_name(CONFIG)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; has the pretraining been run?")
-    if not path.with_name(CONFIG).is_file():
+    if not config_file.is_file():
         conf, weights, _, named = read_s3prl(path, allow_pickle)
         return Pretrained(path, conf, weights, None, named)
-    config = _read_config(path.with_name(CONFIG))
+    config = _read_config(config_file)
     state = read_weights(path, allow_pickle)
     weights = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     if "project.weight" not in weights:
-        raise InputError(f"{path}: not the weights of a Mockingjay of {path.with_name(CONFIG)}")
+        raise InputError(f"{path}: not the weights of a Mockingjay of {config_file}")
     conf = _encoder_conf(config, weights)
     return Pretrained(path, conf, weights, {k: config.get(k) for k in FEATURE_OPTIONS})
 

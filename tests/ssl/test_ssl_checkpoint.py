@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 import yaml
@@ -23,6 +25,17 @@ def test_checkpoint_says_what_it_is(path):
     assert found.encoder_conf["input_size"] == 20
     assert found.encoder_conf["dropout"] == 0.1
     assert found.build().downsample == 3
+
+
+def test_a_directory_or_an_archive_stands_for_its_checkpoint(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = path.parent
+    path.rename(folder / "valid.loss.best.pth")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    for given in (folder, archive):
+        found = read_pretrained(given)
+        assert found.path.name == "valid.loss.best.pth" and found.features == FEATURES
+        found.build()
 
 
 def test_same_features_agree_however_they_are_written(path):

@@ -37,7 +37,8 @@ ssl_train_set=${train_set}          # directory below data/ that is pretrained o
 ssl_valid_set=${valid_set}          # directory below data/ that chooses its epoch
 ssl_seed=0               # one pretraining for all seeds of the countermeasures
 ssl_args=                # more options of espnet_ext.bin.ssl_train
-ssl_checkpoint=          # a pretrained one, config.yaml beside it, instead of stage 4
+ssl_checkpoint=          # a pretrained one instead of stage 4: its directory, an archive of it, or
+                         # its weights with config.yaml beside them
 
 # Countermeasures: lines of name, architecture, variant, base, configuration, options
 models=conf/models.tsv   # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters
@@ -93,7 +94,10 @@ check_whole 0 ssl_seed
 check_whole 1 attack_shards
 check_options format_args train_args ssl_args attack_args lnsr_args
 check_weights 5
-check_files models ssl_checkpoint asv_scores
+check_files models asv_scores
+if [[ -n ${ssl_checkpoint} && (! -e ${ssl_checkpoint} || ${ssl_checkpoint} == *[[:space:]]*) ]]; then
+    refuse "--ssl_checkpoint must be a path without blanks that is there, not '${ssl_checkpoint}'"
+fi
 if [ "${attack_config}" != none ]; then check_files attack_config; fi
 
 . ./path.sh
