@@ -154,7 +154,7 @@ def _convolutions(subsampling: torch.nn.Module) -> list[tuple[int, int]]:
 def _reflected_end(stft: Stft) -> Iterator[None]:
     """Centred STFT that reflects each utterance at its own end, not at that of the batch."""
 
-    def reflect(_module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _reflect(_module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         speech, lengths = inputs[0], inputs[1] if len(inputs) > 1 else None
         if lengths is None:
             lengths = torch.full((speech.size(0),), speech.size(1), device=speech.device)
@@ -163,7 +163,7 @@ def _reflected_end(stft: Stft) -> Iterator[None]:
             raise ValueError(f"{speech.size(1)} samples cannot be reflected by {side}")
         return reflect_pad(speech, lengths, side), lengths + 2 * side
 
-    handle = stft.register_forward_pre_hook(reflect)
+    handle = stft.register_forward_pre_hook(_reflect)
     stft.center = False
     try:
         yield

@@ -422,11 +422,11 @@ def _distance(estimator: PyTorchCountermeasure, batch: InputBatch) -> Objective:
     with torch.no_grad():
         clean, lengths = estimator.representations(batch.inputs, batch.lengths)
 
-    def objective(inputs: torch.Tensor) -> torch.Tensor:
+    def _objective(inputs: torch.Tensor) -> torch.Tensor:
         moved, _ = estimator.representations(inputs, batch.lengths)
         return zero_padding(moved - clean, lengths).flatten(1).norm(dim=1)
 
-    return objective
+    return _objective
 
 
 def generator_of(name: str, key: str) -> np.random.Generator:

@@ -40,11 +40,11 @@ def in_words_of_run_sh(message: str, command: str, environment: Mapping[str, str
         return message
     text = script.read_text(errors="replace")
 
-    def translate(part: str) -> str:
+    def _translate(part: str) -> str:
         return OPTION.sub(lambda found: translated(found[1], found[2] or "", command, text), part)
 
     scripts = SCRIPT.findall(message)
-    parts = [translate(part) for part in SCRIPT.split(message)]
+    parts = [_translate(part) for part in SCRIPT.split(message)]
     return parts[0] + "".join(a + b for a, b in zip(scripts, parts[1:], strict=True))
 
 

@@ -89,14 +89,14 @@ def _check(command: str, options: list[str]) -> None:
 
 
 def _parsed(parser: argparse.ArgumentParser, options: list[str]) -> argparse.Namespace:
-    def refuse(message: str) -> NoReturn:
+    def _refuse(message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
         close = difflib.get_close_matches(unknown, parser._option_string_actions, n=1)
         hint = f"; did you mean {close[0]}?" if unknown.startswith("--") and close else ""
         raise InputError(message + hint)
 
     # argparse would print the usage, hundreds of lines of ESPnet's training.
-    parser.error = refuse  # type: ignore[method-assign]
+    parser.error = _refuse  # type: ignore[method-assign]
     return parser.parse_args(options)
 
 

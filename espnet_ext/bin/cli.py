@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from espnet_ext.bin.advice import VARIABLE, in_words_of_run_sh
 from espnet_ext.errors import InputError
@@ -22,8 +22,25 @@ if TYPE_CHECKING:
     from espnet_ext.data.model_files import ModelFiles
     from espnet_ext.jobs.array import JobArray
 
-RECOGNIZER = ("--asr_train_config", "--asr_model_file")
-COUNTERMEASURE = ("--cm_train_config", "--cm_model_file")
+
+class ModelOptions(NamedTuple):
+    """The options that name a model.
+
+    Attributes:
+        config: option of its `config.yaml`.
+        weights: option of its weights.
+        model: option of its directory or archive, in place of both.
+        kind: see `espnet_ext.data.model_files.find_model`.
+    """
+
+    config: str
+    weights: str
+    model: str = "--model"
+    kind: str = "asr"
+
+
+RECOGNIZER = ModelOptions("--asr_train_config", "--asr_model_file")
+COUNTERMEASURE = ModelOptions("--cm_train_config", "--cm_model_file", kind="cm")
 
 T = TypeVar("T")
 
@@ -119,9 +136,13 @@ def integer(least: int = 0, most: int | None = None) -> Callable[[str], int]:
 
 
 def real(
-    least: float = -math.inf, most: float = math.inf, *, above: float | None = None
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: float | None = None,
+    below: float = math.inf,
 ) -> Callable[[str], float]:
-    """Type of an option that takes a number from `least` to `most`, and more than `above`.
+    """Type of an option that takes a number from `least` to `most`, above `above`, below `below`.
 
     Infinity is taken where `most` is not given and `least` is; NaN never is.
 
@@ -137,6 +158,8 @@ def real(
             raise argparse.ArgumentTypeError(f"must be a number, not '{text}'") from None
         if above is not None and not above < number < math.inf:
             raise argparse.ArgumentTypeError(f"must be a finite number above {above:g}, not {text}")
+        if number >= below < math.inf:
+            raise argparse.ArgumentTypeError(f"must be below {below:g}, not {text}")
         unlimited = least == -math.inf
         if not least <= number <= most or (unlimited and math.isinf(number)):
             low = "" if unlimited else f" of {least:g} or more"
@@ -169,6 +192,11 @@ def several(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
     return parse_all
 
 
+def add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """An option that takes true or false, false by default."""
+    parser.add_argument(name, type=boolean, default=False, metavar="true|false", help=text)
+
+
 def add_characters(parser: argparse.ArgumentParser) -> None:
     """The options of commands on data directories: what of it may be partial or invisible."""
     parser.add_argument(
@@ -190,15 +218,11 @@ def add_characters(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(
-    parser: argparse.ArgumentParser,
-    config: str,
-    weights: str,
-    *,
-    model: str = "--model",
-    what: str = "the model",
+    parser: argparse.ArgumentParser, options: ModelOptions, what: str = "the model"
 ) -> None:
     """The options that name a model: its directory or archive, or its two files."""
     add = parser.add_argument
+    config, weights, model, _ = options
     add(
         model,
         metavar="DIR_OR_ARCHIVE",
@@ -210,14 +234,7 @@ def add_model(
     add(weights, default=argparse.SUPPRESS, help=f"its weights, where not those of {model}")
 
 
-def find_model(
-    args: argparse.Namespace,
-    config: str,
-    weights: str,
-    *,
-    model: str = "--model",
-    kind: str = "asr",
-) -> "ModelFiles":
+def find_model(args: argparse.Namespace, options: ModelOptions) -> "ModelFiles":
     """The model of `add_model`'s options.
 
     Raises:
@@ -225,12 +242,14 @@ def find_model(
     """
     from espnet_ext.data import model_files
 
-    def given(option: str) -> str | None:
+    config, weights, model, kind = options
+
+    def _given(option: str) -> str | None:
         return getattr(args, option.removeprefix("--"), None) or getattr(
             args, model.removeprefix("--"), None
         )
 
-    chosen = given(config), given(weights)
+    chosen = _given(config), _given(weights)
     if chosen[0] is None:
         raise InputError(
             f"which model? Give {model} DIRECTORY (or an archive), or {config} and {weights}"
@@ -238,9 +257,13 @@ def find_model(
     return model_files.find_model(chosen[0], chosen[1], kind)
 
 
+def _role(role: str) -> ModelOptions:
+    return ModelOptions(f"--{role}_config", f"--{role}_checkpoint", f"--{role}", "cm")
+
+
 def add_role(parser: argparse.ArgumentParser, role: str, what: str) -> None:
     """`add_model` for one of several countermeasures: --ROLE, --ROLE_config, --ROLE_checkpoint."""
-    add_model(parser, f"--{role}_config", f"--{role}_checkpoint", model=f"--{role}", what=what)
+    add_model(parser, _role(role), what)
 
 
 def find_role(args: argparse.Namespace, role: str) -> "ModelFiles":
@@ -249,8 +272,7 @@ def find_role(args: argparse.Namespace, role: str) -> "ModelFiles":
     Raises:
         InputError: see `find_model`.
     """
-    options = (f"--{role}_config", f"--{role}_checkpoint")
-    return find_model(args, *options, model=f"--{role}", kind="cm")
+    return find_model(args, _role(role))
 
 
 def role_digests(files: Mapping[str, "ModelFiles"]) -> dict[str, dict[str, str]]:
@@ -302,7 +324,7 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """The options that say which recognizer, how it decides and where it is computed."""
     add = parser.add_argument
-    add_model(parser, *RECOGNIZER)
+    add_model(parser, RECOGNIZER)
     add("--ctc_weight", type=real(0, 1), help="lambda_C of inference (default: that of training)")
     add("--ngpu", type=integer(), default=0, help="1 to compute on a GPU")
     add("--allow_pickle", type=boolean, default=False, help="read a checkpoint that is a pickle")
@@ -316,7 +338,7 @@ def load_recognizer(
     Raises:
         InputError: see `find_model`, `device` and `espnet_ext.tasks.loading.load_recognizer`.
     """
-    files = find_model(args, *RECOGNIZER)
+    files = find_model(args, RECOGNIZER)
     from espnet_ext.tasks import loading
 
     where = device(args.ngpu)

@@ -13,7 +13,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
-    cli.add_model(parser, *cli.COUNTERMEASURE, what="the countermeasure")
+    cli.add_model(parser, cli.COUNTERMEASURE, "the countermeasure")
     add("--output_dir", required=True, help="config.yaml and weights of the cascade")
     add("--defense", required=True, help="filter, or another choice of cm_train")
     add("--defense_conf", type=key_value, action="append", default=[], help="KEY=VALUE, repeatable")
@@ -42,7 +42,7 @@ def main() -> None:
     """Write the cascade and say where."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
-    files = cli.find_model(args, *cli.COUNTERMEASURE, kind="cm")
+    files = cli.find_model(args, cli.COUNTERMEASURE)
     from espnet_ext.tasks.cascade import put_before
 
     path = put_before(

@@ -18,7 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
-    cli.add_model(parser, *cli.COUNTERMEASURE, what="the countermeasure")
+    cli.add_model(parser, cli.COUNTERMEASURE, "the countermeasure")
     add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")
     add("--output", required=True, nargs="+", help="a score file for each, sorted by utterance")
     add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
@@ -37,7 +37,7 @@ def main() -> None:
     if len(args.data_dir) != len(args.output):
         parser.error("give as many --output as --data_dir")
     cli.log_to_stderr()
-    files = cli.find_model(args, *cli.COUNTERMEASURE, kind="cm")
+    files = cli.find_model(args, cli.COUNTERMEASURE)
     from espnet_ext.tasks.cm_loading import load_countermeasure
 
     model = load_countermeasure(

@@ -80,16 +80,14 @@ def _validate(args: argparse.Namespace) -> None:
 
 
 def _fix_arguments(parser: argparse.ArgumentParser) -> None:
-    for option, text in (
-        (
-            "--allow-loss",
-            "drop even a whole class or more than a tenth; else an error",
-        ),
-        ("--clean", "delete invisible characters, make every blank a plain one; else an error"),
-    ):
-        parser.add_argument(
-            option, type=cli.boolean, default=False, metavar="true|false", help=text
-        )
+    cli.add_switch(
+        parser, "--allow-loss", "drop even a whole class or more than a tenth; else an error"
+    )
+    cli.add_switch(
+        parser,
+        "--clean",
+        "delete invisible characters, make every blank a plain one; else an error",
+    )
     parser.add_argument(
         "--normalize",
         choices=("NFC", "NFD", "NFKC", "NFKD"),
@@ -125,12 +123,10 @@ def _subset_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--utt-list", metavar="FILE", help="utterances, first word of each line")
     which.add_argument("--first", action="store_true", help="the first N, not N spread evenly")
-    parser.add_argument(
+    cli.add_switch(
+        parser,
         "--allow-loss",
-        type=cli.boolean,
-        default=False,
-        metavar="true|false",
-        help="accept that more than a tenth of the list is not there; else an error",
+        "accept that more than a tenth of the list is not there; else an error",
     )
     parser.add_argument("source")
     parser.add_argument("number", nargs="?", type=cli.integer(1), metavar="N")
@@ -196,12 +192,10 @@ def _overlap_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}", nargs="+", default=[], action="extend", metavar="DIR", help=text
         )
-    parser.add_argument(
+    cli.add_switch(
+        parser,
         "--allow-shared-audio",
-        type=cli.boolean,
-        default=False,
-        metavar="true|false",
-        help="accept audio that is trained on and tested on; else an error",
+        "accept audio that is trained on and tested on; else an error",
     )
     parser.add_argument("--output", help="JSON file for the report")
 

@@ -39,20 +39,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("--case", choices=("keep", "upper", "lower"), default="keep", help="of the transcripts")
     for name in ("dev", "test"):
         text = f"share of the speakers for {name}, without a split column (default: 0.1)"
-        add(f"--{name}_fraction", type=_fraction, default=0.1, metavar="F", help=text)
+        add(f"--{name}_fraction", type=cli.real(0, below=1), default=0.1, metavar="F", help=text)
     add("--seed", type=cli.SEED, default=0, help="another one draws other speakers (default: 0)")
     text = "name of the test set (else eval where labels are bonafide and spoof, or test)"
     add("--test_set", default="", metavar="NAME", help=text)
     add("table", help="CSV (commas or semicolons) or TSV file, UTF-8")
     add("destination", help="folder for the sets, e.g. data: data/train, data/dev, data/test")
     return parser
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to below 1, not {text}")
-    return value
 
 
 def main(cmd: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ def get_parser() -> argparse.ArgumentParser:
         description="Write a model without its classification heads, as stock ESPnet loads it."
     )
     add = parser.add_argument
-    cli.add_model(parser, *cli.RECOGNIZER, what="a multi-task model")
+    cli.add_model(parser, cli.RECOGNIZER, "a multi-task model")
     add("--output_dir", required=True, help="config.yaml and model.pth are written here")
     return parser
 
@@ -21,7 +21,7 @@ def main() -> None:
     args = get_parser().parse_args()
     from espnet_ext.tasks.export import export_stock
 
-    files = cli.find_model(args, *cli.RECOGNIZER)
+    files = cli.find_model(args, cli.RECOGNIZER)
     config, model = export_stock(files.config, files.weights, args.output_dir)
     print(
         "python -m espnet2.bin.asr_inference "

@@ -20,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", required=True, help="Kaldi data directory")
     parser.add_argument("--destination", required=True, help="data directory to write")
     parser.add_argument("--sample_rate", required=True, type=cli.SAMPLE_RATE, help="in Hz")
-    _add_switch(parser, "--resample", "convert other rates; else an error")
+    cli.add_switch(parser, "--resample", "convert other rates; else an error")
     parser.add_argument(
         "--min_seconds", type=cli.real(0), default=0.1, help="leave out shorter ones"
     )
@@ -30,13 +30,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--channel", type=_channel, default="", help="of stereo: mix, 1, 2; else an error"
     )
-    _add_switch(parser, "--drop_bad_audio", "leave it out; else an error")
-    _add_switch(
+    cli.add_switch(parser, "--drop_bad_audio", "leave it out; else an error")
+    cli.add_switch(
         parser,
         "--allow_pipes",
         "run the commands in wav.scp: any command, with your rights; read them first",
     )
-    _add_switch(
+    cli.add_switch(
         parser, "--allow_loss", "leave out a whole class or more than a tenth; else an error"
     )
     cli.add_characters(parser)
@@ -47,10 +47,6 @@ def get_parser() -> argparse.ArgumentParser:
         help="files read at once",
     )
     return parser
-
-
-def _add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    parser.add_argument(name, type=cli.boolean, default=False, metavar="true|false", help=text)
 
 
 def _channel(text: str) -> str:

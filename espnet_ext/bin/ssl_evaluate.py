@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from espnet_ext.ssl.model import MockingjayModel
     from espnet_ext.ssl.pictures import Reconstruction
 
-FILES = ("--ssl_train_config", "--ssl_model_file")
+FILES = cli.ModelOptions("--ssl_train_config", "--ssl_model_file", kind="ssl")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -20,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
-    cli.add_model(parser, *FILES, what="the Mockingjay")
+    cli.add_model(parser, FILES, "the Mockingjay")
     add("--data_dir", required=True, help="with wav.scp")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     add("--num_pictures", type=cli.integer(), default=4, help="utterances that are drawn")
@@ -33,7 +33,7 @@ def main() -> None:
     """Reconstruct every utterance, measure, draw a few."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
-    files = cli.find_model(args, *FILES, kind="ssl")
+    files = cli.find_model(args, FILES)
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.reconstruction import errors_of, write_reconstruction
     from espnet_ext.report.training import write_training

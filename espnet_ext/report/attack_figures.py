@@ -1,4 +1,4 @@
-"""Figures of the attack on one speech recogniser, and of its utterances."""
+"""Figures of the attack on one speech recognizer, and of its utterances."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

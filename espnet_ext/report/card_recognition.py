@@ -1,4 +1,4 @@
-"""Robustness cards of attacked speech recognisers."""
+"""Robustness cards of attacked speech recognizers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath

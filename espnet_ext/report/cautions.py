@@ -44,7 +44,7 @@ def sweep_cautions(results: Entry, base: Entry, conditions: Sequence[Entry]) -> 
 
 
 def attack_cautions(scores: Sequence[Entry], settings: Entry) -> list[str]:
-    """Of an attack on one recogniser.
+    """Of an attack on one recognizer.
 
     Args:
         scores: by budget and number of steps, of `asr_attack`.

@@ -89,7 +89,7 @@ def attack_section(experiment: Experiment, wav_scp: Mapping[str, str], count: in
     samples = make_samples(rows, experiment.directory, wav_scp, count)
     scores = results["scores"]
     return Section(
-        title=f"Attack on one recogniser: {experiment.name}",
+        title=f"Attack on one recognizer: {experiment.name}",
         about=f"{scores[0]['utterances'] if scores else 0} utterances, {attack_name(settings)} "
         f"{attacker(attack.get('made_on'))}.",
         verdict=attack_verdict(results, settings),

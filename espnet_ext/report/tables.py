@@ -127,7 +127,7 @@ def weights(condition: Entry) -> str:
 
 
 def attack_name(settings: Entry) -> str:
-    """The attack on a recogniser in words, e.g. "targeted L2 PGD".
+    """The attack on a recognizer in words, e.g. "targeted L2 PGD".
 
     Args:
         settings: of attack.json; what is not in it is left out.

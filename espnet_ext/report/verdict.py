@@ -94,7 +94,7 @@ def _at_the_strongest(results: Entry, base: Entry, worst: Entry) -> str:
 
 
 def attack_verdict(results: Entry, settings: Entry) -> list[str]:
-    """Of an attack on one recogniser: the transcripts, the target, and how loud it was.
+    """Of an attack on one recognizer: the transcripts, the target, and how loud it was.
 
     Args:
         results: of `asr_attack`.

@@ -100,7 +100,7 @@ RATE = 8000
 
 @pytest.fixture
 def attacked(tmp_path) -> Callable[..., tuple[Path, Path]]:
-    """Write the result of an attack on one recogniser; give it and its wav.scp back."""
+    """Write the result of an attack on one recognizer; give it and its wav.scp back."""
 
     def attacked(wrong: Wrong | None = None, audio: bool = True, **changes: Any):
         directory = tmp_path / "exp" / "la1.0_lc0.5_seed0" / "attack_li0.5"

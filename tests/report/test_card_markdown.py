@@ -14,7 +14,7 @@ def recognised(attacked):
     return attack_card(read_experiment(directory))[0]
 
 
-def test_a_recogniser_in_markdown(recognised):
+def test_a_recognizer_in_markdown(recognised):
     lines = card_markdown(recognised).splitlines()
     assert lines[0] == r"## Adversarial robustness of la1.0\_lc0.5\_seed0/attack\_li0.5"
     assert lines[4] == "speech recognition; weight of CTC at inference 0.5; training seed 3."

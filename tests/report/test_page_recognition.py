@@ -68,7 +68,7 @@ def test_a_sweep_without_measured_loudness_has_no_figure_of_it(sweep):
 
 def test_an_attack_shows_utterances_with_audio(section):
     found = section()
-    assert found.title == "Attack on one recogniser: la1.0_lc0.5_seed0/attack_li0.5"
+    assert found.title == "Attack on one recognizer: la1.0_lc0.5_seed0/attack_li0.5"
     assert found.about.startswith("6 utterances, targeted L2 PGD")
     assert found.notes == [] and [s.utterance for s in found.samples] == ["u0", "u5"]
     assert all(len(sample.clips) == 2 for sample in found.samples)

@@ -164,28 +164,27 @@ check_labels() {
 
 # What later stages would refuse.
 check_later_stages() {
-    local config="--config ${train_config@Q}" variant seed
+    local config="--config ${train_config@Q}" trains=false variant seed
     if asked 2; then check_command_options --format_args format_data "${format_args}"; fi
-    if asked 4 || asked 5 || asked 6; then
+    if asked 6 || { asked 5 && [ -z "${init_param}" ]; }; then trains=true; fi
+    if "${trains}" || asked 4; then
+        check_made 3 "${token_dir}/tokens.txt"
         check_command_options "--train_config, --pretrain_args or --train_args" asr_train \
             "${config} ${pretrain_args} ${train_args}"
         while read -r variant; do
             check_command_options "--train_config, --sweep or --train_args" asr_train \
                 "${config} ${variant} ${train_args}"
         done < <(cut -f 5 <<< "${sweep_lines}" | sort -u)
-        check_made 3 "${token_dir}/tokens.txt"
     fi
-    if asked 9 && [ -z "${transfer_from}" ]; then
-        check_command_options "--attack_config or --attack_args" asr_attack \
-            "--config ${attack_config@Q} ${attack_args}"
-    fi
-    if asked 6 || { asked 5 && [ -z "${init_param}" ]; }; then
-        check_made 4 "${stats_dir}"/{train,valid}/speech_shape
-    fi
+    if "${trains}"; then check_made 4 "${stats_dir}"/{train,valid}/speech_shape; fi
     if asked 6 && [ -z "${init_param}" ]; then
         for seed in ${seeds}; do
             check_made 5 "${expdir}/pretrain_seed${seed}/${inference_model}"
         done
+    fi
+    if asked 9 && [ -z "${transfer_from}" ]; then
+        check_command_options "--attack_config or --attack_args" asr_attack \
+            "--config ${attack_config@Q} ${attack_args}"
     fi
     run_checks
 }
