@@ -40,17 +40,18 @@ def main(cmd: list[str] | None = None) -> None:
         mode, descriptor, stages, option, name = claim.split(":", 4)
         handle, file, shared = int(descriptor), Path(name), mode == "read"
         if not locks.take_or_warn(handle, shared=shared, wait=args.wait):
-            does = {
-                "read": f"writes there, in its stages {stages}, what this one reads",
-                "write": f"uses there what this one writes in its stages {stages}",
-            }
-            beside = {
-                "dumpdir": f"--stage {int(stages.split('-')[1]) + 1} or another --dumpdir",
-                "expdir": "another configuration, list or seed, or another --expdir",
-            }
+            if shared:
+                does = f"writes there, in its stages {stages}, what this one reads"
+                beside = ""
+            else:
+                does = f"uses there what this one writes in its stages {stages}"
+                last = int(stages.split("-")[1])
+                beside = "another configuration, list or seed, or "
+                if option == "dumpdir":
+                    beside = f"--stage {last + 1}, or "
             raise InputError(
-                f"{file.parent}: {locks.holder(file)} {does[mode]}; wait until it has ended, or "
-                f"stop it with kill. Beside it can run: {beside[option]}"
+                f"{file.parent}: {locks.holder(file)} {does}; wait until it has ended, or "
+                f"stop it with kill. To run beside it: {beside}another --{option}"
             )
         taken.append((handle, shared))
     for handle, shared in taken:

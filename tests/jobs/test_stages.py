@@ -194,8 +194,12 @@ run_main; exit
     ("first", "second", "reason"),
     [
         # stages, expdir, dumpdir, name
-        ("1 4 exp dump x", "1 4 exp dump x", "dump: .* uses there .* stages 1-2.*--stage 3 or"),
-        ("1 2 exp dump x", "3 4 exp dump x", "dump: .* writes there, in its stages 1-2"),
+        ("1 4 exp dump x", "1 4 exp dump x", "dump: .* uses there .* stages 1-2.*--stage 3, or"),
+        (
+            "1 2 exp dump x",
+            "3 4 exp dump x",
+            "dump: .* writes there, in its stages 1-2.*it: another --dumpdir",
+        ),
         ("3 4 exp dump x", "1 2 exp dump x", "dump: .* uses there .* stages 1-2"),
         ("3 4 exp dump x", "4 4 exp dump x", "exp: .* writes there, in its stages 3-3"),
         ("4 4 exp dump x", "3 3 exp dump x", "exp: .* uses there .* stages 3-3"),
