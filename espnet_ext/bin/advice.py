@@ -39,6 +39,9 @@ def in_words_of_run_sh(message: str, command: str, environment: Mapping[str, str
     if not script.is_file():
         return message
     text = script.read_text(errors="replace")
+    message = message.replace(
+        "run the same command again", "run ./run.sh again with the same options"
+    )
 
     def _translate(part: str) -> str:
         return OPTION.sub(lambda found: translated(found[1], found[2] or "", command, text), part)

@@ -8,10 +8,12 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 
-from espnet_ext.data.files import explained
+from espnet_ext.data.files import disk_problem
 from espnet_ext.errors import InputError
 from espnet_ext.jobs.array import (
     JobArray,
@@ -107,6 +109,16 @@ def _visible_gpus() -> list[str]:
     return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
 
 
+@contextlib.contextmanager
+def _written(log: Path) -> Iterator[None]:
+    """Say which log cannot be written: on a full disk it cannot say so itself."""
+    try:
+        yield
+    except OSError as error:
+        problem = disk_problem(error, log) or f"{log}: cannot write the log ({error.strerror})"
+        raise InputError(problem) from None
+
+
 @dataclass
 class _Runner:
     """Runs jobs in the threads of a pool and can stop them all."""
@@ -136,7 +148,7 @@ class _Runner:
 
     def _run(self, number: int, devices: str | None) -> int:
         log, started = self.array.log_of(number), time.monotonic()
-        with explained(log), log.open("wb") as begun:
+        with _written(log), log.open("wb") as begun:
             begun.write(head(self.array.command_of(number)))
         with log.open("ab", buffering=0) as output:
             process = self._start(number, output.fileno(), devices)
@@ -144,7 +156,7 @@ class _Runner:
                 return 1
             code = process.wait()
             code = code if code >= 0 else 128 - code
-            with explained(log):
+            with _written(log):
                 output.write(tail(code, time.monotonic() - started))
         with self._lock:
             del self._running[number]

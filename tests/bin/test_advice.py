@@ -187,6 +187,7 @@ def test_what_is_passed_on_is_passed_to_commands_of_the_script(name):
         ),
         ("data_from_table", "or another --seed, or", '--local_data_opts "--seed", or'),
         ("data_dir", "give either --utt-list <file>", "give either --utt-list <file>"),
+        ("asr_attack", "free some space and run the same command again", "run ./run.sh again"),
     ],
 )
 def test_the_advice_of_a_command_is_said_in_words_of_run_sh(command, message, expected):

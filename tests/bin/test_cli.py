@@ -1,9 +1,43 @@
 """What commands share."""
 
+import errno
 import hashlib
 import json
+import os
+
+import pytest
 
 from espnet_ext.bin import cli
+
+
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [
+        (errno.ENOSPC, "free some space and run the same command again"),
+        (errno.EIO, "check the disk .* run the same command again"),
+        (errno.EROFS, "change the permissions"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_command_explains_a_disk_that_fails_whoever_wrote(code, cure, wrapped):
+    def fail() -> None:
+        try:
+            raise OSError(code, os.strerror(code), "exp/a.png")
+        except OSError as error:
+            if not wrapped:
+                raise
+            raise RuntimeError("of a library") from error
+
+    with pytest.raises(SystemExit, match=rf"^error: exp/a\.png: .*{os.strerror(code)}.*{cure}"):
+        cli.run(fail)
+
+
+def test_other_errors_keep_their_traceback():
+    def fail() -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    with pytest.raises(OSError, match="busy"):
+        cli.run(fail)
 
 
 def test_digests_tell_files_apart(tmp_path):

@@ -128,6 +128,23 @@ def test_an_interrupted_run_goes_on_with_what_is_finished(corpus, tmp_path, monk
     assert not (dump / ".flac.partial").exists()
 
 
+def test_a_file_of_an_interrupted_run_that_is_damaged_is_made_again(corpus, tmp_path, monkeypatch):
+    dump, whole = tmp_path / "dump", tmp_path / "whole"
+    format_directory(corpus, whole, TO_16K)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("espnet_ext.data.format._refuse_bad_audio", stop)
+        format_directory(corpus, dump, TO_16K)
+    damaged = dump / ".flac.partial" / "a-1.flac"
+    damaged.write_bytes(damaged.read_bytes()[:-500])  # its header says nothing of it
+    format_directory(corpus, dump, TO_16K)
+    flacs = [{p.name: p.read_bytes() for p in (d / "flac").iterdir()} for d in (dump, whole)]
+    assert flacs[0] == flacs[1]
+
+
 def test_other_audio_or_options_begin_anew(corpus, tmp_path):
     dump = tmp_path / "dump"
     (tmp_path / "junk.wav").write_text("junk")

@@ -42,7 +42,6 @@ from espnet_ext.report import scores  # noqa: F401
 from espnet_ext.tasks import cm_loading, loading  # noqa: F401
 
 SHIM = ctypes.CDLL(None)  # the preloaded library is found among all
-SHIM.fault_calls.restype = ctypes.c_long
 
 # Times, and what is only looked at.
 CHANGING = re.compile(r"(seconds|date|time|memory)")
@@ -227,6 +226,7 @@ def main() -> None:
     parser.add_argument("--errors", nargs="+", default=["ENOSPC", "EIO"])
     parser.add_argument("--for_ever", action="store_true", help="all calls from there on fail")
     args = parser.parse_args()
+    SHIM.fault_calls.restype = ctypes.c_long
     found = {
         name: try_all(Trial(name, args.work), args.errors, args.most, args.for_ever)
         for name in args.commands
