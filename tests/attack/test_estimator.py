@@ -195,6 +195,19 @@ def test_preprocessing_defences_of_art_are_applied(equal):
     assert not np.allclose(first, second)
 
 
+def test_preprocessing_for_training_is_left_out(estimator, equal):
+    class TrainingOnly(GaussianAugmentation):
+        def __call__(self, x, y=None):
+            raise AssertionError("nothing is trained here")
+
+    defence = TrainingOnly(augmentation=False)
+    defended = PyTorchESPnet(estimator.recognizer, 0.5, preprocessing_defences=defence)
+    assert defended.predict(equal).tolist() == estimator.predict(equal).tolist()
+    np.testing.assert_array_equal(
+        defended.loss_gradient(equal, Y), estimator.loss_gradient(equal, Y)
+    )
+
+
 def test_mixed_precision_gradient_points_the_same_way(equal):
     recognizer = tiny_recognizer()
     full = PyTorchESPnet(recognizer, 0.5).loss_gradient(equal, Y)

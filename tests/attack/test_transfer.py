@@ -5,7 +5,7 @@ import kaldiio
 import numpy as np
 import pytest
 import torch
-from tiny_cm import RATE, write_tones
+from tiny_cm import RATE, cm_model, write_tones
 from tiny_countermeasure import DIMS, model
 
 from espnet_ext.attack import transfer
@@ -227,6 +227,13 @@ def test_waveforms_are_attacked_and_kept(make):
         row = next(r for r in rows if r["utterance"] == trial.name)
         expected = 20 * np.log10(np.linalg.norm(clean.astype(np.float64)) / np.linalg.norm(noise))
         assert row["snr"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_features_that_stand_for_no_waveform_have_no_ratio(data, tmp_path):
+    net = cm_model(frontend="lfcc", frontend_conf={"fs": RATE})
+    settings = CountermeasureAttackSettings.from_mapping({"methods": ["noise"], "eps": [0.1]})
+    run = TransferRun(net, {"lfcc": net}, settings, read_trials(data, RATE), tmp_path / "run", {})
+    assert {row["snr"] for row in finish(run)} == {None}
 
 
 def test_features_of_a_fixed_number_of_frames(make):
