@@ -13,9 +13,11 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
 import typeguard
 
 
@@ -142,10 +144,12 @@ __all__ = [
     "CTCPrefixScoreTH",
     "CTCPrefixScorer",
     "add_sos_eos",
+    "configuration_file",
     "import_on_first_use",
     "make_pad_mask",
     "pretrained_loader",
     "subsequent_mask",
+    "trainer_files",
 ]
 
 
@@ -157,4 +161,45 @@ def pretrained_loader(loader: Callable[..., Any]) -> Iterator[None]:
     does not say what it loaded.
     """
     with mock.patch("espnet2.tasks.abs_task.load_pretrained_model", loader):
+        yield
+
+
+class _Torch(types.ModuleType):
+    """Stands for `torch` in a module that saves and loads by these functions."""
+
+    def __init__(self, save: Callable[..., Any], load: Callable[..., Any]):
+        super().__init__("torch")
+        self.save, self.load = save, load
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+@contextlib.contextmanager
+def trainer_files(
+    save: Callable[..., Any], load: Callable[..., Any], average: Callable[..., Any]
+) -> Iterator[None]:
+    """Let ESPnet's trainer write, read and average by these functions inside the block.
+
+    ESPnet has no hook there: it writes its files in place, so that a killed training leaves half
+    of one, and unpickles them without restriction.
+
+    Args:
+        save: in place of `torch.save`.
+        load: in place of `torch.load`.
+        average: in place of `average_nbest_models`.
+    """
+    trainer, averaging = "espnet2.train.trainer", "espnet2.main_funcs.average_nbest_models"
+    with (
+        mock.patch(f"{trainer}.torch", _Torch(save, load)),
+        mock.patch(f"{averaging}.torch", _Torch(save, load)),
+        mock.patch(f"{trainer}.average_nbest_models", average),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def configuration_file(path: type[Path]) -> Iterator[None]:
+    """Let ESPnet's tasks name the directory in which they write `config.yaml` by this class."""
+    with mock.patch("espnet2.tasks.abs_task.Path", path):
         yield

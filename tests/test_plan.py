@@ -37,7 +37,7 @@ def test_every_number_by_hand():
     assert plan.attack_hours == pytest.approx(4 * task)
     assert plan.shards == 5
     assert plan.audio_bytes == 100 * 16000
-    assert plan.model_bytes == 3 * 1000 * 4 * 4
+    assert plan.model_bytes == 3 * 1000 * 4 * 7
     assert plan.attack_bytes == 4 * 2 * 20 * 2 * 16000 * 4
 
 

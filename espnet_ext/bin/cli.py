@@ -420,6 +420,8 @@ def check_gpus(wanted: int) -> None:
 TRAINING_OPTIONS = """\
   --init_param FILE          start from these weights; prints what was loaded
   --ignore_init_mismatch B   leave out what has no place in the model (default false)
+  --resume B                 go on with the training in --output_dir (default false)
+  --allow_pickle B           unpickle the state to go on from, which can run any code
   --collect_stats B          collect shapes and feature statistics in place of training
   --dry_run B                build the model and stop
   --ngpu N                   GPUs, 0 for the CPU

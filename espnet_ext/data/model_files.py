@@ -128,7 +128,7 @@ def _weights_of(config: Path, folder: Path, shown: str, kind: str) -> Path:
     if listed := _listed(folder, shown, "files", f"{kind}_model_file"):
         return listed
     # Several names may be links to one file; checkpoint.pth is the state of the training.
-    files = [p for p in sorted(config.parent.glob("*.pth")) if p.name != "checkpoint.pth"]
+    files = [p for p in sorted(config.parent.glob("[!.]*.pth")) if p.name != "checkpoint.pth"]
     where = _name(config.parent, folder, shown)
     if not files:
         raise InputError(

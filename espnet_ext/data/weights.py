@@ -1,5 +1,6 @@
 """Reading weights safely, and writing them."""
 
+import datetime
 import logging
 import pickle
 import pickletools
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from espnet_ext.data.file_sort import file_sort
@@ -17,6 +19,18 @@ from espnet_ext.errors import InputError
 
 ALLOW_PICKLE = "say --allow_pickle true (allow_pickle: true in a configuration)"
 GIVE_WEIGHTS = "give the *.pth of an epoch or an average, e.g. valid.acc.ave.pth"
+
+# What trainings of ESPnet save beside tensors, none of which runs anything.
+TRAINING_STATE: tuple[Any, ...] = (
+    datetime.timedelta,
+    np.dtype,
+    np.float64(0.0).__reduce__()[0],  # by which NumPy's scalars are rebuilt
+    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64")),
+)
+
+
+class UnsafeFileError(InputError):
+    """Reading a file could run code."""
 
 
 def read_weights(
@@ -94,7 +108,7 @@ def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None
 def load_tensors(
     path: str | Path,
     allow_pickle: bool = False,
-    known: Sequence[type] = (),
+    known: Sequence[Any] = (),
     advice: str = ALLOW_PICKLE,
 ) -> Any:
     """What `torch.save` wrote, onto the CPU, without running anything that is in it.
@@ -102,7 +116,7 @@ def load_tensors(
     Args:
         path: the file.
         allow_pickle: see `read_weights`.
-        known: classes without behaviour that may be in it.
+        known: classes without behaviour that may be in it, such as `TRAINING_STATE`.
         advice: see `read_weights`.
 
     Raises:
@@ -126,9 +140,9 @@ def load_tensors(
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = set(_strings(path))
-        if sort.name == "torch" and {"model", "optimizers"} <= names:
+        if not known and sort.name == "torch" and {"model", "optimizers"} <= names:
             raise InputError(f"{path}: {_other_content(names)}; {GIVE_WEIGHTS}") from error
-        raise InputError(
+        raise UnsafeFileError(
             f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
             f"source, {advice}"
         ) from error

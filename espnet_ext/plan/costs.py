@@ -10,8 +10,8 @@ from espnet_ext.data.recipe_lists import read_sweep
 from espnet_ext.errors import InputError, summarize
 
 FLOAT_BYTES = 4
-# Weights, gradients that are not kept, and the two moments of Adam in checkpoint.pth.
-CHECKPOINT_COPIES = 3
+# Weights and the two moments of Adam, in checkpoint.pth and in that of the epoch before.
+CHECKPOINT_COPIES = 6
 # FLAC of speech takes about half of its 16 bits.
 FLAC_BYTES_A_SAMPLE = 1.0
 

@@ -1,25 +1,16 @@
 """How models were trained: configurations and courses of training, small enough to keep."""
 
-import datetime
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from espnet2.train.reporter import Reporter
 
 from espnet_ext.data.files import write_json
-from espnet_ext.data.weights import load_tensors
+from espnet_ext.data.weights import TRAINING_STATE, load_tensors
 
-# What checkpoints of ESPnet 202511 hold beside tensors, none of which runs anything.
-IN_CHECKPOINTS: tuple[Any, ...] = (
-    datetime.timedelta,
-    np.dtype,
-    np.float64(0.0).__reduce__()[0],  # by which NumPy's scalars are rebuilt
-    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64")),
-)
 NOT_KEPT = ("token_list",)
 NO_MEASURES = ("time", "total_count")
 DIGITS = 5
@@ -94,7 +85,7 @@ def course(directory: str | Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     reporter = Reporter()
-    reporter.load_state_dict(load_tensors(path, known=IN_CHECKPOINTS)["reporter"])
+    reporter.load_state_dict(load_tensors(path, known=TRAINING_STATE)["reporter"])
     stats = reporter.stats
     epochs = [stats[number] for number in sorted(stats)]
     parts = [part for epoch in epochs for part in epoch.values()]

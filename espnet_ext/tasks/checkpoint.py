@@ -23,14 +23,29 @@ def load_weights(
         InputError: names the tensors that are missing, left over, or of another shape.
     """
     state = upgraded(model, read_weights(path, allow_pickle))
+    check_fits(model, state, path, "Give the config.yaml that was saved beside the checkpoint.")
+    model.load_state_dict(state)
+    return model
+
+
+def check_fits(model: torch.nn.Module, state: Weights, path: str | Path, advice: str) -> None:
+    """Refuse weights that are not those of a model.
+
+    Args:
+        model: the model.
+        state: tensors by name.
+        path: their file, for the message.
+        advice: what to do, a sentence.
+
+    Raises:
+        InputError: names the tensors that are missing, left over, or of another shape.
+    """
     problems = _differences(model.state_dict(), state)
     if problems:
         raise InputError(
             f"{path}: does not fit the model of this configuration:\n{summarize(problems)}\n"
-            "Give the config.yaml that was saved beside the checkpoint."
+            f"{advice}"
         )
-    model.load_state_dict(state)
-    return model
 
 
 def upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
@@ -82,7 +97,7 @@ def load_init_param(
         InputError: a tensor does not fit and mismatches are not ignored, or not one fits.
     """
     path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
-    # Trainings have no --allow_pickle: what they start from is made safe once.
+    # --allow_pickle of a training is for its own state: what it starts from is made safe once.
     advice = (
         'save its tensors alone: python3 -c "import sys, torch; '
         "w = torch.load(sys.argv[1], 'cpu', weights_only=False); "

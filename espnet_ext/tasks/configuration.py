@@ -14,10 +14,12 @@ from espnet2.train.class_choices import ClassChoices
 from espnet2.train.distributed_utils import get_rank
 
 from espnet_ext import compat
+from espnet_ext.data.files import read_yaml
 from espnet_ext.data.locks import locked
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_init_param
-from espnet_ext.tasks.resume import check_same_configuration
+from espnet_ext.tasks.resume import ConfigurationPath, check_same_configuration
+from espnet_ext.tasks.trainer import CarefulTrainer
 
 
 class CarefulTask(AbsTask):
@@ -28,6 +30,27 @@ class CarefulTask(AbsTask):
     """
 
     further_classes: ClassVar[dict[str, type]] = {}
+
+    trainer = CarefulTrainer
+
+    @classmethod
+    def check_required_command_args(cls, args: argparse.Namespace) -> None:
+        """Refuse what this project's trainings cannot do, and what only a person may allow.
+
+        Raises:
+            InputError: the YAML file asks to unpickle, or DeepSpeed is asked for.
+        """
+        super().check_required_command_args(args)
+        if args.config is not None and read_yaml(args.config).get("allow_pickle"):
+            raise InputError(
+                f"{args.config}: allow_pickle: only the command line may allow it; remove the key, "
+                "and if you trust the source of what is read, say --allow_pickle true"
+            )
+        if args.use_deepspeed:
+            raise InputError(
+                "use_deepspeed: true is not supported, DeepSpeed unpickles the state of a training "
+                "without restriction; leave it out"
+            )
 
     @classmethod
     def build_optimizers(
@@ -43,14 +66,17 @@ class CarefulTask(AbsTask):
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """Train; `--init_param` is read safely and reported.
+        """Train; `--init_param` is read safely and reported, config.yaml is whole at any time.
 
         Raises:
             InputError: another process trains in the same directory.
         """
         first = not args.distributed or get_rank(args.dist_rank, args.dist_launcher) in (None, 0)
-        alone = locked(args.output_dir) if first else contextlib.nullcontext()
-        with alone, compat.pretrained_loader(load_init_param):
+        with (
+            locked(args.output_dir) if first else contextlib.nullcontext(),
+            compat.pretrained_loader(load_init_param),
+            compat.configuration_file(ConfigurationPath),
+        ):
             super().main_worker(args)
 
 

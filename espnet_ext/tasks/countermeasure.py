@@ -20,7 +20,7 @@ from espnet2.train.class_choices import ClassChoices
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import SubReporter
-from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.train.trainer import TrainerOptions
 
 from espnet_ext.cm import CLASSES
 from espnet_ext.cm.lcnn import LCNN
@@ -50,6 +50,7 @@ from espnet_ext.ssl.frontend import portable
 from espnet_ext.ssl.schedule import LinearWarmupDecayLR
 from espnet_ext.ssl.upstream import self_contained
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
+from espnet_ext.tasks.trainer import CarefulTrainer
 
 specaug_choices = ClassChoices(
     "specaug", {"specaug": SpecAug}, type_check=AbsSpecAug, default=None, optional=True
@@ -97,7 +98,7 @@ class LabelToId:
         return data
 
 
-class CountermeasureTrainer(Trainer):
+class CountermeasureTrainer(CarefulTrainer):
     """ESPnet's trainer with rates of the whole development set, not means over its batches."""
 
     @classmethod

@@ -17,7 +17,7 @@ from espnet2.torch_utils.device_funcs import to_device
 from espnet2.train.class_choices import ClassChoices
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.reporter import SubReporter
-from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.train.trainer import TrainerOptions
 
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
@@ -27,6 +27,7 @@ from espnet_ext.ssl.model import MockingjayModel
 from espnet_ext.ssl.pictures import draw, write_picture
 from espnet_ext.ssl.schedule import LinearWarmupDecayLR
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
+from espnet_ext.tasks.trainer import CarefulTrainer
 
 target_choices = ClassChoices(
     "target", {"linear": LinearFrontend}, type_check=AbsFrontend, default=None, optional=True
@@ -44,12 +45,10 @@ class CropSpeech:
 
     Args:
         max_samples: longest waveform; None for no limit.
-        seed: of the place of the part.
     """
 
-    def __init__(self, max_samples: int | None = None, seed: int = 0):
+    def __init__(self, max_samples: int | None = None):
         self.max_samples = max_samples
-        self.generator = np.random.default_rng(seed)
 
     def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
         """Preprocess one utterance.
@@ -63,12 +62,14 @@ class CropSpeech:
                 f"utterance {uid}: needs one channel with samples, has shape {speech.shape}"
             )
         if self.max_samples is not None and len(speech) > self.max_samples:
-            start = self.generator.integers(len(speech) - self.max_samples + 1)
+            # ESPnet seeds NumPy's own generator for each epoch and process. One of this object
+            # would begin again when a training goes on, and in every epoch of a worker.
+            start = np.random.randint(len(speech) - self.max_samples + 1)
             speech = speech[start : start + self.max_samples]
         return {**data, "speech": speech}
 
 
-class MockingjayTrainer(Trainer):
+class MockingjayTrainer(CarefulTrainer):
     """ESPnet's trainer; its pictures are reconstructions in place of attention weights."""
 
     @classmethod
@@ -184,7 +185,7 @@ class MockingjayTask(CarefulTask, AbsTask):
         if not train or args.crop_seconds is None:
             return CropSpeech()
         rate = frontend_choices.get_class(args.frontend)(**args.frontend_conf).fs
-        return CropSpeech(int(args.crop_seconds * rate), args.seed)
+        return CropSpeech(int(args.crop_seconds * rate))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> MockingjayModel:

@@ -1,12 +1,15 @@
 """An experiment directory belongs to one configuration."""
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
+from espnet_ext.data.files import read_yaml, write_aside
 from espnet_ext.errors import InputError, summarize
 
 # How a training is run and what is kept of it, but not what is trained.
@@ -22,6 +25,7 @@ RUN_OPTIONS = {
     "max_epoch",
     "patience",
     "resume",
+    "allow_pickle",
     "use_tensorboard",
     "use_matplotlib",
     "create_graph_in_tensorboard",
@@ -53,12 +57,19 @@ def check_same_configuration(args: argparse.Namespace) -> None:
         args: the arguments of the training, with files replaced by their contents.
 
     Raises:
-        InputError: names the settings that differ.
+        InputError: names the settings that differ, or config.yaml is not there or damaged.
     """
     if not args.resume or not Path(args.output_dir, "checkpoint.pth").is_file():
         return
     output_dir = Path(args.output_dir)
-    before = yaml.safe_load((output_dir / "config.yaml").read_text(encoding="utf-8"))
+    try:
+        before = read_yaml(output_dir / "config.yaml")
+    except InputError as error:
+        raise InputError(
+            f"{error}\nIt says with which settings {output_dir}/checkpoint.pth was trained. If "
+            "these are the same, have it written again with --resume false --dry_run true, then "
+            "run the same command without the two; else give another --output_dir."
+        ) from error
     now = yaml.safe_load(yaml_no_alias_safe_dump(vars(args)))
     changes = [
         f"  {key}: {_describe(before.get(key))} -> {_describe(now.get(key))}"
@@ -80,3 +91,19 @@ def _describe(value: Any, limit: int = 60) -> str:
     """A value in at most `limit` characters, for messages."""
     text = str(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+class ConfigurationPath(type(Path())):  # type: ignore[misc]
+    """A path whose `config.yaml` is written aside: ESPnet writes it anew whenever it goes on."""
+
+    def open(self, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        """As `Path.open`."""
+        if self.name == "config.yaml" and mode == "w":
+            return _written_aside(Path(self), *args, **kwargs)
+        return super().open(mode, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _written_aside(path: Path, *args: Any, **kwargs: Any) -> Iterator[IO[str]]:
+    with write_aside(path) as aside, aside.open("w", *args, **kwargs) as file:
+        yield file

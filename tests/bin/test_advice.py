@@ -20,7 +20,11 @@ TASKS = {
     "ssl_train": ("espnet_ext.tasks.mockingjay", "MockingjayTask"),
 }
 # What imports do not tell: who says it, and what run.sh always gives or says in another task only.
-SAID_BY = {"espnet_ext.tasks.resume": set(TASKS), "espnet_ext.report.page_recognition": set()}
+SAID_BY = {
+    "espnet_ext.tasks.resume": set(TASKS),
+    "espnet_ext.tasks.trainer": set(TASKS),
+    "espnet_ext.report.page_recognition": set(),
+}
 GIVEN = {("cm_inference", "output"), ("read_list", "heads")}
 
 
