@@ -238,17 +238,25 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
         norm of the difference over norm of the gradient, 1 where the gradient is zero and
         so says nothing; above `TOLERANCE` only batches of equal lengths are exact.
     """
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    long, short = int(1.37 * sample_rate), sample_rate
-    speech = (0.1 * torch.randn(2, long, generator=generator)).to(device)
-    speech[1, short:] = 0.0
-    lengths = torch.tensor([long, short], device=device)
+    speech, lengths = probe(model, sample_rate, seed)
+    short = sample_rate
     with frozen(model), exact_batching(model), torch.enable_grad():
         together = _direction_gradient(model, speech, lengths)[1, :short]
         alone = _direction_gradient(model, speech[1:, :short], lengths[1:])[0]
     size = alone.norm()
     return float((together - alone).norm() / size) if size > 0 else 1.0
+
+
+def probe(
+    model: ESPnetASRModel, sample_rate: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch (2, T) of noise, 1.37 s and 1.0 s, and its lengths (2,)."""
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    long, short = int(1.37 * sample_rate), sample_rate
+    speech = (0.1 * torch.randn(2, long, generator=generator)).to(device)
+    speech[1, short:] = 0.0
+    return speech, torch.tensor([long, short], device=device)
 
 
 def _direction_gradient(

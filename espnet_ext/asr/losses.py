@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from numbers import Real
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
+from espnet_ext.compat import BeamSearch
 from espnet_ext.errors import InputError
 from espnet_ext.precision import full_precision
 
@@ -82,7 +84,8 @@ def frozen(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
 
     Off inside the block: dropout, SpecAug, the updates of BatchNorm, the
     dropout in front of ESPnet's CTC (which evaluation mode alone leaves on), the
-    error calculators that ESPnet's `forward` runs in evaluation mode, and TF32.
+    error calculators that ESPnet's `forward` runs in evaluation mode, TF32, and what
+    ESPnet logs for every utterance and step.
     """
     training = [module for module in model.modules() if module.training]
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -93,7 +96,7 @@ def frozen(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
         model.error_calculator = None
         if model.ctc is not None:
             model.ctc.dropout_rate = 0.0
-        with full_precision():
+        with full_precision(), _quiet():
             yield model
     finally:
         for module in training:
@@ -103,6 +106,28 @@ def frozen(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
         model.error_calculator = calculator
         if model.ctc is not None:
             model.ctc.dropout_rate = ctc_dropout
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without two sorts of lines that ESPnet logs for every utterance and step of an attack.
+
+    That lists of lengths cannot be traced, which recurrent decoders give to `make_pad_mask`; and
+    the progress of its beam search, by which recurrent decoders transcribe.
+    """
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Using make_pad_mask with a list of lengths")
+
+    search = logging.getLogger(BeamSearch.__module__)
+    root, level = logging.getLogger(), search.level
+    root.addFilter(wanted)
+    search.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        search.setLevel(level)
+        root.removeFilter(wanted)
 
 
 def encode(

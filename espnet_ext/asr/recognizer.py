@@ -11,6 +11,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.batching import BATCH_OVERHEAD, TOLERANCE, padding_error, plan_batches
 from espnet_ext.asr.lengths import EncoderFrames
+from espnet_ext.asr.padding_cause import padding_cause
 from espnet_ext.asr.text import TextEncoder
 
 
@@ -46,9 +47,10 @@ class SpeechRecognizer:
         error = padding_error(self.model, self.sample_rate)
         if error > TOLERANCE:
             logging.warning(
-                "this model's gradients change by %.1e in padded batches (rel_pos_type: legacy "
-                "does that): only utterances of equal length share a batch",
+                "this model's gradients change by %.1e in padded batches: %s; only utterances of "
+                "equal length share a batch",
                 error,
+                padding_cause(self.model, self.sample_rate),
             )
         return error
 

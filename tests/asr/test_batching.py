@@ -120,6 +120,8 @@ def test_legacy_model_batches_equal_lengths_only(caplog):
     legacy = tiny_recognizer(encoder_conf=LEGACY)
     assert legacy.batches(lengths, 4) == [[0, 2], [1, 3]]
     assert "equal length" in caplog.text
+    # Found out on the model, not guessed.
+    assert "self_attn (LegacyRelPositionMultiHeadedAttention) sees the padding" in caplog.text
 
 
 lengths_of_sets = st.lists(st.integers(1, 10_000), min_size=1, max_size=60)

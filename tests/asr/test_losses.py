@@ -1,8 +1,11 @@
+import logging
+
 import pytest
 import torch
-from tiny import noise, tiny_model
+from tiny import noise, task_arguments, tiny_config, tiny_model
 
 from espnet_ext.asr.batching import exact_batching
+from espnet_ext.asr.decode import greedy_search
 from espnet_ext.asr.losses import (
     check_supported,
     frozen,
@@ -12,6 +15,7 @@ from espnet_ext.asr.losses import (
 )
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.errors import InputError
+from espnet_ext.tasks.mtl_asr import MTLASRTask
 
 TEXTS = [[3, 4, 5], [6], [7, 7]]
 
@@ -139,3 +143,20 @@ def test_a_target_too_long_for_ctc_adds_nothing_and_spoils_no_gradient():
     torch.testing.assert_close(losses[1].ctc[0], losses[0].ctc[0])
     torch.testing.assert_close(losses[1].total[1], 0.5 * losses[1].att[1])
     assert speech.grad.isfinite().all() and speech.grad.abs().sum(dim=1).min() > 0.0
+
+
+def test_nothing_is_logged_for_every_utterance_and_step(caplog):
+    """A recurrent decoder warns in each call of its mask, and beam search tells its lengths."""
+    config = tiny_config()
+    config |= {"decoder": "rnn", "decoder_conf": {"hidden_size": 16, "att_conf": {"adim": 16}}}
+    model = MTLASRTask.build_model(task_arguments(config))
+    speech = pad(noise(5000, 4000))
+    targets = prepare_targets(model, [[3, 4], [5]], "cpu")
+    caplog.set_level(logging.INFO)
+    before = logging.getLogger().filters[:]
+    with frozen(model):
+        utterance_losses(model, *speech, targets, 0.5)
+        greedy_search(model, *speech, 0.5)
+        logging.warning("of the attack itself")
+    assert caplog.messages == ["of the attack itself"]
+    assert logging.getLogger().filters == before
