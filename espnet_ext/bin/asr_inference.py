@@ -34,6 +34,7 @@ def main() -> None:
     from espnet_ext.asr.transcribe import transcribe
     from espnet_ext.data.characters import remove_hidden
     from espnet_ext.data.files import check_directory, write_json
+    from espnet_ext.data.ids import file_of
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
     from espnet_ext.report.recognition import score_decoded
@@ -59,7 +60,7 @@ def main() -> None:
     for head in recognizer.config["model_conf"].get("heads") or {}:
         labels = {n: h.labels[head] for n, h in found.items() if head in h.labels}
         if labels:
-            write_table(output / f"utt2{head}", labels)
+            write_table(file_of(output, f"utt2{head}"), labels)
     results = {
         "environment": environment(device),
         "ctc_weight": weight,

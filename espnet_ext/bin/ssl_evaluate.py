@@ -34,6 +34,7 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     files = cli.find_model(args, FILES)
+    from espnet_ext.data.ids import check_ids, file_of
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.reconstruction import errors_of, write_reconstruction
     from espnet_ext.report.training import write_training
@@ -43,7 +44,8 @@ def main() -> None:
     device = cli.device(args.ngpu)
     model = load_mockingjay(files.config, files.weights, device=device)
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
-    drawn = list(audio)[: args.num_pictures]
+    check_ids(audio, f"{args.data_dir}/wav.scp")
+    drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}
     errors = {}
     names = list(audio)
     for start in range(0, len(names), args.batch_size):
@@ -51,8 +53,8 @@ def main() -> None:
         for row in _reconstruct(model, batch):
             errors[row.utterance] = errors_of(row)
             if row.utterance in drawn:
-                write_picture(row, Path(args.output_dir) / f"{row.utterance}.png")
-    pictures = [f"{name}.png" for name in drawn]
+                write_picture(row, drawn[row.utterance])
+    pictures = [path.name for path in drawn.values()]
     write_reconstruction(errors, args.output_dir, pictures, device)
     write_training([files.config.parent], args.output_dir)
 

@@ -31,6 +31,7 @@ from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.check import is_pipe, parse_segment, validate
 from espnet_ext.data.directory import DataDirectory, check_destination, load
 from espnet_ext.data.files import explained, read_json, write_json
+from espnet_ext.data.ids import file_of
 from espnet_ext.data.locks import locked
 from espnet_ext.data.loss import check_loss
 from espnet_ext.errors import InputError, summarize
@@ -273,7 +274,7 @@ def _with_progress(results: Iterable[T], total: int) -> Iterator[T]:
 def _format_recording(
     recording: _Recording, options: FormatOptions, folder: Path
 ) -> list[_Formatted]:
-    finished = folder / f"{recording.name}.flac"
+    finished = file_of(folder, recording.name, ".flac")
     if recording.segments is None and _is_newer(finished, recording.location):
         # Its header alone would not show a file that another program, or the disk, has damaged.
         with suppress(InputError):
@@ -373,9 +374,9 @@ def _format_utterance(
     if path:
         return _Formatted(utterance, len(samples), path)
     converted = resample(samples, rate, options.sample_rate)
-    name = f"{utterance}.flac"
-    write_flac(folder / name, converted, options.sample_rate)
-    return _Formatted(utterance, len(converted), f"{AUDIO_FOLDER}/{name}")
+    file = file_of(folder, utterance, ".flac")
+    write_flac(file, converted, options.sample_rate)
+    return _Formatted(utterance, len(converted), f"{AUDIO_FOLDER}/{file.name}")
 
 
 def _refuse_bad_audio(formatted: list[_Formatted], options: FormatOptions) -> None:

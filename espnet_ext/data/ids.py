@@ -1,7 +1,18 @@
-"""Which utterance ids can be names of files: every stage writes some under them."""
+"""Names that somebody else chose as names of files: ids, speakers, models, heads, conditions.
+
+The rule, for every command: such a name is **refused** where it cannot name a file as it is, never
+encoded or shortened, so that what a table says can be found on the disk. Refused are an empty name,
+a slash or backslash, blanks, what nobody sees (NUL, line ends, zero-width characters), a first dot,
+dash or combining mark, and more than `MAX_BYTES` bytes. Of a set of names those are refused as well
+that differ in nothing but case or Unicode form: on some disks they are one file.
+
+Tables are checked with `check_ids` before anything is computed; every path with such a name in it
+is made by `file_of`, which refuses it once more.
+"""
 
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 from espnet_ext.data.characters import find_hidden, name_character, show
 from espnet_ext.errors import InputError, summarize
@@ -38,6 +49,50 @@ def id_problem(name: str) -> str | None:
     return None
 
 
+def file_of(folder: str | Path, name: str, suffix: str = "") -> Path:
+    """The file, or with no suffix the directory, of an utterance, a speaker, a model, a head...
+
+    Every path that has a name in it which somebody else chose is made here.
+
+    Args:
+        folder: in which it lies.
+        name: as tables, configurations and logs have it.
+        suffix: with its dot.
+
+    Raises:
+        InputError: `name` cannot be the name of a file, see the rule above.
+
+    Example:
+        >>> file_of("wav", "utt1", ".wav").as_posix()
+        'wav/utt1.wav'
+    """
+    if problem := id_problem(name):
+        raise InputError(
+            f"{show(name)} cannot name a file or directory in {folder}: it {problem}; rename it"
+        )
+    return Path(folder) / f"{name}{suffix}"
+
+
+def name_problems(names: Iterable[str]) -> dict[str, str]:
+    """Why some of the names that belong together cannot be names of files, by name.
+
+    Example:
+        >>> name_problems(["u1", "U1", "u2"])
+        {'U1': "is 'u1' in another case or Unicode form, and the same file on some disks"}
+    """
+    problems: dict[str, str] = {}
+    folded: dict[str, str] = {}
+    for name in names:
+        first = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if problem := id_problem(name):
+            problems[name] = problem
+        elif first != name:
+            problems[name] = (
+                f"is {show(first)} in another case or Unicode form, and the same file on some disks"
+            )
+    return problems
+
+
 def check_ids(names: Iterable[str], where: object) -> None:
     """Refuse utterance ids that a stage could not use as the name of a file.
 
@@ -55,7 +110,7 @@ def check_ids(names: Iterable[str], where: object) -> None:
     Example:
         >>> check_ids(["u1", "u2"], "dump/test/wav.scp")
     """
-    problems = [f"{show(name)} {problem}" for name in names if (problem := id_problem(name))]
+    problems = [f"{show(name)} {problem}" for name, problem in name_problems(names).items()]
     if problems:
         raise InputError(
             f"{where}: {len(problems)} utterance ids cannot name files, as later stages need; "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet_ext.data.directory import DataDirectory
+from espnet_ext.data.ids import id_problem
 from espnet_ext.errors import InputError, summarize
 
 OFFICIAL_COUNTS = {
@@ -111,7 +112,7 @@ def _read_chapter(path: Path, utterances: list[Utterance], problems: list[str]) 
     for number, line in enumerate(_lines(path), 1):
         name, _, text = line.partition(" ")
         audio = path.parent / f"{name}.flac"
-        problem = _line_problem(name, text, f"{reader}-{chapter}-", audio, seen)
+        problem = id_problem(name) or _line_problem(name, text, f"{reader}-{chapter}-", audio, seen)
         if problem:
             problems.append(f"{path}:{number}: {problem}")
             continue

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from espnet_ext.data.audio import read_audio
+from espnet_ext.data.ids import file_of, id_problem
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
 from espnet_ext.report.attack_figures import spectrograms
@@ -127,10 +128,10 @@ def _audio(
 def _last_wav(attack_dir: Path, budget: str, rows: Sequence[Entry]) -> Path | None:
     """The file after the most steps, as the attack names it; None where it is not kept."""
     utterance = rows[0]["utterance"]
-    if any("/" in name or name.startswith(".") for name in (utterance, budget)):
+    if id_problem(utterance) or id_problem(budget):  # no attack of ours has written such a log
         return None
     step = max(row["step"] for row in rows if row["budget"] == budget)
-    path = attack_dir / budget / f"step{step}" / "wav" / f"{utterance}.wav"
+    path = file_of(file_of(attack_dir, budget) / f"step{step:d}" / "wav", utterance, ".wav")
     return path if path.is_file() else None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_ext.data.files import write_json, write_text
+from espnet_ext.data.ids import file_of
 from espnet_ext.errors import InputError
 from espnet_ext.report.card_countermeasure import countermeasure_cards
 from espnet_ext.report.card_markdown import card_markdown
@@ -72,8 +73,8 @@ def write_cards(directories: Sequence[str | Path], output_dir: str | Path) -> li
                 )
             cards[name] = card
     for name, card in cards.items():
-        _write(card, Path(output_dir) / name)
-    return [Path(output_dir) / name for name in cards]
+        _write(card, file_of(output_dir, name))
+    return [file_of(output_dir, name) for name in cards]
 
 
 def _write(card: Mapping[str, Any], directory: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from espnet_ext.data.files import write_figure
+from espnet_ext.data.ids import file_of
 from espnet_ext.report.countermeasure_tables import Entry, method_name
 from espnet_ext.report.figures import load_pyplot
 
@@ -68,7 +69,7 @@ def draw_all(results: Entry, output_dir: str | Path) -> dict[str, str]:
         InputError: matplotlib is not installed.
     """
     for name, draw, _ in _plan(results):
-        draw(results, Path(output_dir) / name)
+        draw(results, file_of(output_dir, name))
     return captions(results)
 
 

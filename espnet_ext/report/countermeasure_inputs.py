@@ -24,7 +24,9 @@ from espnet_ext.cm.scores import (
     read_asv_scores,
     read_scores,
 )
+from espnet_ext.data.characters import show
 from espnet_ext.data.files import read_json
+from espnet_ext.data.ids import id_problem
 from espnet_ext.data.recipe_lists import entries
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.metrics.eer import equal_error_rate
@@ -155,6 +157,11 @@ def _parse_model(line: str, where: str) -> Model:
     if len(fields) < 3 or not all(fields):
         raise InputError(
             f"{where}: expected name, architecture and variant separated by tabs, got '{line}'"
+        )
+    if problem := id_problem(fields[0]):
+        raise InputError(
+            f"{where}: {show(fields[0])} cannot be the name of a model, which directories have: it "
+            f"{problem}; rename it"
         )
     return Model(*fields)
 

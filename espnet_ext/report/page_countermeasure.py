@@ -2,8 +2,8 @@
 
 import json
 import tempfile
-from pathlib import Path
 
+from espnet_ext.data.ids import file_of
 from espnet_ext.report.countermeasure_figures import draw_all
 from espnet_ext.report.countermeasure_findings import findings
 from espnet_ext.report.countermeasure_markdown import about, table_sections
@@ -45,7 +45,7 @@ def countermeasure_section(experiment: Experiment) -> Section:
 def _figures(results: Entry) -> list[Figure]:
     with tempfile.TemporaryDirectory() as directory:
         return [
-            png(Path(directory) / name, _alt(name), caption)
+            png(file_of(directory, name), _alt(name), caption)
             for name, caption in draw_all(results, directory).items()
         ]
 

@@ -19,6 +19,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions
 
+from espnet_ext.data.ids import file_of
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
 from espnet_ext.frontend.spectrogram import LinearFrontend
@@ -95,7 +96,7 @@ class MockingjayTrainer(CarefulTrainer):
                 continue
             for row in model.reconstruct(batch["speech"], batch["speech_lengths"], ids):
                 if output_dir is not None:
-                    folder = output_dir.parent / PICTURES / row.utterance
+                    folder = file_of(output_dir.parent / PICTURES, row.utterance)
                     write_picture(row, folder / f"{epoch}epoch.png")
                 if summary_writer is not None:
                     name = f"reconstruction_{row.utterance}"

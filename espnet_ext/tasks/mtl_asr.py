@@ -17,6 +17,8 @@ from espnet2.tasks.asr import ASRTask
 
 from espnet_ext.asr.heads import IGNORED
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
+from espnet_ext.data.characters import show
+from espnet_ext.data.ids import id_problem
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError
 from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
@@ -141,6 +143,10 @@ def read_heads(model_conf: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _read_labels(head: str, value: str | list[str]) -> list[str]:
+    if problem := id_problem(head):
+        raise InputError(
+            f"model_conf heads: {show(head)} {problem}, so utt2<head> cannot be a file; rename it"
+        )
     if isinstance(value, list):
         labels = [str(label) for label in value]
     elif Path(value).is_file():

@@ -3,7 +3,7 @@
 import pytest
 
 from espnet_ext.data.files import write_aside
-from espnet_ext.data.ids import MAX_BYTES, check_ids, id_problem
+from espnet_ext.data.ids import MAX_BYTES, check_ids, file_of, id_problem, name_problems
 from espnet_ext.errors import InputError
 
 GOOD = ["a", "spk1-utt1", "a.b_c", "a:b", "ä-1", "a%2Fb", "#1", "A", "u" * MAX_BYTES, "字" * 78]
@@ -27,7 +27,7 @@ BAD = {
 def test_a_good_id_names_the_files_of_every_stage(name, tmp_path):
     assert id_problem(name) is None
     for suffix in ("flac", "wav", "png"):
-        with write_aside(tmp_path / f"{name}.{suffix}") as aside:
+        with write_aside(file_of(tmp_path, name, f".{suffix}")) as aside:
             aside.write_text("x")
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -37,3 +37,12 @@ def test_a_bad_id_is_refused_with_the_reason(name):
     assert BAD[name] in str(id_problem(name))
     with pytest.raises(InputError, match="1 utterance ids cannot name files"):
         check_ids(["good", name], "wav.scp")
+    with pytest.raises(InputError, match="cannot name a file or directory"):
+        file_of("exp", name, ".wav")
+
+
+@pytest.mark.parametrize("other", ["utt\u00e9", "UTT\u00c9", "utte\u0301"])
+def test_names_that_are_one_file_on_some_disks_are_refused(other):
+    assert not name_problems(["utt\u00e9", "utte", "utt\u00e8"])
+    if other != "utt\u00e9":
+        assert set(name_problems(["utt\u00e9", "utte", other])) == {other}
