@@ -16,9 +16,9 @@ from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import InputBatch, generator_of
 from espnet_ext.attack.trials import Trial
 from espnet_ext.attack.units import measure_space
+from espnet_ext.attack.utterances import read_examined
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.probe import layer_names, layer_states
-from espnet_ext.data.audio import read_audio
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.lnsr import LNSR, NORMS, MeanStates, same_norm_noise
 
@@ -112,8 +112,7 @@ class LayerwiseNoise:
 
     def _speech(self, trials: Sequence[Trial]) -> tuple[torch.Tensor, torch.Tensor]:
         rate = self.source.sample_rate
-        waves = [read_audio(t.path, sample_rate=rate, utterance=t.name)[0] for t in trials]
-        return pad(waves, self.estimator.device)
+        return pad([read_examined(trial, rate) for trial in trials], self.estimator.device)
 
     @torch.no_grad()
     def _batch(self, trials: Sequence[Trial]) -> InputBatch:

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from espnet_ext.attack.claim import begun
 from espnet_ext.attack.estimator import PyTorchESPnet
-from espnet_ext.attack.runner import begun, listen
-from espnet_ext.attack.utterances import Utterance, audio_lengths, check_utterances
+from espnet_ext.attack.runner import listen
+from espnet_ext.attack.utterances import Utterance, check_utterances, examine_audio
+from espnet_ext.data.attack_log import read_attack_log
 from espnet_ext.data.audio import read_audio
-from espnet_ext.data.files import check_directory, read_jsonl, read_record, write_json, write_jsonl
+from espnet_ext.data.files import check_directory, read_record, write_json, write_jsonl
+from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
 
@@ -60,8 +63,8 @@ def replay(
         )
     check_directory(output)
     groups = [
-        _Group(rows, wav_scp if step == 0 else source / budget / f"step{step}" / "wav.scp")
-        for (budget, step), rows in _groups(read_jsonl(source / "attack_log.jsonl")).items()
+        _Group(rows, wav_scp if step == 0 else file_of(source, budget) / f"step{step}" / "wav.scp")
+        for (budget, step), rows in _groups(read_attack_log(source)).items()
     ]
     targeted = bool(made_on["settings"]["targeted"])
     lengths = [_checked(estimator, group, targeted) for group in groups]
@@ -100,13 +103,14 @@ class _Group(NamedTuple):
             )
         # The table has the paths at the time of the attack, whose directory may have been moved.
         here = Path(self.wav_scp).parent / "wav"
-        moved = {name: here / f"{name}.wav" for name in names}
+        moved = {name: file_of(here, name, ".wav") for name in names}
         return {name: str(p) if p.is_file() else table[name] for name, p in moved.items()}
 
 
 def _checked(estimator: PyTorchESPnet, group: _Group, targeted: bool) -> dict[str, int]:
     """Samples of each utterance, of which none is left that this model cannot be asked about."""
-    samples = audio_lengths(group.paths(), estimator.sample_rate)
+    clips = examine_audio(group.paths(), estimator.sample_rate)
+    samples = {name: clip.samples for name, clip in clips.items()}
     check_utterances(
         estimator,
         [

@@ -6,6 +6,7 @@ finished has its rows in `log/<budget>/<batch>.jsonl`, and is never attacked aga
 batch in progress leaves its state in `state/`, from which it goes on exactly.
 """
 
+import dataclasses
 import logging
 import math
 import time
@@ -20,22 +21,18 @@ from espnet_ext.asr.decode import greedy_search_encoded
 from espnet_ext.asr.losses import encode, losses_of_encoded
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.attack.budget import Budget
+from espnet_ext.attack.claim import Claim
 from espnet_ext.attack.estimator import PyTorchESPnet
+from espnet_ext.attack.log import read_logs, write_log
 from espnet_ext.attack.pgd import AttackBatch, AttackState, ProjectedGradientDescentASR
 from espnet_ext.attack.settings import AttackSettings
-from espnet_ext.attack.utterances import Utterance, check_utterances, digest
-from espnet_ext.data.audio import read_audio, write_wav
-from espnet_ext.data.files import (
-    check_directory,
-    read_jsonl,
-    read_record,
-    write_from_memory,
-    write_json,
-    write_jsonl,
-)
-from espnet_ext.data.ids import check_ids
+from espnet_ext.attack.utterances import Utterance, check_utterances, digest, read_examined
+from espnet_ext.data.audio import read_audio, samples_digest, write_wav
+from espnet_ext.data.files import check_directory, write_from_memory, write_jsonl
+from espnet_ext.data.ids import check_ids, file_of
 from espnet_ext.data.kaldi import write_table
-from espnet_ext.errors import InputError
+from espnet_ext.data.weights import load_tensors
+from espnet_ext.errors import InputError, summarize
 from espnet_ext.metrics.error_rate import same_text
 from espnet_ext.metrics.perturbation import measure
 
@@ -52,11 +49,12 @@ class AttackRun:
         checkpoint_seconds: how often the state of a batch in progress is saved.
 
     Raises:
-        InputError: `output_dir` holds the results of another attack.
+        InputError: `output_dir` holds the results of another attack, or of other audio.
 
     The directory::
 
         attack.json                    what was attacked and how
+        utt2sha256                     digest of the samples of each utterance
         log/<budget>/<batch>.jsonl     rows of the finished batches
         state/<budget>/<batch>.pt      batches in progress
         <budget>/step<n>/wav/*.wav     adversarial audio, 32-bit float
@@ -84,7 +82,14 @@ class AttackRun:
         self.plan = estimator.recognizer.batches(
             [u.samples for u in self.utterances], settings.batch_size, settings.batch_overhead
         )
-        self._identity = self._claim_directory(model)
+        identity = {
+            "model": dict(model),
+            "ctc_weight": estimator.ctc_weight,
+            "settings": settings.to_json(),
+            "utterances": {"count": len(self.utterances), "sha256": digest(self.utterances)},
+            "batches": [[self.utterances[i].name for i in batch] for batch in self.plan],
+        }
+        self._claim = Claim(self.output_dir, identity, self.utterances)
 
     def _check_estimator(self) -> None:
         """Refuse settings that the estimator does not have: attack.json would say what was not."""
@@ -105,31 +110,6 @@ class AttackRun:
         if estimator.preprocessing_defences:
             raise InputError(
                 "the attack does not see preprocessing_defences of ART; make PyTorchESPnet without"
-            )
-
-    def _claim_directory(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        identity = {
-            "model": dict(model),
-            "ctc_weight": self.estimator.ctc_weight,
-            "settings": self.settings.to_json(),
-            "utterances": {"count": len(self.utterances), "sha256": digest(self.utterances)},
-            "batches": [[self.utterances[i].name for i in batch] for batch in self.plan],
-        }
-        identity = _as_json(identity)
-        path = self.output_dir / "attack.json"
-        # A run that was refused, or died before its first state, has left nothing to protect.
-        if not path.exists() or not begun(self.output_dir):
-            write_json(path, identity)
-        self._check_claim(identity)
-        return identity
-
-    def _check_claim(self, identity: Mapping[str, Any]) -> None:
-        before = read_record(self.output_dir / "attack.json")
-        changed = [key for key in identity if before.get(key) != identity[key]]
-        if changed:
-            raise InputError(
-                f"{self.output_dir} holds the results of another attack (different: "
-                f"{', '.join(changed)}; see attack.json); give another --output_dir or remove it"
             )
 
     def run(self, shard: int = 1, shards: int = 1) -> None:
@@ -170,14 +150,14 @@ class AttackRun:
         utterances = [self.utterances[i] for i in self.plan[index]]
         batch = self._read(utterances)
         state_path = self.output_dir / "state" / budget.tag / f"{index:05d}.pt"
-        state = load_state(state_path, batch, self.estimator.device)
+        state = load_state(state_path, batch, self.estimator.device, attack)
         if state is not None:
             logging.info("%s: goes on from step %d", title, state.step)
         saver = _StateSaver(state_path, batch, self.checkpoint_seconds, title, attack, after)
         state = attack.attack_batch(batch, state, saver)
         rows = self._evaluate(budget, utterances, batch, attack, state)
-        self._check_claim(self._identity)  # another attack may have taken it while none had rows
-        write_jsonl(self._log_path(budget, index), rows)
+        self._claim.check()  # another attack may have taken it while none had rows
+        write_log(self._log_path(budget, index), rows)
         state_path.unlink(missing_ok=True)
         last = [row for row in rows if row["step"] == attack.max_iter]
         succeeded = sum(
@@ -196,7 +176,7 @@ class AttackRun:
         rate = self.estimator.sample_rate
         return AttackBatch(
             names=[u.name for u in utterances],
-            waves=[read_audio(u.path, sample_rate=rate, utterance=u.name)[0] for u in utterances],
+            waves=[read_examined(u, rate) for u in utterances],
             transcripts=[u.target for u in utterances],
         )
 
@@ -231,10 +211,15 @@ class AttackRun:
     def _utterance_row(
         self, budget: Budget, utterance: Utterance, wave: np.ndarray
     ) -> dict[str, Any]:
+        planned = self._planned_row(budget, utterance)
+        first = {key: planned.pop(key) for key in ("utterance", "budget")}
+        return {**first, "radius": budget.radius(wave), **planned}
+
+    def _planned_row(self, budget: Budget, utterance: Utterance) -> dict[str, Any]:
+        """What is known of a row before the attack, but for the number of steps."""
         return {
             "utterance": utterance.name,
             "budget": budget.tag,
-            "radius": budget.radius(wave),
             "seed": self.settings.seed,
             "reference": utterance.reference,
             "target": utterance.target,
@@ -259,16 +244,50 @@ class AttackRun:
         )
 
     def collect(self) -> list[dict[str, Any]]:
-        """Write `attack_log.jsonl` and the `wav.scp` of each budget and step; return the rows."""
-        rows = [
-            row
+        """Write `attack_log.jsonl` and the `wav.scp` of each budget and step.
+
+        Returns:
+            the rows.
+
+        Raises:
+            InputError: attack.json, a log, rows or a WAV are missing, or a log was changed; names
+                the utterances, and what to remove so that they are attacked again.
+        """
+        self._claim.check()
+        steps = {
+            budget: self.settings.attack(self.estimator, budget).recorded_steps
             for budget in self.settings.budgets()
+        }
+        logs = {
+            (budget, index): self._log_path(budget, index)
+            for budget in steps
             for index in range(len(self.plan))
-            for row in read_jsonl(self._log_path(budget, index))
+        }
+        rows = read_logs(
+            {
+                path: [
+                    self._planned_row(budget, self.utterances[i]) | {"step": step}
+                    for i in self.plan[index]
+                    for step in (0, *steps[budget])
+                ]
+                for (budget, index), path in logs.items()
+            }
+        )
+        lost = [
+            f"{wav}: missing; remove {path} too"
+            for (budget, index), path in logs.items()
+            for step in steps[budget]
+            for i in self.plan[index]
+            if not (wav := self._wav_path(budget, step, self.utterances[i].name)).is_file()
         ]
+        if lost:
+            raise InputError(
+                "adversarial audio is missing; run the same command again after this:\n"
+                + summarize(lost)
+            )
         write_jsonl(self.output_dir / "attack_log.jsonl", rows)
-        for budget in self.settings.budgets():
-            for step in self.settings.attack(self.estimator, budget).recorded_steps:
+        for budget, recorded in steps.items():
+            for step in recorded:
                 paths = {u.name: str(self._wav_path(budget, step, u.name)) for u in self.utterances}
                 write_table(self.output_dir / budget.tag / f"step{step}" / "wav.scp", paths)
         return rows
@@ -277,7 +296,7 @@ class AttackRun:
         return self.output_dir / "log" / budget.tag / f"{index:05d}.jsonl"
 
     def _wav_path(self, budget: Budget, step: int, name: str) -> Path:
-        return self.output_dir / budget.tag / f"step{step}" / "wav" / f"{name}.wav"
+        return file_of(self.output_dir / budget.tag / f"step{step}" / "wav", name, ".wav")
 
 
 def check_shard(shard: int, shards: int) -> None:
@@ -288,12 +307,6 @@ def check_shard(shard: int, shards: int) -> None:
     """
     if not 1 <= shard <= shards:
         raise InputError(f"shard {shard} is not between 1 and {shards}")
-
-
-def begun(directory: str | Path) -> bool:
-    """Whether an attack has left states or rows in a directory."""
-    made = ("log/*/*.jsonl", "state/*/*.pt", "attack_log.jsonl")
-    return any(any(Path(directory).glob(pattern)) for pattern in made)
 
 
 @torch.no_grad()
@@ -326,12 +339,6 @@ def listen(
         for row, value in zip(rows, values.tolist() if values is not None else [], strict=False):
             row[name] = value if math.isfinite(value) else None
     return rows
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _as_json(item) for key, item in value.items()}
-    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class _StateSaver:
@@ -382,24 +389,86 @@ class _StateSaver:
 
 def save_state(path: str | Path, batch: AttackBatch, state: AttackState) -> None:
     """Save the state of a batch in progress; only tensors and numbers, no pickled objects."""
-    write_from_memory(path, lambda file: torch.save({"names": batch.names, **vars(state)}, file))
+    saved = {"batch": _about(batch), **vars(state)}
+    write_from_memory(path, lambda file: torch.save(saved, file))
 
 
 def load_state(
-    path: str | Path, batch: AttackBatch, device: torch.device | str
+    path: str | Path,
+    batch: AttackBatch,
+    device: torch.device | str,
+    attack: ProjectedGradientDescentASR | None = None,
 ) -> AttackState | None:
-    """The saved state of `batch`, or None where there is none, or it is damaged.
+    """The saved state of `batch`; None where there is none, or it is damaged.
+
+    A damaged file is renamed to `<name>.damaged`, with a warning.
+
+    Args:
+        path: of `save_state`.
+        batch: whose state it must be: utterances, audio and transcripts.
+        device: where the tensors go.
+        attack: that goes on; a state that it cannot have left counts as damaged.
 
     Raises:
         InputError: the file is of other utterances.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         return None
     try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch.load raises whatever its parts raise
-        logging.warning("%s: damaged (%s); the batch begins anew", path, type(error).__name__)
+        saved = load_tensors(path)
+        about = saved.pop("batch")
+        state = AttackState(**saved)
+        _check_state(state, batch, attack)
+    except (InputError, TypeError, KeyError, AttributeError, ValueError) as error:
+        kept = path.with_name(f"{path.name}.damaged")
+        path.replace(kept)
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        logging.warning(
+            "%s: damaged (%s); renamed to %s, and the batch begins anew", path, reason, kept.name
+        )
         return None
-    if saved.pop("names") != batch.names:
-        raise InputError(f"{path}: the state of other utterances; remove it")
-    return AttackState(**saved)
+    if about != _about(batch):
+        raise InputError(f"{path}: the state of other utterances, audio or texts; remove it")
+    tensors = {k: v.to(device) for k, v in vars(state).items() if isinstance(v, torch.Tensor)}
+    snapshots = {step: waves.to(device) for step, waves in state.snapshots.items()}
+    return dataclasses.replace(state, **tensors, snapshots=snapshots)
+
+
+def _about(batch: AttackBatch) -> list[list[str]]:
+    """What a batch is of: ids, audio and transcripts."""
+    return [batch.names, [samples_digest(wave) for wave in batch.waves], batch.transcripts]
+
+
+def _check_state(
+    state: AttackState, batch: AttackBatch, attack: ProjectedGradientDescentASR | None
+) -> None:
+    """Refuse what no attack of the batch can have left.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    rows, samples = len(batch.waves), max(len(wave) for wave in batch.waves)
+    waves = {
+        "adversarial": state.adversarial,
+        **{f"step {k}": v for k, v in state.snapshots.items()},
+    }
+    if len(state.momentum):
+        waves["momentum"] = state.momentum
+    for name, values in waves.items():
+        if values.shape != (rows, samples) or values.dtype != torch.float32:
+            raise ValueError(f"{name}: {tuple(values.shape)} {values.dtype}")
+        if not values.isfinite().all():
+            raise ValueError(f"{name}: NaN or infinity")
+    kinds = (state.running, torch.bool), (state.stalled, torch.long)
+    if any(values.shape != (rows,) or values.dtype != kind for values, kind in kinds):
+        raise ValueError("not of as many utterances")
+    if not state.step >= 1 or not math.isfinite(state.seconds):
+        raise ValueError(f"step {state.step} after {state.seconds} s")
+    if attack is None:
+        return
+    recorded = {step for step in attack.recorded_steps if step <= state.step}
+    if state.step > attack.max_iter or set(state.snapshots) != recorded:
+        raise ValueError(f"step {state.step} with snapshots of {sorted(state.snapshots)}")
+    if bool(len(state.momentum)) != bool(attack.decay):
+        raise ValueError("momentum of another attack")

@@ -8,7 +8,6 @@ finished has its rows in `log/<method>/eps<eps>/<batch>.jsonl` and is never atta
 
 import contextlib
 import functools
-import json
 import logging
 import math
 import time
@@ -21,32 +20,34 @@ import torch
 
 from espnet_ext.asr.batching import plan_batches
 from espnet_ext.asr.waveforms import pad, unpad
+from espnet_ext.attack.claim import AUDIO, Claim
 from espnet_ext.attack.cm_settings import Condition, CountermeasureAttackSettings
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
+from espnet_ext.attack.kept import kept_lines, write_kept
 from espnet_ext.attack.linf import InputBatch, LinfAttack, generator_of
+from espnet_ext.attack.log import read_logs, write_log
 from espnet_ext.attack.resynthesis import Resynthesis, can_resynthesize
 from espnet_ext.attack.runner import check_shard
 from espnet_ext.attack.same_features import check_same_features
 from espnet_ext.attack.trials import Trial, digest
 from espnet_ext.attack.units import FeatureSpace, measure_space
+from espnet_ext.attack.utterances import read_examined
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.scores import TrialScore, write_scores
 from espnet_ext.cm.segment import SegmentOptions, cut
-from espnet_ext.data.audio import read_audio, write_wav
+from espnet_ext.data.characters import show
 from espnet_ext.data.files import (
     check_directory,
-    read_jsonl,
     read_record,
-    write_aside,
     write_json,
     write_jsonl,
     write_lines,
 )
-from espnet_ext.data.ids import check_ids, id_problem
-from espnet_ext.errors import InputError
+from espnet_ext.data.ids import check_ids, file_of, name_problems
+from espnet_ext.errors import InputError, summarize
 
 CLEAN = "clean"
-RESERVED = ("log", "kept", "attack.json", "attack_log.jsonl", "results.json")
+RESERVED = ("log", "kept", "attack.json", "attack_log.jsonl", "results.json", AUDIO)
 
 Rows = list[dict[str, Any]]
 
@@ -71,6 +72,7 @@ class TransferRun:
 
         attack.json                            what was attacked and how; eps in all units;
                                                after `collect` the SNR of each method and eps
+        utt2sha256                             digest of the samples of each utterance
         log/<method>/eps<eps>/<batch>.jsonl    rows of the finished batches; log/clean/
         kept/<method>/eps<eps>/                adversarial inputs, only with `keep`
         <target>/<method>/eps<eps>/scores.txt  after `collect`; <target>/clean/scores.txt
@@ -109,7 +111,16 @@ class TransferRun:
         if settings.keep:
             check_ids([trial.name for trial in self.trials], "trials")
         self._check_targets()
-        self.space = self._claim_directory(models)
+        identity = {
+            "settings": settings.to_json(),
+            "models": dict(models),
+            "targets": sorted(self.targets),
+            "trials": {"count": len(self.trials), "sha256": digest(self.trials)},
+        }
+        self._claim = Claim(self.output_dir, identity, self.trials, self._measured)
+        # From the file: every shard must have the same scale to the last digit.
+        stated = self._claim.check()
+        self.space = FeatureSpace.from_json(stated["space"]) if stated.get("space") else None
 
     def _check_targets(self) -> None:
         """Refuse targets that would score something else than was attacked."""
@@ -126,43 +137,6 @@ class TransferRun:
         if "upstream" in self.settings.methods:
             with torch.no_grad():
                 self.estimator.representations(*self._inputs(speech, lengths))
-
-    def _claim_directory(self, models: Mapping[str, Any]) -> FeatureSpace | None:
-        """Write attack.json, or refuse that of another attack; the space as it says it is."""
-        identity = {
-            "settings": self.settings.to_json(),
-            "models": dict(models),
-            "targets": sorted(self.targets),
-            "trials": {"count": len(self.trials), "sha256": digest(self.trials)},
-        }
-        identity = json.loads(json.dumps(identity))  # tuples become the lists that are read back
-        path = self.output_dir / "attack.json"
-        # A run that was refused, or died before its first rows, has left nothing to protect.
-        begun = any(self.output_dir.glob("log/**/*.jsonl"))
-        self._identity = identity
-        if not path.exists() or not (begun or self._is_claimed()):
-            write_json(path, {**identity, **self._measured()})
-        before = self._check_claim()
-        # From the file: every shard must have the same scale to the last digit.
-        return FeatureSpace.from_json(before["space"]) if before.get("space") else None
-
-    def _is_claimed(self) -> bool:
-        try:
-            before = read_record(self.output_dir / "attack.json")
-        except InputError:  # damaged, and nothing was made with it
-            return False
-        return all(before.get(key) == value for key, value in self._identity.items())
-
-    def _check_claim(self) -> dict[str, Any]:
-        """attack.json, which must still be that of this attack."""
-        before = read_record(self.output_dir / "attack.json")
-        changed = [key for key, value in self._identity.items() if before.get(key) != value]
-        if changed:
-            raise InputError(
-                f"{self.output_dir} holds the results of another attack (different: "
-                f"{', '.join(changed)}; see attack.json); give another --output_dir or remove it"
-            )
-        return before
 
     def _measured(self) -> dict[str, Any]:
         """The feature space, and each eps in deviations and in decibels of the static features."""
@@ -225,9 +199,11 @@ class TransferRun:
             for row, ratio in zip(rows, self._snr(batch, adversarial, resynthesis), strict=True):
                 row["snr"] = ratio
             if condition is not None and self.settings.keep:
-                self._keep(condition, index, batch, adversarial)
-            self._check_claim()  # another attack may have taken it while none had rows
-            write_jsonl(self._log_path(condition, index), rows)
+                arrays = dict(zip(batch.names, unpad(adversarial, batch.lengths), strict=True))
+                rate = self.source.sample_rate if self.settings.space == "waveform" else None
+                write_kept(self._kept_folder(condition), index, arrays, rate)
+            self._claim.check()  # another attack may have taken it while none had rows
+            write_log(self._log_path(condition, index), rows)
             self._say_progress(condition, rows)
 
     def _cost_left(self) -> float:
@@ -267,8 +243,7 @@ class TransferRun:
 
     def _speech(self, trials: Sequence[Trial]) -> tuple[torch.Tensor, torch.Tensor]:
         rate = self.source.sample_rate
-        waves = [read_audio(t.path, sample_rate=rate, utterance=t.name)[0] for t in trials]
-        return pad(waves, self.device)
+        return pad([read_examined(trial, rate) for trial in trials], self.device)
 
     @torch.no_grad()
     def _inputs(
@@ -328,11 +303,7 @@ class TransferRun:
         scored = {n: self._scored(t, adversarial, batch.lengths) for n, t in self.targets.items()}
         return [
             {
-                "utterance": trial.name,
-                "key": trial.key,
-                "attack": trial.attack,
-                "method": CLEAN if condition is None else condition.method,
-                "eps": 0.0 if condition is None else condition.eps,
+                **self._planned_row(condition, trial),
                 "source_loss": losses[row] if np.isfinite(losses[row]) else None,
                 "largest": moved[row],
                 "targets": {name: found[row] for name, found in scored.items()},
@@ -367,19 +338,6 @@ class TransferRun:
         pairs = zip(scores, logits.tolist(), strict=True)
         return [{"score": score, "logits": both} for score, both in pairs]
 
-    def _keep(
-        self, condition: Condition, index: int, batch: InputBatch, adversarial: torch.Tensor
-    ) -> None:
-        arrays = dict(zip(batch.names, unpad(adversarial, batch.lengths), strict=True))
-        folder = self.output_dir / "kept" / condition.tag
-        if self.settings.space == "waveform":
-            lines = [f"{name} {folder / 'wav' / f'{name}.wav'}" for name in arrays]
-            for name, wave in arrays.items():
-                write_wav(folder / "wav" / f"{name}.wav", wave, self.source.sample_rate)
-        else:
-            lines = _write_ark(folder / f"{index:05d}.ark", arrays)
-        write_lines(folder / f"{index:05d}.scp", lines)
-
     def finished(self) -> bool:
         """Whether every batch of every condition is finished, by whatever shard."""
         return not any(self._unfinished(index) for index in range(len(self.plan)))
@@ -390,16 +348,34 @@ class TransferRun:
         Returns:
             a summary of each condition: method, eps, utterances, mean loss of the source,
             largest perturbation, mean SNR.
+
+        Raises:
+            InputError: attack.json, a log, rows or what was kept is missing, or a log was changed;
+                names the utterances, and what to remove so that they are attacked again.
         """
-        every, summary = [], []
-        for condition in [None, *self.settings.conditions()]:
-            rows = self._finished_rows(condition)
+        self._claim.check()
+        conditions = [None, *self.settings.conditions()]
+        rows = read_logs(
+            {
+                self._log_path(condition, index): [
+                    self._planned_row(condition, trial) for trial in self._batch_trials(index)
+                ]
+                for condition in conditions
+                for index in range(len(self.plan))
+            }
+        )
+        kept = self._kept_lines() if self.settings.keep else {}
+        every, summary, count = [], [], len(self.trials)
+        for place, condition in enumerate(conditions):
+            # As many rows as trials for each condition: `read_logs` has compared them.
+            of_it = rows[place * count : (place + 1) * count]
+            of_it.sort(key=lambda row: row["utterance"])
             for name in self.targets:
-                write_scores(self._scores_path(name, condition), _trial_scores(rows, name))
-            summary.append(_summary(rows))
-            every += rows
-            if condition is not None and self.settings.keep:
-                self._collect_kept(condition)
+                write_scores(self._scores_path(name, condition), _trial_scores(of_it, name))
+            summary.append(_summary(of_it))
+            every += of_it
+        for path, lines in kept.items():
+            write_lines(path, lines)
         write_jsonl(self.output_dir / "attack_log.jsonl", every)
         self._state_snr(summary)
         return summary
@@ -419,23 +395,43 @@ class TransferRun:
                 table[f"{row['eps']:g}"] = row["stalled_utterances"]
         write_json(path, stated)
 
-    def _finished_rows(self, condition: Condition | None) -> Rows:
-        paths = [self._log_path(condition, index) for index in range(len(self.plan))]
-        rows = [row for path in paths for row in read_jsonl(path)]
-        return sorted(rows, key=lambda row: row["utterance"])
+    def _planned_row(self, condition: Condition | None, trial: Trial) -> dict[str, Any]:
+        """What is known of a row before the attack."""
+        return {
+            "utterance": trial.name,
+            "key": trial.key,
+            "attack": trial.attack,
+            "method": CLEAN if condition is None else condition.method,
+            "eps": 0.0 if condition is None else condition.eps,
+        }
 
-    def _collect_kept(self, condition: Condition) -> None:
-        folder = self.output_dir / "kept" / condition.tag
-        paths = [folder / f"{index:05d}.scp" for index in range(len(self.plan))]
-        lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    def _kept_lines(self) -> dict[Path, list[str]]:
+        """Lines of the scp of each condition, of inputs that are there."""
+        batches = [[t.name for t in self._batch_trials(i)] for i in range(len(self.plan))]
         name = "wav.scp" if self.settings.space == "waveform" else "feats.scp"
-        write_lines(folder / name, sorted(lines))
+        tables, problems = {}, []
+        for condition in self.settings.conditions():
+            folder = self._kept_folder(condition)
+            tables[folder / name], lost = kept_lines(folder, batches)
+            problems += [
+                f"{folder}: lacks {', '.join(names)}; remove {self._log_path(condition, index)} too"
+                for index, names in lost.items()
+            ]
+        if problems:
+            raise InputError(
+                "adversarial inputs that were kept are missing; run the same command again after "
+                "this:\n" + summarize(problems)
+            )
+        return tables
+
+    def _kept_folder(self, condition: Condition) -> Path:
+        return self.output_dir / "kept" / condition.tag
 
     def _log_path(self, condition: Condition | None, index: int) -> Path:
         return self.output_dir / "log" / _tag(condition) / f"{index:05d}.jsonl"
 
     def _scores_path(self, target: str, condition: Condition | None) -> Path:
-        return self.output_dir / target / _tag(condition) / "scores.txt"
+        return file_of(self.output_dir, target) / _tag(condition) / "scores.txt"
 
 
 def _tag(condition: Condition | None) -> str:
@@ -445,9 +441,14 @@ def _tag(condition: Condition | None) -> str:
 def _check_names(targets: Mapping[str, Any], trials: Sequence[Trial]) -> None:
     if not targets or not trials:
         raise InputError("nothing to score: give at least one target and one utterance")
+    # Names that differ in case alone are one directory on some disks.
+    problems = name_problems([*RESERVED, *targets])
     for name in targets:
-        if name in RESERVED or name.split() != [name] or id_problem(name):
-            raise InputError(f"target '{name}' cannot be the name of a directory; rename it")
+        if name in RESERVED or name in problems:
+            raise InputError(
+                f"target {show(name)} cannot be the name of a directory"
+                f"{' (it ' + problems[name] + ')' if name in problems else ''}; rename it"
+            )
 
 
 @contextlib.contextmanager
@@ -457,20 +458,6 @@ def _torch_seed(key: str, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(generator_of("dropout", key).integers(2**31)))
         yield
-
-
-def _write_ark(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Write float32 matrices; returns the lines of their scp."""
-    import kaldiio
-
-    with write_aside(path) as aside:
-        offsets = []
-        with aside.open("wb") as file:
-            for name, array in arrays.items():
-                file.write(f"{name} ".encode())
-                offsets.append(file.tell())
-                kaldiio.save_mat(file, array.astype(np.float32))
-    return [f"{name} {path}:{offset}" for name, offset in zip(arrays, offsets, strict=True)]
 
 
 def _trial_scores(rows: Rows, target: str) -> list[TrialScore]:

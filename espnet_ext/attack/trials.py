@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_ext.attack.utterances import audio_lengths
+from espnet_ext.attack.utterances import examine_audio
 from espnet_ext.cm import CLASSES, scoring
 from espnet_ext.data.kaldi import read_table
 
@@ -20,6 +20,7 @@ class Trial:
         samples: its length.
         key: "spoof" or "bonafide".
         attack: kind of spoof, "-" for bona fide.
+        audio: SHA-256 of its samples as they were read before the attack; "" where it is not known.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Trial:
     samples: int
     key: str
     attack: str
+    audio: str = ""
 
     @property
     def label(self) -> int:
@@ -48,14 +50,14 @@ def read_trials(data_dir: str | Path, sample_rate: int, window: int = 1) -> list
     paths = read_table(Path(data_dir) / "wav.scp")
     keys = scoring.read_trials(data_dir)
     scoring.audio_lengths(paths, sample_rate, window)  # names what is shorter than a window
-    samples = audio_lengths(paths, sample_rate)
+    clips = examine_audio(paths, sample_rate)
     return [
-        Trial(name, paths[name], samples[name], key, attack)
+        Trial(name, paths[name], clips[name].samples, key, attack, clips[name].digest)
         for name, (attack, key) in sorted(keys.items())
     ]
 
 
 def digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of what identifies the trials; where the audio lies does not."""
-    lines = [f"{t.name} {t.samples} {t.key} {t.attack}" for t in trials]
+    """SHA-256 of what identifies the trials: the audio, not where it lies, and the labels."""
+    lines = [f"{t.name} {t.samples} {t.audio} {t.key} {t.attack}" for t in trials]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -3,14 +3,20 @@
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from espnet_ext.attack.estimator import PyTorchESPnet
-from espnet_ext.data.audio import read_audio
+from espnet_ext.data.audio import read_audio, samples_digest
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
+
+if TYPE_CHECKING:
+    from espnet_ext.attack.trials import Trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Utterance:
         target: what the attacker wants to be heard; the reference where it is untargeted.
         reference: what was said, None where it is not known.
         line: file and line of the target, for messages.
+        audio: SHA-256 of its samples as they were read before the attack; "" where it is not known.
     """
 
     name: str
@@ -32,6 +39,7 @@ class Utterance:
     target: str
     reference: str | None
     line: str = ""
+    audio: str = ""
 
     @property
     def where(self) -> str:
@@ -71,22 +79,30 @@ def read_utterances(
                 f"{summarize(missing)}"
             )
     check_ids(wanted, targets)
-    samples = audio_lengths({name: audio[name] for name in sorted(wanted)}, sample_rate)
+    clips = examine_audio({name: audio[name] for name in sorted(wanted)}, sample_rate)
     return [
         Utterance(
             name=name,
             path=audio[name],
-            samples=samples[name],
+            samples=clip.samples,
             target=wanted[name],
             reference=references[name] if references is not None else None,
             line=lines[name],
+            audio=clip.digest,
         )
-        for name in samples
+        for name, clip in clips.items()
     ]
 
 
-def audio_lengths(paths: dict[str, str], sample_rate: int) -> dict[str, int]:
-    """Samples of each utterance, decoded: a header does not show silence, NaN or a torn file.
+class Clip(NamedTuple):
+    """The audio of an utterance, as it was read: number of samples, and their SHA-256."""
+
+    samples: int
+    digest: str
+
+
+def examine_audio(paths: Mapping[str, str], sample_rate: int) -> dict[str, Clip]:
+    """Decode each utterance: a header does not show silence, NaN, a torn file or other speech.
 
     Args:
         paths: audio file of each utterance.
@@ -95,14 +111,32 @@ def audio_lengths(paths: dict[str, str], sample_rate: int) -> dict[str, int]:
     Raises:
         InputError: names every file that cannot be used.
     """
-    samples, problems = {}, []
+    clips, problems = {}, []
     for name, path in paths.items():
         try:
-            samples[name] = len(read_audio(path, sample_rate=sample_rate, utterance=name)[0])
+            samples, _ = read_audio(path, sample_rate=sample_rate, utterance=name)
+            clips[name] = Clip(len(samples), samples_digest(samples))
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError(summarize(problems))
+    return clips
+
+
+def read_examined(utterance: "Utterance | Trial", sample_rate: int) -> np.ndarray:
+    """The samples (T,) of an utterance, which must be those that were examined.
+
+    Raises:
+        InputError: the audio cannot be used, or was replaced after the attack began.
+    """
+    name, path = utterance.name, utterance.path
+    samples, _ = read_audio(path, sample_rate=sample_rate, utterance=name)
+    if utterance.audio and samples_digest(samples) != utterance.audio:
+        raise InputError(
+            f"{path}: utterance '{name}': the audio was replaced while it was attacked; put the "
+            "former file back and run the same command again, or attack the new one into another "
+            "--output_dir"
+        )
     return samples
 
 
@@ -143,6 +177,6 @@ def check_utterances(
 
 
 def digest(utterances: Sequence[Utterance]) -> str:
-    """SHA-256 of what identifies the utterances; where the audio lies does not."""
-    lines = [f"{u.name} {u.samples} {u.target} | {u.reference}" for u in utterances]
+    """SHA-256 of what identifies the utterances: the audio, not where it lies, and the texts."""
+    lines = [f"{u.name} {u.samples} {u.audio} {u.target} | {u.reference}" for u in utterances]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """What every command shares: how it ends when the input is bad."""
 
 import argparse
+import hashlib
 import importlib
 import json
 import logging
@@ -298,6 +299,23 @@ def digests(**paths: str | Path) -> dict[str, dict[str, str]]:
     return {name: {"path": str(path), "sha256": sha256(path)} for name, path in paths.items()}
 
 
+def audio_digest(wav_scp: str | Path) -> str:
+    """SHA-256 of the content of all audio files of a table, and of whose they are.
+
+    Raises:
+        InputError: the table or a file is missing.
+    """
+    from espnet_ext.data.archives import sha256
+    from espnet_ext.data.kaldi import read_table
+
+    lines = []
+    for name, path in sorted(read_table(wav_scp).items()):
+        if not Path(path).is_file():
+            raise InputError(f"{wav_scp}: no audio file {path} of utterance {name}")
+        lines.append(f"{name} {sha256(path)}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def is_made(results: Path, made_from: object) -> bool:
     """Whether a results.json has this under "made_from"; if so, say that nothing is to do."""
     from espnet_ext.data.files import read_record
@@ -345,7 +363,10 @@ def load_recognizer(
     recognizer = loading.load_recognizer(
         files.config, files.weights, device=where, allow_pickle=args.allow_pickle
     )
-    return recognizer, where, model_digests(files)
+    # The weights do not say how a transcript becomes tokens.
+    named = {key: recognizer.config.get(key) for key in ("bpemodel", "non_linguistic_symbols")}
+    texts = {k: v for k, v in named.items() if isinstance(v, str) and Path(v).is_file()}
+    return recognizer, where, model_digests(files) | digests(**texts)
 
 
 def check_speakers(utt2spk: str | None, table: str, what: str = "speaker") -> None:

@@ -1,6 +1,8 @@
 """Score a data directory with a countermeasure."""
 
 import argparse
+import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,8 +48,9 @@ def main() -> None:
         device=cli.device(args.ngpu),
         allow_pickle=args.allow_pickle,
     )
+    made_from = cli.model_digests(files, "checkpoint")
     for data_dir, output in zip(args.data_dir, args.output, strict=True):
-        score(model, data_dir, Path(output), args.shard, args.batch_size)
+        score(model, data_dir, Path(output), args.shard, args.batch_size, made_from)
 
 
 def score(
@@ -56,8 +59,13 @@ def score(
     output: Path,
     shard: tuple[int, int],
     batch_size: int,
+    model_files: dict[str, dict[str, str]],
 ) -> None:
-    """Score a part of a data directory, and put the parts together once all are there."""
+    """Score a part of a data directory, and put the parts together once all are there.
+
+    Beside each of several parts, a file says which model and which audio it is of, and which scores
+    it has: a part of an earlier run is not mixed with those of this one.
+    """
     from espnet_ext.cm.scores import write_scores
     from espnet_ext.cm.scoring import (
         audio_lengths,
@@ -66,6 +74,7 @@ def score(
         score_batches,
         trial_scores,
     )
+    from espnet_ext.data.files import write_json
     from espnet_ext.data.kaldi import read_table
 
     part, parts = shard
@@ -75,7 +84,7 @@ def score(
     lengths = audio_lengths(paths, model.sample_rate, model.window)
     batches = plan_batches(lengths, batch_size)
     # What an earlier run has left must not be mixed with this one, which is not refused any more.
-    for stale in (output, files[part - 1]):
+    for stale in (output, files[part - 1], *([_about(files[part - 1])] if parts > 1 else ())):
         stale.unlink(missing_ok=True)
     scores: dict[str, float] = {}
     for number, found in enumerate(score_batches(model, paths, batches[part - 1 :: parts]), 1):
@@ -84,16 +93,47 @@ def score(
             logging.info("%d of %d batches", number, len(batches))
     write_scores(files[part - 1], trial_scores(scores, trials))
     logging.info("%s: %d utterances", files[part - 1], len(scores))
-    _join(files, output)
+    if parts == 1:
+        return
+    states = {name: Path(path).stat() for name, path in paths.items()}
+    made_from = {
+        "model": model_files,
+        "batches": batches,
+        "trials": trials,
+        "audio": {name: [s.st_size, s.st_mtime_ns] for name, s in states.items()},
+    }
+    digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+    about = {"made_from": digest, **cli.digests(scores=files[part - 1])}
+    write_json(_about(files[part - 1]), about)
+    _join(files, output, digest)
 
 
-def _join(files: list[Path], output: Path) -> None:
+def _about(part: Path) -> Path:
+    """What says what a part is made from."""
+    return part.with_suffix(".json")
+
+
+def _join(files: list[Path], output: Path, made_from: str) -> None:
+    """Put parts together if all are there, whole, and of the same model and audio."""
     from espnet_ext.cm.scores import read_scores, write_scores
+    from espnet_ext.data.files import read_record
 
-    if len(files) > 1 and all(file.is_file() for file in files):
-        filled = [file for file in files if file.stat().st_size]
-        write_scores(output, read_scores(*filled))
-        logging.info("%s: all %d parts together", output, len(files))
+    for file in files:
+        about = read_record(_about(file)) if _about(file).is_file() else {}
+        if not file.is_file() or not about:
+            logging.info("%s is not there yet; the last part puts all together", file)
+            return
+        if about != {"made_from": made_from, **cli.digests(scores=file)}:
+            logging.warning(
+                "%s is of another model or audio, or was changed after it was written; score that "
+                "part again to get %s",
+                file,
+                output,
+            )
+            return
+    filled = [file for file in files if file.stat().st_size]
+    write_scores(output, read_scores(*filled))
+    logging.info("%s: all %d parts together", output, len(files))
 
 
 def part_file(output: Path, part: int, parts: int) -> Path:

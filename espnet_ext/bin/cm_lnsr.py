@@ -73,7 +73,11 @@ def _made_from(
     args: argparse.Namespace, files: dict[str, "ModelFiles"], settings: dict[str, Any]
 ) -> dict[str, Any]:
     data = {name: Path(args.data_dir) / name for name in ("wav.scp", "utt2label")}
-    return {"settings": settings, "files": cli.role_digests(files) | cli.digests(**data)}
+    return {
+        "settings": settings,
+        "files": cli.role_digests(files) | cli.digests(**data),
+        "audio": cli.audio_digest(data["wav.scp"]),
+    }
 
 
 if __name__ == "__main__":

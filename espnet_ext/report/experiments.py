@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from espnet_ext.data.files import read_json, read_jsonl
+from espnet_ext.data.attack_log import read_attack_log
+from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
 
 Entry = dict[str, Any]
@@ -32,8 +33,8 @@ class Experiment(NamedTuple):
 
     def log(self) -> list[Entry]:
         """Rows of attack_log.jsonl; empty where it was not kept."""
-        path = self.directory / "attack_log.jsonl"
-        return read_jsonl(path) if path.is_file() else []
+        there = (self.directory / "attack_log.jsonl").is_file()
+        return read_attack_log(self.directory) if there else []
 
 
 def read_experiment(directory: str | Path) -> Experiment:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_ext.data.files import read_json, read_jsonl
+from espnet_ext.data.attack_log import read_attack_log
+from espnet_ext.data.files import read_json
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
 from espnet_ext.metrics import intervals
@@ -89,7 +90,7 @@ def _read_logs(run: Sequence[Condition]) -> list[Row]:
     return [
         {**row, SEED: condition.seed or 0}
         for condition in run
-        for row in read_jsonl(condition.attack_dir / "attack_log.jsonl")
+        for row in read_attack_log(condition.attack_dir)
     ]
 
 

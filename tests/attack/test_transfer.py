@@ -290,7 +290,7 @@ def test_the_log_of_a_batch_is_whole_or_absent(make, monkeypatch):
     def fail(*_):
         raise OSError("disk")
 
-    monkeypatch.setattr(transfer, "write_jsonl", fail)
+    monkeypatch.setattr(transfer, "write_log", fail)
     with pytest.raises(OSError, match="disk"):
         run.run()
     assert not run.finished() and not list(run.output_dir.glob("log/**/*.jsonl"))

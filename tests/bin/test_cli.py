@@ -7,7 +7,11 @@ import os
 
 import pytest
 
+import pytest
+
 from espnet_ext.bin import cli
+from espnet_ext.data.kaldi import write_table
+from espnet_ext.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -61,3 +65,20 @@ def test_what_is_made_from_the_same_is_not_made_again(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     assert cli.is_made(path, {"x": (1, 2)})
     assert "remove it to redo it" in capsys.readouterr().out
+
+
+def test_a_digest_of_audio_is_of_its_content_and_not_of_its_place(tmp_path):
+    def table(folder, **contents):
+        folder.mkdir()
+        for name, content in contents.items():
+            (folder / f"{name}.wav").write_bytes(content)
+        write_table(folder / "wav.scp", {n: str(folder / f"{n}.wav") for n in contents})
+        return cli.audio_digest(folder / "wav.scp")
+
+    first = table(tmp_path / "a", u1=b"one", u2=b"two")
+    assert table(tmp_path / "b", u1=b"one", u2=b"two") == first
+    assert table(tmp_path / "c", u1=b"one", u2=b"owt") != first
+    assert table(tmp_path / "d", u1=b"two", u2=b"one") != first
+    (tmp_path / "a" / "u2.wav").unlink()
+    with pytest.raises(InputError, match=r"no audio file .*u2\.wav of utterance u2"):
+        cli.audio_digest(tmp_path / "a" / "wav.scp")

@@ -162,6 +162,22 @@ def test_part_of_an_earlier_run_is_not_mixed_in(monkeypatch, untrained, data, tm
     assert output.read_bytes() == (tmp_path / "before").read_bytes()
 
 
+def test_part_of_another_model_or_of_other_audio_is_not_mixed_in(
+    monkeypatch, untrained, data, tmp_path, caplog
+):
+    other = save_countermeasure(cm_model(seed=5), cm_config(), tmp_path / "other")
+    output = tmp_path / "scores.txt"
+    score(monkeypatch, other, data / "eval", output, "--shard", "2/2")
+    score(monkeypatch, untrained, data / "eval", output, "--shard", "1/2")
+    assert not output.exists() and "2of2.txt is of another model or audio" in caplog.text
+    score(monkeypatch, untrained, data / "eval", output, "--shard", "2/2")
+    assert output.exists()
+    part = tmp_path / "scores.1of2.txt"
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[:-1]))
+    score(monkeypatch, untrained, data / "eval", output, "--shard", "2/2")
+    assert not output.exists() and "1of2.txt is of another" in caplog.text
+
+
 def test_several_sets_are_scored_by_one_command(monkeypatch, untrained, data, tmp_path):
     one, both = tmp_path / "one.txt", [tmp_path / "train.txt", tmp_path / "eval.txt"]
     score(monkeypatch, untrained, data / "eval", one)

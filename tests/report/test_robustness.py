@@ -83,14 +83,14 @@ def test_conditions_attacked_in_another_way_are_refused(three, results, key):
 @pytest.mark.parametrize("changes", [{"target": "not this"}, {"utterance": "u9"}])
 def test_logs_of_other_targets_or_utterances_are_refused(three, results, changes):
     change(three[1].attack_dir / "attack_log.jsonl", **changes)
-    with pytest.raises(InputError, match="eps2, 0 steps: logs of different utterances or targets"):
+    with pytest.raises(InputError, match=r"eps2, 0 steps: (logs of different|no row of u0)"):
         results(three)
 
 
 def test_a_log_that_is_not_complete_is_refused(three, results):
     log = three[1].attack_dir / "attack_log.jsonl"
     log.write_text("\n".join(log.read_text().splitlines()[:-1]))
-    with pytest.raises(InputError, match="eps2, 10 steps: logs of different utterances"):
+    with pytest.raises(InputError, match="eps2, 10 steps: no row of u5"):
         results(three)
 
 

@@ -1,0 +1,108 @@
+"""Whose results an output directory holds: attack.json, written once, then compared."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espnet_ext.data.files import read_record, write_json
+from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from espnet_ext.attack.trials import Trial
+    from espnet_ext.attack.utterances import Utterance
+
+RECORD, AUDIO = "attack.json", "utt2sha256"
+MADE = ("log/**/*.jsonl", "state/*/*.pt", "attack_log.jsonl")
+
+
+class Claim:
+    """What an attack is made of, as its output directory says it.
+
+    The directory gets `attack.json`, the identity, and `utt2sha256`, the digest of each
+    utterance's samples, by which a message names those that have changed.
+
+    Args:
+        directory: of the attack.
+        identity: everything that decides the results; JSON, a digest of all audio in it.
+        utterances: what is attacked.
+        measured: further keys of attack.json that are found out when it is written.
+
+    Raises:
+        InputError: the directory holds results of another attack, or results without attack.json.
+
+    Example:
+        >>> claim = Claim(output_dir, {"settings": {}}, utterances)      # doctest: +SKIP
+        >>> claim.check()["settings"]                                    # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        identity: Mapping[str, Any],
+        utterances: "Sequence[Utterance] | Sequence[Trial]",
+        measured: Callable[[], Mapping[str, Any]] = dict,
+    ):
+        self.directory = directory
+        self.identity = json.loads(json.dumps(identity))  # tuples become the lists that are read
+        self._audio = {u.name: u.audio for u in utterances if u.audio}
+        # A run that was refused, or died before its first state, has left nothing to protect.
+        if begun(directory) or self._is_ours():
+            self.check()
+            return
+        if self._audio:
+            write_table(directory / AUDIO, self._audio)
+        write_json(directory / RECORD, {**self.identity, **measured()})
+
+    def check(self) -> dict[str, Any]:
+        """attack.json, which must be there and still that of this attack.
+
+        Raises:
+            InputError: it is missing, damaged, or of another attack; says what is different.
+        """
+        path = self.directory / RECORD
+        if not path.exists():
+            raise InputError(
+                f"{path}: missing, so nothing says which attack made the logs and states in "
+                f"{self.directory}; put it back, or remove the directory or give another "
+                "--output_dir to attack again"
+            )
+        before = read_record(path)
+        changed = [key for key, value in self.identity.items() if before.get(key) != value]
+        if not changed:
+            return before
+        replaced = self._replaced()
+        if replaced:
+            shown = ", ".join(replaced[:5]) + (", ..." if len(replaced) > 5 else "")
+            raise InputError(
+                f"{self.directory} holds the results of another attack: the audio of "
+                f"{len(replaced)} utterances has changed since it began ({shown}); put the former "
+                "audio back to go on, or give another --output_dir or remove this one to attack "
+                "what is there now"
+            )
+        earlier = "" if (self.directory / AUDIO).is_file() else " (perhaps of an earlier version)"
+        raise InputError(
+            f"{self.directory} holds the results of another attack{earlier} (different: "
+            f"{', '.join(changed)}; see attack.json); give another --output_dir or remove it"
+        )
+
+    def _is_ours(self) -> bool:
+        try:
+            before = read_record(self.directory / RECORD)
+        except InputError:  # none, or damaged, and nothing was made with it
+            return False
+        return all(before.get(key) == value for key, value in self.identity.items())
+
+    def _replaced(self) -> list[str]:
+        """Utterances whose audio is another than when the attack began, as far as it is known."""
+        try:
+            before = read_table(self.directory / AUDIO)
+        except InputError:
+            return []
+        return [n for n, digest in self._audio.items() if before.get(n, digest) != digest]
+
+
+def begun(directory: str | Path) -> bool:
+    """Whether an attack has left states or rows in a directory."""
+    return any(any(Path(directory).glob(pattern)) for pattern in MADE)

@@ -1,0 +1,71 @@
+"""Adversarial inputs of countermeasures that are kept: WAV files, or matrices in Kaldi archives."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from espnet_ext.data.audio import write_wav
+from espnet_ext.data.files import write_aside, write_lines
+from espnet_ext.data.ids import file_of
+from espnet_ext.data.kaldi import read_table
+
+
+def write_kept(
+    folder: Path, index: int, arrays: Mapping[str, np.ndarray], sample_rate: int | None
+) -> None:
+    """Write the inputs of a batch, and `<index>.scp`, which lists them.
+
+    Args:
+        folder: of the condition.
+        index: of the batch.
+        arrays: waveforms (T,), or features (F, D), by utterance id.
+        sample_rate: of waveforms, in Hz; None for features.
+    """
+    if sample_rate is None:
+        lines = _write_ark(folder / f"{index:05d}.ark", arrays)
+    else:
+        paths = {name: file_of(folder / "wav", name, ".wav") for name in arrays}
+        for name, wave in arrays.items():
+            write_wav(paths[name], wave, sample_rate)
+        lines = [f"{name} {path}" for name, path in paths.items()]
+    write_lines(folder / f"{index:05d}.scp", lines)
+
+
+def _write_ark(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Write float32 matrices; returns the lines of their scp."""
+    import kaldiio
+
+    with write_aside(path) as aside:
+        offsets = []
+        with aside.open("wb") as file:
+            for name, array in arrays.items():
+                file.write(f"{name} ".encode())
+                offsets.append(file.tell())
+                kaldiio.save_mat(file, array.astype(np.float32))
+    return [f"{name} {path}:{offset}" for name, offset in zip(arrays, offsets, strict=True)]
+
+
+def kept_lines(
+    folder: Path, batches: Sequence[Sequence[str]]
+) -> tuple[list[str], dict[int, list[str]]]:
+    """What the batches of a condition have kept.
+
+    Args:
+        folder: of the condition.
+        batches: utterance ids of each batch.
+
+    Returns:
+        lines of one scp, sorted; and, by index of the batch, utterances without a file.
+    """
+    lines: list[str] = []
+    lost: dict[int, list[str]] = {}
+    for index, names in enumerate(batches):
+        path = folder / f"{index:05d}.scp"
+        listed = read_table(path) if path.is_file() else {}
+        files = {name: Path(re.sub(r":\d+$", "", at)) for name, at in listed.items()}
+        if missing := [n for n in names if n not in files or not files[n].is_file()]:
+            lost[index] = missing
+        lines += [f"{name} {at}" for name, at in listed.items()]
+    return sorted(lines), lost
