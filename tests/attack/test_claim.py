@@ -88,8 +88,7 @@ def contents(directory):
         data = path.read_bytes()
         if path.suffix == ".jsonl":
             rows = [json.loads(line) for line in data.decode().splitlines()]
-            dropped = ("seconds", "seal")
-            data = [{k: v for k, v in row.items() if k not in dropped} for row in rows]
+            data = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
         found[path.relative_to(directory).as_posix()] = data
     return found
 
@@ -157,7 +156,7 @@ def double(lines):
 
 
 def edit(lines):
-    return [lines[0].replace('"utterance"', '"utterance" ').replace("0.", "0.1", 1), *lines[1:]]
+    return [lines[0].replace('"stalled_steps": 0', '"stalled_steps": 1'), *lines[1:]]
 
 
 def rename(lines):

@@ -137,6 +137,7 @@ def test_an_untargeted_attack_on_long_references_is_heard(other, attacked, data,
     rows = [{**r, "target": "one " * 200} for r in read_jsonl(attacked / "attack_log.jsonl")]
     rows = [r for r in rows if r["step"] == 0]
     write_jsonl(tmp_path / "attack_log.jsonl", rows)
+    made_on["settings"] |= {"steps": []}
     write_json(tmp_path / "attack.json", made_on)
     with pytest.raises(InputError, match="encoder frames"):
         played(other, tmp_path, data, tmp_path / "out")

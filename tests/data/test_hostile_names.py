@@ -156,7 +156,8 @@ def test_logs_of_others(work, name):
         assert not sample.clips
         source = work / "source"
         write_jsonl(source / "attack_log.jsonl", rows)
-        write_json(source / "attack.json", {"model": {}, "ctc_weight": 0.5})
+        about = {"model": {}, "ctc_weight": 0.5, "settings": {"targeted": True}}
+        write_json(source / "attack.json", about)
         with pytest.raises(InputError):
             replay(_Listener(), source, source / "wav.scp", work / "out", {})
     assert not (work / "out").exists()
