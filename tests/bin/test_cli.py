@@ -7,8 +7,6 @@ import os
 
 import pytest
 
-import pytest
-
 from espnet_ext.bin import cli
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
