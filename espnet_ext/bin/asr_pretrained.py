@@ -25,9 +25,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train_config", required=True, help="of the models that will start from it")
     add("--token_type", default="bpe", help="that the recipe uses")
     add("--output_dir", required=True, help="model.pth, tokens.txt, bpe.model, feats_stats.npz")
-    add(
-        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
-    )
+    cli.add_allow_pickle(parser)
+    cli.add_unpacked(parser)
     return parser
 
 
@@ -38,7 +37,7 @@ def main(cmd: list[str] | None = None) -> None:
     from espnet_ext.tasks.pretrained import obtain, prepare
 
     prepare(
-        obtain(args.pretrained),
+        obtain(args.pretrained, args.max_unpacked_gb),
         args.train_config,
         args.output_dir,
         token_type=args.token_type,

@@ -72,10 +72,11 @@ def _check(command: str, options: list[str]) -> None:
     module = importlib.import_module(f"espnet_ext.bin.{command}")
     if hasattr(module, "TASK"):
         # Only here, for this imports ESPnet.
-        from espnet_ext.tasks.configuration import check_training
+        from espnet_ext.tasks.configuration import check_training, check_yaml
 
         path, name = module.TASK
         task = getattr(importlib.import_module(path), name)
+        check_yaml(options)
         check_training(task, _parsed(task.get_parser(), options))
         return
     parser = module.get_parser()

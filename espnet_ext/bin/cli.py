@@ -86,7 +86,10 @@ def run(main: Callable[[], None]) -> None:
         if message is None or os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
         command = Path(sys.argv[0]).stem
-        sys.exit(f"error: {in_words_of_run_sh(message, command, os.environ)}")
+        message = in_words_of_run_sh(message, command, os.environ)
+        # What files of others say must not move the cursor or colour the terminal.
+        shown = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+        sys.exit(f"error: {''.join(shown)}")
 
 
 def _disk_problem(error: BaseException | None) -> str | None:
@@ -233,6 +236,21 @@ def add_model(
     )
     add(config, default=argparse.SUPPRESS, help=f"config.yaml of {what}, where not that of {model}")
     add(weights, default=argparse.SUPPRESS, help=f"its weights, where not those of {model}")
+    if UNPACKED not in parser._option_string_actions:  # several models have it once
+        add_unpacked(parser)
+
+
+UNPACKED = "--max_unpacked_gb"
+
+
+def add_unpacked(parser: argparse.ArgumentParser) -> None:
+    """The option that allows large archives, see `espnet_ext.data.archives.unpacked`."""
+    parser.add_argument(
+        UNPACKED,
+        type=real(above=0),
+        metavar="GB",
+        help="what an archive may unpack to (default: 20, and no more than 20 times its size)",
+    )
 
 
 def find_model(args: argparse.Namespace, options: ModelOptions) -> "ModelFiles":
@@ -255,7 +273,7 @@ def find_model(args: argparse.Namespace, options: ModelOptions) -> "ModelFiles":
         raise InputError(
             f"which model? Give {model} DIRECTORY (or an archive), or {config} and {weights}"
         )
-    return model_files.find_model(chosen[0], chosen[1], kind)
+    return model_files.find_model(chosen[0], chosen[1], kind, args.max_unpacked_gb)
 
 
 def _role(role: str) -> ModelOptions:
@@ -345,7 +363,18 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
     add_model(parser, RECOGNIZER)
     add("--ctc_weight", type=real(0, 1), help="lambda_C of inference (default: that of training)")
     add("--ngpu", type=integer(), default=0, help="1 to compute on a GPU")
-    add("--allow_pickle", type=boolean, default=False, help="read a checkpoint that is a pickle")
+    add_allow_pickle(parser)
+
+
+def add_allow_pickle(parser: argparse.ArgumentParser) -> None:
+    """The option that lets checkpoints run code, for those who trust their source."""
+    parser.add_argument(
+        "--allow_pickle",
+        type=boolean,
+        default=False,
+        help="read checkpoints that are pickles, and what classes of ESPnet fetch by themselves; "
+        "either can run any code",
+    )
 
 
 def load_recognizer(
@@ -442,8 +471,9 @@ TRAINING_OPTIONS = """\
   --init_param FILE          start from these weights; prints what was loaded
   --ignore_init_mismatch B   leave out what has no place in the model (default false)
   --resume B                 go on with the training in --output_dir (default false)
-  --allow_pickle B           unpickle the state to go on from, which can run any code
   --collect_stats B          collect shapes and feature statistics in place of training
+  --allow_pickle B           read checkpoints that are pickles, and what classes of ESPnet fetch
+                             by themselves (default false); on the command line only
   --dry_run B                build the model and stop
   --ngpu N                   GPUs, 0 for the CPU
   --help_all                 every option of ESPnet

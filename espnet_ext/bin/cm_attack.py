@@ -36,9 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--output_dir", required=True, help="attack.json, score files, attack_log.jsonl")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
     add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
-    add(
-        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
-    )
+    cli.add_allow_pickle(parser)
     return parser
 
 
@@ -109,7 +107,7 @@ def _model_files(args: argparse.Namespace) -> dict[str | None, "ModelFiles"]:
     for name, config, checkpoint in args.target:
         if name in files:
             raise InputError(f"--target {name} stands twice; give each model a name of its own")
-        files[name] = find_model(config, checkpoint, "cm")
+        files[name] = find_model(config, checkpoint, "cm", args.max_unpacked_gb)
     return files
 
 

@@ -17,9 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--output_dir", required=True, help="config.yaml and weights of the cascade")
     add("--defense", required=True, help="filter, or another choice of cm_train")
     add("--defense_conf", type=key_value, action="append", default=[], help="KEY=VALUE, repeatable")
-    add(
-        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
-    )
+    cli.add_allow_pickle(parser)
     return parser
 
 

@@ -26,9 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="score the J-th of N parts")
     add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
-    add(
-        "--allow_pickle", type=cli.boolean, default=False, help="read a checkpoint that is a pickle"
-    )
+    cli.add_allow_pickle(parser)
     return parser
 
 

@@ -27,6 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_set(parser)
     add("--output_dir", required=True, help="results.json")
     add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
+    cli.add_allow_pickle(parser)
     return parser
 
 
@@ -53,7 +54,8 @@ def main() -> None:
 
     device = cli.device(args.ngpu)
     source, *models = (
-        load_countermeasure(at.config, at.weights, device=device) for at in files.values()
+        load_countermeasure(at.config, at.weights, device=device, allow_pickle=args.allow_pickle)
+        for at in files.values()
     )
     trials = read_trials(args.data_dir, source.sample_rate, source.window)
     noise = LayerwiseNoise(source, dict(zip(MODELS, models, strict=True)), settings, trials)

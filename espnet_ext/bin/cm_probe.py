@@ -29,6 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--output_dir", required=True, help="results.json")
     add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
     add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
+    cli.add_allow_pickle(parser)
     return parser
 
 
@@ -49,7 +50,9 @@ def main() -> None:
     device = cli.device(args.ngpu)
     rows = []
     for name, at in files.items():
-        model = load_countermeasure(at.config, at.weights, device=device)
+        model = load_countermeasure(
+            at.config, at.weights, device=device, allow_pickle=args.allow_pickle
+        )
         layers = layer_names(model, name)
         train, dev, test = (_measure(model, getattr(args, s), args.batch_size) for s in SETS)
         for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):

@@ -13,6 +13,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     cli.add_model(parser, cli.RECOGNIZER, "a multi-task model")
     add("--output_dir", required=True, help="config.yaml and model.pth are written here")
+    cli.add_allow_pickle(parser)
     return parser
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     from espnet_ext.tasks.export import export_stock
 
     files = cli.find_model(args, cli.RECOGNIZER)
-    config, model = export_stock(files.config, files.weights, args.output_dir)
+    config, model = export_stock(files.config, files.weights, args.output_dir, args.allow_pickle)
     print(
         "python -m espnet2.bin.asr_inference "
         f"--asr_train_config {config} --asr_model_file {model} ..."

@@ -51,6 +51,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="that a task of a job array should last",
     )
     add("--ngpu", type=cli.integer(), default=0, help="1: measure on a GPU")
+    cli.add_allow_pickle(parser)
     return parser
 
 
@@ -61,10 +62,16 @@ def main(cmd: list[str] | None = None) -> None:
     if (args.attack_config is None) != (args.sweep is None):
         parser.error("--attack_config and --sweep go together")
     cli.log_to_stderr()
-    if args.sweep is None:
-        _plan_training(parser, args)
-    else:
-        _plan_sweep(parser, args)
+    from espnet_ext.data.files import read_yaml
+    from espnet_ext.data.weights import pickles
+    from espnet_ext.tasks.foreign import refuse_pickles
+
+    refuse_pickles(read_yaml(args.train_config), args.train_config, args.allow_pickle)
+    with pickles(args.allow_pickle):
+        if args.sweep is None:
+            _plan_training(parser, args)
+        else:
+            _plan_sweep(parser, args)
 
 
 def _plan_training(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

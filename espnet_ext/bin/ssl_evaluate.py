@@ -26,6 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--num_pictures", type=cli.integer(), default=4, help="utterances that are drawn")
     add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
     add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
+    cli.add_allow_pickle(parser)
     return parser
 
 
@@ -42,7 +43,9 @@ def main() -> None:
     from espnet_ext.tasks.ssl_loading import load_mockingjay
 
     device = cli.device(args.ngpu)
-    model = load_mockingjay(files.config, files.weights, device=device)
+    model = load_mockingjay(
+        files.config, files.weights, device=device, allow_pickle=args.allow_pickle
+    )
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
     check_ids(audio, f"{args.data_dir}/wav.scp")
     drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}

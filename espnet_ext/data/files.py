@@ -25,6 +25,8 @@ JSON_WIDTH = 100
 """Longest line of a JSON file, but for a list of numbers or a long string."""
 ASIDE = ".aside-"
 """Beginning of the names of files that are being written; their writers have them locked."""
+MAX_VALUES = 2_000_000
+"""Values in a configuration; the longest token lists have a quarter of a million."""
 
 _tidied: set[Path] = set()  # folders in which this process has looked for what killed ones left
 
@@ -259,6 +261,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid JSON (too many levels)") from None
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -308,6 +312,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a configuration but {sort.what}; {sort.cure}")
     try:
         values = yaml.load(text, UniqueKeys)  # noqa: S506  a SafeLoader
+        _check_expansion(values, path)
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML (too many levels)") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else path
@@ -320,6 +327,22 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         found = "is empty" if values is None else f"holds a {type(values).__name__}"
         raise InputError(f"{path}: not a configuration: it {found}; expected keys with values")
     return values
+
+
+def _check_expansion(values: Any, path: str | Path) -> None:
+    """Refuse aliases (`*a`) that stand for themselves, or for more than memory has."""
+    left, rest = MAX_VALUES, [values]
+    while rest:
+        value = rest.pop()
+        inner = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(inner, list):
+            left -= len(inner)
+            rest += inner
+        if left < 0:
+            raise InputError(
+                f"{path}: not a configuration: its aliases (*) stand for more than {MAX_VALUES} "
+                "values; write them out"
+            )
 
 
 def read_text(
@@ -382,3 +405,5 @@ def _parse_line(line: str, path: str | Path, number: int) -> Any:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{number}: not valid JSON ({error.msg})") from None
+    except RecursionError:
+        raise InputError(f"{path}:{number}: not valid JSON (too many levels)") from None

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from espnet_ext.data.archives import is_archive, unpacked
+from espnet_ext.data.archives import archive_folder, is_archive, unpacked
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 
 CONFIG, META = "config.yaml", "meta.yaml"
+FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
+"""Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
+HEADS = "model_conf.heads."
+"""Below it each value may be a file of classes."""
 
 
 class ModelFiles(NamedTuple):
@@ -31,7 +35,10 @@ class ModelFiles(NamedTuple):
 
 
 def find_model(
-    config: str | Path, weights: str | Path | None = None, kind: str = "asr"
+    config: str | Path,
+    weights: str | Path | None = None,
+    kind: str = "asr",
+    max_gb: float | None = None,
 ) -> ModelFiles:
     """Configuration and weights of a model.
 
@@ -40,6 +47,7 @@ def find_model(
         weights: a state dictionary, a model directory or an archive; None for that of `config`.
         kind: under which names an archive lists them: `<kind>_train_config` and
             `<kind>_model_file`.
+        max_gb: that an archive may unpack to, see `espnet_ext.data.archives.unpacked`.
 
     Returns:
         files that exist.
@@ -52,7 +60,7 @@ def find_model(
         PosixPath('exp/asr/config.yaml')
     """
     config = Path(config)
-    folder, shown = _folder(config)
+    folder, shown = _folder(config, max_gb)
     found = config if folder is None else _config_in(folder, shown, kind)
     if folder is None and weights is not None and config == Path(weights):
         if not config.exists():
@@ -71,7 +79,7 @@ def find_model(
         raise InputError(
             f"{config}: give its weights too, or the directory of the model in place of both"
         )
-    folder, shown = _folder(given)
+    folder, shown = _folder(given, max_gb)
     if folder is None:
         if not given.is_file():
             raise InputError(f"{given}: no such checkpoint; has the training stage been run?")
@@ -98,11 +106,11 @@ def model_paths(
     return found.config, found.weights
 
 
-def _folder(path: Path) -> tuple[Path | None, str]:
+def _folder(path: Path, max_gb: float | None = None) -> tuple[Path | None, str]:
     """The folder that `path` stands for, None where it is a file, and its name for messages."""
     if path.is_dir():
         return path, str(path)
-    return (unpacked(path) if is_archive(path) else None), str(path)
+    return (unpacked(path, max_gb) if is_archive(path) else None), str(path)
 
 
 def _name(path: Path, folder: Path | None, shown: str) -> str:
@@ -183,12 +191,55 @@ def _listed(folder: Path, shown: str, section: str, key: str) -> Path | None:
     raise InputError(f"{shown}: its {META} names {files[key]}, which is not in it")
 
 
+def find_files(section: dict[str, Any], config: str | Path, above: str = "") -> None:
+    """Put in place of each file that a configuration names the one that there is now.
+
+    Args:
+        section: keys and values of the configuration, or of a part of it; changed.
+        config: its file.
+        above: the key of the part with a dot at its end.
+
+    Raises:
+        InputError: a file is not there, or lies outside of the archive of the configuration.
+    """
+    for key, value in section.items():
+        if isinstance(value, dict):
+            find_files(value, config, f"{above}{key}.")
+        elif key == "checkpoint" and _is_directory(value) and archive_folder(config) is None:
+            continue  # the directory of a pretrained model
+        elif isinstance(value, str) and (key in FILE_KEYS or above == HEADS):
+            section[key] = found_file(value, f"{above}{key}", config)
+
+
+def found_file(named: str, key: str, config: str | Path) -> str:
+    """The file that a key of a configuration names; as it stands where that is the same.
+
+    Raises:
+        InputError: see `find_files`.
+    """
+    found = nearby_file(named, config)
+    if found is None and archive_folder(config) is not None:
+        raise InputError(
+            f"{config}: {key}: names {named}, which is not in the archive of the model; nothing "
+            "outside of it is read"
+        )
+    if found is None:
+        raise InputError(
+            f"{config}: {key}: there is no {named}, neither from here nor from the directories of "
+            f"the configuration; put {Path(named).name} beside it, or correct the path"
+        )
+    if Path(named).is_file() and found.samefile(named):
+        return named
+    logging.info("%s: %s: %s is read", config, key, found)
+    return str(found)
+
+
 def nearby_file(named: str, config: str | Path) -> Path | None:
     """A file that a configuration names, for models that were packed, copied or moved.
 
     Looked for, in this order: as ESPnet does, from the directories above the configuration (the
     training was started in one of them; an archive keeps its folders), beside the configuration,
-    and from the current directory.
+    and from the current directory. For a configuration in an archive, only in the archive.
 
     Args:
         named: the path in the configuration.
@@ -202,4 +253,20 @@ def nearby_file(named: str, config: str | Path) -> Path | None:
     # The last of the parents is the root: an absolute path as it is.
     from_above = [folder / relative for folder in config.parents]
     candidates = [*from_above, config.parent / path.name, path]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next(
+        (found for found in candidates if _may_be_read(found, archive_folder(config))), None
+    )
+
+
+def _is_directory(named: Any) -> bool:
+    try:
+        return isinstance(named, str) and Path(named).is_dir()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def _may_be_read(path: Path, within: Path | None) -> bool:
+    try:
+        return path.is_file() and (within is None or within in path.resolve().parents)
+    except (OSError, ValueError):  # a name that no file can have
+        return False

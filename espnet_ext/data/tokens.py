@@ -75,5 +75,16 @@ def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
             f"cannot make {vocab_size} byte-pair units of these transcripts ({error}); "
             "choose another --vocab_size"
         ) from error
+    return read_sentencepiece(model)
+
+
+def read_sentencepiece(model: str | Path) -> list[str]:
+    """The pieces of a sentencepiece model, by their numbers.
+
+    Raises:
+        RuntimeError: the file is none.
+    """
+    import sentencepiece
+
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
     return [processor.id_to_piece(i) for i in range(processor.get_piece_size())]

@@ -6,18 +6,20 @@ import pickle
 import pickletools
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from espnet_ext.data.archives import FREE_GROWTH, GROWTH
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import write_from_memory
 from espnet_ext.errors import InputError
 
-ALLOW_PICKLE = "say --allow_pickle true (allow_pickle: true in a configuration)"
 GIVE_WEIGHTS = "give the *.pth of an epoch or an average, e.g. valid.acc.ave.pth"
 
 # What trainings of ESPnet save beside tensors, none of which runs anything.
@@ -33,24 +35,54 @@ class UnsafeFileError(InputError):
     """Reading a file could run code."""
 
 
-def read_weights(
-    path: str | Path, allow_pickle: bool = False, *, advice: str = ALLOW_PICKLE
-) -> dict[str, torch.Tensor]:
+_user_allows: ContextVar[bool | None] = ContextVar("what the user says of pickles", default=None)
+
+
+@contextmanager
+def pickles(allowed: bool) -> Iterator[None]:
+    """Inside the block only `allowed` decides whether checkpoints may be unpickled.
+
+    Models are built in such a block, because arguments of their parts come from configurations,
+    which may be a stranger's.
+
+    Args:
+        allowed: what the user has said on the command line, or to a loader.
+
+    Example:
+        >>> with pickles(False):
+        ...     may_unpickle(True)
+        False
+    """
+    token = _user_allows.set(allowed)
+    try:
+        yield
+    finally:
+        _user_allows.reset(token)
+
+
+def may_unpickle(asked: bool = False) -> bool:
+    """Whether checkpoints may be unpickled: as `pickles` says; outside of it, as `asked`."""
+    said = _user_allows.get()
+    return asked if said is None else said
+
+
+def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torch.Tensor]:
     """Read the state dictionary of a model onto the CPU.
 
     Args:
         path: a file that `torch.save` wrote.
         allow_pickle: unpickle without restriction. A pickle can run any code when it is
             loaded: only for files whose source you trust.
-        advice: what to do with a pickle whose source one trusts.
 
     Raises:
         InputError: the file is missing, is of another sort (says of which), is not a state
             dictionary, needs `allow_pickle`, or has values that are not finite.
     """
-    state = load_tensors(path, allow_pickle, advice=advice)
+    state = load_tensors(path, allow_pickle)
     # DeepSpeed wraps the weights.
     state = state.get("module", state) if isinstance(state, dict) else state
+    if may_unpickle(allow_pickle) and isinstance(state, dict):  # what made it a pickle
+        state = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)} or state
     if not isinstance(state, dict):
         raise InputError(
             f"{path}: holds a {type(state).__name__}, not the weights of a model; {GIVE_WEIGHTS}"
@@ -59,10 +91,27 @@ def read_weights(
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     ):
         raise InputError(f"{path}: {_other_content(state)}; {GIVE_WEIGHTS}")
+    _check_size(state, path)
     if all(name.startswith("module.") for name in state):  # so does DistributedDataParallel
         state = {name.removeprefix("module."): value for name, value in state.items()}
     check_finite(state, path)
     return state
+
+
+def _check_size(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Refuse tensors that are not all in the file, such as views with a stride of zero.
+
+    To look at all of their values would take all memory, or fail.
+    """
+    for name, value in state.items():
+        if value.is_meta or value.is_nested or value.layout is not torch.strided:
+            raise InputError(f"{path}: {name} is not a plain tensor; {GIVE_WEIGHTS}")
+    claimed = sum(value.numel() * value.element_size() for value in state.values())
+    if claimed > FREE_GROWTH + GROWTH * Path(path).stat().st_size:
+        raise InputError(
+            f"{path}: its tensors claim {claimed / 1e9:.3g} GB, far more than the file has; "
+            f"{GIVE_WEIGHTS}"
+        )
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
@@ -109,7 +158,6 @@ def load_tensors(
     path: str | Path,
     allow_pickle: bool = False,
     known: Sequence[Any] = (),
-    advice: str = ALLOW_PICKLE,
 ) -> Any:
     """What `torch.save` wrote, onto the CPU, without running anything that is in it.
 
@@ -117,7 +165,6 @@ def load_tensors(
         path: the file.
         allow_pickle: see `read_weights`.
         known: classes without behaviour that may be in it, such as `TRAINING_STATE`.
-        advice: see `read_weights`.
 
     Raises:
         InputError: the file is missing, damaged or of another sort, or needs `allow_pickle` or a
@@ -132,7 +179,7 @@ def load_tensors(
     if sort.name not in ("torch", "pickle"):
         raise InputError(f"{path}: not weights but {sort.what}; {sort.cure or GIVE_WEIGHTS}")
     _check_sums(path)
-    if allow_pickle:
+    if may_unpickle(allow_pickle):
         logging.warning("%s: unpickled without restriction; it can run any code", path)
         return _unpickled(path, sort.name)
     try:
@@ -144,7 +191,7 @@ def load_tensors(
             raise InputError(f"{path}: {_other_content(names)}; {GIVE_WEIGHTS}") from error
         raise UnsafeFileError(
             f"{path}: holds more than tensors, and reading it can run any code; if you trust its "
-            f"source, {advice}"
+            "source, say --allow_pickle true"
         ) from error
     except Exception as error:  # torch.load raises whatever its parts raise
         raise InputError(f"{path}: damaged or not a PyTorch file ({_line(error)})") from error
@@ -156,7 +203,16 @@ def _check_sums(path: Path) -> None:
         return  # of an earlier PyTorch, which wrote none
     try:
         with zipfile.ZipFile(path) as archive:
+            # PyTorch compresses nothing.
+            unpacked = sum(info.file_size for info in archive.infolist())
+            if unpacked > FREE_GROWTH + GROWTH * path.stat().st_size:
+                raise InputError(
+                    f"{path}: would take {unpacked / 1e9:.3g} GB, far more than the file has; "
+                    f"{GIVE_WEIGHTS}"
+                )
             damaged = archive.testzip()
+    except InputError:
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
         raise InputError(f"{path}: damaged ({_line(error)}); copy it again") from error
     if damaged is not None:

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from espnet2.train.reporter import Reporter
 
-from espnet_ext.data.files import write_json
+from espnet_ext.data.files import read_yaml, write_json
 from espnet_ext.data.weights import TRAINING_STATE, load_tensors
 
 NOT_KEPT = ("token_list",)
@@ -58,7 +57,7 @@ def training_summary(directories: Iterable[str | Path]) -> dict[str, Any]:
 
 def _configuration(path: Path) -> dict[str, Any]:
     """What is set in a configuration that training wrote."""
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = read_yaml(path)
     return {k: v for k, v in config.items() if v not in (None, [], {}) and k not in NOT_KEPT}
 
 

@@ -9,7 +9,7 @@ import torch
 
 from espnet_ext.data.archives import is_archive
 from espnet_ext.data.files import read_yaml
-from espnet_ext.data.model_files import CONFIG, find_model
+from espnet_ext.data.model_files import CONFIG, find_files, find_model
 from espnet_ext.data.weights import read_weights
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
@@ -93,7 +93,9 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
     if "project.weight" not in weights:
         raise InputError(f"{path}: not the weights of a Mockingjay of {config_file}")
     conf = _encoder_conf(config, weights)
-    return Pretrained(path, conf, weights, {k: config.get(k) for k in FEATURE_OPTIONS})
+    features = {k: config.get(k) for k in FEATURE_OPTIONS}
+    find_files(features, config_file)
+    return Pretrained(path, conf, weights, features)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 import argparse
 import contextlib
 import io
-import logging
+import os
 import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -17,11 +18,10 @@ from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see th
 from espnet2.tasks.abs_task import AbsTask
 
 from espnet_ext.data.files import read_yaml
-from espnet_ext.data.model_files import nearby_file
+from espnet_ext.data.model_files import find_files, found_file
+from espnet_ext.data.weights import pickles
 from espnet_ext.errors import InputError
-
-FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file")
-"""Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
+from espnet_ext.tasks.contents import check_contents
 
 # A key of a configuration that only one task of ESPnet, or of this project, has.
 TASKS = {
@@ -78,62 +78,24 @@ def read_configuration(
             config[key] = {} if value is None else value
             if not isinstance(config[key], dict):
                 raise InputError(f"{path}: {key}: must have keys with values, not '{value}'")
-    _find_files(config, path)
-    if config.get("bpemodel") is not None and config.get("token_type") == "bpe":
-        config["bpemodel"] = _found(config["bpemodel"], "bpemodel", path)
+    find_files(config, path)
+    if isinstance(config.get("bpemodel"), str) and config.get("token_type") == "bpe":
+        config["bpemodel"] = found_file(config["bpemodel"], "bpemodel", path)
+    check_contents(config, path)
     return config
 
 
-def _find_files(section: dict[str, Any], path: str | Path, above: str = "") -> None:
-    for key, value in section.items():
-        if isinstance(value, dict):
-            _find_files(value, path, f"{above}{key}.")
-        elif isinstance(value, str) and key in FILE_KEYS:
-            section[key] = _found(value, f"{above}{key}", path)
-
-
-def _found(named: str, key: str, config: str | Path) -> str:
-    """The file that a key of a configuration names; as it stands where that is the same."""
-    found = nearby_file(named, config)
-    if found is None:
-        raise InputError(
-            f"{config}: {key}: there is no {named}, neither from here nor from the directories of "
-            f"the configuration; put {Path(named).name} beside it, or correct the path"
-        )
-    if Path(named).is_file() and found.samefile(named):
-        return named
-    logging.info("%s: %s: %s is read", config, key, found)
-    return str(found)
-
-
-def refuse_pickles(config: Mapping[str, Any], path: str | Path, allow_pickle: bool) -> None:
-    """Refuse a configuration that asks to unpickle a checkpoint when the user has not.
-
-    Args:
-        config: of a trained model, perhaps somebody else's.
-        path: its file, for the message.
-        allow_pickle: what the user has said.
-
-    Raises:
-        InputError: a part of the model is read from a pickle.
-    """
-    for option, conf in config.items():
-        if allow_pickle or not isinstance(conf, dict):
-            continue
-        if conf.get("allow_pickle") and conf.get("checkpoint") is not None:
-            raise InputError(
-                f"{path}: {option} asks to unpickle {conf['checkpoint']}, which can run any code; "
-                "if you trust its source, say --allow_pickle true"
-            )
-
-
-def build(task: type[AbsTask], config: dict[str, Any], path: str | Path) -> torch.nn.Module:
+def build(
+    task: type[AbsTask], config: dict[str, Any], path: str | Path, allow_pickle: bool = False
+) -> torch.nn.Module:
     """Build the model of a configuration.
 
     Args:
         task: its task.
         config: the configuration; `build_model` puts the contents of files in place of paths.
         path: its file, for messages.
+        allow_pickle: what the user says of checkpoints that the configuration names; what it
+            says itself does not count.
 
     Returns:
         the model, with random weights.
@@ -142,9 +104,15 @@ def build(task: type[AbsTask], config: dict[str, Any], path: str | Path) -> torc
         InputError: it cannot be built: names the key, and the package where one is missing.
     """
     args = argparse.Namespace(**config)
+    # Of PyTorch: `torch.load` of whatever package is called then takes no pickle.
+    force = {} if allow_pickle else {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
     try:
         # ESPnet prints how its own tools install a package that is missing.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with (
+            pickles(allow_pickle),
+            mock.patch.dict(os.environ, force),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             model = task.build_model(args)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -1,15 +1,16 @@
 """A defence before a countermeasure that was trained without it."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from espnet_ext.data.files import read_yaml, write_text
+from espnet_ext.data.files import write_text
 from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.errors import InputError
+from espnet_ext.tasks.building import build
+from espnet_ext.tasks.cm_loading import read_countermeasure
 from espnet_ext.tasks.countermeasure import CountermeasureTask
 
 
@@ -45,13 +46,14 @@ def put_before(
         >>> put_before("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth",
         ...            "exp/lcnn_median", "filter", {"kind": "median"})   # doctest: +SKIP
     """
-    config = read_yaml(config_file)
+    config = read_countermeasure(config_file, allow_pickle)
     if config.get("defense") is not None:
         raise InputError(f"{config_file}: has the defence '{config['defense']}' already")
     config.update(defense=defense, defense_conf=dict(defense_conf))
     config["output_dir"] = str(output_dir)
+    model = build(CountermeasureTask, config, config_file, allow_pickle)
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
-    weights = _weights(config, read_weights(model_file, allow_pickle), Path(model_file))
+    weights = _weights(model, read_weights(model_file, allow_pickle), Path(model_file))
     path = Path(output_dir) / Path(model_file).name
     write_weights(path, weights)
     write_text(Path(output_dir) / "config.yaml", text)
@@ -59,10 +61,9 @@ def put_before(
 
 
 def _weights(
-    config: dict[str, Any], trained: dict[str, torch.Tensor], path: Path
+    model: torch.nn.Module, trained: dict[str, torch.Tensor], path: Path
 ) -> dict[str, torch.Tensor]:
     """State of the cascade: that of the defence as built, the rest as trained."""
-    model = CountermeasureTask.build_model(argparse.Namespace(**config))
     own = model.state_dict()
     expected = {name for name in own if not name.startswith("defense.")}
     if set(trained) != expected:

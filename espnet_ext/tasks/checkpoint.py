@@ -66,7 +66,13 @@ def upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
 def _differences(own: Weights, given: Weights) -> list[str]:
     missing = [f"missing: {name}" for name in own if name not in given]
     unknown = [f"not in the model: {name}" for name in given if name not in own]
-    return missing + unknown + _other_shapes(own, given)
+    # PyTorch would drop the imaginary parts.
+    wrong = [f"{n}: complex numbers" for n in own if n in given and _drops(given[n], own[n])]
+    return missing + unknown + wrong + _other_shapes(own, given)
+
+
+def _drops(given: torch.Tensor, own: torch.Tensor) -> bool:
+    return given.is_complex() and not own.is_complex()
 
 
 def _other_shapes(own: Weights, given: Weights) -> list[str]:
@@ -97,13 +103,7 @@ def load_init_param(
         InputError: a tensor does not fit and mismatches are not ignored, or not one fits.
     """
     path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
-    # --allow_pickle of a training is for its own state: what it starts from is made safe once.
-    advice = (
-        'save its tensors alone: python3 -c "import sys, torch; '
-        "w = torch.load(sys.argv[1], 'cpu', weights_only=False); "
-        'torch.save({k: v for k, v in w.items() if torch.is_tensor(v)}, sys.argv[2])" OLD NEW'
-    )
-    given = _selected(read_weights(path, advice=advice), source, destination or "", excluded)
+    given = _selected(read_weights(path), source, destination or "", excluded)
     given = upgraded(model, given)
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}

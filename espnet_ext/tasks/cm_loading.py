@@ -1,12 +1,14 @@
 """A trained countermeasure, ready to score or to be attacked."""
 
 from pathlib import Path
+from typing import Any
 
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.data.model_files import model_paths
-from espnet_ext.tasks.building import build, read_configuration, refuse_pickles
+from espnet_ext.tasks.building import build, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CountermeasureTask
+from espnet_ext.tasks.foreign import refuse_pickles
 
 
 def load_countermeasure(
@@ -38,15 +40,21 @@ def load_countermeasure(
         ... # doctest: +SKIP
     """
     path, weights = model_paths(config_file, model_file, "cm")
-    config = read_configuration(
-        path,
-        "a spoofing countermeasure",
-        own=("cm_loss",),
-        needed=("frontend", "encoder", "cm_loss"),
-    )
-    refuse_pickles(config, path, allow_pickle)
-    model = build(CountermeasureTask, config, path)
+    config = read_countermeasure(path, allow_pickle)
+    model = build(CountermeasureTask, config, path, allow_pickle)
     assert isinstance(model, CountermeasureModel)
     if weights is not None:
         load_weights(model, weights, allow_pickle)
     return model.to(device).eval()
+
+
+def read_countermeasure(path: str | Path, allow_pickle: bool = False) -> dict[str, Any]:
+    """Read the configuration of a countermeasure, its files found where they are now.
+
+    Raises:
+        InputError: see `espnet_ext.tasks.building.read_configuration`; or it asks to unpickle.
+    """
+    needed = ("frontend", "encoder", "cm_loss")
+    config = read_configuration(path, "a spoofing countermeasure", own=("cm_loss",), needed=needed)
+    refuse_pickles(config, path, allow_pickle)
+    return config

@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import inspect
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,9 +16,13 @@ from espnet2.train.distributed_utils import get_rank
 
 from espnet_ext import compat
 from espnet_ext.data.files import read_yaml
+from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.locks import locked
+from espnet_ext.data.weights import pickles
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_init_param
+from espnet_ext.tasks.contents import check_contents
+from espnet_ext.tasks.foreign import refuse_pickles
 from espnet_ext.tasks.resume import ConfigurationPath, check_same_configuration
 from espnet_ext.tasks.trainer import CarefulTrainer
 
@@ -53,6 +58,20 @@ class CarefulTask(AbsTask):
             )
 
     @classmethod
+    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None) -> None:
+        """Train as the command line says, after the configuration has been looked at.
+
+        Raises:
+            InputError: the configuration is none, or would run something that only the command
+                line may allow.
+        """
+        if args is None:
+            check_yaml(cmd)
+            args = cls.get_parser().parse_args(cmd)
+        check_files(args)
+        super().main(args)
+
+    @classmethod
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
@@ -74,10 +93,53 @@ class CarefulTask(AbsTask):
         first = not args.distributed or get_rank(args.dist_rank, args.dist_launcher) in (None, 0)
         with (
             locked(args.output_dir) if first else contextlib.nullcontext(),
+            pickles(getattr(args, "allow_pickle", False)),
             compat.pretrained_loader(load_init_param),
             compat.configuration_file(ConfigurationPath),
         ):
             super().main_worker(args)
+
+
+def check_yaml(cmd: Sequence[str] | None) -> None:
+    """Refuse a configuration that ESPnet's parser would trip over.
+
+    Raises:
+        InputError: names the file and the line.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config")
+    path = parser.parse_known_args(cmd)[0].config
+    if path is not None:
+        read_yaml(path)
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Refuse options of a training that name files which could run something.
+
+    Raises:
+        InputError: names the key and the file.
+    """
+    path = args.config or "command line"
+    refuse_pickles(vars(args), path, args.allow_pickle)
+    check_contents(vars(args), path)
+    _refuse_commands(args)
+
+
+def _refuse_commands(args: argparse.Namespace) -> None:
+    """Refuse data that are commands: kaldiio runs them."""
+    if getattr(args, "multi_task_dataset", False):
+        raise InputError("multi_task_dataset: true is not supported; name the data files")
+    for option in ("train", "valid"):
+        for path, _, kind in getattr(args, f"{option}_data_path_and_name_and_type") or []:
+            if kind != "kaldi_ark":
+                continue
+            entries = {"": path} if "|" in path else read_table(path)
+            for utterance, entry in entries.items():
+                if "|" in entry:
+                    raise InputError(
+                        f"{path}: {utterance}: '{entry}' is a command, and trainings run none; "
+                        "format the data first"
+                    )
 
 
 def check_training(task: type["CarefulTask"], args: argparse.Namespace) -> None:
@@ -86,6 +148,7 @@ def check_training(task: type["CarefulTask"], args: argparse.Namespace) -> None:
     Raises:
         InputError: see `check_configuration`; or an unknown key of the optimiser or scheduler.
     """
+    check_files(args)
     check_configuration(task, args)
     for option, known in (
         ("optim", abs_task.optim_classes),

@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from espnet_ext.data.files import read_yaml, write_text
+from espnet_ext.data.files import write_text
 from espnet_ext.data.weights import read_weights, write_weights
+from espnet_ext.tasks.building import read_configuration
+from espnet_ext.tasks.foreign import refuse_pickles
 from espnet_ext.tasks.mtl_asr import MODEL_NAME
 
 OWN_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf", "ctc_entropy_weight")
 
 
 def export_stock(
-    config_file: str | Path, model_file: str | Path, output_dir: str | Path
+    config_file: str | Path,
+    model_file: str | Path,
+    output_dir: str | Path,
+    allow_pickle: bool = False,
 ) -> tuple[Path, Path]:
     """Write a configuration and weights that `espnet2.bin.asr_inference` takes.
 
@@ -21,16 +26,21 @@ def export_stock(
         config_file: of a model of `MTLASRTask`.
         model_file: its weights.
         output_dir: `config.yaml` and `model.pth` are written here.
+        allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
     Returns:
         the two files.
 
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing or damaged, or stock ESPnet would unpickle or fetch
+            something when it loads the model.
     """
     config_path, model_path = Path(output_dir) / "config.yaml", Path(output_dir) / "model.pth"
-    weights = {k: v for k, v in read_weights(model_file).items() if not k.startswith("heads.")}
-    write_text(config_path, _dump(_stock_config(read_yaml(config_file))))
+    config = read_configuration(config_file, "a speech recognizer", needed=("token_list",))
+    refuse_pickles(config, config_file, allow_pickle)
+    state = read_weights(model_file, allow_pickle)
+    weights = {k: v for k, v in state.items() if not k.startswith("heads.")}
+    write_text(config_path, _dump(_stock_config(config)))
     write_weights(model_path, weights)
     return config_path, model_path
 

@@ -16,8 +16,9 @@ from espnet_ext.asr.text import TextEncoder
 from espnet_ext.data.files import read_text
 from espnet_ext.data.model_files import model_paths
 from espnet_ext.errors import InputError
-from espnet_ext.tasks.building import build, missing_package, read_configuration, refuse_pickles
+from espnet_ext.tasks.building import build, missing_package, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
+from espnet_ext.tasks.foreign import refuse_pickles
 from espnet_ext.tasks.mtl_asr import MODEL_NAME, MTLASRTask
 
 # What configurations of earlier releases lack, with the value that they meant.
@@ -67,7 +68,7 @@ def load_recognizer(
     refuse_pickles(config, path, allow_pickle)
     _check_kind(config, path)
     text = _text_encoder(config, path)
-    model = build(MTLASRTask, config, path)
+    model = build(MTLASRTask, config, path, allow_pickle)
     if weights is not None:
         load_weights(model, weights, allow_pickle)
     return SpeechRecognizer(

@@ -16,16 +16,17 @@ from espnet2.tasks.asr import frontend_choices
 
 from espnet_ext.data.files import read_yaml, write_aside, write_lines
 from espnet_ext.data.model_files import find_model
-from espnet_ext.data.weights import read_weights, write_weights
+from espnet_ext.data.weights import pickles, read_weights, write_weights
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.ssl.checkpoint import default_arguments
 from espnet_ext.tasks.building import read_configuration
 from espnet_ext.tasks.checkpoint import initialisation_table, upgraded
+from espnet_ext.tasks.foreign import refuse_pickles
 from espnet_ext.tasks.mtl_asr import MTLASRTask
 
-CONFIG, MODEL = "asr_train_config", "asr_model_file"
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 FRONTEND = ("frontend", "frontend_conf")
+HUGGING_FACE = "https://huggingface.co/"
 ZENODO = "https://zenodo.org/record/4604011"
 
 
@@ -45,29 +46,26 @@ class Files(NamedTuple):
     stats: Path | None
 
 
-def obtain(tag_or_file: str) -> tuple[Path, Path]:
+def obtain(tag_or_file: str, max_gb: float | None = None) -> tuple[Path, Path]:
     """Configuration and weights of a public model.
 
     Args:
         tag_or_file: an archive of `espnet2.bin.pack`, the directory of a model, or a name that
             `espnet_model_zoo` knows.
+        max_gb: that an archive may unpack to, see `espnet_ext.data.archives.unpacked`.
 
     Raises:
         InputError: see `espnet_ext.data.model_files.find_model`; or a name cannot be fetched.
     """
-    if Path(tag_or_file).exists():
-        files = find_model(tag_or_file, tag_or_file)
-        return files.config, files.weights
-    if tag_or_file.endswith(ARCHIVES):
+    if not Path(tag_or_file).exists() and tag_or_file.endswith(ARCHIVES):
         raise InputError(f"{tag_or_file}: no such archive")
-    fetched = _download(tag_or_file)
-    missing = [name for name in (CONFIG, MODEL) if name not in fetched]
-    if missing:
-        raise InputError(f"{tag_or_file}: has no {missing[0]}; is it a packed ASR model?")
-    return Path(fetched[CONFIG]), Path(fetched[MODEL])
+    found = tag_or_file if Path(tag_or_file).exists() else _download(tag_or_file)
+    files = find_model(found, found, max_gb=max_gb)
+    return files.config, files.weights
 
 
-def _download(tag: str) -> dict[str, str]:
+def _download(tag: str) -> str:
+    """The archive, or the directory, of a name on ESPnet's hub."""
     try:
         from espnet_model_zoo.downloader import ModelDownloader
     except ImportError as error:
@@ -77,7 +75,11 @@ def _download(tag: str) -> dict[str, str]:
             f"e.g. from {ZENODO}, and give its path"
         ) from error
     try:
-        return ModelDownloader().download_and_unpack(tag)
+        zoo = ModelDownloader()
+        # Not `download_and_unpack`: it writes wherever names in the archive lead.
+        if tag.startswith(HUGGING_FACE) or HUGGING_FACE.endswith(f"{zoo.get_url(tag).strip('/')}/"):
+            return zoo.huggingface_download(tag.removeprefix(HUGGING_FACE))
+        return zoo.download(tag)
     except Exception as error:  # whatever its network and cache run into
         raise InputError(
             f"'{tag}' cannot be fetched ({type(error).__name__}: {error}); without a network fetch "
@@ -107,13 +109,16 @@ def prepare(
     """
     config_file, model_file = files
     config = read_configuration(config_file, "a speech recognizer", needed=("token_list",))
+    refuse_pickles(config, config_file, allow_pickle)
     wanted = read_yaml(train_config)
+    refuse_pickles(wanted, train_config, allow_pickle)
     tokens = _tokens(config, token_type, config_file)
     _check_frontend(config, wanted, train_config)
     weights = read_weights(model_file, allow_pickle)
-    table = _check_shapes(weights, wanted, tokens, train_config)
+    with pickles(allow_pickle):
+        table = _check_shapes(weights, wanted, tokens, train_config)
     logging.info("%s: %s\n%s", model_file, train_config, table)
-    return _write(config, weights, tokens, Path(output_dir), config_file)
+    return _write(config, weights, tokens, Path(output_dir))
 
 
 def _tokens(config: Mapping[str, Any], token_type: str, where: Path) -> list[str]:
@@ -190,24 +195,22 @@ def _write(
     weights: Mapping[str, torch.Tensor],
     tokens: list[str],
     output: Path,
-    where: Path,
 ) -> Files:
+    bpe = config.get("bpemodel") if config.get("token_type") == "bpe" else None
+    stats = None
+    if config.get("normalize") == "global_mvn":
+        stats = (config.get("normalize_conf") or {}).get("stats_file")
     model = output / "model.pth"
     write_weights(model, weights)
     write_lines(output / "tokens.txt", tokens)
-    bpe = _copied(config.get("bpemodel"), output / "bpe.model", where)
-    stats = None
-    if config.get("normalize") == "global_mvn":
-        named = (config.get("normalize_conf") or {}).get("stats_file")
-        stats = _copied(named, output / "feats_stats.npz", where)
-    return Files(model, output / "tokens.txt", bpe, stats)
-
-
-def _copied(source: str | None, target: Path, where: Path) -> Path | None:
-    if source is None:
-        return None
-    if not Path(source).is_file():
-        raise InputError(f"{where}: names {source}, which is not there; unpack the archive again")
-    with write_aside(target) as aside:
-        shutil.copyfile(source, aside)
-    return target
+    copied = {bpe: output / "bpe.model", stats: output / "feats_stats.npz"}
+    for source, target in copied.items():
+        if source is not None:
+            with write_aside(target) as aside:
+                shutil.copyfile(source, aside)
+    return Files(
+        model,
+        output / "tokens.txt",
+        None if bpe is None else copied[bpe],
+        None if stats is None else copied[stats],
+    )

@@ -6,6 +6,7 @@ from espnet_ext.data.model_files import model_paths
 from espnet_ext.ssl.model import MockingjayModel
 from espnet_ext.tasks.building import build, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
+from espnet_ext.tasks.foreign import refuse_pickles
 from espnet_ext.tasks.mockingjay import MockingjayTask
 
 
@@ -41,7 +42,8 @@ def load_mockingjay(
     config = read_configuration(
         path, "a Mockingjay", own=("crop_seconds",), needed=("frontend", "encoder_conf", "target")
     )
-    model = build(MockingjayTask, config, path)
+    refuse_pickles(config, path, allow_pickle)
+    model = build(MockingjayTask, config, path, allow_pickle)
     assert isinstance(model, MockingjayModel)
     if weights is not None:
         load_weights(model, weights, allow_pickle)

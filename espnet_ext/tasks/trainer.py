@@ -53,7 +53,8 @@ class CarefulTrainer(Trainer):
             "--allow_pickle",
             type=str2bool,
             default=False,
-            help="Unpickle the state that the training goes on from, which can run any code",
+            help="Read checkpoints that are pickles, and what classes of ESPnet fetch by "
+            "themselves; on the command line only",
         )
 
     @classmethod
@@ -266,9 +267,7 @@ class TrainingFiles:
         if Path(path).name == CHECKPOINT and self.state is not None:
             state, self.state = self.state, None
             return state
-        return load_tensors(
-            path, self.allow_pickle, known=TRAINING_STATE, advice="say --allow_pickle true"
-        )
+        return load_tensors(path, self.allow_pickle, known=TRAINING_STATE)
 
     def _weights(self, epoch: int) -> Path:
         return self.directory / f"{epoch}epoch.pth"

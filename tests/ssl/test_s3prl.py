@@ -301,7 +301,7 @@ class Dangerous:
 def test_file_that_would_run_code_is_refused(tmp_path, reference, capsys, caplog):
     path = tmp_path / "states.ckpt"
     torch.save({**states_of(reference), "Scheduler": Dangerous()}, path)
-    with pytest.raises(InputError, match="allow_pickle: true"):
+    with pytest.raises(InputError, match="--allow_pickle true"):
         read_s3prl(path)
     assert not capsys.readouterr().out
     read_s3prl(path, allow_pickle=True)

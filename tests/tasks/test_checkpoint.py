@@ -1,12 +1,10 @@
 import argparse
 import logging
-import re
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from espnet_ext.data.weights import pickles
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_init_param, load_weights
 
@@ -115,10 +113,8 @@ def test_names_of_older_espnet_are_understood(tmp_path):
 
 
 def test_advice_on_a_pickle_to_start_from_works(tmp_path):
-    old, new = tmp_path / "old.pth", tmp_path / "new.pth"
-    torch.save({**Net().state_dict(), "args": argparse.Namespace()}, old)
-    with pytest.raises(InputError) as refused:
-        load_init_param(str(old), Net())
-    code = re.search(r'python3 -c "(.*)" OLD NEW', str(refused.value))[1]
-    subprocess.run([sys.executable, "-c", code, old, new], check=True)
-    load_init_param(str(new), Net())
+    torch.save({**Net().state_dict(), "args": argparse.Namespace()}, tmp_path / "old.pth")
+    with pytest.raises(InputError, match="say --allow_pickle true"):
+        load_init_param(str(tmp_path / "old.pth"), Net())
+    with pickles(True):
+        load_init_param(str(tmp_path / "old.pth"), Net())

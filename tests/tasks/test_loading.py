@@ -164,10 +164,11 @@ def test_a_directory_and_an_archive_are_models(files, tmp_path, monkeypatch):
         assert all(found[name].equal(value) for name, value in expected.items())
 
 
-def test_a_configuration_cannot_allow_to_unpickle(change):
-    conf = {"checkpoint": "x.ckpt", "allow_pickle": True}
+def test_a_configuration_cannot_allow_to_unpickle(change, tmp_path):
+    (tmp_path / "x.ckpt").write_bytes(b"")
+    conf = {"checkpoint": str(tmp_path / "x.ckpt"), "allow_pickle": True}
     path = change(frontend="mockingjay", frontend_conf=conf)
-    with pytest.raises(InputError, match=r"frontend_conf asks to unpickle x\.ckpt"):
+    with pytest.raises(InputError, match=r"frontend_conf asks to unpickle .*x\.ckpt"):
         load_recognizer(path)
 
 

@@ -110,7 +110,7 @@ def test_a_name_without_the_package_or_the_network(tmp_path, monkeypatch):
         obtain("kamo-naoyuki/model")
 
     class Downloader:
-        def download_and_unpack(self, tag):
+        def get_url(self, tag):
             raise ConnectionError(f"no route for {tag}")
 
     module = argparse.Namespace(ModelDownloader=Downloader)
@@ -118,6 +118,29 @@ def test_a_name_without_the_package_or_the_network(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "espnet_model_zoo.downloader", module)
     with pytest.raises(InputError, match=r"cannot be fetched \(ConnectionError.*without a network"):
         obtain("kamo-naoyuki/model")
+
+
+@pytest.mark.parametrize("url", ["huggingface.co", "https://huggingface.co/", "https://x.org/a"])
+def test_what_a_name_stands_for_is_fetched_and_unpacked_here(packed, tmp_path, monkeypatch, url):
+    """The downloader's own unpacking writes to wherever names in the archive lead."""
+
+    class Downloader:
+        def get_url(self, tag):
+            return url
+
+        def download(self, tag):
+            assert "huggingface" not in url
+            return str(packed[0])
+
+        def huggingface_download(self, tag):
+            with zipfile.ZipFile(packed[0]) as archive:
+                archive.extractall(tmp_path / "snapshot")
+            return str(tmp_path / "snapshot")
+
+    module = argparse.Namespace(ModelDownloader=Downloader)
+    monkeypatch.setitem(sys.modules, "espnet_model_zoo", module)
+    monkeypatch.setitem(sys.modules, "espnet_model_zoo.downloader", module)
+    assert [path.name for path in obtain("kamo/model")] == ["config.yaml", "model.pth"]
 
 
 def test_the_public_model_fits_the_configuration_of_the_paper():

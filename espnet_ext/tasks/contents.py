@@ -1,0 +1,63 @@
+"""Files that a configuration names: what they hold, before anything else reads or copies them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_ext.data.file_sort import file_sort
+from espnet_ext.data.tokens import read_sentencepiece
+from espnet_ext.errors import InputError
+
+
+def check_contents(config: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse statistics and sentencepiece models that are something else.
+
+    A configuration may name any file of the user's, and pickles can be in arrays.
+
+    Args:
+        config: of a trained model or of a training; files that are not there are passed over.
+        path: its file, for the message.
+
+    Raises:
+        InputError: names the key and the file.
+    """
+    if config.get("token_type") == "bpe":
+        _check(config, "bpemodel", "a sentencepiece model", read_sentencepiece, str(path))
+    for key, section in _sections(config):
+        where = f"{path}: {key}" if key else str(path)
+        _check(section, "stats_file", "statistics of features", _read_statistics, where)
+
+
+def _sections(section: Mapping[str, Any], key: str = "") -> list[tuple[str, Mapping[str, Any]]]:
+    found = [(key, section)]
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            found += _sections(value, f"{key}.{name}" if key else str(name))
+    return found
+
+
+def _check(
+    section: Mapping[str, Any], key: str, what: str, read: Callable[[str], object], where: str
+) -> None:
+    named = section.get(key)
+    if not isinstance(named, str) or not Path(named).is_file():
+        return
+    try:
+        read(named)
+    except Exception as error:  # whatever NumPy and sentencepiece raise
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{where}{': ' if where.endswith('.yaml') else '.'}{key}: {named} is not {what} but "
+            f"{file_sort(named).what} ({problem})"
+        ) from error
+
+
+def _read_statistics(path: str) -> None:
+    """As ESPnet's GlobalMVN reads them: an array of Kaldi, or three arrays."""
+    stats = np.load(path, allow_pickle=False)
+    if isinstance(stats, np.ndarray):
+        stats = {"count": stats[0].flatten()[-1], "sum": stats[0, :-1], "sum_square": stats[1, :-1]}
+    if not np.isfinite(stats["count"]) or stats["sum"].shape != stats["sum_square"].shape:
+        raise ValueError("count, sum and sum_square do not go together")

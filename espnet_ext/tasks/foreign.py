@@ -1,0 +1,107 @@
+"""Configurations that make ESPnet, or a package below it, read files by itself: refused."""
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_ext.errors import InputError
+
+# Classes of ESPnet that fetch or unpickle something when they are built, and the keys that may
+# name it. tests/tasks/test_foreign.py looks for others in the ESPnet that is installed.
+LOADERS = {
+    ("frontend", "s3prl"): ("path_or_url", "upstream"),
+    ("frontend", "fused"): ("path_or_url", "upstream"),
+    ("frontend", "espnet_ssl"): ("path_or_url",),
+    ("frontend", "huggingface"): ("model",),
+    ("encoder", "wav2vec2"): ("w2v_dir_path", "w2v_url"),
+    ("encoder", "hubert"): ("hubert_dir_path", "hubert_url"),
+    ("encoder", "avhubert"): ("avhubert_dir_path", "avhubert_url", "noise_path"),
+    ("encoder", "beats"): ("beats_ckpt_path",),
+    ("postencoder", "hugging_face_transformers"): ("model_name_or_path",),
+    ("decoder", "hugging_face_transformers"): ("model_name_or_path",),
+    ("token_type", "hugging_face"): ("bpemodel",),
+    ("token_type", "qwen2audio"): (),
+}
+# Of these, those that load nothing where no such key has a value.
+LOAD_IF_NAMED = {("frontend", "fused"), ("encoder", "beats")}
+# The model is one of OpenAI's, known by its checksum, and it is read without unpickling.
+WHISPER = ("frontend", "encoder", "decoder")
+ADVICE = "if you trust its source, say --allow_pickle true"
+
+
+def refuse_pickles(config: Mapping[str, Any], path: str | Path, allow_pickle: bool) -> None:
+    """Refuse a configuration that unpickles or fetches something, when the user has not said so.
+
+    Args:
+        config: of a trained model or of a training, perhaps somebody else's.
+        path: its file, for the message.
+        allow_pickle: what the user has said.
+
+    Raises:
+        InputError: names the key and the file.
+    """
+    if allow_pickle:
+        return
+    for key, section in _sections(config):
+        if section.get("allow_pickle"):
+            what = section.get("checkpoint", "whatever a part of the model reads")
+            raise InputError(
+                f"{path}: {key or 'it'} asks to unpickle {what}, which can run any code; only the "
+                f"command line may allow that: {ADVICE}"
+            )
+    for (option, name), keys in LOADERS.items():
+        # ESPnet takes names in any case.
+        if str(config.get(option)).lower() != name:
+            continue
+        if name == "s3prl" and importlib.util.find_spec(name) is None:
+            continue  # it will be told which package it needs
+        named = next(_values(config, option, keys), None)
+        if named is None and (option, name) in LOAD_IF_NAMED:
+            continue
+        raise InputError(
+            f"{path}: {option}: {name} fetches or unpickles {named or 'a model'} by itself, which "
+            f"can run any code; {ADVICE}"
+        )
+    for option in WHISPER:
+        if str(config.get(option)).lower() == "whisper":
+            _check_whisper(config.get(f"{option}_conf") or {}, f"{path}: {option}_conf")
+
+
+def _check_whisper(conf: Mapping[str, Any], where: str) -> None:
+    """Refuse a Whisper that is a file of the configuration's choice, or would be saved in one."""
+    model, folder = str(conf.get("whisper_model", "small")), conf.get("download_dir")
+    if Path(model).name != model or Path(model).suffix == ".pt":
+        raise InputError(
+            f"{where}.whisper_model: {model} is a file, not the name of a model of OpenAI; {ADVICE}"
+        )
+    if folder is not None and not Path(str(folder), f"{model}.pt").is_file():
+        raise InputError(
+            f"{where}.download_dir: there is no {model}.pt in {folder}, and it would be written "
+            f"there; {ADVICE}, or remove the key"
+        )
+
+
+def _sections(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All dictionaries of a configuration, with the keys that lead to them."""
+    if isinstance(value, Mapping):
+        yield key, dict(value)
+        for name, inner in value.items():
+            yield from _sections(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _sections(inner, key)
+
+
+def _values(config: Mapping[str, Any], option: str, keys: tuple[str, ...]) -> Iterator[str]:
+    """What a choice would load, as 'key: value'."""
+    if option == "token_type":
+        chosen: Any = {name: config.get(name) for name in keys}
+        option = ""
+    else:
+        option += "_conf"
+        chosen = config.get(option)
+    for above, section in _sections(chosen, option):
+        for key in keys:
+            if section.get(key) is not None:
+                yield f"{section[key]} ({above}{'.' if above else ''}{key})"
