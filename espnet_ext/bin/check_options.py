@@ -91,7 +91,9 @@ def _check(command: str, options: list[str]) -> None:
 
 def _parsed(parser: argparse.ArgumentParser, options: list[str]) -> argparse.Namespace:
     def _refuse(message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        unknown = (
+            message.removeprefix("unrecognized arguments: ").partition(" ")[0].partition("=")[0]
+        )
         close = difflib.get_close_matches(unknown, parser._option_string_actions, n=1)
         hint = f"; did you mean {close[0]}?" if unknown.startswith("--") and close else ""
         raise InputError(message + hint)

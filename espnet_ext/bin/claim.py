@@ -5,6 +5,7 @@ opened the lock files: it has a lock as long as it, or a command that it has sta
 """
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="MODE:DESCRIPTOR:FIRST-LAST:OPTION:FILE",
         help="write or read, file descriptor, stages that write, option that names the directory "
-        "and lock file, for example write:10:1-2:dumpdir:dump/.lock",
+        "and lock file, for example write:10:1-2:dumpdir:dump/.run.lock",
     )
     return parser
 
@@ -55,7 +56,9 @@ def main(cmd: list[str] | None = None) -> None:
             )
         taken.append((handle, shared))
     for handle, shared in taken:
-        locks.describe(handle, "run.sh", args.process, add=shared)
+        # There is a lock all the same on a full disk, and on a file of another user.
+        with contextlib.suppress(OSError):
+            locks.describe(handle, "run.sh", args.process, add=shared)
 
 
 if __name__ == "__main__":

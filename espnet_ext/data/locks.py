@@ -58,8 +58,9 @@ def locked(path: str | Path, part: str = "") -> Iterator[None]:
             if count > 1:
                 _held[file] = handle, count - 1
             else:
-                file.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # nothing of worth was in it
+                with contextlib.suppress(OSError):  # nothing of worth is in it
+                    file.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
                     os.close(handle)
                 for directory in made:
                     with contextlib.suppress(OSError):  # something was written there
@@ -74,14 +75,18 @@ def _open_locked(file: Path, path: Path) -> int:
     """Open the lock file of `path` and take the lock, or raise."""
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:  # left by a process of another user
+            handle = os.open(file, os.O_RDONLY)
         try:
             if not take_or_warn(handle):
                 raise InputError(
                     f"{path}: {holder(file)} writes here; wait until it has ended, or stop it"
                 )
             if is_at(handle, file):
-                with contextlib.suppress(OSError):  # on a full disk there is a lock all the same
+                # There is a lock all the same on a full disk, and on a file of another user.
+                with contextlib.suppress(OSError):
                     describe(handle, Path(sys.argv[0]).stem, os.getpid())
                 return handle
         except BaseException:

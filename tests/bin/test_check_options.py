@@ -1,6 +1,7 @@
 """Options of later stages are checked before the first one."""
 
 import re
+import shlex
 
 import pytest
 
@@ -61,10 +62,11 @@ def test_what_the_commands_accept_passes(folder):
         ("cm_train --config cm.yaml --cm_loss a-softmax", "cm_loss"),
         ("ssl_train --config ssl.yaml --encoder_conf layers=1", "encoder_conf: .*'layers'"),
         ("ssl_train --config absent.yaml", "absent.yaml"),
+        ("ssl_train --config ssl.yaml ''", "unrecognized arguments"),
     ],
 )
 def test_what_they_would_refuse_is_refused(folder, given, expected):
-    words = ["--for", "--format_args", "format_data", "--for", "--some_args", *given.split()]
+    words = ["--for", "--format_args", "format_data", "--for", "--some_args", *shlex.split(given)]
     with pytest.raises(InputError, match=expected) as refused:
         check_options.main(words)
     assert "Correct --some_args" in str(refused.value)

@@ -231,6 +231,25 @@ def test_two_runs_at_once(here, first, second, reason):
     assert again.returncode == 0, again.stderr
 
 
+def test_a_command_may_lock_the_directory_that_the_run_is_named_after(here):
+    lock = "from espnet_ext.data.locks import locked\nwith locked('exp/x'): print('has it')"
+    script = CLAIMS.replace('"works"; then', f'"works"; then python3 -c "{lock}";')
+    command = ["bash", "-c", script, "run.sh", *["3", "3", "exp", "dump", "x"]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "has it" in done.stdout and done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a directory without new files")
+def test_what_is_only_read_need_not_be_writable(here):
+    command = ["bash", "-c", CLAIMS, "run.sh"]
+    read = [*command, *["3", "4", "exp", "/proc", "x"]]
+    done = subprocess.run(read, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = [*command, *["1", "4", "exp", "/proc", "x"]]
+    done = subprocess.run(written, capture_output=True, text=True)
+    assert done.returncode == 2 and "cannot write /proc/.run.lock" in done.stderr + done.stdout
+
+
 def test_others_may_read_what_a_run_has_written(here):
     (here / "hold").touch()
     in_stage_3 = CLAIMS.replace("[ -f", '[ "${number}" = 3 ] && [ -f')

@@ -34,12 +34,17 @@ claims=()
 # none read it before these stages are over. A run of later stages only reads it, as others may at the
 # same time. egs2/README.md tells users. claim <first> <last> <expdir or dumpdir> [<name>]
 claim() {
-    local mode=read handle file=${!3}/.${4:+$4.}lock
+    # Not the name by which a command locks a directory that it writes: espnet_ext/data/locks.py.
+    local mode=read handle file=${!3}/.${4:+$4.}run.lock
     if [ "${stop_stage}" -lt "$1" ]; then return; fi
     if [ "${stage}" -le "$2" ]; then mode="write"; fi
     mkdir -p "${!3}"
     # It stays open in commands that are started, so that the lock lasts until they have ended.
-    if ! { exec {handle}<> "${file}"; } 2> /dev/null; then refuse "cannot write ${file}"; fi
+    if ! { exec {handle}<> "${file}" || exec {handle}< "${file}"; } 2> /dev/null; then
+        # Of somebody else, who has not run this there.
+        if [ "${mode}" = read ]; then return; fi
+        refuse "cannot write ${file}"
+    fi
     claims+=("${mode}:${handle}:$1-$2:$3:${file}")
 }
 
