@@ -21,7 +21,6 @@ from espnet_ext.jobs.signals import end_with_parent
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
     from espnet_ext.data.model_files import ModelFiles
-    from espnet_ext.jobs.array import JobArray
 
 
 class ModelOptions(NamedTuple):
@@ -479,32 +478,6 @@ TRAINING_OPTIONS = """\
   --help_all                 every option of ESPnet
   --print_config             the whole configuration with its defaults
 """
-
-
-def run_jobs(
-    arguments: list[str], text: str, run: Callable[["JobArray"], dict[int, int]], program: str
-) -> None:
-    """What run.pl and slurm.pl do with their arguments; exits with 1 if a job failed.
-
-    Args:
-        arguments: of the command line.
-        text: for `--help`.
-        run: a back end, array to exit codes.
-        program: name before messages.
-
-    Raises:
-        InputError: see `espnet_ext.jobs.array.parse_arguments` and the back end.
-    """
-    if arguments[:1] in (["--help"], ["-h"]):
-        print(text)
-        return
-    from espnet_ext.jobs.array import parse_arguments
-    from espnet_ext.jobs.messages import report_failures
-
-    array = parse_arguments(arguments)
-    codes = run(array)
-    report_failures(array, codes, program)
-    sys.exit(1 if any(codes.values()) else 0)
 
 
 def train(text: str, module: str, task: str) -> None:

@@ -19,11 +19,12 @@ import sys
 
 from espnet_ext.bin import cli
 from espnet_ext.jobs.local import run_jobs
+from espnet_ext.jobs.program import run_program
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Run the command; exit with 1 if a job failed."""
-    cli.run_jobs(sys.argv[1:] if cmd is None else cmd, __doc__ or "", run_jobs, "run.pl")
+    run_program(sys.argv[1:] if cmd is None else cmd, __doc__ or "", run_jobs, "run.pl")
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ The environment in a task is that of path.sh. Near its time limit a task stops a
 import sys
 
 from espnet_ext.bin import cli
+from espnet_ext.jobs.program import run_program
 from espnet_ext.jobs.slurm import PROGRAM, run_array
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Run the command; exit with 1 if a job failed."""
-    cli.run_jobs(sys.argv[1:] if cmd is None else cmd, __doc__ or "", run_array, PROGRAM)
+    run_program(sys.argv[1:] if cmd is None else cmd, __doc__ or "", run_array, PROGRAM)
 
 
 if __name__ == "__main__":
