@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_ext.data.files import read_record, write_json
+from espnet_ext.data.files import content_of, read_record, write_json
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 
@@ -69,7 +69,7 @@ class Claim:
                 "--output_dir to attack again"
             )
         before = read_record(path)
-        changed = [key for key, value in self.identity.items() if before.get(key) != value]
+        changed = self._changed(before)
         if not changed:
             return before
         replaced = self._replaced()
@@ -92,7 +92,15 @@ class Claim:
             before = read_record(self.directory / RECORD)
         except InputError:  # none, or damaged, and nothing was made with it
             return False
-        return all(before.get(key) == value for key, value in self.identity.items())
+        return not self._changed(before)
+
+    def _changed(self, before: Mapping[str, Any]) -> list[str]:
+        """Keys by which a record is that of another attack; a model may lie anywhere."""
+        return [
+            key
+            for key, value in self.identity.items()
+            if content_of(before.get(key)) != content_of(value)
+        ]
 
     def _replaced(self) -> list[str]:
         """Utterances whose audio is another than when the attack began, as far as it is known."""

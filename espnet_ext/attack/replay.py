@@ -10,7 +10,13 @@ from espnet_ext.attack.runner import listen
 from espnet_ext.attack.utterances import Utterance, check_utterances, examine_audio
 from espnet_ext.data.attack_log import read_attack_log
 from espnet_ext.data.audio import read_audio
-from espnet_ext.data.files import check_directory, read_record, write_json, write_jsonl
+from espnet_ext.data.files import (
+    check_directory,
+    content_of,
+    read_record,
+    write_json,
+    write_jsonl,
+)
 from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
@@ -56,7 +62,7 @@ def replay(
     made_on = read_record(source / "attack.json")
     about = {**made_on, "model": dict(model), "ctc_weight": estimator.ctc_weight}
     about["made_on"] = {"model": made_on["model"], "ctc_weight": made_on["ctc_weight"]}
-    if begun(output) and read_record(output / "attack.json") != about:
+    if begun(output) and content_of(read_record(output / "attack.json")) != content_of(about):
         raise InputError(
             f"{output} holds the results of another attack, see attack.json there; give another "
             "--output_dir or remove it"

@@ -335,10 +335,10 @@ def audio_digest(wav_scp: str | Path) -> str:
 
 def is_made(results: Path, made_from: object) -> bool:
     """Whether a results.json has this under "made_from"; if so, say that nothing is to do."""
-    from espnet_ext.data.files import read_record
+    from espnet_ext.data.files import content_of, read_record
 
-    as_read = json.loads(json.dumps(made_from))  # tuples become lists
-    if not results.is_file() or read_record(results).get("made_from") != as_read:
+    as_read = content_of(json.loads(json.dumps(made_from)))  # tuples become lists
+    if not results.is_file() or content_of(read_record(results).get("made_from")) != as_read:
         return False
     print(f"{results}: there already, from the same files and settings; remove it to redo it")
     return True

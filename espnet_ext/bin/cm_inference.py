@@ -72,7 +72,7 @@ def score(
         score_batches,
         trial_scores,
     )
-    from espnet_ext.data.files import write_json
+    from espnet_ext.data.files import content_of, write_json
     from espnet_ext.data.kaldi import read_table
 
     part, parts = shard
@@ -95,7 +95,7 @@ def score(
         return
     states = {name: Path(path).stat() for name, path in paths.items()}
     made_from = {
-        "model": model_files,
+        "model": content_of(model_files),
         "batches": batches,
         "trials": trials,
         "audio": {name: [s.st_size, s.st_mtime_ns] for name, s in states.items()},

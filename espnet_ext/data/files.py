@@ -283,6 +283,24 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return values
 
 
+def content_of(record: Any) -> Any:
+    """What decides whether two records are the same: all but the paths of files with a digest.
+
+    Args:
+        record: JSON.
+
+    Example:
+        >>> content_of({"weights": {"path": "exp/asr/valid.loss.best.pth", "sha256": "0f3a"}})
+        {'weights': {'sha256': '0f3a'}}
+    """
+    if isinstance(record, list):
+        return [content_of(value) for value in record]
+    if not isinstance(record, dict):
+        return record
+    named = "path" in record and "sha256" in record
+    return {k: content_of(value) for k, value in record.items() if not (named and k == "path")}
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of keys with values, without running anything that is in it.
 

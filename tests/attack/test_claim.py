@@ -23,6 +23,7 @@ from espnet_ext.errors import InputError
 
 TARGETS = {"a1": "one two", "a2": "three", "b1": "four"}
 RATE_OF = {"recognizer": RATE, "countermeasure": 8000}
+MODEL = {"weights": {"path": "exp/asr/latest.pth", "sha256": "0f3a"}}
 HALVES = ["recognizer", "countermeasure"]
 both = pytest.mark.parametrize("half", HALVES)
 
@@ -53,17 +54,17 @@ def data(tmp_path):
 def make(data, estimator, countermeasure):
     """A run of either half on what the data are now."""
 
-    def make(half, output="out", **options):
+    def make(half, output="out", model=MODEL, **options):
         folder = data / half
         if half == "recognizer":
             listed = read_utterances(folder / "wav.scp", folder / "targets", None, RATE)
             settings = AttackSettings(eps=(0.2,), steps=(1, 2), batch_size=2)
-            return AttackRun(estimator, settings, listed, data / output, {"w": "sha"}, **options)
+            return AttackRun(estimator, settings, listed, data / output, model, **options)
         values = {"methods": ["noise"], "eps": [0.1, 0.2], "steps": 1, "batch_size": 2}
         settings = CountermeasureAttackSettings.from_mapping({**values, **options})
         trials = read_trials(folder, 8000)
         models = {"lcnn": countermeasure}
-        return TransferRun(countermeasure, models, settings, trials, data / output, {"w": "sha"})
+        return TransferRun(countermeasure, models, settings, trials, data / output, model)
 
     return make
 
@@ -107,6 +108,19 @@ def test_another_clip_of_the_same_length_is_noticed_before_a_run_goes_on(make, d
     make(half).run()
     make(half).collect()
     assert contents(run.output_dir) == before
+
+
+@both
+def test_a_model_is_the_same_wherever_it_lies(make, half):
+    run = make(half)
+    run.run()
+    before = contents(run.output_dir)
+    moved = {"weights": {**MODEL["weights"], "path": "packed.zip/exp/asr/latest.pth"}}
+    again = make(half, model=moved)
+    assert again.finished() and contents(run.output_dir) == before
+    changed = {"weights": {**MODEL["weights"], "sha256": "0f3b"}}
+    with pytest.raises(InputError, match=r"another attack \(different: model"):
+        make(half, model=changed)
 
 
 @both

@@ -63,6 +63,9 @@ def test_what_is_made_from_the_same_is_not_made_again(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     assert cli.is_made(path, {"x": (1, 2)})
     assert "remove it to redo it" in capsys.readouterr().out
+    path.write_text(json.dumps({"made_from": [{"path": "a.pth", "sha256": "0f"}]}))
+    assert cli.is_made(path, [{"path": "moved.pth", "sha256": "0f"}])
+    assert not cli.is_made(path, [{"path": "a.pth", "sha256": "0e"}])
 
 
 def test_a_digest_of_audio_is_of_its_content_and_not_of_its_place(tmp_path):
