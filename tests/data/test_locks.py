@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import wave
 
 import pytest
@@ -145,6 +146,15 @@ def test_the_next_one_removes_what_killed_processes_were_writing(tmp_path, start
     assert left.read_text() == "half", "that of the living process"
     assert sorted(p.name for p in tmp_path.glob("*.txt") if p not in [left]) == ["other.txt"]
     alive.kill()
+
+
+def test_what_another_machine_may_still_write_stays_for_a_day(tmp_path):
+    """Locks of some file systems do not hold between machines."""
+    for name in ("begun", "yesterday"):
+        (tmp_path / f"{ASIDE}elsewhere-{name}").touch()
+    os.utime(tmp_path / f"{ASIDE}elsewhere-yesterday", times=(time.time() - 2 * 86400,) * 2)
+    write_text(tmp_path / "a.txt", "whole")
+    assert [path.name for path in asides(tmp_path)] == [f"{ASIDE}elsewhere-begun"]
 
 
 def data_directory(folder):

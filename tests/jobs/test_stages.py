@@ -266,6 +266,16 @@ def test_others_may_read_what_a_run_has_written(here):
         assert started.wait(20) == 0
 
 
+@pytest.mark.parametrize("options", ["--tag $NOT_SET", "--tag a;b", "--tag a >b"])
+def test_options_that_the_shell_cannot_read_are_named(here, options):
+    script = (
+        '. utils/stages.sh; . utils/checks.sh; set -u; check_command_options --x asr_train "$1"'
+    )
+    command = ["bash", "-c", script, "run.sh", options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and options in done.stderr, done.stderr
+
+
 def test_a_failure_names_its_stage(here):
     process = start_main("exit 3")
     output = process.communicate(timeout=20)[0]

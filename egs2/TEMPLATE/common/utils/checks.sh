@@ -156,11 +156,12 @@ check_options() {
 # The same with Python, as the command of a later stage reads them, once run_checks is called:
 # check_command_options <where they come from> <command in espnet_ext.bin> <the options, as text>
 check_command_options() {
-    local words
-    # Quotes in the text are the shell's, as in job lists.
-    if ! eval "words=($3)" 2> /dev/null; then
-        refuse "$1: the shell cannot read the options '$3'"
+    local words problem
+    # Quotes in the text are the shell's, as in job lists. A variable that is not set ends a shell.
+    if ! problem=$(eval "words=($3)" 2>&1); then
+        refuse "$1: the shell cannot read the options '$3' (${problem##*: line *: })"
     fi
+    eval "words=($3)"
     checks+=(--for "$1" "$2" "${words[@]}")
 }
 
