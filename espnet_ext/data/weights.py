@@ -22,11 +22,13 @@ from espnet_ext.errors import InputError
 
 GIVE_WEIGHTS = "give the *.pth of an epoch or an average, e.g. valid.acc.ave.pth"
 
+SCALAR = np.float64(0.0).__reduce__()[0]
 # What trainings of ESPnet save beside tensors, none of which runs anything.
 TRAINING_STATE: tuple[Any, ...] = (
     datetime.timedelta,
     np.dtype,
-    np.float64(0.0).__reduce__()[0],  # by which NumPy's scalars are rebuilt
+    # By which NumPy's scalars are rebuilt, under the names of NumPy 1 and 2.
+    *((SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64")),
 )
 

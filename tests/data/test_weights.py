@@ -1,10 +1,12 @@
 import os
 import pickle
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 
-from espnet_ext.data.weights import read_weights
+from espnet_ext.data.weights import TRAINING_STATE, load_tensors, read_weights
 from espnet_ext.errors import InputError
 
 
@@ -80,3 +82,19 @@ def test_a_changed_byte_is_found(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match="checksum"):
         read_weights(path)
+
+
+def test_the_state_of_a_training_is_read_with_another_numpy(tmp_path):
+    """NumPy 2 calls `numpy.core` by another name."""
+    torch.save({"loss": np.float64(1.5)}, tmp_path / "here.pth")
+    here, there = b"numpy._core.multiarray", b"numpy.core.multiarray"
+    with (
+        zipfile.ZipFile(tmp_path / "here.pth") as saved,
+        zipfile.ZipFile(tmp_path / "there.pth", "w") as changed,
+    ):
+        for name in saved.namelist():
+            data = saved.read(name)
+            first, second = (here, there) if here in data else (there, here)
+            changed.writestr(name, data.replace(first, second))
+    for name in ("here.pth", "there.pth"):
+        assert load_tensors(tmp_path / name, known=TRAINING_STATE) == {"loss": 1.5}
