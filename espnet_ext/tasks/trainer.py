@@ -1,11 +1,13 @@
 """ESPnet's trainer, with files that are whole at any time and are read without running them."""
 
 import argparse
+import contextlib
 import copy
 import dataclasses
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.types import str2bool
 
-from espnet_ext.data.files import write_aside, write_from_memory
+from espnet_ext.data.files import disk_problem, write_aside, write_from_memory
 from espnet_ext.data.weights import TRAINING_STATE, UnsafeFileError, load_tensors
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import check_fits
@@ -85,7 +87,7 @@ class CarefulTrainer(Trainer):
             check_fits(model, state["model"], files.state_from, "Give another --output_dir.")
         # With several processes only the first one writes.
         first = not distributed_option.distributed or distributed_option.dist_rank == 0
-        with compat.trainer_files(files.save, files.load, files.average):
+        with compat.trainer_files(files.save, files.load, files.average), _threads_explained():
             if state is not None and first:
                 files.finish_epoch(state["model"], _reporter(state), options)
             if state is not None and _stopped_early(_reporter(state), options):
@@ -99,6 +101,26 @@ class CarefulTrainer(Trainer):
                 distributed_option=distributed_option,
                 **others,
             )
+
+
+@contextlib.contextmanager
+def _threads_explained() -> Iterator[None]:
+    """Say in one line what TensorBoard's thread cannot write; where it matters ESPnet raises it."""
+    others = threading.excepthook
+
+    def explain(failed: threading.ExceptHookArgs) -> None:
+        error = failed.exc_value
+        problem = disk_problem(error) if isinstance(error, OSError) else None
+        if problem:
+            logging.warning(problem)
+        else:
+            others(failed)
+
+    threading.excepthook = explain
+    try:
+        yield
+    finally:
+        threading.excepthook = others
 
 
 def _reporter(state: dict[str, Any]) -> Reporter:

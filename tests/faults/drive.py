@@ -130,7 +130,7 @@ def content(path: Path) -> str:
         data = repr(plain(json.loads(data))).encode()
     elif path.suffix == ".jsonl":
         data = repr([plain(json.loads(line)) for line in data.splitlines()]).encode()
-    elif path.suffix in (".pt", ".pth"):
+    elif path.suffix in STATES:
         loaded = torch.load(io.BytesIO(data), weights_only=False, map_location="cpu")
         data = repr(plain(loaded)).encode()
     elif path.suffix == ".yaml":
@@ -145,7 +145,8 @@ def content(path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-READABLE = (".json", ".jsonl", ".pt", ".pth", ".yaml", ".wav", ".flac", ".png", ".npz")
+STATES = (".pt", ".pth", ".previous")
+READABLE = (".json", ".jsonl", ".yaml", ".wav", ".flac", ".png", ".npz", *STATES)
 
 
 def plain(value: Any) -> Any:
@@ -206,6 +207,7 @@ def try_all(trial: Trial, errors: list[str], most: int, for_ever: bool) -> dict[
             if not ended and snapshot(trial.output) != whole:
                 wrong["lies"].append(f"{at}: {said[-300:]}")
             failed = trial.run()
+            print(f"{at} of {points}: exit {ended}, then {failed}", file=sys.stderr, flush=True)
             for text in (said, trial.text()):
                 if "Traceback" in text or "Logging error" in text:
                     wrong["tracebacks"].append(f"{at}: {text[-1500:]}")
