@@ -18,7 +18,12 @@ def get_parser() -> argparse.ArgumentParser:
         description=(__doc__ or "").splitlines()[0], formatter_class=cli.HelpFormatter
     )
     add = parser.add_argument
-    add("--process", type=int, default=os.getppid(), help="process id of the main script")
+    add(
+        "--process",
+        type=cli.integer(1),
+        default=os.getppid(),
+        help="process id of the main script",
+    )
     add("--wait", action="store_true", help="wait for a lock that another process has")
     add(
         "claims",

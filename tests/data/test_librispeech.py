@@ -102,7 +102,7 @@ def test_utterances_of_a_chapter(chapter):
         ("14-7-0001", "utterance 14-7-0001 has no transcript"),
         ("14-8-0001 A", r"'14-8-0001' is not an utterance of this chapter \(14-7-0000\)"),
         ("14-7-x A", "'14-7-x' is not an utterance"),
-        ("", "'' is not an utterance"),
+        ("", "is empty"),
         ("14-7-0000 A", "utterance 14-7-0000 stands in a line before"),
         ("14-7-0002 A", "utterance 14-7-0002 has no audio file .*/14/7/14-7-0002.flac"),
     ],

@@ -80,7 +80,7 @@ def test_the_lock_of_a_dead_process_is_free(tmp_path, start, number):
 
 
 def test_what_a_dead_process_has_started_is_named(tmp_path, start):
-    fork = HOLD.replace("time.sleep", "import os; print(os.fork(), flush=True); time.sleep")
+    fork = HOLD.replace("time.sleep", "import os; os.write(1, b'%d\\n' % os.fork()); time.sleep")
     process = start(fork, tmp_path / "train")
     child = max(int(process.stdout.readline()), int(process.stdout.readline()))
     process.kill()

@@ -48,11 +48,18 @@ def add(tmp_path) -> Callable[..., Condition]:
         la, lc, li = weights
         model = tmp_path / "exp" / f"la{la}_lc{lc}_seed{seed}"
         decode, attack = model / f"decode_li{li}" / "test", model / f"attack_li{li}"
+        # As every attack does, also without any step.
+        wrong = {(budget, 0): [5] * len(UTT2SPK) for budget, _ in wrong} | dict(wrong)
         write_jsonl(attack / "attack_log.jsonl", log_rows(wrong))
         about = {
             "model": {"config": {"path": f"{model}/config.yaml", "sha256": "0"}},
             "ctc_weight": li,
-            "settings": {"norm": 2, "eps": [2.0], "snr": [], "steps": [5, 10]},
+            "settings": {
+                "norm": 2,
+                "eps": [2.0],
+                "snr": [],
+                "steps": sorted({n for _, n in wrong if n}),
+            },
             "utterances": {"count": len(UTT2SPK), "sha256": "1"},
             "batches": [list(UTT2SPK)],
         }

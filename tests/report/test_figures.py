@@ -70,7 +70,11 @@ def test_several_budgets_have_a_panel_each_and_one_against_the_budget(add, resul
     wrong |= {("snr41", 5): [4] * 6, ("snr41", 10): [3] * 6}
     axes = drawn(results([add((1.0, 0.0, 0.0), wrong)]))
     assert [axis.get_title() for axis in axes] == ["SNR 35 dB", "SNR 41 dB", "after 10 steps"]
-    assert [list(axis.get_lines()[0].get_ydata()) for axis in axes] == [[20, 0], [80, 60], [0, 60]]
+    assert [list(axis.get_lines()[0].get_ydata()) for axis in axes] == [
+        [100, 20, 0],
+        [100, 80, 60],
+        [0, 60],
+    ]
     names = [tick.get_text() for tick in axes[2].get_xticklabels()]
     assert names == ["SNR 35 dB", "SNR 41 dB"]
 

@@ -36,6 +36,7 @@ inference_model=valid.loss.best.pth # weights that are evaluated
 
 # Report
 num_pictures=4           # utterances of which the reconstruction is drawn
+evaluate_args=           # more options of espnet_ext.bin.ssl_evaluate, e.g. "--allow_pickle true"
 
 help_message=$(cat << EOF
 Usage: ./run.sh [--stage N] [--stop_stage M] [--option value ...]
@@ -58,7 +59,7 @@ EOF
 check_common 5 "$@"
 check_whole 0 seed num_pictures
 check_sets train_set valid_set test_sets
-check_options format_args train_args
+check_options format_args train_args evaluate_args
 check_weights 4
 check_files train_config
 
@@ -66,6 +67,7 @@ check_files train_config
 . ./cmd.sh
 check_machines 4 4 5
 if asked 2; then check_command_options --format_args format_data "${format_args}"; fi
+if asked 5; then check_command_options --evaluate_args ssl_evaluate "${evaluate_args}"; fi
 if asked 3 || asked 4; then
     check_command_options "--train_config or --train_args" ssl_train \
         "--config ${train_config@Q} ${train_args}"
@@ -119,10 +121,11 @@ main() {
 
     if stage 5 "reconstruction: ${ssl_dir}/, ${dumpdir}/ -> ${ssl_dir}/reconstruction/"; then
         for set in "${valid_set}" ${test_sets}; do
+            # shellcheck disable=SC2086
             python3 -m espnet_ext.bin.ssl_evaluate --ssl_train_config "${ssl_dir}/config.yaml" \
                 --ssl_model_file "${ssl_dir}/${inference_model}" --data_dir "${dumpdir}/${set}" \
                 --output_dir "${ssl_dir}/reconstruction/${set}" --num_pictures "${num_pictures}" \
-                --ngpu "$((ngpu > 0 ? 1 : 0))"
+                --ngpu "$((ngpu > 0 ? 1 : 0))" ${evaluate_args}
             cat "${ssl_dir}/reconstruction/${set}/RESULTS.md"
         done
     fi
