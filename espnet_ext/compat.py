@@ -186,15 +186,17 @@ def trainer_files(
 
     Args:
         save: in place of `torch.save`.
-        load: in place of `torch.load`.
+        load: in place of `torch.load`, and of `safe_torch_load` in ESPnet 202611.
         average: in place of `average_nbest_models`.
     """
     trainer, averaging = "espnet2.train.trainer", "espnet2.main_funcs.average_nbest_models"
-    with (
-        mock.patch(f"{trainer}.torch", _Torch(save, load)),
-        mock.patch(f"{averaging}.torch", _Torch(save, load)),
-        mock.patch(f"{trainer}.average_nbest_models", average),
-    ):
+    with contextlib.ExitStack() as patches:
+        for name in (trainer, averaging):
+            module = importlib.import_module(name)
+            patches.enter_context(mock.patch.object(module, "torch", _Torch(save, load)))
+            if hasattr(module, "safe_torch_load"):
+                patches.enter_context(mock.patch.object(module, "safe_torch_load", load))
+        patches.enter_context(mock.patch(f"{trainer}.average_nbest_models", average))
         yield
 
 

@@ -229,10 +229,10 @@ def main() -> None:
     parser.add_argument("--for_ever", action="store_true", help="all calls from there on fail")
     args = parser.parse_args()
     SHIM.fault_calls.restype = ctypes.c_long
-    found = {
-        name: try_all(Trial(name, args.work), args.errors, args.most, args.for_ever)
-        for name in args.commands
-    }
+    found = {}
+    for name in args.commands:
+        most = 0 if name == "careless" else args.most  # the control, at all its calls
+        found[name] = try_all(Trial(name, args.work), args.errors, most, args.for_ever)
     print(json.dumps(found, indent=1))
 
 
