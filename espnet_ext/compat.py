@@ -77,7 +77,7 @@ def check_types_on_first_call() -> None:
     """
     decorate = typeguard.typechecked
 
-    def typechecked(target: Any = None, **options: Any) -> Any:
+    def _typechecked(target: Any = None, **options: Any) -> Any:
         package = getattr(target, "__module__", "").partition(".")[0]
         if (
             options
@@ -87,16 +87,16 @@ def check_types_on_first_call() -> None:
             return decorate(target, **options)
 
         @functools.cache
-        def checked() -> Callable[..., Any]:
+        def _checked() -> Callable[..., Any]:
             return decorate(target)
 
         @functools.wraps(target)
-        def check_and_call(*args: Any, **kwargs: Any) -> Any:
-            return checked()(*args, **kwargs)
+        def _check_and_call(*args: Any, **kwargs: Any) -> Any:
+            return _checked()(*args, **kwargs)
 
-        return check_and_call
+        return _check_and_call
 
-    typeguard.typechecked = typechecked
+    typeguard.typechecked = _typechecked
 
 
 check_types_on_first_call()

@@ -116,18 +116,18 @@ def _quiet() -> Iterator[None]:
     the progress of its beam search, by which recurrent decoders transcribe.
     """
 
-    def wanted(record: logging.LogRecord) -> bool:
+    def _wanted(record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("Using make_pad_mask with a list of lengths")
 
     search = logging.getLogger(BeamSearch.__module__)
     root, level = logging.getLogger(), search.level
-    root.addFilter(wanted)
+    root.addFilter(_wanted)
     search.setLevel(max(level, logging.WARNING))
     try:
         yield
     finally:
         search.setLevel(level)
-        root.removeFilter(wanted)
+        root.removeFilter(_wanted)
 
 
 def encode(

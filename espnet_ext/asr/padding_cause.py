@@ -44,17 +44,17 @@ def _calls(model: ESPnetASRModel, speech: torch.Tensor, lengths: torch.Tensor) -
     calls: list[Call] = []
     rows = len(speech)
 
-    def hook(name: str) -> Any:
-        def note(
+    def _hook(name: str) -> Any:
+        def _note(
             _module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
         ) -> None:
             given = _of_rows((args, tuple(kwargs.values())), rows)
             calls.append((name, given, _of_rows(output, rows)))
 
-        return note
+        return _note
 
     handles = [
-        module.register_forward_hook(hook(f"{name} ({type(module).__name__})"), with_kwargs=True)
+        module.register_forward_hook(_hook(f"{name} ({type(module).__name__})"), with_kwargs=True)
         for name, module in model.named_modules()
         if name
     ]
@@ -70,15 +70,15 @@ def _of_rows(value: Any, rows: int) -> Tensors:
     """Copies of the floating tensors in a value that have one row per utterance."""
     found: Tensors = []
 
-    def visit(item: Any) -> None:
+    def _visit(item: Any) -> None:
         if isinstance(item, torch.Tensor):
             if item.is_floating_point() and item.dim() > 1 and len(item) == rows:
                 found.append(item.detach().clone())
         elif isinstance(item, list | tuple):
             for part in item:
-                visit(part)
+                _visit(part)
 
-    visit(value)
+    _visit(value)
     return found
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from espnet_ext.data.attack_log import LOG, RECORD
 from espnet_ext.data.files import content_of, read_record, write_json
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from espnet_ext.attack.trials import Trial
     from espnet_ext.attack.utterances import Utterance
 
-RECORD, AUDIO = "attack.json", "utt2sha256"
-MADE = ("log/**/*.jsonl", "state/*/*.pt", "attack_log.jsonl")
+AUDIO = "utt2sha256"
+MADE = ("log/**/*.jsonl", "state/*/*.pt", LOG)
 
 
 class Claim:

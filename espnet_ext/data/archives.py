@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.locks import take
+from espnet_ext.data.locks import abandoned, aside_prefix, take
 from espnet_ext.errors import InputError, summarize
 
 # Weights hardly compress: what grows more than this was made to fill a disk.
@@ -233,8 +233,9 @@ def _write(
     """Write all files under another name, then give the folder its own."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder.parent)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=ASIDE))
+        for left in abandoned(folder.parent, ASIDE):
+            shutil.rmtree(left, ignore_errors=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=aside_prefix(ASIDE)))
         handle = os.open(aside, os.O_RDONLY)
     except OSError as error:
         raise InputError(
@@ -259,18 +260,6 @@ def _write(
     finally:
         os.close(handle)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _remove_leftovers(cache: Path) -> None:
-    """Remove what killed processes were unpacking: folders that nobody has locked."""
-    for aside in cache.glob(f"{ASIDE}*"):
-        with suppress(OSError):  # another process removes them as well
-            handle = os.open(aside, os.O_RDONLY)
-            try:
-                if take(handle):
-                    shutil.rmtree(aside, ignore_errors=True)
-            finally:
-                os.close(handle)
 
 
 def _open(opened: zipfile.ZipFile | tarfile.TarFile, member: Member, archive: Path) -> IO[bytes]:

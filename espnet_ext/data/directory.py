@@ -16,7 +16,6 @@ neither read nor copied, and the log names them.
 
 import glob
 import logging
-import re
 import shutil
 import tempfile
 from collections import deque
@@ -29,6 +28,7 @@ from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules, mixed_forms
 from espnet_ext.data.files import explained
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
+from espnet_ext.data.leftovers import is_leftover
 from espnet_ext.data.locks import locked
 from espnet_ext.errors import InputError, summarize
 
@@ -40,16 +40,6 @@ COMPUTED = {"utt2dur", "utt2num_samples", "utt2num_frames", "reco2dur", "feats.s
 # May list a part of the utterances by design: what a bona fide utterance was made with is nothing.
 PARTIAL = frozenset({"utt2attack"})
 MOST_LOST = 0.1  # of the utterances; more is left out only where a flag allows it
-_LEFTOVER_WORDS = (
-    r"bak|bk|bkp|bck|backup|old|orig|original|sw[a-p]|save|saved|sav|tmp|temp|rej|copy|kopie|copie|"
-    r"copia|autosave|part|lock|dpkg|rpmsave|rpmnew|"
-    r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[-_T]?([0-9]{4,6})?"
-)
-_LEFTOVER = re.compile(
-    rf"[~#\s()%]|^\.|\.({_LEFTOVER_WORDS})[0-9]*(\.|-|$)|[-_](bak|backup|old|orig|copy)[0-9]*$"
-    r"|\.(gz|bz2|xz|zip|zst|tar|tgz|7z)$",
-    re.IGNORECASE,
-)
 _WRITTEN = {"wav.scp": -1, "utt2spk": 1}  # first and last
 _KINDS: dict[str, Kind] = {
     "text": "utterance",
@@ -76,18 +66,6 @@ def kind_of(name: str) -> Kind | None:
     if name.startswith(("utt2", "text.", "text_")):
         return "utterance"
     return "speaker" if name.startswith("spk2") else None
-
-
-def is_leftover(name: str) -> bool:
-    """Tell whether `name` is that of a backup, of an editor's file or of an archive.
-
-    ESPnet's `text.prev` and `text.ctc` are tables.
-
-    Example:
-        >>> is_leftover("text.bak"), is_leftover("utt2spk~"), is_leftover("text.prev")
-        (True, True, False)
-    """
-    return _LEFTOVER.search(name) is not None
 
 
 @dataclass

@@ -9,15 +9,13 @@ import errno
 import io
 import json
 import os
-import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.locks import is_at, take
+from espnet_ext.data.locks import abandoned, aside_prefix, is_at, take
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,8 +25,6 @@ JSON_WIDTH = 100
 """Longest line of a JSON file, but for a list of numbers or a long string."""
 ASIDE = ".aside-"
 """Beginning of the names of files that are being written; their writers have them locked."""
-KEPT_SECONDS = 24 * 3600.0
-"""How long a file stays that a process on another machine may still be writing."""
 MAX_VALUES = 2_000_000
 """Values in a configuration; the longest token lists have a quarter of a million."""
 
@@ -69,40 +65,19 @@ def _open_aside(path: Path) -> tuple[int, Path]:
     """A new file beside `path`, locked while this process lives."""
     if path.parent not in _tidied:
         _tidied.add(path.parent)
-        _remove_leftovers(path.parent)
+        for left in abandoned(path.parent, ASIDE):
+            with contextlib.suppress(OSError):  # it is in nobody's way
+                left.unlink()
     while True:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(), suffix=path.suffix)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=aside_prefix(ASIDE), suffix=path.suffix
+        )
         # Between these lines it looks like that of a process that was killed.
         with contextlib.suppress(OSError):  # no locks here
             if not (take(handle) and is_at(handle, Path(name))):
                 os.close(handle)
                 continue
         return handle, Path(name)
-
-
-def _prefix() -> str:
-    return f"{ASIDE}{socket.gethostname()}-"
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder: what nobody has locked.
-
-    On some file systems (BeeGFS, Lustre mounted with localflock) locks do not hold between
-    machines: what another one was writing is removed when it is a day old.
-    """
-    with os.scandir(folder) as entries:
-        found = [Path(entry) for entry in entries if entry.name.startswith(ASIDE)]
-    for aside in found:
-        with contextlib.suppress(OSError):  # another process removes them as well
-            age = time.time() - aside.stat().st_mtime
-            if not aside.name.startswith(_prefix()) and age < KEPT_SECONDS:
-                continue
-            handle = os.open(aside, os.O_RDWR)
-            try:
-                if take(handle):
-                    aside.unlink()
-            finally:
-                os.close(handle)
 
 
 def check_directory(path: str | Path) -> None:

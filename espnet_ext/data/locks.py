@@ -20,6 +20,9 @@ from pathlib import Path
 
 from espnet_ext.errors import InputError
 
+KEPT_SECONDS = 24 * 3600.0
+"""How long that stays which a process on another machine may still be writing."""
+
 _held: dict[Path, tuple[int, int]] = {}  # lock file -> its handle, blocks of this process in it
 _guard = threading.Lock()
 
@@ -129,6 +132,37 @@ def is_at(handle: int, file: Path) -> bool:
         return os.path.samestat(os.fstat(handle), file.stat())
     except FileNotFoundError:
         return False
+
+
+def aside_prefix(kind: str) -> str:
+    """Beginning of the names of what this machine is writing aside: `kind` and its own name."""
+    return f"{kind}{socket.gethostname()}-"
+
+
+def abandoned(folder: Path, kind: str) -> Iterator[Path]:
+    """What killed processes were writing aside in a folder: what nobody has locked.
+
+    Each is locked while the caller has it, to remove it. On some file systems (BeeGFS, Lustre
+    mounted with localflock) locks do not hold between machines: what another one was writing is
+    taken for abandoned when it is a day old.
+
+    Args:
+        folder: where to look.
+        kind: with which all their names begin, see `aside_prefix`.
+    """
+    with os.scandir(folder) as entries:
+        found = [Path(entry) for entry in entries if entry.name.startswith(kind)]
+    for path in found:
+        with contextlib.suppress(OSError):  # another process removes them as well
+            age = time.time() - path.stat().st_mtime
+            if not path.name.startswith(aside_prefix(kind)) and age < KEPT_SECONDS:
+                continue
+            handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            try:
+                if take(handle):
+                    yield path
+            finally:
+                os.close(handle)
 
 
 def describe(handle: int, command: str, process: int, *, add: bool = False) -> None:

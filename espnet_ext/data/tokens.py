@@ -54,7 +54,7 @@ def _by_frequency(units: Iterable[str]) -> list[str]:
 def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
     import sentencepiece
 
-    def train(file: io.BytesIO) -> None:
+    def _train(file: io.BytesIO) -> None:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
             model_writer=file,
@@ -69,7 +69,7 @@ def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
         )
 
     try:
-        write_from_memory(model, train)
+        write_from_memory(model, _train)
     except RuntimeError as error:
         raise InputError(
             f"cannot make {vocab_size} byte-pair units of these transcripts ({error}); "

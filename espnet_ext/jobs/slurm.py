@@ -343,6 +343,7 @@ def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[i
     """Submit these jobs and wait for all of them."""
     for part in parts:
         _refuse_earlier(part)
+    for part in parts:
         write_text(part.script, batch_script(array, part))
         for number in part.numbers:
             # The log of an earlier run must not tell that this one has ended.
@@ -353,7 +354,7 @@ def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[i
         for part in parts:
             job = _submit(sbatch_command(array, part, conf, job))
             jobs[job] = part
-            _record(part).write_text(job, encoding="utf-8")
+            write_text(_record(part), job)
             say(f"job {job}, {len(part.numbers)} tasks; log is in {array.log_pattern}", PROGRAM)
         codes = _wait(array, jobs)
     for part in parts:

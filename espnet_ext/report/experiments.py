@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from espnet_ext.data.attack_log import read_attack_log
+from espnet_ext.data.attack_log import LOG, read_attack_log
 from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
 
@@ -33,7 +33,7 @@ class Experiment(NamedTuple):
 
     def log(self) -> list[Entry]:
         """Rows of attack_log.jsonl; empty where it was not kept."""
-        there = (self.directory / "attack_log.jsonl").is_file()
+        there = (self.directory / LOG).is_file()
         return read_attack_log(self.directory) if there else []
 
 

@@ -71,7 +71,9 @@ def read_s3prl(
     _check_kind(settings, path)
     layers = int(settings["num_hidden_layers"])
     if not 0 < layers <= len(weights):
-        raise InputError(f"{path}: num_hidden_layers is {layers}, for {len(weights)} tensors")
+        raise InputError(
+            f"{path}: num_hidden_layers is {layers}, for {len(weights)} tensors; get the file again"
+        )
     encoder = _renamed(_upgraded(weights), encoder_names(layers), path)
     head = states.get("SpecHead")
     head = _renamed(_upgraded(head), _pairs(HEAD), path) if isinstance(head, dict) else None

@@ -9,6 +9,7 @@ import numpy as np
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.tokens import read_sentencepiece
 from espnet_ext.errors import InputError
+from espnet_ext.tasks.foreign import sections
 
 
 def check_contents(config: Mapping[str, Any], path: str | Path) -> None:
@@ -25,17 +26,9 @@ def check_contents(config: Mapping[str, Any], path: str | Path) -> None:
     """
     if config.get("token_type") == "bpe":
         _check(config, "bpemodel", "a sentencepiece model", read_sentencepiece, str(path))
-    for key, section in _sections(config):
+    for key, section in sections(config):
         where = f"{path}: {key}" if key else str(path)
         _check(section, "stats_file", "statistics of features", _read_statistics, where)
-
-
-def _sections(section: Mapping[str, Any], key: str = "") -> list[tuple[str, Mapping[str, Any]]]:
-    found = [(key, section)]
-    for name, value in section.items():
-        if isinstance(value, Mapping):
-            found += _sections(value, f"{key}.{name}" if key else str(name))
-    return found
 
 
 def _check(

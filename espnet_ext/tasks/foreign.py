@@ -43,7 +43,7 @@ def refuse_pickles(config: Mapping[str, Any], path: str | Path, allow_pickle: bo
     """
     if allow_pickle:
         return
-    for key, section in _sections(config):
+    for key, section in sections(config):
         if section.get("allow_pickle"):
             what = section.get("checkpoint", "whatever a part of the model reads")
             raise InputError(
@@ -82,15 +82,20 @@ def _check_whisper(conf: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _sections(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """All dictionaries of a configuration, with the keys that lead to them."""
+def sections(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All dictionaries of a configuration, with the keys that lead to them.
+
+    Example:
+        >>> [key for key, _ in sections({"normalize_conf": {"stats_file": "a.npz"}})]
+        ['', 'normalize_conf']
+    """
     if isinstance(value, Mapping):
         yield key, dict(value)
         for name, inner in value.items():
-            yield from _sections(inner, f"{key}.{name}" if key else str(name))
+            yield from sections(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _sections(inner, key)
+            yield from sections(inner, key)
 
 
 def _values(config: Mapping[str, Any], option: str, keys: tuple[str, ...]) -> Iterator[str]:
@@ -101,7 +106,7 @@ def _values(config: Mapping[str, Any], option: str, keys: tuple[str, ...]) -> It
     else:
         option += "_conf"
         chosen = config.get(option)
-    for above, section in _sections(chosen, option):
+    for above, section in sections(chosen, option):
         for key in keys:
             if section.get(key) is not None:
                 yield f"{section[key]} ({above}{'.' if above else ''}{key})"

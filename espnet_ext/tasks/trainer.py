@@ -108,7 +108,7 @@ def _threads_explained() -> Iterator[None]:
     """Say in one line what TensorBoard's thread cannot write; where it matters ESPnet raises it."""
     others = threading.excepthook
 
-    def explain(failed: threading.ExceptHookArgs) -> None:
+    def _explain(failed: threading.ExceptHookArgs) -> None:
         error = failed.exc_value
         problem = disk_problem(error) if isinstance(error, OSError) else None
         if problem:
@@ -116,7 +116,7 @@ def _threads_explained() -> Iterator[None]:
         else:
             others(failed)
 
-    threading.excepthook = explain
+    threading.excepthook = _explain
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ import io
 import lzma
 import os
 import shutil
+import socket
 import tarfile
 import zipfile
 
@@ -148,13 +149,14 @@ def test_permissions_are_not_restored(tmp_path):
 
 
 def test_what_a_killed_process_was_unpacking_is_removed(tmp_path, cache):
-    (cache / ".unpacking-dead/exp").mkdir(parents=True)
-    (cache / ".unpacking-alive").mkdir()
-    handle = os.open(cache / ".unpacking-alive", os.O_RDONLY)
+    here = f".unpacking-{socket.gethostname()}-"
+    (cache / f"{here}dead/exp").mkdir(parents=True)
+    (cache / f"{here}alive").mkdir()
+    handle = os.open(cache / f"{here}alive", os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
     folder = unpacked(zipped(tmp_path / "a.zip", a="x"))
     os.close(handle)
-    assert {path.name for path in cache.iterdir()} == {".unpacking-alive", folder.name}
+    assert {path.name for path in cache.iterdir()} == {f"{here}alive", folder.name}
 
 
 def test_the_folder_of_a_file_is_known(tmp_path, cache):
