@@ -173,6 +173,6 @@ def _row(curve: Curve, ratio: LNSR) -> dict[str, Any]:
     layers = ratio.result()
     return {
         **curve._asdict(),
-        "mean": [layer.mean.value for layer in layers],
+        "mean": [layer.mean for layer in layers],
         "sum": [layer.total for layer in layers],
     }

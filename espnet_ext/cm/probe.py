@@ -131,31 +131,24 @@ def probe(
     Returns:
         (dev, test) as fractions of 1, one pair a layer.
     """
-    return [
-        min(
-            (_rates(layer, strength, train, dev, test) for strength in STRENGTHS),
-            key=lambda rates: rates[0],
-        )
-        for layer in range(len(train.layers))
-    ]
-
-
-def _rates(layer: int, strength: float, *sets: LabelledStatistics) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    train, dev, test = sets
-    classifier = make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=strength, class_weight="balanced", max_iter=2000),
-    )
-    classifier.fit(train.layers[layer], train.bonafide)
-    dev_rate, test_rate = (
-        _rate(classifier.decision_function(s.layers[layer]), s.bonafide) for s in (dev, test)
-    )
-    return dev_rate, test_rate
-
-
-def _rate(scores: np.ndarray, bonafide: np.ndarray) -> float:
-    return equal_error_rate(scores[bonafide], scores[~bonafide]).rate
+    found = []
+    for layer in range(len(train.layers)):
+        rates = []
+        for strength in STRENGTHS:
+            classifier = make_pipeline(
+                StandardScaler(),
+                LogisticRegression(C=strength, class_weight="balanced", max_iter=2000),
+            )
+            classifier.fit(train.layers[layer], train.bonafide)
+            scored = [(classifier.decision_function(s.layers[layer]), s) for s in (dev, test)]
+            on_dev, on_test = (
+                equal_error_rate(scores[s.bonafide], scores[~s.bonafide]).rate
+                for scores, s in scored
+            )
+            rates.append((on_dev, on_test))
+        found.append(min(rates, key=lambda pair: pair[0]))
+    return found

@@ -91,7 +91,7 @@ def write_scores(path: str | Path, scores: Iterable[TrialScore]) -> None:
     write_lines(path, (f"{u} {attack} {key} {float(s)!r}" for u, attack, key, s in rows))
 
 
-def by_key(scores: Iterable[TrialScore], key: str) -> np.ndarray:
+def by_key(scores: "Iterable[TrialScore | AsvScore]", key: str) -> np.ndarray:
     """Scores (N,) of the trials with that key, in order."""
     return np.array([row.score for row in scores if row.key == key], dtype=np.float64)
 
@@ -165,11 +165,6 @@ def _asv_score(columns: list[str]) -> AsvScore:
     source, key, score = columns
     check_asv_key(source, key)
     return AsvScore(source, key, _number(score))
-
-
-def asv_by_key(scores: Iterable[AsvScore], key: str) -> np.ndarray:
-    """Scores (N,) of the verification trials with that key, in order."""
-    return np.array([row.score for row in scores if row.key == key], dtype=np.float64)
 
 
 def check_asv_attacks(

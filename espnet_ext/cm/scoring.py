@@ -29,7 +29,8 @@ def read_trials(data_dir: str | Path) -> dict[str, Trial]:
         InputError: a table is missing, or an utterance has no label, or a spoof no attack.
     """
     folder = Path(data_dir)
-    labels, attacks = read_table(folder / "utt2label"), _read_attacks(folder)
+    labels, listed = read_table(folder / "utt2label"), folder / "utt2attack"
+    attacks = read_table(listed) if listed.is_file() else {}  # of no spoof there is no table
     trials, problems = {}, []
     for name in read_table(folder / "wav.scp"):
         if name not in labels:
@@ -43,11 +44,6 @@ def read_trials(data_dir: str | Path) -> dict[str, Trial]:
     if problems:
         raise InputError(summarize(problems))
     return trials
-
-
-def _read_attacks(folder: Path) -> dict[str, str]:
-    path = folder / "utt2attack"
-    return read_table(path) if path.is_file() else {}
 
 
 def plan_batches(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
@@ -116,7 +112,9 @@ def score_batches(
     """
     for names in batches:
         speech, lengths = read_speech(model, paths, names)
-        yield dict(zip(names, _scores(model, speech, lengths), strict=True))
+        with torch.no_grad():
+            scores = model.scores(model.logits(*model.features(speech, lengths)))
+        yield dict(zip(names, scores.tolist(), strict=True))
 
 
 def read_speech(
@@ -136,19 +134,12 @@ def read_speech(
         InputError: an audio file cannot be used.
     """
     device = next(model.parameters()).device
-    waves = [_read(paths[name], name, model.sample_rate) for name in names]
+    waves = [
+        torch.from_numpy(read_audio(paths[n], sample_rate=model.sample_rate, utterance=n)[0])
+        for n in names
+    ]
     lengths = torch.tensor([len(wave) for wave in waves], device=device)
     return torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(device), lengths
-
-
-@torch.no_grad()
-def _scores(model: CountermeasureModel, speech: torch.Tensor, lengths: torch.Tensor) -> list[float]:
-    return model.scores(model.logits(*model.features(speech, lengths))).tolist()
-
-
-def _read(path: str, utterance: str, sample_rate: int) -> torch.Tensor:
-    samples, _ = read_audio(path, sample_rate=sample_rate, utterance=utterance)
-    return torch.from_numpy(samples)
 
 
 def trial_scores(scores: Mapping[str, float], trials: Mapping[str, Trial]) -> list[TrialScore]:

@@ -38,13 +38,6 @@ class EqualErrorRate(NamedTuple):
     threshold: float
 
 
-class ErrorRates(NamedTuple):
-    """Shares of rejected targets and of accepted non-targets, fractions of 1."""
-
-    miss: float
-    false_alarm: float
-
-
 def det_curve(target: ArrayLike, nontarget: ArrayLike) -> DetCurve:
     """Detection error trade-off of all N scores.
 
@@ -62,12 +55,15 @@ def det_curve(target: ArrayLike, nontarget: ArrayLike) -> DetCurve:
         >>> det_curve([1.0], [0.0]).miss.tolist()
         [0.0, 0.0, 1.0]
     """
-    joined = _joined(target, nontarget)
+    joined = np.concatenate((checked(target, "target"), checked(nontarget, "non-target")))
     # Stable, with the targets first: among equal scores the targets are rejected first.
     order = np.argsort(joined, kind="stable")
-    scores = joined[order]
+    scores, targets = joined[order], np.size(target)
+    others = len(joined) - targets
+    rejected = np.concatenate(([0], np.cumsum(order < targets)))
+    rejected_others = np.arange(len(joined) + 1) - rejected
     thresholds = np.concatenate(([scores[0] - BELOW_ALL], scores))
-    return DetCurve(*_errors(order < np.size(target)), thresholds)
+    return DetCurve(rejected / targets, (others - rejected_others) / others, thresholds)
 
 
 def equal_error_rate(target: ArrayLike, nontarget: ArrayLike) -> EqualErrorRate:
@@ -91,37 +87,6 @@ def equal_error_rate(target: ArrayLike, nontarget: ArrayLike) -> EqualErrorRate:
     best = int(np.argmin(np.abs(curve.miss - curve.false_alarm)))
     rate = float(curve.miss[best] + curve.false_alarm[best]) / 2.0
     return EqualErrorRate(rate, float(curve.thresholds[best]))
-
-
-def error_rates(target: ArrayLike, nontarget: ArrayLike, threshold: float) -> ErrorRates:
-    """Errors of a system that accepts scores *at or above* the threshold.
-
-    This is how the official code counts the errors of a speaker verification system at its
-    own EER threshold, one trial off from `det_curve`, which rejects a score at it.
-
-    Raises:
-        ValueError: see `det_curve`.
-
-    Example:
-        >>> error_rates([3.0, 0.2], [0.5, -1.0], threshold=0.2)
-        ErrorRates(miss=0.0, false_alarm=0.5)
-    """
-    accepted, wrong = checked(target, "target"), checked(nontarget, "non-target")
-    miss, false_alarm = np.mean(accepted < threshold), np.mean(wrong >= threshold)
-    return ErrorRates(float(miss), float(false_alarm))
-
-
-def _errors(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Misses and false alarms (N + 1,) from the classes in the order of scores (N,)."""
-    targets = int(labels.sum())
-    rejected = np.concatenate(([0], np.cumsum(labels)))
-    rejected_others = np.arange(len(labels) + 1) - rejected
-    others = len(labels) - targets
-    return rejected / targets, (others - rejected_others) / others
-
-
-def _joined(target: ArrayLike, nontarget: ArrayLike) -> np.ndarray:
-    return np.concatenate((checked(target, "target"), checked(nontarget, "non-target")))
 
 
 def checked(scores: ArrayLike, name: str) -> np.ndarray:

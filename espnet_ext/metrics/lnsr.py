@@ -13,13 +13,10 @@ random noise of the same size, beside the ratio itself.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
-
-from espnet_ext.metrics import intervals
-from espnet_ext.metrics.intervals import Interval
 
 Norm = Literal["frobenius", "spectral"]
 NORMS: tuple[Norm, ...] = ("frobenius", "spectral")
@@ -30,11 +27,11 @@ class LayerRatio(NamedTuple):
     """LNSR of one layer.
 
     Attributes:
-        mean: over pairs, with its bootstrap interval.
+        mean: over pairs.
         total: sum over pairs, as equation 3 has it.
     """
 
-    mean: Interval
+    mean: float
     total: float
 
 
@@ -86,30 +83,24 @@ def noise_to_signal(
         >>> noise_to_signal([torch.tensor([[3.0, 4.0]])], [torch.tensor([[3.0, 3.0]])])
         [0.2]
     """
-    _check_pair(clean, adversarial)
+    if len(clean) != len(adversarial):
+        raise ValueError(f"{len(clean)} layers of the original, {len(adversarial)} adversarial")
+    for layer, (c, a) in enumerate(zip(clean, adversarial, strict=True)):
+        if c.shape != a.shape or c.ndim != 2:
+            raise ValueError(f"layer {layer}: states of {tuple(c.shape)} and {tuple(a.shape)}")
     if means is not None and len(means) != len(clean):
         raise ValueError(f"{len(clean)} layers, but {len(means)} mean states")
     noise = [(a.double() - c.double()) for c, a in zip(clean, adversarial, strict=True)]
     signal = [c.double() if means is None else c.double() - means[i] for i, c in enumerate(clean)]
     # All layers at once: each transfer from the device waits for what was queued.
     norms = torch.stack([matrix_norm(matrix, norm) for matrix in (*noise, *signal)]).tolist()
-    return [_ratio(norms[i], norms[len(clean) + i], i) for i in range(len(clean))]
-
-
-def _ratio(noise: float, signal: float, layer: int) -> float:
-    if not math.isfinite(noise + signal):
-        raise ValueError(f"layer {layer}: a state is not a finite number")
-    if signal == 0.0:
-        raise ValueError(f"layer {layer}: all states are zero, the ratio is not defined")
-    return noise / signal
-
-
-def _check_pair(clean: States, adversarial: States) -> None:
-    if len(clean) != len(adversarial):
-        raise ValueError(f"{len(clean)} layers of the original, {len(adversarial)} adversarial")
-    for layer, (c, a) in enumerate(zip(clean, adversarial, strict=True)):
-        if c.shape != a.shape or c.ndim != 2:
-            raise ValueError(f"layer {layer}: states of {tuple(c.shape)} and {tuple(a.shape)}")
+    pairs = list(zip(norms[: len(clean)], norms[len(clean) :], strict=True))
+    for layer, (of_noise, of_signal) in enumerate(pairs):
+        if not math.isfinite(of_noise + of_signal):
+            raise ValueError(f"layer {layer}: a state is not a finite number")
+        if of_signal == 0.0:
+            raise ValueError(f"layer {layer}: all states are zero, the ratio is not defined")
+    return [of_noise / of_signal for of_noise, of_signal in pairs]
 
 
 class MeanStates:
@@ -161,8 +152,8 @@ class LNSR:
         >>> lnsr = LNSR()
         >>> lnsr.add([torch.tensor([[2.0]])], [torch.tensor([[1.0]])])
         >>> lnsr.add([torch.tensor([[2.0]])], [torch.tensor([[4.0]])])
-        >>> lnsr.result()[0].mean.value, lnsr.result()[0].total
-        (0.75, 1.5)
+        >>> lnsr.result()[0]
+        LayerRatio(mean=0.75, total=1.5)
     """
 
     def __init__(self, norm: Norm = "frobenius", means: States | None = None) -> None:
@@ -184,24 +175,17 @@ class LNSR:
             raise ValueError(f"{len(ratios)} layers after pairs of {len(self._ratios[0])}")
         self._ratios.append(ratios)
 
-    def result(self, groups: Sequence[Hashable] | None = None) -> list[LayerRatio]:
+    def result(self) -> list[LayerRatio]:
         """LNSR of every layer, the input first.
-
-        Args:
-            groups: speaker of each pair, to draw speakers in place of pairs.
 
         Raises:
             ValueError: nothing was added.
         """
         if not self._ratios:
             raise ValueError("the ratio needs at least one pair of utterances")
-        return [_layer_ratio(layer, groups) for layer in zip(*self._ratios, strict=True)]
-
-
-def _layer_ratio(ratios: Sequence[float], groups: Sequence[Hashable] | None) -> LayerRatio:
-    percent = intervals.rate(ratios, [1.0] * len(ratios), groups)
-    bounds = [None if bound is None else bound / 100.0 for bound in percent[1:]]
-    return LayerRatio(Interval(percent.value / 100.0, *bounds), float(sum(ratios)))
+        count = len(self._ratios)
+        totals = [float(sum(layer)) for layer in zip(*self._ratios, strict=True)]
+        return [LayerRatio(total / count, total) for total in totals]
 
 
 def same_norm_noise(

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from espnet_ext.metrics.eer import checked, det_curve, equal_error_rate, error_rates
+from espnet_ext.metrics.eer import checked, det_curve, equal_error_rate
 
 Version = Literal["2019", "2021"]
 VERSIONS: tuple[Version, ...] = ("2019", "2021")
@@ -81,20 +81,14 @@ class TandemCost(NamedTuple):
     threshold: float
 
 
-class TandemCurve(NamedTuple):
-    """Normalised t-DCF at every countermeasure threshold, each (N + 1,)."""
-
-    values: np.ndarray
-    thresholds: np.ndarray
-
-
 def verification_errors(
     target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, threshold: float | None = None
 ) -> VerificationErrors:
     """Errors of the speaker verification system, by default at its own EER threshold.
 
     Source: `obtain_asv_error_rates` of the evaluation packages: the threshold is where
-    `equal_error_rate` of targets and non-targets has it, but a score at it is accepted.
+    `equal_error_rate` of targets and non-targets has it, but a score at it is accepted, one
+    trial off from `det_curve`, which rejects it.
 
     Args:
         target: scores of the claimed speakers (N_t,).
@@ -107,9 +101,11 @@ def verification_errors(
     """
     if threshold is None:
         threshold = equal_error_rate(target, nontarget).threshold
-    accepted_spoofs = float(np.mean(checked(spoof, "spoof") >= threshold))
     return VerificationErrors(
-        *error_rates(target, nontarget, threshold), accepted_spoofs, threshold
+        float(np.mean(checked(target, "target") < threshold)),
+        float(np.mean(checked(nontarget, "non-target") >= threshold)),
+        float(np.mean(checked(spoof, "spoof") >= threshold)),
+        threshold,
     )
 
 
@@ -130,25 +126,6 @@ def coefficients(errors: VerificationErrors, costs: CostModel | None = None) -> 
     return Coefficients(c0, c1, c2)
 
 
-def tdcf_curve(
-    bonafide: ArrayLike, spoof: ArrayLike, weights: Coefficients, version: Version = "2019"
-) -> TandemCurve:
-    """Normalised t-DCF at every threshold of the countermeasure.
-
-    Args:
-        bonafide: countermeasure scores (N_b,), higher for bona fide.
-        spoof: countermeasure scores (N_s,).
-        weights: see `coefficients`.
-        version: form of the t-DCF, see the top of this module.
-
-    Raises:
-        ValueError: a class has no scores, a score is not finite, or the verification system
-            accepts no spoof at all, so that the 2019 form is not defined.
-    """
-    curve = det_curve(bonafide, spoof)
-    return TandemCurve(_cost(curve.miss, curve.false_alarm, weights, version), curve.thresholds)
-
-
 def min_tdcf(
     bonafide: ArrayLike, spoof: ArrayLike, weights: Coefficients, version: Version = "2019"
 ) -> TandemCost:
@@ -161,21 +138,34 @@ def min_tdcf(
         version: form of the t-DCF, see the top of this module.
 
     Raises:
-        ValueError: see `tdcf_curve`.
+        ValueError: a class has no scores, a score is not finite, or see `normalised_cost`.
 
     Example:
         >>> weights = Coefficients(c0=0.019, c1=0.9215, c2=0.375)
         >>> min_tdcf([2.0, 1.0], [0.0, 1.5], weights)
         TandemCost(value=0.5, threshold=0.0)
     """
-    curve = tdcf_curve(bonafide, spoof, weights, version)
-    best = int(np.argmin(curve.values))
-    return TandemCost(float(curve.values[best]), float(curve.thresholds[best]))
+    curve = det_curve(bonafide, spoof)
+    costs = normalised_cost(curve.miss, curve.false_alarm, weights, version)
+    best = int(np.argmin(costs))
+    return TandemCost(float(costs[best]), float(curve.thresholds[best]))
 
 
-def _cost(
-    miss: np.ndarray, false_alarm: np.ndarray, weights: Coefficients, version: Version
+def normalised_cost(
+    miss: np.ndarray, false_alarm: np.ndarray, weights: Coefficients, version: Version = "2019"
 ) -> np.ndarray:
+    """Normalised t-DCF of a countermeasure with these errors.
+
+    Args:
+        miss: shares of rejected bona fide trials, of any shape.
+        false_alarm: shares of accepted spoofs, of the same shape.
+        weights: see `coefficients`.
+        version: form of the t-DCF, see the top of this module.
+
+    Raises:
+        ValueError: an unknown form, or the verification system accepts no spoof at all, so
+            that the 2019 form is not defined.
+    """
     c0, c1, c2 = weights
     if version not in VERSIONS:
         raise ValueError(f"t-DCF of '{version}'; known are 2019 and 2021")

@@ -19,7 +19,7 @@ import numpy as np
 
 from espnet_ext.cm.scores import (
     TrialScore,
-    asv_by_key,
+    by_key,
     check_asv_attacks,
     read_asv_scores,
     read_scores,
@@ -416,7 +416,7 @@ def read_asv(path: str | Path, trials: Trials) -> dict[str, np.ndarray]:
     """
     scores = read_asv_scores(path)
     check_asv_attacks(scores, (attack or "-" for attack in trials.attacks), path)
-    return {key: asv_by_key(scores, key) for key in ("target", "nontarget", "spoof")}
+    return {key: by_key(scores, key) for key in ("target", "nontarget", "spoof")}
 
 
 def read_seeds(expdir: str | Path, name: str, seeds: Sequence[int]) -> dict[int, Any]:

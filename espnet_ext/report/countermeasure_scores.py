@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from espnet_ext.cm.scores import AsvScore, TrialScore, asv_by_key, by_key
+from espnet_ext.cm.scores import AsvScore, TrialScore, by_key
 from espnet_ext.errors import InputError
 from espnet_ext.metrics import tdcf
 from espnet_ext.metrics.classification import Answers, decide
@@ -126,7 +126,7 @@ def make_results(
 
 
 def _by_kind(asv: Sequence[AsvScore]) -> dict[str, np.ndarray]:
-    return {key: asv_by_key(asv, key) for key in ASV_KEYS}
+    return {key: by_key(asv, key) for key in ASV_KEYS}
 
 
 def _definitions(unit: str, resamples: int) -> Entry:

@@ -54,9 +54,8 @@ def test_mean_and_sum_over_pairs_are_those_of_numpy(norm, order):
         lnsr.add(clean, adversarial)
     for layer, found in enumerate(lnsr.result()):
         expected = [numpy_ratio(c[layer], a[layer], order) for c, a in pairs]
-        assert found.mean.value == pytest.approx(np.mean(expected), rel=1e-12)
+        assert found.mean == pytest.approx(np.mean(expected), rel=1e-12)
         assert found.total == pytest.approx(np.sum(expected), rel=1e-12)
-        assert found.mean[1:] == pytest.approx((min(expected), max(expected)))
 
 
 @pytest.mark.parametrize(("norm", "order"), [("frobenius", "fro"), ("spectral", 2)])
@@ -93,7 +92,7 @@ def test_a_common_mean_hides_noise_and_centring_shows_it():
 def test_the_same_states_have_no_noise():
     lnsr = LNSR()
     lnsr.add(states(0), states(0))
-    assert [(layer.mean.value, layer.total) for layer in lnsr.result()] == [(0.0, 0.0)] * 3
+    assert lnsr.result() == [(0.0, 0.0)] * 3
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -101,18 +100,6 @@ def test_the_ratio_does_not_change_with_the_scale_of_the_states(norm):
     clean, adversarial = states(0), states(1)
     scaled = noise_to_signal([7 * c for c in clean], [7 * a for a in adversarial], norm)
     assert scaled == pytest.approx(noise_to_signal(clean, adversarial, norm), rel=1e-6)
-
-
-def test_speakers_may_be_drawn():
-    lnsr = LNSR()
-    for _ in range(3):
-        for size in (1.0, 3.0):
-            lnsr.add([torch.ones(1, 1)], [torch.full((1, 1), 1.0 + size)])
-    alone, speakers = lnsr.result()[0].mean, lnsr.result(groups=["a", "b"] * 3)[0].mean
-    assert alone.value == speakers.value == 2.0
-    assert (speakers.low, speakers.high) == (1.0, 3.0)
-    assert alone.low > 1.0 or alone.high < 3.0
-    assert lnsr.result(groups=["a"] * 6)[0].mean == (2.0, None, None)
 
 
 def test_nothing_of_the_states_is_kept():

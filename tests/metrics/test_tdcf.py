@@ -2,6 +2,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from espnet_ext.metrics.eer import det_curve
 from espnet_ext.metrics.tdcf import (
     Coefficients,
     CostModel,
@@ -9,7 +10,7 @@ from espnet_ext.metrics.tdcf import (
     VerificationErrors,
     coefficients,
     min_tdcf,
-    tdcf_curve,
+    normalised_cost,
     verification_errors,
 )
 
@@ -38,6 +39,11 @@ def test_errors_of_the_verifier_at_another_threshold():
     assert found == VerificationErrors(0.2, 0.0, 0.5, 1.0)
 
 
+def test_a_score_at_the_threshold_is_accepted_by_the_verifier():
+    assert verification_errors([1.0], [1.0], [1.0], 1.0)[:3] == (0.0, 1.0, 1.0)
+    assert verification_errors([1.0], [1.0], [1.0], 1.0 + 1e-9)[:3] == (1.0, 0.0, 0.0)
+
+
 def test_weights_of_the_worked_example(weights):
     assert weights == pytest.approx((0.019, 0.9215, 0.375), abs=1e-12)
 
@@ -55,10 +61,9 @@ def test_the_lowest_cost_of_the_worked_example(weights):
 
 
 def test_the_whole_curve_of_the_worked_example(weights):
-    curve = tdcf_curve(BONAFIDE, SPOOF, weights)
-    assert curve.values == pytest.approx(OFFICIAL_V1, abs=5e-6)
-    assert curve.thresholds[1:].tolist() == sorted([*BONAFIDE, *SPOOF])
-    assert curve.thresholds[0] == pytest.approx(-5.001)
+    curve = det_curve(BONAFIDE, SPOOF)
+    costs = normalised_cost(curve.miss, curve.false_alarm, weights)
+    assert costs == pytest.approx(OFFICIAL_V1, abs=5e-6)
 
 
 @given(SCORES, SCORES, st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0.01, 1))
@@ -69,8 +74,9 @@ def test_the_two_forms_agree(bonafide, spoof, miss, false_alarm, accepted_spoofs
     second = min_tdcf(bonafide, spoof, weights, "2021")
     assert second.value == pytest.approx((weights.c0 + least * first.value) / (weights.c0 + least))
     # The curves are one another's up to scale and shift: equal costs may round differently.
-    curve = tdcf_curve(bonafide, spoof, weights)
-    at = curve.values[curve.thresholds == second.threshold]
+    curve = det_curve(bonafide, spoof)
+    costs = normalised_cost(curve.miss, curve.false_alarm, weights)
+    at = costs[curve.thresholds == second.threshold]
     assert at.min() == pytest.approx(first.value)
 
 
