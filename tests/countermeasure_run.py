@@ -34,7 +34,9 @@ ALL_BONAFIDE = [1] * 10
 
 def write_list(path: Path, models: Iterable[Sequence[str]] = MODELS) -> Path:
     """The list of models."""
-    write_lines(path, ("\t".join(model) for model in models))
+    keys = ("architecture", "variant")
+    listed = {name: dict(zip(keys, rest, strict=True)) for name, *rest in models}
+    write_json(path, {n: {**model, "config": "conf/train.yaml"} for n, model in listed.items()})
     return path
 
 

@@ -55,11 +55,11 @@ def test_costs_are_in_proportion(utterances, epochs, steps):
 
 
 def test_the_sweep_of_a_recipe(tmp_path):
-    path = tmp_path / "sweep.tsv"
-    path.write_text("# lambda_A\n1.0\t0.3\t0.3\n1.0\t0.3\t0.0\n0.7\t0.5\t0.0\n")
+    path = tmp_path / "sweep.yaml"
+    path.write_text("conditions: [[1.0, 0.3, 0.3], [1.0, 0.3, 0.0], [0.7, 0.5, 0.0]]")
     assert count_sweep(path, 8, 1, [5]) == Sweep(2, 3, 8, 1, (5,))
     path.write_text(
-        "1.0\t0.3\t0.3\n1.0\t0.3\t0.3\tx\t--max_epoch 1\n1.0\t0.3\t0.0\tx\t--max_epoch 1\n"
+        "conditions: [[1.0, 0.3, 0.3], [1.0, 0.3, 0.3, x], [1.0, 0.3, 0.0, x]]\nvariants: {x: {}}\n"
     )
     assert count_sweep(path, 8, 1, [5]) == Sweep(2, 3, 8, 1, (5,))
 
@@ -91,9 +91,9 @@ def test_the_command_prints_the_plan(tmp_path, capsys):
     config = {k: v for k, v in tiny_config().items() if k != "token_list"}
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({**config, "max_epoch": 3}))
     (tmp_path / "attack.yaml").write_text("eps: [1.0]\nsteps: [2, 4]\n")
-    (tmp_path / "sweep.tsv").write_text("1.0 0.5 0.5\n0.7 0.5 0.0\n")
+    (tmp_path / "sweep.yaml").write_text("conditions: [[1.0, 0.5, 0.5], [0.7, 0.5, 0.0]]")
     files = [f"--{name}_config={tmp_path / name}.yaml" for name in ("train", "attack")]
-    files.append(f"--sweep={tmp_path / 'sweep.tsv'}")
+    files.append(f"--sweep={tmp_path / 'sweep.yaml'}")
     numbers = ["--train_utts=1000", "--test_utts=30", "--seconds=0.5", "--vocab_size=12"]
     command.main([*files, *numbers, "--most=2"])
     out = capsys.readouterr().out

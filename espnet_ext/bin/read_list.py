@@ -1,7 +1,7 @@
 """Check a list of a recipe and print its lines for the shell, columns separated by tabs.
 
-python -m espnet_ext.bin.read_list sweep conf/sweep.tsv
-python -m espnet_ext.bin.read_list models conf/models.tsv
+python -m espnet_ext.bin.read_list sweep conf/sweep.yaml
+python -m espnet_ext.bin.read_list models conf/models.yaml
 """
 
 import argparse
@@ -16,7 +16,7 @@ def main() -> None:
         formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
-    add("kind", choices=("sweep", "models"), help="conf/sweep.tsv or conf/models.tsv of a recipe")
+    add("kind", choices=("sweep", "models"), help="conf/sweep.yaml or conf/models.yaml of a recipe")
     add("list", help="the file")
     add("--heads", default="", help="classification heads; without one lambda_A must be 1")
     args = parser.parse_args()

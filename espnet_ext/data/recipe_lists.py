@@ -1,31 +1,37 @@
-"""The lists of a recipe: conf/sweep.tsv of mtl_asr1, conf/models.tsv of cm1.
+"""The lists of a recipe: conf/sweep.yaml of mtl_asr1, conf/models.yaml of cm1.
 
-Both are text files with a line for each entry, columns separated by tabs. Empty lines, lines that
-start with "#", CR line ends and a byte order mark are no entries.
+An entry may be `like` another one: it is what that is, but for the keys that it gives itself. Below
+`options` are the options of a training as its YAML file has them; null leaves an option out.
 """
 
+import contextlib
+import difflib
+import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from espnet_ext.data.configurations import merged
+from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError, summarize
 
 T = TypeVar("T")
+CONVERTER = Path(__file__).parents[2] / "tools" / "convert_list.py"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_MODEL_KEYS = ("like", "architecture", "variant", "base", "config", "options")
 
 
 class SweepLine(NamedTuple):
     """A condition of a sweep.
 
     Attributes:
-        asr_weight: lambda_A of training, as written in the list; names of directories have it.
+        asr_weight: lambda_A of training; names of directories have it.
         ctc_weight: lambda_C of training.
         inference_ctc_weight: lambda_C of inference.
         variant: name of a variant of the model; "-" for none.
-        options: more options of `espnet_ext.bin.asr_train`.
+        options: more options of `espnet_ext.bin.asr_train`, as words of a shell.
     """
 
     asr_weight: str
@@ -44,7 +50,7 @@ class ModelLine(NamedTuple):
         variant: for tables: mel, mock, rand, ...
         base: model of the list that is put behind a defence; "-" for one that is trained.
         config: configuration of its training; "-" where there is a base.
-        options: more options of `espnet_ext.bin.cm_train` or `cm_defend`.
+        options: more options of `espnet_ext.bin.cm_train` or `cm_defend`, as words of a shell.
     """
 
     name: str
@@ -55,72 +61,58 @@ class ModelLine(NamedTuple):
     options: str = ""
 
 
-def entries(path: str | Path) -> Iterator[tuple[str, str]]:
-    """Yield file with line number, and text of each line that is an entry.
-
-    Raises:
-        InputError: the file is missing or not UTF-8.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such list") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from None
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield f"{path}:{number}", line.rstrip(" ")
-
-
 def read_sweep(path: str | Path, heads: bool = True) -> list[SweepLine]:
-    """Read a sweep; columns may be separated by blanks as well.
+    """Read a sweep.
 
     Args:
-        path: lines of lambda_A, lambda_C of training, lambda_C of inference, and for a variant its
-            name and its options.
+        path: YAML with `conditions`, each [lambda_A, lambda_C of training, lambda_C of inference]
+            and for a variant its name; and `variants`, options of the training of each.
         heads: whether there are classification heads, without which lambda_A must be 1.
 
     Raises:
-        InputError: see `entries`; a line has too few columns, a weight that is no number from 0 to
-            1 or that the trained model could not decode with, a condition appears twice, or two
-            models would have one directory.
+        InputError: the file is not such a list; a weight is no number from 0 to 1 or one that the
+            trained model could not decode with, a condition appears twice, a variant is not
+            described or its options are none.
+
+    Example:
+        >>> read_sweep("egs2/fsdd/mtl_asr1/conf/sweep_entropy.yaml")[2]   # doctest: +SKIP
+        SweepLine('1.0', '0.5', '0.5', 'entropy0.1', '--model_conf ctc_entropy_weight=0.1')
     """
-    lines: dict[tuple[float | str, ...], str] = {}
-    models: dict[tuple[float | str, ...], tuple[str, SweepLine]] = {}
-    sweep, problems = [], []
-    for where, text in entries(path):
-        try:
-            line = _sweep_line(text, heads)
-        except ValueError as error:
-            problems.append(f"{where}: {error}")
-            continue
-        weights = tuple(float(weight) for weight in line[:3])
-        earlier = lines.setdefault((*weights, line.variant), where)
-        if earlier != where:
-            problems.append(f"{where}: the condition of {earlier} again; remove one of the two")
-        earlier, same = models.setdefault((*weights[:2], line.variant), (where, line))
-        if (*same[:2], same.options) != (*line[:2], line.options):
-            problems.append(
-                f"{where}: the model of {earlier}, but with other options or another spelling of "
-                "its weights; write both alike, or name the variant in the fourth column"
-            )
-        sweep.append(line)
-    return _whole(path, sweep, problems, "condition")
+    content = _read(path)
+    variants, conditions = content.get("variants") or {}, content.get("conditions") or []
+    if not isinstance(variants, dict) or not isinstance(conditions, list):
+        raise InputError(f"{path}: conditions must be a list, variants keys with options")
+    problems = [f"{path}: {p}" for p in _unknown_keys(content, ("conditions", "variants"))]
+    options: dict[str, str] = {"-": ""}
+    for name in variants:
+        with _collected(problems, f"{path}: variants.{name}"):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"'{name}' cannot be the name of a variant, which directories have"
+                )
+            given = like(name, variants)
+            options[name] = " ".join(option_words(given))
+    lines: dict[SweepLine, int] = {}
+    for number, condition in enumerate(conditions, 1):
+        with _collected(problems, f"{path}: condition {number}"):
+            line = _sweep_line(condition, options, heads)
+            if lines.setdefault(line, number) != number:
+                raise ValueError(f"condition {lines[line]} again; remove one of the two")
+    return _whole(path, [*lines], problems, "condition")
 
 
-def _sweep_line(text: str, heads: bool) -> SweepLine:
-    columns = text.split(None, 4)
-    if len(columns) < 3:
+def _sweep_line(condition: object, options: Mapping[str, str], heads: bool) -> SweepLine:
+    if not isinstance(condition, list) or len(condition) not in (3, 4):
         raise ValueError(
-            f"{len(columns)} columns; there should be lambda_A, lambda_C of training, lambda_C of "
-            "inference, and for a variant its name and options"
+            "should be [lambda_A, lambda_C of training, lambda_C of inference], and the name of a "
+            f"variant after them, not {json.dumps(condition)}"
         )
-    for column in columns[:3]:
-        if not _NUMBER.fullmatch(column) or float(column) > 1.0:
-            raise ValueError(f"a weight must be a number from 0 to 1 such as 0.5, not '{column}'")
-    line = SweepLine(*columns)
-    trained, inference = float(line.ctc_weight), float(line.inference_ctc_weight)
-    if not heads and float(line.asr_weight) < 1.0:
+    for weight in condition[:3]:
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not 0.0 <= weight <= 1.0:
+            raise ValueError(f"a weight must be a number from 0 to 1 such as 0.5, not '{weight}'")
+    asr, trained, inference = map(float, condition[:3])
+    if not heads and asr < 1.0:
         raise ValueError("lambda_A below 1 needs a classification head; give --heads, or 1.0")
     if trained == 0.0 and inference > 0.0:
         raise ValueError(
@@ -130,75 +122,199 @@ def _sweep_line(text: str, heads: bool) -> SweepLine:
         raise ValueError(
             f"lambda_C of training 1 leaves no decoder to decode with; {inference} must be 1"
         )
-    if line.variant != "-" and not _NAME.fullmatch(line.variant):
+    variant = "-" if len(condition) == 3 else condition[3]
+    if not isinstance(variant, str) or variant not in options:
         raise ValueError(
-            f"'{line.variant}' cannot be the name of a variant, which directories have; the fourth "
-            "column is the name, options come in the fifth"
+            f"'{variant}' is none of the variants; describe it there, {{}} for no options"
         )
-    _check_options(line.options)
-    return line
+    return SweepLine(str(asr), str(trained), str(inference), variant, options[variant])
 
 
-def read_model_list(path: str | Path) -> list[ModelLine]:
+def read_model_list(path: str | Path, configurations: bool = True) -> list[ModelLine]:
     """Read a list of countermeasures.
 
     Args:
-        path: lines of name, architecture, variant, base, configuration and options.
+        path: YAML with a model for each key: its `architecture`, `variant`, `config`, `options`,
+            `base`, or `like` a model of this list or of the one that the key `like` names.
+        configurations: whether the configurations of trainings must be there.
 
     Raises:
-        InputError: see `entries`; a line has too few columns, a name appears twice or cannot name
-            a directory, a base is not a trained model of the list, or a configuration is missing.
+        InputError: the file is not such a list; a key is missing or unknown, a name cannot name a
+            directory, a base is not a trained model of the list, or a configuration is missing.
+
+    Example:
+        >>> read_model_list("egs2/mini/cm1/conf/models.yaml")[3]   # doctest: +SKIP
+        ModelLine('lcnn_median', 'lcnn', 'median', 'lcnn_mel', '-', '--defense filter ...')
     """
-    lines: dict[str, tuple[str, ModelLine]] = {}
-    problems = []
-    for where, text in entries(path):
-        try:
-            line = _model_line(text)
-        except ValueError as error:
-            problems.append(f"{where}: {error}")
-            continue
-        earlier, _ = lines.setdefault(line.name, (where, line))
-        if earlier != where:
-            problems.append(f"{where}: '{line.name}' is the model of {earlier}; rename one")
-    trained = {name for name, (_, line) in lines.items() if line.base == "-"}
+    problems: list[str] = []
+    lines = []
+    for name, model in _models(Path(path), problems)[0].items():
+        with _collected(problems, f"{path}: {name}"):
+            line = _model_line(name, model)
+            if configurations and line.base == "-" and not Path(line.config).is_file():
+                raise ValueError(f"there is no configuration {line.config}")
+            lines.append(line)
+    trained = {line.name for line in lines if line.base == "-"}
     problems += [
-        f"{where}: base '{line.base}' is no trained model of this list; add it, or write - for a "
-        "model that is trained"
-        for where, line in lines.values()
+        f"{path}: {line.name}: base '{line.base}' is no trained model of this list; add it, or "
+        "leave base out for a model that is trained"
+        for line in lines
         if line.base not in {"-", *trained}
     ]
-    return _whole(path, [line for _, line in lines.values()], problems, "model")
+    return _whole(path, lines, problems, "model")
 
 
-def _model_line(text: str) -> ModelLine:
-    columns = [column.strip() for column in text.split("\t", 5)]
-    if len(columns) < 5 or not all(columns[:5]):
+Models = dict[str, dict[str, object]]
+
+
+def _models(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> tuple[Models, Models]:
+    """The models of a list, each with what it has from others, and those that they may be like."""
+    content = _read(path)
+    others: Models = {}
+    if (named := content.pop("like", None)) is not None:
+        listed = path.resolve().parent / str(named)
+        if listed in (*above, path.resolve()):
+            raise InputError(f"{path}: like: {named} is like this list; remove one of the two keys")
+        models, further = _models(listed, problems, (*above, path.resolve()))
+        others = further | models
+    models = {}
+    for name in content:
+        with _collected(problems, f"{path}: {name}"):
+            models[name] = like(name, content, others)
+    return models, others
+
+
+def _model_line(name: object, model: Mapping[str, object]) -> ModelLine:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in ("all", "other", "self"):
+        raise ValueError(f"'{name}' cannot be the name of a model, which directories have")
+    for problem in _unknown_keys(model, _MODEL_KEYS):
+        raise ValueError(problem)
+    base = model.get("base") or "-"
+    config = "-" if base != "-" else model.get("config")
+    named = (model.get("architecture"), model.get("variant"), base, config)
+    columns = [value for value in named if isinstance(value, str) and value.isprintable() and value]
+    if len(columns) != len(named):
         raise ValueError(
-            f"{len(columns)} columns separated by tabs; there should be name, architecture, "
-            "variant, base (- for none), configuration (- where there is a base), and maybe "
-            "options"
+            "should have an architecture, a variant, and a config or the base that is put behind a "
+            f"defence, all of them text, not {json.dumps(named, default=str)}"
         )
-    line = ModelLine(*columns)
-    if not _NAME.fullmatch(line.name) or line.name in ("all", "other", "self"):
-        raise ValueError(f"'{line.name}' cannot be the name of a model, which directories have")
-    if line.base == "-" and not Path(line.config).is_file():
-        raise ValueError(f"there is no configuration {line.config}")
-    _check_options(line.options)
-    return line
+    architecture, variant, base, config = columns
+    return ModelLine(
+        name,
+        architecture,
+        variant,
+        base,
+        config,
+        " ".join(option_words(model.get("options") or {})),
+    )
 
 
-def _check_options(options: str) -> None:
-    """Refuse text that is not options of a command.
+def like(
+    name: str,
+    entries: Mapping[str, object],
+    others: Mapping[str, object] | None = None,
+    above: tuple[str, ...] = (),
+) -> dict[str, object]:
+    """The entry `name` with what it has from the one that it is `like`, mappings merged.
+
+    Args:
+        name: the entry.
+        entries: all of them; each keys with values.
+        others: more entries that one may be like, also one of the same name.
+        above: the entries that are like this one.
 
     Raises:
-        ValueError: says what is wrong.
+        ValueError: an entry has no keys, is like one that is not there, or like itself.
+
+    Example:
+        >>> like("b", {"a": {"x": 1, "y": {"z": 2}}, "b": {"like": "a", "y": {"w": 3}}})
+        {'x': 1, 'y': {'z': 2, 'w': 3}}
     """
+    entry = entries[name]
+    if not isinstance(entry, dict):
+        raise ValueError(f"{name} should be keys with values, not {json.dumps(entry)}")
+    own = {key: value for key, value in entry.items() if key != "like"}
+    if "like" not in entry:
+        return own
+    parent, others = str(entry["like"]), others or {}
+    if parent in (*above, name) and parent not in others:
+        raise ValueError(f"is like itself: {' -> '.join([*above, name, parent])}")
+    if parent in entries and parent != name:
+        return merged(like(parent, entries, others, (*above, name)), own)
+    if parent in others:
+        return merged(like(parent, others), own)
+    known = ", ".join(map(str, dict.fromkeys([*entries, *others])))
+    raise ValueError(f"like: there is no '{parent}'; there is {known}")
+
+
+def option_words(options: object) -> Iterator[str]:
+    """Options of a training, as a YAML file has them, as words of a shell.
+
+    Raises:
+        ValueError: they are no options.
+
+    Example:
+        >>> list(option_words({"max_epoch": 12, "optim_conf": {"lr": 0.1}, "grad_clip": None}))
+        ['--max_epoch 12', '--optim_conf lr=0.1']
+    """
+    if not isinstance(options, dict):
+        raise ValueError(f"options such as 'max_epoch: 1' belong where '{options}' is")
+    for name, value in options.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name):
+            raise ValueError(f"'{name}' is no name of an option, such as max_epoch")
+        if isinstance(value, dict):
+            pairs = (shlex.quote(f"{key}={_text(v)}") for key, v in _leaves(value))
+            yield from (f"--{name} {pair}" for pair in pairs)
+        elif isinstance(value, list):
+            yield " ".join([f"--{name}", *(shlex.quote(_text(v)) for v in value)])
+        elif value is not None:
+            yield f"--{name} {shlex.quote(_text(value))}"
+
+
+def _leaves(values: Mapping[object, object]) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from ((f"{key}.{inner}", v) for inner, v in _leaves(value))
+        elif value is not None:
+            yield str(key), value
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _read(path: str | Path) -> dict[str, object]:
+    """Keys and values of a list."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such list")
+    if Path(path).suffix == ".tsv":
+        raise InputError(
+            f"{path}: lists are YAML files now; convert it with 'python3 {CONVERTER} {path}', "
+            f"which writes {Path(path).with_suffix('.yaml')}, and give that"
+        )
     try:
-        words = shlex.split(options)
+        return read_yaml(path)
+    except InputError as error:
+        if str(error).endswith("it is empty; expected keys with values"):
+            return {}
+        raise
+
+
+def _unknown_keys(values: Mapping[str, object], known: Iterable[str]) -> Iterator[str]:
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(known)}"
+            yield f"there is no key '{key}'; {hint}"
+
+
+@contextlib.contextmanager
+def _collected(problems: list[str], where: str) -> Iterator[None]:
+    """Add what is wrong in a block to a list, with the key where it is."""
+    try:
+        yield
     except ValueError as error:
-        raise ValueError(f"the options '{options}' are not words of a shell: {error}") from None
-    if words and not words[0].startswith("--"):
-        raise ValueError(f"options such as '--max_epoch 1' belong where '{options}' is")
+        problems.append(f"{where}: {error}")
 
 
 def _whole(path: str | Path, lines: list[T], problems: list[str], what: str) -> list[T]:

@@ -11,7 +11,6 @@ Scores that are absent are listed as missing. Scores that contradict each other 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +23,8 @@ from espnet_ext.cm.scores import (
     read_asv_scores,
     read_scores,
 )
-from espnet_ext.data.characters import show
 from espnet_ext.data.files import read_json
-from espnet_ext.data.ids import id_problem
-from espnet_ext.data.recipe_lists import entries
+from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.metrics.eer import equal_error_rate
 
@@ -134,36 +131,12 @@ class Scored(NamedTuple):
 
 
 def read_models(path: str | Path) -> list[Model]:
-    """Read the list of models: name, architecture and variant a line, separated by tabs.
-
-    Further columns are for the recipe. Empty lines and lines that start with "#" are skipped.
+    """The models of a list of a recipe, see `espnet_ext.data.recipe_lists.read_model_list`.
 
     Raises:
-        InputError: the file is missing or names no model, a line has fewer columns, or a
-            model stands twice.
+        InputError: see there; the configurations of trainings need not be there any more.
     """
-    models = [_parse_model(line, where) for where, line in entries(path)]
-    if not models:
-        raise InputError(f"{path}: no model in it")
-    names = sorted(model.name for model in models)
-    twice = sorted({a for a, b in pairwise(names) if a == b})
-    if twice:
-        raise InputError(f"{path}: {', '.join(twice)} twice; give each model a name of its own")
-    return models
-
-
-def _parse_model(line: str, where: str) -> Model:
-    fields = [column.strip() for column in line.split("\t")[:3]]
-    if len(fields) < 3 or not all(fields):
-        raise InputError(
-            f"{where}: expected name, architecture and variant separated by tabs, got '{line}'"
-        )
-    if problem := id_problem(fields[0]):
-        raise InputError(
-            f"{where}: {show(fields[0])} cannot be the name of a model, which directories have: it "
-            f"{problem}; rename it"
-        )
-    return Model(*fields)
+    return [Model(*line[:3]) for line in read_model_list(path, configurations=False)]
 
 
 def read_run(

@@ -26,7 +26,7 @@ def no_pictures(monkeypatch):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Run the command on a small run; give its output directory back."""
-    models, utt2spk, output = (tmp_path / n for n in ("models.tsv", "utt2spk", "report"))
+    models, utt2spk, output = (tmp_path / n for n in ("models.yaml", "utt2spk", "report"))
     write_list(models)
     write_table(utt2spk, UTT2SPK)
 
@@ -56,7 +56,7 @@ def test_the_report_is_written_whole(run, tmp_path, capsys):
     assert capsys.readouterr().out == f"{output}/RESULTS.md\n"
     results = read_results(output)
     assert results["seeds"] == [0, 1] and len(results["cells"]) == 24
-    assert "cm_report --models models.tsv" in results["environment"]["command"]
+    assert "cm_report --models models.yaml" in results["environment"]["command"]
     assert "](figure2.png)" in (output / "RESULTS.md").read_text()
 
 

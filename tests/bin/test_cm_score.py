@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from countermeasure_run import write_list
 
 from espnet_ext.bin import cm_report, cm_score
 from espnet_ext.cm.scores import TrialScore, write_scores
@@ -139,12 +140,14 @@ def test_one_score_file_has_one_interval(monkeypatch, tmp_path):
         write_scores(f"exp/lcnn_seed0/score/{part}/scores.txt", rows)
     write_scores("shuffled.txt", [parts["eval"][n] for n in generator.permutation(120)])
     (tmp_path / "asv").write_text("".join(f"{line}\n" for line in asv))
-    (tmp_path / "models.tsv").write_text("lcnn\tlcnn\tmel\n")
+    write_list(tmp_path / "models.yaml", [("lcnn", "lcnn", "mel")])
     write_table("data/utt2spk", {row.utterance: f"s{n % 8}" for n, row in enumerate(parts["eval"])})
     write_table("data/utt2label", {row.utterance: row.key for row in parts["eval"]})
     write_table("data/utt2attack", {row.utterance: row.attack for row in parts["eval"]})
 
-    report = "--models models.tsv --expdir exp --utt2spk data/utt2spk --asv_scores asv --lnsr false"
+    report = (
+        "--models models.yaml --expdir exp --utt2spk data/utt2spk --asv_scores asv --lnsr false"
+    )
     score = "--data_dir data --asv_scores asv --dev_scores exp/lcnn_seed0/score/dev/scores.txt"
     eval_scores = "exp/lcnn_seed0/score/eval/scores.txt"
     for module, options in (

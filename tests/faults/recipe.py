@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from drive import plain
-from recipes.recipe import TINY, copy_recipe, run, write_settings
+from recipes.recipe import TINY, choose_models, copy_recipe, run, write_settings
 from recipes.test_mini_countermeasures import ATTACK, SHORT, SSL_SHORT
 
 SPEECH = ("--train_args", TINY, "--pretrain_args", "")
@@ -60,9 +60,7 @@ def main() -> None:
         if args.recipe.endswith("mtl_asr1"):
             write_settings(recipe, ["1.0 1.0 1.0", "1.0 0.5 0.5"], "eps: [0.3]")
         else:
-            models = (recipe / "conf/models.tsv").read_text().splitlines()
-            chosen = [line for line in models if line.split("\t")[0] in MODELS]
-            (recipe / "conf/models.tsv").write_text("\n".join(chosen) + "\n")
+            choose_models(recipe, MODELS)
             (recipe / "conf/attack.yaml").write_text(ATTACK)
             (recipe / "conf/attack_lnsr.yaml").write_text(ATTACK)
     done = run(recipes[0], *OPTIONS[args.recipe])

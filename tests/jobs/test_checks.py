@@ -87,7 +87,7 @@ SOME = {
         ("--target_length_unit", "phone"),
         ("--feats_normalize", "none"),
         ("--target_set", "absent.txt"),
-        ("--sweep", "conf/absent.tsv"),
+        ("--sweep", "conf/absent.yaml"),
         ("--train_config", "conf"),
     ],
     "mini/cm1": [
@@ -96,7 +96,7 @@ SOME = {
         ("--attack_shards", "0"),
         ("--ssl_train_set", "eval"),
         ("--attack_config", "conf/absent.yaml"),
-        ("--models", "conf/absent.tsv"),
+        ("--models", "conf/absent.yaml"),
         ("--ssl_checkpoint", "absent.pth"),
         ("--attack_args", "eps 1"),
     ],
@@ -141,13 +141,18 @@ def environment_path():
 @pytest.mark.parametrize(
     ("recipe", "option", "text", "message"),
     [
-        ("mini/mtl_asr1", "--sweep", "1.0\t0.5\t0.5\n1.0\t0.5\n", "list.tsv:2: 2 columns"),
-        ("mini/cm1", "--models", "a\tlcnn\tmel\tb\t-\n", "list.tsv:1: base 'b'"),
+        (
+            "mini/mtl_asr1",
+            "--sweep",
+            "conditions: [[1.0, 0.5, 0.5], [1.0, 0.5]]",
+            "condition 2: should",
+        ),
+        ("mini/cm1", "--models", "a: {architecture: lcnn, variant: mel, base: b}", "a: base 'b'"),
     ],
 )
 def test_a_wrong_list_is_refused_before_anything_runs(tmp_path, recipe, option, text, message):
-    (tmp_path / "list.tsv").write_text(text)
-    done = run(recipe, environment_path(), option, str(tmp_path / "list.tsv"))
+    (tmp_path / "list.yaml").write_text(text)
+    done = run(recipe, environment_path(), option, str(tmp_path / "list.yaml"))
     assert (done.returncode, done.stdout) == (1, "") and message in done.stderr
 
 

@@ -1,10 +1,14 @@
 """Running a recipe in a directory of its own, on settings for tests."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTACK = "norm: 2\n{budget}\neps_step: 0.05\nsteps: [1, 3]\nbatch_size: 4\n"
@@ -30,14 +34,28 @@ def copy_recipe(name: str, destination: Path) -> Path:
         if link.is_symlink():
             link.unlink()
             link.symlink_to((source / link.name).resolve())
+    for file in (destination / "conf").glob("*.yaml"):
+        text = (source / "conf" / file.name).read_text()
+        # Configurations that are what another recipe's are, but for some keys.
+        text = re.sub(r"^(base|like): (?=\.\./)", rf"\1: {source}/conf/", text, flags=re.MULTILINE)
+        file.unlink()
+        file.write_text(text)
     return destination
 
 
 def write_settings(recipe: Path, conditions: list[str], budget: str) -> None:
     """A short sweep and a short attack."""
-    rows = ["\t".join(condition.split()) for condition in conditions]
-    (recipe / "conf" / "sweep.tsv").write_text("\n".join(rows) + "\n")
+    rows = [[float(weight) for weight in condition.split()] for condition in conditions]
+    (recipe / "conf" / "sweep.yaml").write_text(yaml.safe_dump({"conditions": rows}))
     (recipe / "conf" / "attack.yaml").write_text(ATTACK.format(budget=budget))
+
+
+def choose_models(recipe: Path, names: Iterable[str], destination: str = "models") -> None:
+    """A list of some of the models in `conf/models.yaml`."""
+    content = yaml.safe_load((recipe / "conf/models.yaml").read_text())
+    chosen = {name: content[name] for name in ("like", *names) if name in content}
+    (recipe / f"conf/{destination}.yaml").unlink(missing_ok=True)
+    (recipe / f"conf/{destination}.yaml").write_text(yaml.safe_dump(chosen, sort_keys=False))
 
 
 def run(recipe: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

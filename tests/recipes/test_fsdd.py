@@ -46,9 +46,9 @@ def test_real_speech_from_the_corpus_to_the_report(recipe, shared_data):
 def test_a_packed_model_is_the_start_of_others(recipe):
     """The hybrid of the run before, packed as public models of ESPnet are."""
     _pack(recipe, "exp/pretrain_seed0")
-    (recipe / "conf/sweep_one.tsv").write_text("0.7\t0.5\t0.5\n")
+    (recipe / "conf/sweep_one.yaml").write_text("conditions: [[0.7, 0.5, 0.5]]\n")
     options = (*OPTIONS, "--pretrained", "model.zip", "--expdir", "started", "--stage", "3")
-    options += ("--sweep", "conf/sweep_one.tsv", "--train_config", "conf/train_tiny.yaml")
+    options += ("--sweep", "conf/sweep_one.yaml", "--train_config", "conf/train_tiny.yaml")
     _configure_tiny(recipe / "conf/train.yaml", recipe / "conf/train_tiny.yaml")
     process = run(recipe, *options, "--stop_stage", "6")
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
@@ -109,11 +109,12 @@ def report_of(recipe, name, *options):
     return json.loads((recipe / f"exp/{name}/results.json").read_text())["conditions"]
 
 
-def write_sweep(recipe, name, line):
-    (recipe / f"conf/sweep_{name}.tsv").write_text("\t".join(line.split(None, 4)) + "\n")
+def write_sweep(recipe, name, condition, options):
+    text = f"conditions: [{condition}]\nvariants: {{{condition[3]}: {options}}}\n"
+    (recipe / f"conf/sweep_{name}.yaml").write_text(text.replace("'", ""))
     # Attacks in several parts are those of the first run and of two trainings of each model.
     others = ("--report_with", "exp/conditions_attack_seed0.tsv", "--attack_shards", "1")
-    return ("--sweep", f"conf/sweep_{name}.tsv", *others)
+    return ("--sweep", f"conf/sweep_{name}.yaml", *others)
 
 
 def test_two_trainings_of_each_model_are_one_condition(finished):
@@ -136,8 +137,8 @@ def test_two_trainings_of_each_model_are_one_condition(finished):
 
 
 def test_entropy_of_ctc_in_a_sweep_of_its_own(finished):
-    line = "1.0 0.5 0.5 entropy0.3 --model_conf ctc_entropy_weight=0.3"
-    options = write_sweep(finished, "entropy", line)
+    condition, entropy = [1.0, 0.5, 0.5, "entropy0.3"], "{model_conf: {ctc_entropy_weight: 0.3}}"
+    options = write_sweep(finished, "entropy", condition, entropy)
     conditions = report_of(finished, "report_attack_entropy_seed0", "--stage", "6", *options)
     assert [c["variant"] for c in conditions] == ["", "", "entropy0.3"]
     model = finished / "exp/la1.0_lc0.5_entropy0.3_seed0"
@@ -148,7 +149,7 @@ def test_entropy_of_ctc_in_a_sweep_of_its_own(finished):
 
 
 def test_a_head_on_random_labels(finished):
-    options = write_sweep(finished, "random", "0.7 0.5 0.5 random_head")
+    options = write_sweep(finished, "random", [0.7, 0.5, 0.5, "random_head"], "{}")
     # The hybrid that all start from, stage 5, is that of the accents: it has no use of heads.
     options = ("--heads", "random", *options)
     process = run(finished, *OPTIONS, *options, "--stage", "3", "--stop_stage", "4")
@@ -173,7 +174,7 @@ def test_audio_made_on_one_model_is_heard_by_all(finished):
 
 
 def test_a_mockingjay_as_front_end_is_attacked_through(finished):
-    options = write_sweep(finished, "mockingjay", "1.0 0.5 0.5 mockingjay")
+    options = write_sweep(finished, "mockingjay", [1.0, 0.5, 0.5, "mockingjay"], "{}")
     options = (*options, "--train_config", "conf/train_mockingjay.yaml")
     options = ("--stage", "4", "--expdir", "exp/mockingjay", *options)
     conditions = report_of(finished, "mockingjay/report_attack_mockingjay_seed0", *options)

@@ -170,7 +170,7 @@ def test_the_readme_starts_the_mini_recipe_and_names_what_it_leaves(recipe, fini
     ("options", "message"),
     [
         (("--no_such_option", "1"), "unknown option '--no_such_option'"),
-        (("--sweep", "conf/absent.tsv"), "there is no conf/absent.tsv"),
+        (("--sweep", "conf/absent.yaml"), "there is no conf/absent.yaml"),
         (("--stage", "9", "--attack_config", "conf/absent.yaml"), "there is no conf/absent.yaml"),
         (("surplus",), "what is 'surplus'"),
     ],

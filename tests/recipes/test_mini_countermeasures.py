@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from recipes.recipe import NO_PICTURES, ROOT, copy_recipe, run
+from recipes.recipe import NO_PICTURES, ROOT, choose_models, copy_recipe, run
 from slurm_cluster import running_cluster
 
 pytestmark = pytest.mark.recipe
@@ -34,9 +34,7 @@ def test_pretraining_ends_with_the_reconstruction(tmp_path):
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     recipe = copy_recipe("mini/cm1", tmp_path_factory.mktemp("mini") / "cm1")
-    models = (recipe / "conf/models.tsv").read_text().splitlines()
-    chosen = [line for line in models if line.split("\t")[0] in KEPT]
-    (recipe / "conf/models.tsv").write_text("\n".join(chosen) + "\n")
+    choose_models(recipe, KEPT)
     (recipe / "conf/attack.yaml").write_text(ATTACK)
     (recipe / "conf/attack_lnsr.yaml").write_text(ATTACK)
     check(run(recipe, "--train_args", SHORT, "--ssl_args", SSL_SHORT))
@@ -112,9 +110,8 @@ def test_all_sources_and_named_targets(recipe):
 
 
 def test_a_list_of_models_without_attack_has_a_report_of_its_own(recipe):
-    lines = (recipe / "conf/models.tsv").read_text().splitlines()[:1]
-    (recipe / "conf/models_one.tsv").write_text("\n".join(lines) + "\n")
-    options = ["--models", "conf/models_one.tsv", "--attack_config", "none"]
+    choose_models(recipe, ["lcnn_mel"], "models_one")
+    options = ["--models", "conf/models_one.yaml", "--attack_config", "none"]
     process = run(recipe, "--stage", "8", *options)
     check(process)
     assert "Stage 8 is left out" in process.stdout
@@ -131,9 +128,7 @@ def test_two_machines_train_a_mockingjay_and_countermeasures(recipe, tmp_path):
     shutil.copytree(recipe, copy, symlinks=True)
     for folder in (copy / "exp").glob("*_seed0"):
         shutil.rmtree(folder)
-    lines = (copy / "conf/models.tsv").read_text().splitlines()
-    kept = [line for line in lines if line.split("\t")[0] in ("lcnn_mock", "senet_mel")]
-    (copy / "conf/models.tsv").write_text("\n".join(kept) + "\n")
+    choose_models(copy, ["lcnn_mock", "senet_mel"])
     options = ["--stage", "4", "--stop_stage", "5", "--num_nodes", "2", "--nj", "1"]
     options += ["--train_args", SHORT, "--ssl_args", SSL_SHORT]
     with running_cluster(tmp_path / "slurm", nodes=2):

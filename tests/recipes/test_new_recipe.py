@@ -172,7 +172,7 @@ def test_the_page_leads_from_spoofs_to_the_report(repository, shared_data, tmp_p
         pytest.skip("cm_small is not among the data")
     spoofs = write_spoofs(corpus, tmp_path / "my spoofs")
     output = follow("Spoofing countermeasures: cm1", repository, spoofs=spoofs)
-    assert "no model of conf/models_first.tsv has a pretrained Mockingjay" in output
+    assert "no model of conf/models_first.yaml has a pretrained Mockingjay" in output
     folder = repository / "egs2/my_spoofs/cm1"
     assert set(read_table(folder / "dump/eval/utt2label").values()) == {"bonafide", "spoof"}
     report = folder / "exp/first/report_first_attack"

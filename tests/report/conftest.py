@@ -14,6 +14,7 @@ from countermeasure_run import UTT2SPK as SPEAKERS
 from espnet_ext.data.audio import write_wav
 from espnet_ext.data.files import write_json, write_jsonl
 from espnet_ext.data.kaldi import write_table
+from espnet_ext.data.recipe_lists import read_sweep
 from espnet_ext.report import countermeasures as cm
 from espnet_ext.report.conditions import Condition
 from espnet_ext.report.countermeasure_inputs import Model, read_run
@@ -21,7 +22,7 @@ from espnet_ext.report.robustness import make_results
 from espnet_ext.report.scores import SEED, definitions, score
 
 TEST_SET = {**UTT2SPK, "u6": "a", "u7": "b"}
-SWEEP = Path(__file__).parents[2] / "egs2" / "fsdd" / "mtl_asr1" / "conf" / "sweep.tsv"
+SWEEP = Path(__file__).parents[2] / "egs2" / "fsdd" / "mtl_asr1" / "conf" / "sweep.yaml"
 
 
 @pytest.fixture
@@ -98,8 +99,7 @@ def results(data_dir) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def sixteen() -> list[tuple[float, ...]]:
     """The weights of the paper's conditions."""
-    lines = SWEEP.read_text().splitlines()
-    return [tuple(map(float, line.split("\t"))) for line in lines if not line.startswith("#")]
+    return [tuple(map(float, line[:3])) for line in read_sweep(SWEEP)]
 
 
 RATE = 8000

@@ -82,7 +82,7 @@ def run_nothing(*options: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=RECIPE, env=variables, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("sweep", sorted(RECIPE.glob("conf/sweep_*.tsv")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("sweep", sorted(RECIPE.glob("conf/sweep_*.yaml")), ids=lambda p: p.stem)
 def test_the_variants_of_the_recipe_have_models_of_their_own(tmp_path, sweep):
     assert run_nothing("--expdir", tmp_path, "--sweep", sweep).returncode == 0
     name = sweep.stem.removeprefix("sweep")

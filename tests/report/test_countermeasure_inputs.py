@@ -36,31 +36,9 @@ def read(tmp_path):
     return read
 
 
-def test_models_are_read_with_further_columns_and_comments(tmp_path):
-    lines = ["# name architecture variant", "", "a\tlcnn\tmel\tconf/a.yaml", "b\tsenet\tmock"]
-    write_lines(tmp_path / "models.tsv", lines)
-    expected = [Model("a", "lcnn", "mel"), Model("b", "senet", "mock")]
-    assert read_models(tmp_path / "models.tsv") == expected
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["a\tlcnn"], r"models.tsv:1: expected name, architecture and variant"),
-        (["a lcnn mel"], r"models.tsv:1: expected"),
-        (["# nothing"], "no model in it"),
-        (["a\tlcnn\tmel", "b\tlcnn\tmel", "a\tsenet\tmel"], "a twice"),
-    ],
-)
-def test_a_bad_list_of_models_is_refused(tmp_path, lines, message):
-    write_lines(tmp_path / "models.tsv", lines)
-    with pytest.raises(InputError, match=message):
-        read_models(tmp_path / "models.tsv")
-
-
 def test_a_list_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no\.tsv: no such list"):
-        read_models(tmp_path / "no.tsv")
+    with pytest.raises(InputError, match=r"no\.yaml: no such list"):
+        read_models(tmp_path / "no.yaml")
 
 
 def test_clean_scores_come_with_the_threshold_of_the_development_set(tmp_path, read):
@@ -270,7 +248,7 @@ def test_results_of_seeds_are_those_that_are_there(tmp_path):
 
 
 def test_the_list_of_the_fixture_is_that_of_the_run(tmp_path):
-    assert read_models(write_list(tmp_path / "models.tsv")) == LISTED
+    assert read_models(write_list(tmp_path / "models.yaml")) == LISTED
 
 
 def test_subset_keeps_the_numbers_of_speakers(tmp_path, read):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.report.countermeasure_inputs import read_models
 from espnet_ext.tasks.countermeasure import CountermeasureTask
 from espnet_ext.tasks.mockingjay import MockingjayTask
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CM = sorted(p for p in ROOT.glob("egs2/*/cm1/conf/train_*.yaml") if p.name != "train_ssl.yaml")
 SSL = sorted([*ROOT.glob("egs2/*/cm1/conf/train_ssl.yaml"), *ROOT.glob("egs2/*/ssl1/conf/*.yaml")])
 ATTACKS = sorted(ROOT.glob("egs2/*/cm1/conf/attack*.yaml"))
-MODELS = sorted(ROOT.glob("egs2/*/cm1/conf/models*.tsv"))
+MODELS = sorted(ROOT.glob("egs2/*/cm1/conf/models*.yaml"))
 
 
 def relative(path):
@@ -57,12 +58,9 @@ def test_attack_is_read(path):
 
 
 @pytest.mark.parametrize("path", MODELS, ids=relative)
-def test_lists_name_configurations_and_bases_that_exist(path):
-    rows = [line.split("\t") for line in path.read_text().splitlines() if line[:1] not in "#"]
-    names = [model.name for model in read_models(path)]
-    assert names == [row[0] for row in rows]
-    for name, _, _, base, config, _ in rows:
-        assert base in names if base != "-" else (path.parent.parent / config).is_file(), name
+def test_lists_name_configurations_and_bases_that_exist(path, monkeypatch):
+    monkeypatch.chdir(path.parent.parent)
+    assert [line.name for line in read_model_list(path)] == [m.name for m in read_models(path)]
 
 
 @pytest.mark.parametrize("path", [*CM, *SSL, *ATTACKS], ids=relative)

@@ -75,7 +75,7 @@ if [[ ${parts} = *ratios* ]]; then
 fi
 if [[ ${parts} = *hours* ]]; then
     plan hours_commonvoice commonvoice/mtl_asr1 --train_config conf/train.yaml \
-        --attack_config conf/attack.yaml --sweep conf/sweep.tsv \
+        --attack_config conf/attack.yaml --sweep conf/sweep.yaml \
         --train_utts 260000 --test_utts 1000 --seconds 5
     plan hours_lcnn asvspoof2019/cm1 --train_config conf/train_lcnn_paper.yaml \
         --train_utts 45600 --seconds 3.4

@@ -40,8 +40,8 @@ ssl_args=                # more options of espnet_ext.bin.ssl_train
 ssl_checkpoint=          # a pretrained one instead of stage 4: its directory, an archive of it, or
                          # its weights with config.yaml beside them
 
-# Countermeasures: lines of name, architecture, variant, base, configuration, options
-models=conf/models.tsv   # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters
+# Countermeasures: architecture, variant, base, configuration, options of each
+models=conf/models.yaml  # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters
 train_args=              # more options of espnet_ext.bin.cm_train, e.g. "--max_epoch 1"
 inference_model=latest.pth          # weights that are scored and attacked: the last epoch, at whose
                          # end the learning rate is 0; valid.cross_entropy.best.pth is the epoch
@@ -121,7 +121,7 @@ stats_dir=${expdir}/stats
 ssl_stats_dir=${expdir}/ssl_stats
 ssl_dir=${expdir}/ssl_seed${ssl_seed}
 attack_name=$(basename "${attack_config}" .yaml)
-list_name=$(basename "${models}" .tsv)
+list_name=$(basename "${models}" .yaml)
 report_dir=${expdir}/${list_name/#models/report}_${attack_name}
 # Lists and attacks may run at the same time, so each has jobs and logs of its own.
 log_dir=${expdir}/log/${list_name}

@@ -47,7 +47,7 @@ inference_model=valid.loss.best.pth # weights that are decoded and attacked (pap
 
 # Sweep: lines of lambda_A, lambda_C of training, lambda_C of inference; for a variant of a model also
 # its name and more options of espnet_ext.bin.asr_train
-sweep=conf/sweep.tsv     # paper: 13 models, 16 conditions
+sweep=conf/sweep.yaml    # paper: 13 models, 16 conditions
 
 # Attack
 attack_config=conf/attack.yaml      # budget, steps (paper: L2, eps 2.0, step 0.05, 500-2000)
@@ -134,9 +134,9 @@ attack_name=$(basename "${attack_config}" .yaml)
 if [ -n "${transfer_from}" ]; then
     attack_name=from_$(basename "$(dirname "${transfer_from}")")_$(basename "${transfer_from}")
 fi
-# Lists, jobs, logs and reports of sweeps other than conf/sweep.tsv have their names, so that two of
+# Lists, jobs, logs and reports of sweeps other than conf/sweep.yaml have their names, so that two of
 # them may run at the same time; a list of conditions for each seed.
-sweep_name=$(basename "${sweep}" .tsv)
+sweep_name=$(basename "${sweep}" .yaml)
 sweep_name=${sweep_name#sweep}
 sweep_name=${sweep_name:+${sweep_name#_}_}
 run_name=${sweep_name}seed${seeds// /_}

@@ -10,7 +10,7 @@ exec ./mtl_asr.sh \
     --fs 8000 \
     --token_type word \
     --pretrain_args "--max_epoch 20 --optim_conf lr=2.0e-3 --scheduler_conf warmup_steps=500" \
-    --sweep conf/sweep.tsv \
+    --sweep conf/sweep.yaml \
     --num_attack_utts 100 \
     --target_set conf/targets.txt \
     "$@"

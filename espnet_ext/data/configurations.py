@@ -1,0 +1,65 @@
+"""YAML files that are what another one is, but for some keys."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_ext.data.files import read_yaml
+from espnet_ext.errors import InputError
+
+
+def read_configuration(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of a training or an attack, with what it has from its `base`.
+
+    `base: ../conf/train.yaml` names another file, from where this one is. See `merged` for what a
+    key of this file does to one of that file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: see `espnet_ext.data.files.read_yaml`; or a base is not there, or leads back.
+
+    Example:
+        >>> read_configuration("egs2/fsdd/mtl_asr1/conf/train.yaml")["max_epoch"]   # doctest: +SKIP
+        8
+    """
+    files, layers = [Path(path).resolve()], [read_yaml(path)]
+    while (base := layers[-1].pop("base", None)) is not None:
+        files.append((files[-1].parent / str(base)).resolve())
+        shown = files[-2] if len(files) > 2 else path
+        if files[-1] in files[:-1]:
+            raise InputError(
+                f"{shown}: base: {base} has this file for its base; remove one of them"
+            )
+        if not files[-1].is_file():
+            raise InputError(
+                f"{shown}: base: there is no {files[-1]}; give its path from this file"
+            )
+        layers.append(read_yaml(files[-1]))
+    values: dict[str, Any] = {}
+    for layer in reversed(layers):
+        values = merged(values, layer)
+    return values
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the values of `above` where it has one; mappings are merged key by key.
+
+    What belongs to a choice goes with it: where `encoder` is another one, `encoder_conf` is that of
+    `above` alone.
+
+    Example:
+        >>> merged({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4}})
+        {'a': 1, 'b': {'c': 4, 'd': 3}}
+        >>> merged({"optim": "adam", "optim_conf": {"eps": 1}}, {"optim": "sgd"})
+        {'optim': 'sgd'}
+    """
+    changed = {f"{key}_conf" for key, value in above.items() if below.get(key, value) != value}
+    result = {key: value for key, value in below.items() if key not in changed}
+    for key, value in above.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = merged(old, value)
+        result[key] = value
+    return result
