@@ -1,5 +1,7 @@
 """The one exception that speaks to a person."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -37,3 +39,33 @@ def shortened(text: str, limit: int = 80) -> str:
         'one two...'
     """
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def refuse(problems: Iterable[str], before: str = "", after: str = "", limit: int = 10) -> None:
+    """Raise an `InputError` that lists problems; do nothing where there are none.
+
+    Args:
+        problems: one line each.
+        before: line above them.
+        after: line below them, such as what to do.
+        limit: how many are shown.
+
+    Raises:
+        InputError: there are problems.
+
+    Example:
+        >>> refuse([], before="data/train is not whole:")
+    """
+    if found := list(problems):
+        raise InputError("\n".join(filter(None, (before, summarize(found, limit), after))))
+
+
+def listed(names: Iterable[str], limit: int = 3) -> str:
+    """The first few of `names`, sorted.
+
+    Example:
+        >>> listed({"b", "a", "c", "d"})
+        'a, b, c, ...'
+    """
+    found = sorted(names)
+    return ", ".join(found[:limit]) + (", ..." if len(found) > limit else "")

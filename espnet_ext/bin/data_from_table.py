@@ -75,7 +75,7 @@ def main(cmd: list[str] | None = None) -> None:
             stack.enter_context(locked(Path(args.destination, name)))
         for name, data in sets.items():
             data.write(Path(args.destination, name))
-            for line in table.describe(str(Path(args.destination, name)), data):
+            for line in table.describe_set(str(Path(args.destination, name)), data):
                 logging.info("%s", line)
 
 

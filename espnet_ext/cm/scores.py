@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from espnet_ext.data.asvspoof import AsvTrial, check_asv_key, check_attack
-from espnet_ext.data.columns import check_count, read_columns
 from espnet_ext.data.files import write_lines
+from espnet_ext.data.lines import check_count, read_columns
 from espnet_ext.errors import InputError, summarize
 
 

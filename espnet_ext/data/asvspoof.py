@@ -6,15 +6,16 @@ glob would give another set of trials.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet_ext.data.columns import check_count, read_columns
+from espnet_ext.data.corpus import Utterance, data_directory, folder_with
 from espnet_ext.data.directory import DataDirectory
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.data.lines import check_count, read_columns
+from espnet_ext.errors import InputError, listed, refuse
 
 KEYS = ("spoof", "bonafide")
 NO_ATTACK = "-"
@@ -40,42 +41,17 @@ class Trial:
     extras: Mapping[str, str] = field(default_factory=dict)
 
 
-class Layout(NamedTuple):
-    """Columns of a protocol.
-
-    Attributes:
-        columns: their names, in order.
-        required: how many of them every line has.
-    """
-
-    columns: tuple[str, ...]
-    required: int
-
-    @property
-    def counts(self) -> set[int]:
-        """Numbers of columns that fit."""
-        return set(range(self.required, len(self.columns) + 1))
-
-
-def _layout(columns: str, optional: int = 0) -> Layout:
-    names = tuple(columns.split())
-    return Layout(names, len(names) - optional)
-
-
 LAYOUTS = {
-    "2019_la": _layout("speaker utterance environment attack key"),
-    "2021_la": _layout("speaker utterance codec transmission attack key trim subset"),
-    "2021_df": _layout(
-        "speaker utterance codec source attack key trim subset vocoder task team gender language",
-        optional=1,
-    ),
-    "asvspoof5": _layout(
-        "speaker utterance gender codec quality codec_source condition attack key unused"
-    ),
-    "asvspoof5_challenge": _layout("speaker utterance gender condition attack key"),
+    "2019_la": "speaker utterance environment attack key",
+    "2021_la": "speaker utterance codec transmission attack key trim subset",
+    "2021_df": "speaker utterance codec source attack key trim subset vocoder task team gender "
+    "[language]",
+    "asvspoof5": "speaker utterance gender codec quality codec_source condition attack key unused",
+    "asvspoof5_challenge": "speaker utterance gender condition attack key",
 }
 """Columns of the protocols: ASVspoof 2019 LA, 2021 LA and DF (`trial_metadata.txt`), and
-ASVspoof 5 as released (`*.tsv`) and as in the challenge (`*.metadata.txt`)."""
+ASVspoof 5 as released (`*.tsv`) and as in the challenge (`*.metadata.txt`). Not every line has
+the one in brackets."""
 
 
 class Partition(NamedTuple):
@@ -134,29 +110,32 @@ def read_protocol(path: str | Path, layout: str | None = None) -> list[Trial]:
     name = layout or _guess_layout(path)
     if name not in LAYOUTS:
         raise InputError(f"protocol layout '{name}' is not known; use one of {', '.join(LAYOUTS)}")
-    chosen = LAYOUTS[name]
+    needed, _, optional = LAYOUTS[name].partition(" [")
+    names = [*needed.split(), *optional.strip("]").split()]
 
     def parse(columns: list[str]) -> Trial:
-        return _trial(columns, chosen)
+        check_count(columns, _counts_of(name), needed)
+        values = dict(zip(names, columns, strict=False))
+        key = values.pop("key")
+        attack = check_attack(values.pop("attack"), key)
+        return Trial(values.pop("speaker"), values.pop("utterance"), attack, key, values)
 
     return read_columns(path, parse, key=lambda trial: trial.utterance)
 
 
+def _counts_of(layout: str) -> set[int]:
+    """Numbers of columns that fit."""
+    most = len(LAYOUTS[layout].split())
+    return {most - LAYOUTS[layout].count("["), most}
+
+
 def _guess_layout(path: str | Path) -> str:
     count = read_columns(path, len)[0]
-    for name, layout in LAYOUTS.items():
-        if count in layout.counts:
+    for name in LAYOUTS:
+        if count in _counts_of(name):
             return name
-    known = ", ".join(f"{min(a.counts)} ({name})" for name, a in LAYOUTS.items())
+    known = ", ".join(f"{min(_counts_of(name))} ({name})" for name in LAYOUTS)
     raise InputError(f"{path}:1: {count} columns; a protocol has {known}; is it the right file?")
-
-
-def _trial(columns: list[str], layout: Layout) -> Trial:
-    check_count(columns, layout.counts, " ".join(layout.columns[: layout.required]))
-    values = dict(zip(layout.columns, columns, strict=False))
-    key = values.pop("key")
-    attack = check_attack(values.pop("attack"), key)
-    return Trial(values.pop("speaker"), values.pop("utterance"), attack, key, values)
 
 
 def check_attack(attack: str, key: str) -> str:
@@ -226,13 +205,7 @@ def la_2019(corpus: str | Path) -> Path:
     Raises:
         InputError: neither has them.
     """
-    for folder in (Path(corpus), Path(corpus, "LA")):
-        if (folder / "ASVspoof2019_LA_cm_protocols").is_dir():
-            return folder
-    raise InputError(
-        f"{corpus}: no ASVspoof2019_LA_cm_protocols/ here or in LA/; set ASVSPOOF2019_LA in db.sh "
-        "to the folder that has it"
-    )
+    return folder_with("ASVspoof2019_LA_cm_protocols/", Path(corpus), "LA", "ASVSPOOF2019_LA")
 
 
 def audio_paths(
@@ -250,18 +223,18 @@ def audio_paths(
     """
     paths = {trial.utterance: Path(folder, f"{trial.utterance}{suffix}") for trial in trials}
     missing = [f"{p}: no such file (utterance {u})" for u, p in paths.items() if not p.is_file()]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(paths)} audio files of the protocol are missing; complete the "
-            f"corpus or correct its path:\n{summarize(missing)}"
-        )
+    refuse(
+        missing,
+        f"{len(missing)} of {len(paths)} audio files of the protocol are missing; complete the "
+        "corpus or correct its path:",
+    )
     return {utterance: str(path) for utterance, path in paths.items()}
 
 
-def data_directory(
+def trial_directory(
     trials: Sequence[Trial], audio: Mapping[str, str], others: Mapping[str, Path] | None = None
 ) -> DataDirectory:
-    """A Kaldi data directory: wav.scp utt2spk spk2utt utt2label utt2attack.
+    """A Kaldi data directory: wav.scp utt2spk utt2label utt2attack.
 
     Utterances keep their official names, so that score files can be compared with others'.
 
@@ -270,13 +243,16 @@ def data_directory(
         audio: file of each utterance.
         others: files to copy into it, such as the scores of speaker verification.
     """
-    tables = {
-        "wav.scp": dict(audio),
-        "utt2spk": {trial.utterance: trial.speaker for trial in trials},
-        "utt2label": {trial.utterance: trial.key for trial in trials},
-        "utt2attack": {trial.utterance: trial.attack for trial in trials},
-    }
-    return DataDirectory(tables, dict(others or {}))
+    data = data_directory(
+        Utterance(
+            trial.utterance,
+            trial.speaker,
+            Path(audio[trial.utterance]),
+            {"utt2label": trial.key, "utt2attack": trial.attack},
+        )
+        for trial in trials
+    )
+    return DataDirectory(data.tables, dict(others or {}))
 
 
 def count_keys(trials: Sequence[Trial]) -> tuple[int, int]:
@@ -285,7 +261,7 @@ def count_keys(trials: Sequence[Trial]) -> tuple[int, int]:
     return bonafide, len(trials) - bonafide
 
 
-def describe(trials: Sequence[Trial], official: tuple[int, int] | None = None) -> str:
+def describe_trials(trials: Sequence[Trial], official: tuple[int, int] | None = None) -> str:
     """One line about a partition: how many trials, and whether it is the official one by count.
 
     Args:
@@ -293,20 +269,16 @@ def describe(trials: Sequence[Trial], official: tuple[int, int] | None = None) -
         official: bona fide and spoof trials of the official partition.
 
     Example:
-        >>> describe([Trial("s", "u", "-", "bonafide")], official=(2580, 22800))
+        >>> describe_trials([Trial("s", "u", "-", "bonafide")], official=(2580, 22800))
         '1 bona fide, 0 spoof; not the official partition (2580 bona fide, 22800 spoof)'
     """
     found = count_keys(trials)
-    text = _counts(found)
+    text = "{} bona fide, {} spoof"
     if official is None:
-        return text
+        return text.format(*found)
     if found == official:
-        return f"{text}; the official partition"
-    return f"{text}; not the official partition ({_counts(official)})"
-
-
-def _counts(counts: tuple[int, int]) -> str:
-    return f"{counts[0]} bona fide, {counts[1]} spoof"
+        return f"{text.format(*found)}; the official partition"
+    return f"{text.format(*found)}; not the official partition ({text.format(*official)})"
 
 
 def check_classes(trials: Sequence[Trial], where: str | Path) -> None:
@@ -336,28 +308,16 @@ def check_disjoint(partitions: Mapping[str, Sequence[Trial]]) -> list[str]:
         InputError: an utterance stands in two partitions.
     """
     warnings = []
-    for first, second in combinations(partitions, 2):
-        pair = partitions[first], partitions[second]
-        if common := _common(*pair, lambda trial: trial.utterance):
+    for (first, here), (second, there) in combinations(partitions.items(), 2):
+        if common := {t.utterance for t in here} & {t.utterance for t in there}:
             raise InputError(
-                f"{first} and {second} have {len(common)} utterances in common ({_some(common)}); "
+                f"{first} and {second} have {len(common)} utterances in common ({listed(common)}); "
                 "remove them from one of the protocols"
             )
-        if common := _common(*pair, lambda trial: trial.speaker):
+        if common := {t.speaker for t in here} & {t.speaker for t in there}:
             warnings.append(
-                f"{first} and {second} have {len(common)} speakers in common ({_some(common)}); "
+                f"{first} and {second} have {len(common)} speakers in common ({listed(common)}); "
                 "results on them are too good"
             )
-    for warning in warnings:
-        logging.warning(warning)
+            logging.warning(warnings[-1])
     return warnings
-
-
-def _common(
-    first: Sequence[Trial], second: Sequence[Trial], of: Callable[[Trial], str]
-) -> list[str]:
-    return sorted({of(trial) for trial in first} & {of(trial) for trial in second})
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -107,9 +107,12 @@ class CharacterRules:
     clean: bool = False
     normalize: Literal["NFC", "NFD", "NFKC", "NFKD"] | None = None
 
-    def mend(self, text: str) -> str:
-        """Apply `clean` and `normalize`."""
-        cleaned = remove_hidden(text) if self.clean else text
+    def mend(self, line: str, *, path_value: bool) -> str:
+        """Apply `clean` and `normalize` to a line of a table, see `problem`."""
+        if path_value:
+            key, *value = re.split(r"([ \t]+)", line, maxsplit=1)
+            return self.mend(key, path_value=False) + "".join(value)
+        cleaned = remove_hidden(line) if self.clean else line
         return unicodedata.normalize(self.normalize, cleaned) if self.normalize else cleaned
 
     def problem(self, line: str, *, path_value: bool, transcript: bool) -> str | None:

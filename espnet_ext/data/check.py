@@ -12,8 +12,8 @@ from espnet_ext.data.directory import PARTIAL, DataDirectory, form_problems, loa
 from espnet_ext.data.files import write_aside
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
-from espnet_ext.data.loss import check_loss, listed
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.data.loss import check_loss
+from espnet_ext.errors import InputError, listed, summarize
 
 
 def validate(

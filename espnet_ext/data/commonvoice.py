@@ -4,7 +4,6 @@ Columns are found by their names: releases add some, and 8.0 has `accents` with 
 earlier ones have `accent` with short codes. Pairs of the two are those of the site's own list.
 """
 
-import csv
 import hashlib
 import re
 import unicodedata
@@ -14,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from espnet_ext.data import corpus
+from espnet_ext.data.corpus import Utterance
 from espnet_ext.data.directory import DataDirectory
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.data.lines import parse_each, read_lines, unquoted
+from espnet_ext.errors import InputError, refuse
 
 ACCENTS = {
     "United States English": "us",
@@ -36,16 +38,16 @@ ACCENTS = {
     "West Indies and Bermuda (Bahamas, Bermuda, Jamaica, Trinidad)": "bermuda",
 }
 """Long name of a release since 8.0 -> short code of the releases before."""
-GENDERS = {
+_GENDERS = {
     "male": "male",
     "female": "female",
     "male_masculine": "male",
     "female_feminine": "female",
 }
-HEADS = ("accent", "age", "gender")
-SPLITS = ("train", "dev", "test")
-NEEDED = ("client_id", "path", "sentence")
-SPEAKER_LETTERS = 16
+CLIP_HEADS = ("accent", "age", "gender")
+CLIP_SPLITS = ("train", "dev", "test")
+_NEEDED = ("client_id", "path", "sentence")
+_SPEAKER_LETTERS = 16
 # A comma that is not in brackets, or a bar.
 _SEPARATOR = re.compile(r"\s*(?:\||,(?![^()]*\)))\s*")
 _PUNCTUATION = re.compile(r"[^\w\s']|_")
@@ -54,7 +56,7 @@ _SPELLED = re.compile(r"[A-Z' ]+")
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u0060\u00b4", "'"))
 
 
-class Clip(NamedTuple):
+class VoiceClip(NamedTuple):
     """A row of a release's table.
 
     Attributes:
@@ -81,82 +83,58 @@ class Selection:
     """
 
     rows: int = 0
-    clips: list[tuple[Clip, str]] = field(default_factory=list)
+    clips: list[tuple[VoiceClip, str]] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def release_root(corpus: str | Path, language: str = "en") -> Path:
-    """The folder that has `clips/`: `corpus`, its `<language>/`, or that of its only release.
+def release_root(path: str | Path, language: str = "en") -> Path:
+    """The folder that has `clips/`: `path`, its `<language>/`, or that of its only release.
 
     Raises:
         InputError: none of them has it, or several releases have.
     """
-    corpus = Path(corpus)
-    for folder in (corpus, corpus / language):
-        if (folder / "clips").is_dir():
-            return folder
-    found = sorted(p.parent for p in corpus.glob(f"cv-corpus-*/{language}/clips") if p.is_dir())
-    if len(found) == 1:
-        return found[0]
+    path = Path(path)
+    found = sorted(p.parent for p in path.glob(f"cv-corpus-*/{language}/clips") if p.is_dir())
+    here = [folder for folder in (path, path / language) if (folder / "clips").is_dir()]
+    if here or len(found) == 1:
+        return (here or found)[0]
     if found:
         names = ", ".join(folder.parent.name for folder in found)
-        raise InputError(f"{corpus}: has several releases ({names}); name the one to use")
+        raise InputError(f"{path}: has several releases ({names}); name the one to use")
     raise InputError(
-        f"{corpus}: no clips/ here, in {language}/ or in cv-corpus-*/{language}/; set COMMONVOICE "
+        f"{path}: no clips/ here, in {language}/ or in cv-corpus-*/{language}/; set COMMONVOICE "
         "in db.sh to the extracted release, e.g. /corpora/cv-corpus-7.0-2021-07-21"
     )
 
 
-def read_clips(path: str | Path) -> list[Clip]:
+def read_clips(path: str | Path) -> list[VoiceClip]:
     """Rows of a table of a release, such as `train.tsv`.
 
     Raises:
         InputError: the file is missing or no UTF-8, a column is missing, or rows have another
             number of fields than the header; names file and line.
     """
-    path = Path(path)
-    lines = _lines(path)
+    lines = read_lines(path, "no such table; extract the release again")
     header = lines[0].split("\t")
-    missing = [name for name in NEEDED if name not in header]
+    missing = [name for name in _NEEDED if name not in header]
     if missing:
         raise InputError(f"{path}:1: no column {', '.join(missing)}; is it a table of a release?")
-    clips, problems = [], []
-    for number, line in enumerate(lines[1:], 2):
+
+    def parse(line: str) -> VoiceClip:
         fields = [unquoted(cell) for cell in line.split("\t")]
         if len(fields) != len(header):
-            problems.append(f"{path}:{number}: {len(fields)} fields, the header has {len(header)}")
-            continue
-        clips.append(_clip(dict(zip(header, fields, strict=True))))
-    if problems:
-        raise InputError(f"{summarize(problems)}\nExtract the table from its archive again.")
+            raise ValueError(f"{len(fields)} fields, the header has {len(header)}")
+        row = dict(zip(header, fields, strict=True))
+        labels = {
+            "accent": accent_code(row.get("accents", row.get("accent", ""))),
+            "age": row.get("age", "").strip(),
+            "gender": _GENDERS.get(row.get("gender", "").strip(), ""),
+        }
+        return VoiceClip(row["client_id"], row["path"], row["sentence"], labels)
+
+    clips, problems = parse_each(path, enumerate(lines[1:], 2), parse)
+    refuse(problems, after="Extract the table from its archive again.")
     return clips
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        # Only \n ends a row: sentences hold other separators of lines.
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such table; extract the release again") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a UTF-8 text ({error}); extract it again") from None
-    return text.removesuffix("\n").split("\n")
-
-
-def unquoted(cell: str) -> str:
-    """A cell without its CSV quotes; others hold quotes that are part of the sentence."""
-    if len(cell) < 2 or not cell.startswith('"') or '"' in cell[1:-1].replace('""', ""):
-        return cell
-    return next(csv.reader([cell]))[0] if cell.endswith('"') else cell
-
-
-def _clip(row: Mapping[str, str]) -> Clip:
-    labels = {
-        "accent": accent_code(row.get("accents", row.get("accent", ""))),
-        "age": row.get("age", "").strip(),
-        "gender": GENDERS.get(row.get("gender", "").strip(), ""),
-    }
-    return Clip(row["client_id"], row["path"], row["sentence"], labels)
 
 
 def accent_code(cell: str) -> str:
@@ -171,12 +149,9 @@ def accent_code(cell: str) -> str:
         >>> accent_code("India and South Asia (India, Pakistan, Sri Lanka)|Irish English")
         'several'
     """
-    known = {*ACCENTS.values()}
-    labels = [label for label in _SEPARATOR.split(cell.strip()) if label]
-    codes = {ACCENTS.get(label, label) for label in labels if label in known or label in ACCENTS}
-    if len(codes) > 1:
-        return "several"
-    return codes.pop() if codes else ""
+    codes = {ACCENTS.get(label, label) for label in _SEPARATOR.split(cell.strip())}
+    codes &= {*ACCENTS.values()}
+    return "several" if len(codes) > 1 else "".join(codes)
 
 
 def normalize_text(sentence: str) -> str | None:
@@ -201,7 +176,7 @@ def normalize_text(sentence: str) -> str | None:
 
 
 def select(
-    clips: Iterable[Clip],
+    clips: Iterable[VoiceClip],
     files: Collection[str],
     heads: Sequence[str] = ("accent",),
     accents: Collection[str] = ("us", "indian"),
@@ -221,36 +196,28 @@ def select(
     for clip in clips:
         selection.rows += 1
         text = normalize_text(clip.sentence)
-        reason = _reason(clip, text, files, heads, accents)
-        if reason is None and text is not None:
-            selection.clips.append((clip, text))
+        reasons = []
+        for head in heads:
+            label = clip.labels[head]
+            if not label:
+                reasons.append(f"no {head}")
+            elif head == "accent" and label == "several":
+                reasons.append("several accents")
+            elif head == "accent" and accents and label not in accents:
+                reasons.append("another accent")
+        if text is None:
+            reasons.append("a sentence that A to Z cannot spell")
+        elif clip.file not in files:
+            reasons.append("no audio file")
+        if text is None or reasons:
+            selection.dropped[reasons[0]] += 1
         else:
-            selection.dropped[reason or ""] += 1
+            selection.clips.append((clip, text))
     return selection
 
 
-def _reason(
-    clip: Clip,
-    text: str | None,
-    files: Collection[str],
-    heads: Sequence[str],
-    accents: Collection[str],
-) -> str | None:
-    for head in heads:
-        label = clip.labels[head]
-        if not label:
-            return f"no {head}"
-        if head == "accent" and label == "several":
-            return "several accents"
-        if head == "accent" and accents and label not in accents:
-            return "another accent"
-    if text is None:
-        return "a sentence that A to Z cannot spell"
-    return None if clip.file in files else "no audio file"
-
-
-def data_directory(
-    clips: Sequence[tuple[Clip, str]], folder: str | Path, heads: Sequence[str] = ("accent",)
+def clip_directory(
+    clips: Sequence[tuple[VoiceClip, str]], folder: str | Path, heads: Sequence[str] = ("accent",)
 ) -> DataDirectory:
     """A Kaldi data directory: wav.scp utt2spk text utt2<head>.
 
@@ -262,31 +229,21 @@ def data_directory(
     Raises:
         InputError: a clip stands twice, or two speakers have the same first letters.
     """
-    tables: dict[str, dict[str, str]] = {"wav.scp": {}, "utt2spk": {}, "text": {}}
-    tables |= {f"utt2{head}": {} for head in heads}
-    for clip, text in clips:
-        speaker = clip.speaker[:SPEAKER_LETTERS]
-        name = f"{speaker}-{Path(clip.file).stem}"
-        if name in tables["wav.scp"]:
-            raise InputError(f"{clip.file}: stands twice; extract the tables again")
-        row = {"wav.scp": str(Path(folder, clip.file)), "utt2spk": speaker, "text": text}
-        row |= {f"utt2{head}": clip.labels[head] for head in heads}
-        for table, value in row.items():
-            tables[table][name] = value
-    _check_speakers(clips)
-    return DataDirectory(tables)
-
-
-def _check_speakers(clips: Iterable[tuple[Clip, str]]) -> None:
+    utterances = []
     full: dict[str, str] = {}
-    for clip, _ in clips:
-        if full.setdefault(clip.speaker[:SPEAKER_LETTERS], clip.speaker) != clip.speaker:
-            raise InputError(f"two speakers begin with {clip.speaker[:SPEAKER_LETTERS]}")
+    for clip, text in clips:
+        speaker = clip.speaker[:_SPEAKER_LETTERS]
+        if full.setdefault(speaker, clip.speaker) != clip.speaker:
+            raise InputError(f"two speakers begin with {speaker}")
+        values = {"text": text, **{f"utt2{head}": clip.labels[head] for head in heads}}
+        name = f"{speaker}-{Path(clip.file).stem}"
+        utterances.append(Utterance(name, speaker, Path(folder, clip.file), values))
+    return corpus.data_directory(utterances)
 
 
 def speaker_splits(
-    clips: Iterable[Clip], fractions: Mapping[str, float], seed: int = 0
-) -> dict[str, list[Clip]]:
+    clips: Iterable[VoiceClip], fractions: Mapping[str, float], seed: int = 0
+) -> dict[str, list[VoiceClip]]:
     """Splits of disjoint speakers, for a table that comes without the official ones.
 
     A speaker's place follows from a hash of the name: it does not change when others join.
@@ -297,28 +254,25 @@ def speaker_splits(
         seed: another one draws others.
 
     Example:
-        >>> clips = [Clip(f"{n:04d}", "a.mp3", "Yes", {}) for n in range(1000)]
+        >>> clips = [VoiceClip(f"{n:04d}", "a.mp3", "Yes", {}) for n in range(1000)]
         >>> sizes = {k: len(v) for k, v in speaker_splits(clips, {"test": 0.2}).items()}
         >>> abs(sizes["test"] - 200) < 40
         True
     """
-    parts: dict[str, list[Clip]] = {"train": [], **{name: [] for name in fractions}}
+    parts: dict[str, list[VoiceClip]] = {"train": [], **{name: [] for name in fractions}}
     for clip in clips:
-        parts[_split_of(clip.speaker, fractions, seed)].append(clip)
+        digest = hashlib.sha256(f"{seed} {clip.speaker}".encode()).digest()
+        place, split = int.from_bytes(digest[:8], "big") / 2**64, "train"
+        for name, fraction in fractions.items():
+            if place < fraction:
+                split = name
+                break
+            place -= fraction
+        parts[split].append(clip)
     return parts
 
 
-def _split_of(speaker: str, fractions: Mapping[str, float], seed: int) -> str:
-    digest = hashlib.sha256(f"{seed} {speaker}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    for name, fraction in fractions.items():
-        if place < fraction:
-            return name
-        place -= fraction
-    return "train"
-
-
-def describe(name: str, selection: Selection, paper: int | None = None) -> Iterator[str]:
+def describe_selection(name: str, selection: Selection, paper: int | None = None) -> Iterator[str]:
     """Lines that tell what was kept of a split, what was dropped, and what the paper had.
 
     Args:
@@ -327,7 +281,7 @@ def describe(name: str, selection: Selection, paper: int | None = None) -> Itera
         paper: utterances of the paper, where known.
 
     Example:
-        >>> list(describe("dev", Selection(rows=3, dropped=Counter({"no accent": 3}))))
+        >>> list(describe_selection("dev", Selection(rows=3, dropped=Counter({"no accent": 3}))))
         ['dev: kept 0 of 3 clips', '  dropped 3: no accent']
     """
     kept = len(selection.clips)

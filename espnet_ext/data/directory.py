@@ -39,6 +39,7 @@ Table = dict[str, str]
 COMPUTED = {"utt2dur", "utt2num_samples", "utt2num_frames", "reco2dur", "feats.scp", "cmvn.scp"}
 # May list a part of the utterances by design: what a bona fide utterance was made with is nothing.
 PARTIAL = frozenset({"utt2attack"})
+MOST_CLASSES = 100  # a table with more values, or another one for each key, has no labels
 MOST_LOST = 0.1  # of the utterances; more is left out only where a flag allows it
 _WRITTEN = {"wav.scp": -1, "utt2spk": 1}  # first and last
 _KINDS: dict[str, Kind] = {

@@ -28,6 +28,9 @@ ASIDE = ".aside-"
 MAX_VALUES = 2_000_000
 """Values in a configuration; the longest token lists have a quarter of a million."""
 
+WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""How files in UTF-16 begin."""
+
 _tidied: set[Path] = set()  # folders in which this process has looked for what killed ones left
 
 
@@ -247,12 +250,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         InputError: the file is missing or not JSON.
     """
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
-    except RecursionError:
-        raise InputError(f"{path}: not valid JSON (too many levels)") from None
+    return _parsed(read_text(path), path)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -369,25 +367,62 @@ def read_text(
         InputError: the file is missing, is a directory, may not be read, or is not UTF-8; names
             the line, or the sort of file where it is not text at all.
     """
+    data = read_bytes(path, absent)
+    if data and not data.startswith(WIDE_MARKS) and (sort := file_sort(path)).name != "text":
+        raise InputError(f"{path}: not text but {sort.what}" + (f"; {sort.cure}" * bool(sort.cure)))
+    return decode(data, path, encoding)
+
+
+def read_bytes(
+    path: str | Path, absent: str = "no such file; has the stage before been run?"
+) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: the file is missing (`absent` says what to do), is a directory, or may not be
+            read.
+    """
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: {absent}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a directory; give a file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    if not wide and data and (sort := file_sort(path)).name != "text":
-        raise InputError(f"{path}: not text but {sort.what}" + (f"; {sort.cure}" * bool(sort.cure)))
+
+
+def decode(data: bytes, path: str | Path, encoding: str = "utf-8") -> str:
+    """The text of a file.
+
+    Args:
+        data: its content.
+        path: the file, for the message.
+        encoding: that it must have.
+
+    Raises:
+        InputError: it has another one; names the line, and the command that converts it.
+    """
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        found = "utf-16" if data.startswith(WIDE_MARKS) else "cp1252"
         raise InputError(
             f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, for "
-            f"example with 'iconv -f {'utf-16' if wide else 'cp1252'} -t utf-8'"
+            f"example with 'iconv -f {found} -t utf-8'"
         ) from None
+
+
+def lines_of(text: str) -> list[str]:
+    r"""Lines of a text; only \n ends one, for a sentence may hold other separators.
+
+    Example:
+        >>> lines_of("a\n\nb\n"), lines_of("")
+        (['a', '', 'b'], [])
+    """
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -401,17 +436,15 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         InputError: the file is missing, or a line is not JSON.
     """
-    # Not splitlines(): JSON strings may hold other characters that end a line.
-    lines = read_text(path).removesuffix("\n").split("\n")
-    if lines == [""]:
-        return []
-    return [_parse_line(line, path, number) for number, line in enumerate(lines, 1)]
+    return [_parsed(line, path, n) for n, line in enumerate(lines_of(read_text(path)), 1)]
 
 
-def _parse_line(line: str, path: str | Path, number: int) -> Any:
+def _parsed(text: str, path: str | Path, first: int = 1) -> Any:
+    """The value of JSON that begins in the `first` line of a file."""
     try:
-        return json.loads(line)
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{number}: not valid JSON ({error.msg})") from None
+        line = first + error.lineno - 1
+        raise InputError(f"{path}:{line}: not valid JSON ({error.msg})") from None
     except RecursionError:
-        raise InputError(f"{path}:{number}: not valid JSON (too many levels)") from None
+        raise InputError(f"{path}:{first}: not valid JSON (too many levels)") from None

@@ -12,10 +12,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from espnet_ext.data.characters import CharacterRules
-from espnet_ext.data.files import write_lines
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.data.files import decode, lines_of, read_bytes, write_lines
+from espnet_ext.errors import InputError, refuse
 
 _BAD_BLANK = re.compile(r"[^\S ]| {2,}|^ | $")
+_BLANKS = {" ": "a blank at the start or end", "\t": "a tab", "\r": "a Windows line end"}
 _FIX = "run utils/fix_data_dir.sh on the directory"
 _CLEAN = r"sed -i '1s/^\xEF\xBB\xBF//; s/[ \t\r]\+/ /g; s/^ \| $//g; /^$/d'"
 
@@ -42,8 +43,7 @@ def read_table(
         {'theo-001': 'theo', 'theo-002': 'theo'}
     """
     table, problems = parse_table(path, allow_empty=allow_empty, strict=strict)
-    if problems:
-        raise InputError(summarize(problems))
+    refuse(problems)
     return table
 
 
@@ -56,6 +56,9 @@ def parse_table(
 ) -> tuple[dict[str, str], list[str]]:
     """Read a table as `read_table` does, but return the problems of its lines with it.
 
+    A file whose only line ends are carriage returns is one of an old Mac, or of an export: refused
+    where `strict`, else read as the lines that it has.
+
     Args:
         path: the file.
         allow_empty: see `read_table`.
@@ -66,19 +69,20 @@ def parse_table(
         InputError: the file is missing or not UTF-8.
     """
     path = Path(path)
+    text = decode(read_bytes(path), path, "utf-8" if strict else "utf-8-sig")
+    check_line_ends(path, text, allow_old_mac=not strict)
+    paths = path.suffix == ".scp"
     table: dict[str, str] = {}
     first_line: dict[str, int] = {}
     problems = []
-    for number, line in enumerate(_decoded_lines(path, strict), 1):
+    for number, line in enumerate(lines_of(text if "\n" in text else text.replace("\r", "\n")), 1):
         problem = None
         if rules is not None:
-            line = _mend(line, rules, path.suffix == ".scp")
-            problem = rules.problem(
-                line,
-                path_value=path.suffix == ".scp",
-                transcript=path.name.startswith("text"),
-            )
-        key, value = _split(line, keep_blanks=path.suffix == ".scp")
+            line = rules.mend(line, path_value=paths)
+            transcript = path.name.startswith("text")
+            problem = rules.problem(line, path_value=paths, transcript=transcript)
+        key, value = [*line.split(maxsplit=1), "", ""][:2]
+        value = value.rstrip() if paths else " ".join(value.split())
         if not problem or line.startswith("\ufeff"):
             problem = _line_problem(line, key, value, path, allow_empty, strict)
         if key in table and (strict or table[key] != value):
@@ -88,29 +92,6 @@ def parse_table(
         if key and key not in table:
             table[key], first_line[key] = value, number
     return table, problems
-
-
-def _decoded_lines(path: Path, strict: bool) -> list[str]:
-    """Split at line ends only: `str.splitlines` would also split inside a text.
-
-    A file whose only line ends are carriage returns is one of an old Mac, or of an export: refused
-    where `strict`, else read as the lines that it has.
-    """
-    try:
-        data = path.read_bytes()
-        text = data.decode("utf-8" if strict else "utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such file; has the stage before been run?") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
-        raise InputError(
-            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file, "
-            f"for example with 'iconv -f {encoding} -t utf-8'"
-        ) from None
-    check_line_ends(path, text, allow_old_mac=not strict)
-    lines = text.split("\n" if "\n" in text else "\r")
-    return lines[:-1] if lines[-1] == "" else lines
 
 
 def check_line_ends(path: str | Path, text: str, *, allow_old_mac: bool = False) -> None:
@@ -139,48 +120,26 @@ def check_line_ends(path: str | Path, text: str, *, allow_old_mac: bool = False)
     )
 
 
-def _mend(line: str, rules: CharacterRules, path_value: bool) -> str:
-    if not path_value:
-        return rules.mend(line)
-    key, *value = re.split(r"([ \t]+)", line, maxsplit=1)
-    return rules.mend(key) + "".join(value)
-
-
-def _split(line: str, keep_blanks: bool) -> tuple[str, str]:
-    key, value = [*line.split(maxsplit=1), "", ""][:2]
-    return key, value.rstrip() if keep_blanks else " ".join(value.split())
-
-
 def _line_problem(
     line: str, key: str, value: str, path: Path, allow_empty: bool, strict: bool
 ) -> str | None:
     # Outside of a data directory, as of the targets of an attack, there is no directory to fix.
-    fix = _FIX if _of_data_dir(path) else f"{_CLEAN} {shlex.quote(str(path))} cleans the file"
+    listed = path.name.startswith(("text", "utt2", "spk2")) and (path.parent / "wav.scp").is_file()
+    in_directory = path.suffix == ".scp" or listed
+    fix = _FIX if in_directory else f"{_CLEAN} {shlex.quote(str(path))} cleans the file"
     if not key:
         return f"empty line; {fix}" if strict else None
     if line.startswith("\ufeff"):
         return f"starts with a byte order mark; {fix}"
     if not value:
         return None if allow_empty else f"'{key}' has no value"
-    if strict and path.suffix != ".scp" and (blank := _BAD_BLANK.search(line)):
-        plain = blank.group()[0] in " \t\r"
-        cure = fix if plain else "utils/fix_data_dir.sh --clean true makes it a plain one"
-        return f"{_name_blank(blank)} at column {blank.start() + 1}; {cure}"
+    if strict and path.suffix != ".scp" and (match := _BAD_BLANK.search(line)):
+        blank, column = match.group(), match.start() + 1
+        cure = fix if blank[0] in _BLANKS else "utils/fix_data_dir.sh --clean true makes it plain"
+        name = _BLANKS.get(blank, f"the blank character U+{ord(blank[0]):04X}")
+        name = name if len(blank) == 1 else "several blanks in a row"
+        return f"{name} at column {column}; {cure}"
     return None
-
-
-def _of_data_dir(path: Path) -> bool:
-    if path.suffix == ".scp":
-        return True
-    return path.name.startswith(("text", "utt2", "spk2")) and (path.parent / "wav.scp").is_file()
-
-
-def _name_blank(match: re.Match[str]) -> str:
-    blank = match.group()
-    if len(blank) > 1:
-        return "several blanks in a row"
-    names = {" ": "a blank at the start or end", "\t": "a tab", "\r": "a Windows line end"}
-    return names.get(blank, f"the blank character U+{ord(blank):04X}")
 
 
 def write_table(path: str | Path, table: Mapping[str, str]) -> None:
@@ -192,20 +151,17 @@ def write_table(path: str | Path, table: Mapping[str, str]) -> None:
         InputError: a key or value could not be read back with `read_table`.
     """
     path = Path(path)
-    problems = [p for key in table if (p := _unwritable(key, table[key], path))]
-    if problems:
-        raise InputError(summarize([f"{path}: {problem}" for problem in problems]))
+    problems = []
+    for key, value in table.items():
+        if key.split() != [key]:
+            problems.append(f"{path}: the key '{key}' is empty or has a blank")
+        elif "\n" in value:
+            problems.append(f"{path}: the value of '{key}' has a line break")
+        elif found := _line_problem(f"{key} {value}", key, value, path, True, True):
+            # Without the advice of `_line_problem`, which is on a file that was read.
+            problems.append(f"{path}: '{key}': {found.partition(';')[0]}")
+    refuse(problems)
     write_lines(path, [f"{key} {table[key]}".rstrip() for key in sorted(table)])
-
-
-def _unwritable(key: str, value: str, path: Path) -> str | None:
-    if key.split() != [key]:
-        return f"the key '{key}' is empty or has a blank"
-    if "\n" in value:
-        return f"the value of '{key}' has a line break"
-    problem = _line_problem(f"{key} {value}", key, value, path, allow_empty=True, strict=True)
-    # Without the advice of `_line_problem`, which is on a file that was read.
-    return f"'{key}': {problem.partition(';')[0]}" if problem else None
 
 
 def utt2spk_to_spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
@@ -218,13 +174,11 @@ def utt2spk_to_spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
         >>> utt2spk_to_spk2utt({"u1": "a", "u2": "b", "u3": "a"})
         {'a': 'u1 u3', 'b': 'u2'}
     """
-    bad = [
+    refuse(
         f"utt2spk: the speaker of '{u}' is '{s}', not one word"
         for u, s in utt2spk.items()
         if s.split() != [s]
-    ]
-    if bad:
-        raise InputError(summarize(bad))
+    )
     spk2utt: dict[str, list[str]] = {}
     for utterance in sorted(utt2spk):
         spk2utt.setdefault(utt2spk[utterance], []).append(utterance)
@@ -242,11 +196,9 @@ def spk2utt_to_utt2spk(spk2utt: Mapping[str, str]) -> dict[str, str]:
         {'u1': 'a', 'u2': 'b', 'u3': 'a'}
     """
     pairs = sorted((u, speaker) for speaker, value in spk2utt.items() for u in value.split())
-    utt2spk = dict(pairs)
-    if len(utt2spk) < len(pairs):
-        twice = sorted({a[0] for a, b in pairwise(pairs) if a[0] == b[0]})
-        raise InputError(summarize([f"utterance '{u}' stands in spk2utt twice" for u in twice]))
-    return utt2spk
+    twice = dict.fromkeys(a[0] for a, b in pairwise(pairs) if a[0] == b[0])
+    refuse(f"utterance '{u}' stands in spk2utt twice" for u in twice)
+    return dict(pairs)
 
 
 def filter_lines(
@@ -257,12 +209,11 @@ def filter_lines(
     Works on bytes, so that lists in any encoding pass through unchanged.
     """
     wanted = {line.split(maxsplit=1)[0] for line in ids if line.strip()}
-    return [line for line in lines if (_word(line, field) in wanted) != exclude]
-
-
-def _word(line: bytes, field: int) -> bytes | None:
-    words = line.split(maxsplit=field)
-    return words[field - 1] if len(words) >= field else None
+    return [
+        line
+        for line in lines
+        if wanted.isdisjoint(line.split(maxsplit=field)[field - 1 : field]) == exclude
+    ]
 
 
 def split_lines(lines: list[bytes], parts: int) -> list[list[bytes]]:

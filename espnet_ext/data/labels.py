@@ -1,9 +1,9 @@
 """Labels of utterances: `utt2accent`, `utt2gender`, ..."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.data.corpus import in_order_of_hashes
+from espnet_ext.errors import InputError, refuse
 
 MISSING_LABEL = "unknown"
 """What a `utt2<head>` file says where the label of an utterance is not known."""
@@ -43,9 +43,8 @@ def shuffled(utt2label: Mapping[str, str], key: str) -> dict[str, str]:
         >>> sorted(shuffled({"u1": "us", "u2": "gb", "u3": "gb"}, "0").values())
         ['gb', 'gb', 'us']
     """
-    names = sorted(utt2label)
-    order = sorted(names, key=lambda name: hashlib.sha256(f"{key} {name}".encode()).digest())
-    return {name: utt2label[other] for name, other in zip(names, order, strict=True)}
+    order = in_order_of_hashes(utt2label, key)
+    return {name: utt2label[other] for name, other in zip(sorted(utt2label), order, strict=True)}
 
 
 def check_labels(utt2label: Mapping[str, str], known: Sequence[str], name: str) -> None:
@@ -59,13 +58,12 @@ def check_labels(utt2label: Mapping[str, str], known: Sequence[str], name: str) 
     Raises:
         InputError: names the utterances and their labels.
     """
-    problems = [
-        f"utterance {utterance}: '{label}'"
-        for utterance, label in utt2label.items()
-        if label not in known and label != MISSING_LABEL
-    ]
-    if problems:
-        raise InputError(
-            f"{name}: labels that no training utterance has (known: {', '.join(known)}); correct "
-            f"them, or write '{MISSING_LABEL}':\n{summarize(problems)}"
-        )
+    refuse(
+        (
+            f"utterance {utterance}: '{label}'"
+            for utterance, label in utt2label.items()
+            if label not in known and label != MISSING_LABEL
+        ),
+        f"{name}: labels that no training utterance has (known: {', '.join(known)}); correct "
+        f"them, or write '{MISSING_LABEL}':",
+    )

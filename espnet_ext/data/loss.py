@@ -4,22 +4,8 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from espnet_ext.data.directory import COMPUTED, MOST_LOST, DataDirectory
-from espnet_ext.errors import InputError
-
-MOST_CLASSES = 100
-"""A table with more values, or with another one for each key, is taken for no labels."""
-SHOWN = 3
-
-
-def listed(names: Collection[str]) -> str:
-    """The first few of `names`, sorted.
-
-    Example:
-        >>> listed({"b", "a", "c", "d"})
-        'a, b, c, ...'
-    """
-    return ", ".join(sorted(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+from espnet_ext.data.directory import COMPUTED, MOST_CLASSES, MOST_LOST, DataDirectory
+from espnet_ext.errors import InputError, listed
 
 
 def lost_classes(data: DataDirectory, utterances: Collection[str], kept: Collection[str]) -> str:

@@ -10,53 +10,47 @@ import logging
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from espnet_ext.data.characters import show
-from espnet_ext.data.directory import DataDirectory
+from espnet_ext.data.corpus import Utterance, data_directory, in_order_of_hashes
+from espnet_ext.data.directory import MOST_CLASSES, DataDirectory
 from espnet_ext.data.labels import MISSING_LABEL
-from espnet_ext.data.rows import Row, read_rows
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.data.lines import parse_each, read_rows
+from espnet_ext.errors import InputError, refuse
+
+Cells = Mapping[str, str]  # by name of the column
+NumberedCells = tuple[int, Cells]  # with its line
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "path": (
-        "path",
-        "file",
-        "audio",
-        "wav",
-        "filename",
-        "file_name",
-        "filepath",
-        "file_path",
-        "audio_path",
-        "audio_file",
-        "audio_filepath",
-        "wav_path",
-    ),
-    "text": ("text", "transcript", "transcription", "sentence", "transcripts"),
-    "speaker": ("speaker", "speaker_id", "speakerid", "spk", "spk_id", "client_id"),
-    "label": ("label", "labels", "key", "class", "target"),
-    "split": ("split", "set", "subset", "partition"),
-    "attack": ("attack", "attack_id", "attack_type", "system", "system_id"),
+    use: tuple(names.split())
+    for use, names in {
+        "path": "path file audio wav filename file_name filepath file_path audio_path audio_file "
+        "audio_filepath wav_path",
+        "text": "text transcript transcription sentence transcripts",
+        "speaker": "speaker speaker_id speakerid spk spk_id client_id",
+        "label": "label labels key class target",
+        "split": "split set subset partition",
+        "attack": "attack attack_id attack_type system system_id",
+    }.items()
 }
 """What a column is for -> names by which it is found, in any case, blanks and dashes as `_`."""
-SPLITS = {
+_SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("dev", "devel", "development", "valid", "validation", "val"), "dev"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-LABELS = {
+# Spelling of a countermeasure's label, in small letters and without dashes and blanks.
+_LABELS = {
     **dict.fromkeys(("bonafide", "genuine", "real", "human"), "bonafide"),
     **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake"), "spoof"),
 }
-"""Spelling of a countermeasure's label, in small letters and without dashes and blanks."""
 UNUSED = "none"  # as the name of a column
 _RESERVED_HEADS = {"spk", "dur", "num_samples", "num_frames", "label", "attack"}
 _LONGEST_ID = 150  # bytes: file names end at 255, and stages put more to an id
-_MOST_CLASSES = 100
 
 
 @dataclass(frozen=True)
@@ -85,13 +79,13 @@ class TableOptions:
     test_set: str = ""
 
 
-@dataclass
-class _Utterance:
-    line: int
+class _Listed(NamedTuple):
+    """A row that was read."""
+
     path: Path
     given: str  # the path as the table has it
     name: str  # of the file, as a part of names of utterances
-    speaker: str
+    speaker: str  # empty where the table has no column for it
     split: str
     values: dict[str, str]  # file of a data directory -> value
 
@@ -125,27 +119,43 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
     columns = _find_columns(table, header, options)
     heads = _find_heads(table, rows, columns, header, options)
     folder = Path(options.audio_dir) if options.audio_dir else table.parent
-    reader = _RowReader(table, columns, heads, folder.absolute(), options.case, rows)
-    utterances, problems = [], []
-    for row in rows:
-        try:
-            utterances.append(reader.read(row))
-        except ValueError as error:
-            problems.append(f"{table}:{row.line}: {error}")
-    problems += _repeated_files(table, utterances)
-    if "speaker" in columns:
-        problems += _merged_speakers(table, rows, columns["speaker"])
-    if problems:
-        raise InputError(f"{summarize(problems, limit=20)}\nCorrect these rows, or remove them.")
+    reader = _RowReader(columns, heads, folder.absolute(), options.case, rows)
+    found, problems = parse_each(table, ((row[0], row) for row in rows), reader.read)
+    refuse(problems, after="Correct these rows, or remove them.", limit=20)
+    names = _names(found)
     if "speaker" not in columns:
         logging.warning(
             "%s: no column for the speaker: each utterance counts as a speaker of its own, so the "
             "same voice may be in two sets; name the column with --speaker",
             table,
         )
-    names = _names(utterances, own_speaker="speaker" not in columns)
-    sets = _sets(table, utterances, options, reader.countermeasure, "split" in columns)
-    return {name: _directory(utterances, names, members) for name, members in sets.items()}
+    speakers = [u.speaker or name for u, name in zip(found, names, strict=True)]
+    test = options.test_set or ("eval" if reader.countermeasure else "test")
+    if "split" in columns:
+        # Where a table tells test and eval apart, they are two sets.
+        twofold = {"test", "eval"} <= {u.split for u in found}
+        places = [_SPLITS.get(u.split, u.split) for u in found]
+        chosen = [u.split if twofold else test for u in found]
+        places = [c if place == "test" else place for c, place in zip(chosen, places, strict=True)]
+    else:
+        places = _draw(table, speakers, options, test)
+    sets: dict[str, list[Utterance]] = {}
+    for u, name, speaker, place in zip(found, names, speakers, places, strict=True):
+        sets.setdefault(place, []).append(Utterance(name, speaker, u.path, u.values))
+    if reader.countermeasure:
+        _check_both_kinds(table, sets)
+    return {name: data_directory(members) for name, members in sets.items()}
+
+
+def _check_both_kinds(table: Path, sets: Mapping[str, Sequence[Utterance]]) -> None:
+    for name, members in sets.items():
+        labels = {u.values["utt2label"] for u in members}
+        if len(labels) < 2:
+            raise InputError(
+                f"{table}: the set '{name}' has only utterances that are {labels.pop()}; "
+                "a countermeasure needs both kinds in each set. Use another --seed, larger "
+                "fractions, or a column for the split"
+            )
 
 
 def _plain(name: str) -> str:
@@ -175,7 +185,7 @@ def _find_columns(table: Path, header: Sequence[str], options: TableOptions) -> 
 
 def _find_heads(
     table: Path,
-    rows: Sequence[Row],
+    rows: Sequence[NumberedCells],
     columns: Mapping[str, str],
     header: Sequence[str],
     options: TableOptions,
@@ -193,11 +203,11 @@ def _find_heads(
         free = {_plain(head): free[_plain(head)] for head in options.heads}
     heads = {}
     for head, column in free.items():
-        values = {row.cells[column].lower() for row in rows} - {""}
+        values = {cells[column].lower() for _, cells in rows} - {""}
         reason = None
         if head in _RESERVED_HEADS or not re.fullmatch(r"[a-z]\w*", head):
             reason = f"utt2{head} means something else or is no name; rename the column"
-        elif options.heads is None and not 2 <= len(values) <= min(_MOST_CLASSES, len(rows) // 2):
+        elif options.heads is None and not 2 <= len(values) <= min(MOST_CLASSES, len(rows) // 2):
             reason = f"it has {len(values)} values in {len(rows)} rows; ask for it with --heads"
         if reason and options.heads is not None:
             raise InputError(f"{table}:1: the column '{column}' is no head: {reason}")
@@ -213,42 +223,56 @@ class _RowReader:
 
     def __init__(
         self,
-        table: Path,
         columns: Mapping[str, str],
         heads: Mapping[str, str],
         folder: Path,
         case: str,
-        rows: Sequence[Row],
+        rows: Sequence[NumberedCells],
     ):
         self.columns = columns
         self.heads = dict(heads)
         self.folder = folder
         self.case = case
-        labels = {r.cells[columns["label"]] for r in rows} if "label" in columns else set()
+        self.first: dict[Path | str, tuple[str, int]] = {}  # file or plain name of a speaker
+        labels = {cells[columns["label"]] for _, cells in rows} if "label" in columns else set()
         self.countermeasure = any(_label(label) for label in labels)
-        if "label" in columns and not self.countermeasure:
-            self.heads["label"] = columns["label"]
-        if "attack" in columns and not self.countermeasure:
-            self.heads["attack"] = columns["attack"]
+        if not self.countermeasure:
+            self.heads |= {use: columns[use] for use in ("label", "attack") if use in columns}
 
-    def read(self, row: Row) -> _Utterance:
-        given = self._cell(row, "path")
-        speaker = _safe(self._cell(row, "speaker")) if "speaker" in self.columns else ""
+    def read(self, row: NumberedCells) -> _Listed:
+        line, cells = row
+        given = self._cell(cells, "path")
+        speaker = _safe(self._cell(cells, "speaker")) if "speaker" in self.columns else ""
         values = {}
         if "text" in self.columns:
-            text = " ".join(self._cell(row, "text").split())
+            text = " ".join(self._cell(cells, "text").split())
             values["text"] = {"upper": text.upper(), "lower": text.lower()}.get(self.case, text)
         if self.countermeasure:
-            values |= self._label(row)
+            values |= self._labels(cells)
         for head, column in self.heads.items():
             # One word: ESPnet splits labels at blanks.
-            values[f"utt2{head}"] = _word(row.cells[column]) or MISSING_LABEL
-        split = _plain(self._cell(row, "split")) if "split" in self.columns else ""
+            values[f"utt2{head}"] = "_".join(cells[column].lower().split()) or MISSING_LABEL
+        split = _plain(self._cell(cells, "split")) if "split" in self.columns else ""
         path = self._find(given)
-        return _Utterance(row.line, path, given, _safe(path.stem), speaker, split, values)
+        _, before = self.first.setdefault(path.resolve(), (given, line))
+        if before != line:
+            raise ValueError(f"the file {given} is in line {before} already")
+        if speaker:
+            self._check_speaker(cells[self.columns["speaker"]], line)
+        return _Listed(path, given, _safe(path.stem), speaker, split, values)
 
-    def _cell(self, row: Row, use: str) -> str:
-        cell = row.cells[self.columns[use]]
+    def _check_speaker(self, speaker: str, line: int) -> None:
+        """Refuse speakers whose names would become one."""
+        plain = re.sub(r"[^\w.]+", "_", speaker).lower()
+        name, before = self.first.setdefault(plain, (speaker, line))
+        if name != speaker:
+            raise ValueError(
+                f"the speaker '{speaker}' is hard to tell from '{name}' of line {before}; write "
+                "them alike, or further apart"
+            )
+
+    def _cell(self, cells: Cells, use: str) -> str:
+        cell = cells[self.columns[use]]
         if not cell:
             raise ValueError(
                 f"the cell of '{self.columns[use]}' is empty (the {use}); fill it in, or use "
@@ -256,14 +280,14 @@ class _RowReader:
             )
         return cell
 
-    def _label(self, row: Row) -> dict[str, str]:
-        cell = self._cell(row, "label")
+    def _labels(self, cells: Cells) -> dict[str, str]:
+        cell = self._cell(cells, "label")
         label = _label(cell)
         if label is None:
             raise ValueError(f"the label '{cell}' is neither bonafide nor spoof")
         if label == "bonafide" or "attack" not in self.columns:
             return {"utt2label": label}
-        attack = self._cell(row, "attack")
+        attack = self._cell(cells, "attack")
         if attack in ("-", "--"):
             raise ValueError(f"a spoof without the name of its attack ('{attack}')")
         return {"utt2label": label, "utt2attack": re.sub(r"\s+", "_", attack)}
@@ -280,11 +304,7 @@ class _RowReader:
 
 
 def _label(cell: str) -> str | None:
-    return LABELS.get(re.sub(r"[\W_]+", "", cell).lower())
-
-
-def _word(cell: str) -> str:
-    return "_".join(cell.lower().split())
+    return _LABELS.get(re.sub(r"[\W_]+", "", cell).lower())
 
 
 def _safe(name: str) -> str:
@@ -299,98 +319,34 @@ def _shortened(name: str) -> str:
     if len(name.encode()) <= _LONGEST_ID:
         return name
     start = name.encode()[: _LONGEST_ID - 9].decode(errors="ignore")
-    return f"{start}_{_digest(name)[:8]}"
+    return f"{start}_{_hash(name)}"
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _repeated_files(table: Path, utterances: Iterable[_Utterance]) -> Iterator[str]:
-    first: dict[Path, int] = {}
-    for utterance in utterances:
-        line = first.setdefault(utterance.path.resolve(), utterance.line)
-        if line != utterance.line:
-            yield f"{table}:{utterance.line}: the file {utterance.given} is in line {line} already"
-
-
-def _merged_speakers(table: Path, rows: Iterable[Row], column: str) -> Iterator[str]:
-    """Speakers whose names would become one."""
-    first: dict[str, tuple[str, int]] = {}
-    for row in rows:
-        plain = re.sub(r"[^\w.]+", "_", row.cells[column]).lower()
-        name, line = first.setdefault(plain, (row.cells[column], row.line))
-        if name != row.cells[column]:
-            yield (
-                f"{table}:{row.line}: the speaker '{row.cells[column]}' is hard to tell from "
-                f"'{name}' of line {line}; write them alike, or further apart"
-            )
-
-
-def _names(utterances: Sequence[_Utterance], own_speaker: bool) -> list[str]:
+def _names(found: Sequence[_Listed]) -> list[str]:
     """Names of the utterances, each as short as it can be without being that of another."""
     candidates = [
-        (u.name, _safe(str(Path(u.given).with_suffix(""))), f"{u.name}-{_digest(u.given)[:8]}")
-        for u in utterances
+        (u.name, _safe(str(Path(u.given).with_suffix(""))), f"{u.name}-{_hash(u.given)}")
+        for u in found
     ]
-    names = [""] * len(utterances)
+    names = [""] * len(found)
     for choice in zip(*candidates, strict=True):
         # Names that differ in case alone are one file on some disks.
         count = Counter(name.lower() for name in names)
-        names = [
-            _prefixed(u.speaker, candidate) if not name or count[name.lower()] > 1 else name
-            for name, candidate, u in zip(names, choice, utterances, strict=True)
-        ]
-    if own_speaker:
-        for name, utterance in zip(names, utterances, strict=True):
-            utterance.speaker = name
+        for position, (u, name) in enumerate(zip(found, choice, strict=True)):
+            if names[position] and count[names[position].lower()] == 1:
+                continue
+            there = not u.speaker or name.startswith((f"{u.speaker}-", f"{u.speaker}_"))
+            names[position] = name if there else _shortened(f"{u.speaker}-{name}")
     return names
 
 
-def _prefixed(speaker: str, name: str) -> str:
-    there = not speaker or name.startswith((f"{speaker}-", f"{speaker}_"))
-    return name if there else _shortened(f"{speaker}-{name}")
-
-
-def _sets(
-    table: Path,
-    utterances: Sequence[_Utterance],
-    options: TableOptions,
-    countermeasure: bool,
-    by_column: bool,
-) -> dict[str, list[int]]:
-    """Set -> positions of its utterances."""
-    test = options.test_set or ("eval" if countermeasure else "test")
-    if not by_column:
-        places = _draw(table, [u.speaker for u in utterances], options, test)
-    else:
-        given = {u.split for u in utterances}
-        # Where a table tells test and eval apart, they are two sets.
-        twofold = {"test", "eval"} <= given
-        places = []
-        for u in utterances:
-            place = SPLITS.get(u.split, u.split)
-            if place == "test":
-                place = u.split if twofold else test
-            places.append(place)
-    sets: dict[str, list[int]] = {}
-    for position, place in enumerate(places):
-        sets.setdefault(place, []).append(position)
-    if countermeasure:
-        for name, members in sets.items():
-            labels = {utterances[i].values["utt2label"] for i in members}
-            if len(labels) < 2:
-                raise InputError(
-                    f"{table}: the set '{name}' has only utterances that are {labels.pop()}; "
-                    "a countermeasure needs both kinds in each set. Use another --seed, larger "
-                    "fractions, or a column for the split"
-                )
-    return sets
-
-
-def _draw(table: Path, speakers: Sequence[str], options: TableOptions, test: str) -> Iterable[str]:
+def _draw(table: Path, speakers: Sequence[str], options: TableOptions, test: str) -> list[str]:
     """The set of each utterance, such that no speaker is in two."""
-    different = sorted(set(speakers), key=lambda s: _digest(f"{options.seed} {s}"))
+    different = in_order_of_hashes(speakers, options.seed)
     sizes = {
         name: max(1, round(fraction * len(different))) if fraction > 0 else 0
         for name, fraction in (("dev", options.dev_fraction), (test, options.test_fraction))
@@ -408,24 +364,11 @@ def _draw(table: Path, speakers: Sequence[str], options: TableOptions, test: str
     return [place[speaker] for speaker in speakers]
 
 
-def _directory(
-    utterances: Sequence[_Utterance], names: Sequence[str], members: Iterable[int]
-) -> DataDirectory:
-    tables: dict[str, dict[str, str]] = {"wav.scp": {}, "utt2spk": {}}
-    for position in members:
-        utterance, name = utterances[position], names[position]
-        tables["wav.scp"][name] = str(utterance.path)
-        tables["utt2spk"][name] = utterance.speaker
-        for file, value in utterance.values.items():
-            tables.setdefault(file, {})[name] = value
-    return DataDirectory(tables)
-
-
-def describe(name: str, data: DataDirectory) -> Iterator[str]:
+def describe_set(name: str, data: DataDirectory) -> Iterator[str]:
     """Lines that say what a set holds: utterances, speakers, and how many of each class.
 
     Example:
-        >>> list(describe("dev", DataDirectory({"utt2spk": {"a-1": "a"}})))
+        >>> list(describe_set("dev", DataDirectory({"utt2spk": {"a-1": "a"}})))
         ['dev: 1 utterances of 1 speakers']
     """
     utt2spk = data.tables["utt2spk"]

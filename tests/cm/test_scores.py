@@ -113,7 +113,7 @@ def test_files_that_are_none(tmp_path, write):
     with pytest.raises(InputError, match="the file is empty"):
         read_scores(write())
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="not a UTF-8 text"):
+    with pytest.raises(InputError, match="not UTF-8"):
         read_scores(tmp_path / "binary")
 
 

@@ -20,11 +20,11 @@ from espnet_ext.data.asvspoof import (
     check_classes,
     check_disjoint,
     count_keys,
-    data_directory,
-    describe,
+    describe_trials,
     la_2019,
     read_asv_protocol,
     read_protocol,
+    trial_directory,
 )
 from espnet_ext.data.check import validate
 from espnet_ext.data.kaldi import read_table
@@ -226,13 +226,15 @@ def test_the_official_partition_is_known_by_its_counts():
         "eval": 71237,
     }
     both = [*trials("a"), *trials("b", key="bonafide")]
-    assert describe(both) == "1 bona fide, 1 spoof"
-    assert describe(both, (1, 1)) == "1 bona fide, 1 spoof; the official partition"
-    assert describe(both, (1, 2)).endswith("not the official partition (1 bona fide, 2 spoof)")
+    assert describe_trials(both) == "1 bona fide, 1 spoof"
+    assert describe_trials(both, (1, 1)) == "1 bona fide, 1 spoof; the official partition"
+    assert describe_trials(both, (1, 2)).endswith(
+        "not the official partition (1 bona fide, 2 spoof)"
+    )
 
 
 def test_tables_of_a_data_directory():
-    found = data_directory(trials("a", "b"), {"a": "x/a.flac", "b": "x/b.flac"}).tables
+    found = trial_directory(trials("a", "b"), {"a": "x/a.flac", "b": "x/b.flac"}).tables
     assert found["utt2attack"] == {"a": "A01", "b": "A01"}
     assert set(found) == {"wav.scp", "utt2spk", "utt2label", "utt2attack"}
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from espnet_ext.data.check import validate
 from espnet_ext.data.commonvoice import (
     ACCENTS,
-    Clip,
+    VoiceClip,
     accent_code,
-    data_directory,
-    describe,
+    clip_directory,
+    describe_selection,
     normalize_text,
     read_clips,
     release_root,
@@ -33,7 +33,7 @@ ROWS = {"train": 17, "dev": 4, "test": 5}
 
 
 def clip(sentence="Yes.", speaker="s1", file="a.mp3", **labels):
-    return Clip(speaker, file, sentence, {"accent": "us", "age": "", "gender": "", **labels})
+    return VoiceClip(speaker, file, sentence, {"accent": "us", "age": "", "gender": "", **labels})
 
 
 def write_tsv(path, *rows, header=HEADER):
@@ -112,7 +112,7 @@ def test_columns_are_found_by_name(tmp_path):
     header = "extra\taccent\tsentence\tclient_id\tgender\tpath"
     (found,) = read_clips(write_tsv(tmp_path / "t.tsv", row, header=header))
     labels = {"accent": "us", "age": "", "gender": "male"}
-    assert found == Clip("c1", "a.mp3", "Hi.", labels)
+    assert found == VoiceClip("c1", "a.mp3", "Hi.", labels)
 
 
 def test_quotes_of_the_table_and_of_the_sentence(tmp_path):
@@ -142,7 +142,7 @@ def test_every_reason_is_counted():
     assert found.dropped == Counter([*reasons, "a sentence that A to Z cannot spell"])
     assert select(clips, {"a.mp3"}, ("accent", "age")).dropped["no age"] == 3
     assert len(select(clips, {"a.mp3"}, accents=()).clips) == 3
-    lines = list(describe("train", found, 260000))
+    lines = list(describe_selection("train", found, 260000))
     assert lines[0] == "train: kept 2 of 7 clips (paper: about 260000)"
     assert "  accent: us 2" in lines and "  age: teens 1" in lines
 
@@ -151,9 +151,9 @@ def test_speakers_are_told_apart():
     first, second = "a" * 16 + "1", "a" * 16 + "2"
     two = [(clip(speaker=first), "YES"), (clip(speaker=second, file="b.mp3"), "YES")]
     with pytest.raises(InputError, match="two speakers begin with aaaa"):
-        data_directory(two, "clips")
+        clip_directory(two, "clips")
     with pytest.raises(InputError, match=r"a\.mp3: stands twice"):
-        data_directory([two[0], two[0]], "clips")
+        clip_directory([two[0], two[0]], "clips")
 
 
 @given(st.lists(st.integers(0, 50), min_size=1), st.integers(0, 3))

@@ -20,11 +20,11 @@ from espnet_ext.data.asvspoof import (
     check_classes,
     check_disjoint,
     count_keys,
-    data_directory,
-    describe,
+    describe_trials,
     la_2019,
     read_asv_protocol,
     read_protocol,
+    trial_directory,
 )
 from espnet_ext.errors import InputError
 
@@ -65,10 +65,12 @@ def prepare_2019(corpus: Path, output: Path) -> None:
     for name, partition in PARTITIONS_2019.items():
         audio = audio_paths(trials[name], root / partition.audio)
         scores = asv_scores(root, partition, trials[name])
-        made[name] = data_directory(trials[name], audio, {"asv_scores": scores} if scores else None)
+        made[name] = trial_directory(
+            trials[name], audio, {"asv_scores": scores} if scores else None
+        )
     for name, directory in made.items():
         directory.write(output / name)
-        print(f"{output / name}: {describe(trials[name], PARTITIONS_2019[name].official)}")
+        print(f"{output / name}: {describe_trials(trials[name], PARTITIONS_2019[name].official)}")
 
 
 def prepare_protocol(args: argparse.Namespace) -> None:
@@ -88,8 +90,8 @@ def prepare_protocol(args: argparse.Namespace) -> None:
     if 0 in count_keys(trials):
         logging.warning("%s: only one class; no error rates can be had", args.protocol)
     audio = audio_paths(trials, args.audio, args.suffix)
-    data_directory(trials, audio).write(args.output / args.name)
-    print(f"{args.output / args.name}: {describe(trials)}")
+    trial_directory(trials, audio).write(args.output / args.name)
+    print(f"{args.output / args.name}: {describe_trials(trials)}")
 
 
 def get_parser() -> argparse.ArgumentParser:

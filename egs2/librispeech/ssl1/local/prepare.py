@@ -5,13 +5,13 @@ import argparse
 from pathlib import Path
 
 from espnet_ext.bin import cli
+from espnet_ext.data.corpus import Utterance
 from espnet_ext.data.directory import DataDirectory, load
 from espnet_ext.data.librispeech import (
-    Utterance,
     corpus_root,
-    data_directory,
-    describe,
+    describe_subset,
     held_out_speakers,
+    librispeech_directory,
     read_speakers,
     read_subset,
 )
@@ -29,7 +29,7 @@ def read_all(root: Path, subsets: list[str]) -> list[Utterance]:
     utterances = []
     for subset in dict.fromkeys(subsets):
         found = read_subset(root, subset)
-        print(describe(subset, found), flush=True)
+        print(describe_subset(subset, found), flush=True)
         utterances += found
     return utterances
 
@@ -89,7 +89,7 @@ def main() -> None:
         parser.error("--held_out and --held_out_output go together")
     root = corpus_root(args.corpus)
     genders = read_speakers(root / "SPEAKERS.TXT")
-    data = data_directory(read_all(root, args.subsets), genders)
+    data = librispeech_directory(read_all(root, args.subsets), genders)
     if args.data_dirs:
         data = joined(data, args.data_dirs)
     speakers = set(data.tables["utt2spk"].values())
