@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from espnet_ext.metrics.draws import Draws
+from espnet_ext.metrics.bootstrap import Draws
 
 
 def decide(scores: ArrayLike, threshold: float) -> np.ndarray:
@@ -35,13 +35,13 @@ class Answers(NamedTuple):
 
     def accuracy(self, draws: Draws, draw_seeds: bool = True) -> np.ndarray:
         """Share of right answers in percent, every draw (R + 1,)."""
-        everything = np.ones(len(self.bonafide), dtype=bool)
-        return draws.rate(self.right, everything, self.units, draw_seeds=draw_seeds)
+        everything = np.ones(len(self.bonafide))
+        return draws.ratio(self.right, everything, self.units, draw_seeds=draw_seeds)
 
     def of_class(self, draws: Draws, bonafide: bool, draw_seeds: bool = True) -> np.ndarray:
         """The same of the trials of one class (R + 1,)."""
         chosen = self.bonafide == bonafide
-        return draws.rate(self.right, chosen, self.units, draw_seeds=draw_seeds)
+        return draws.ratio(self.right * chosen, chosen, self.units, draw_seeds=draw_seeds)
 
     def balanced(self, draws: Draws, draw_seeds: bool = True) -> np.ndarray:
         """Mean of the accuracies of both classes (R + 1,)."""

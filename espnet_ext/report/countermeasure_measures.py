@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from espnet_ext.errors import InputError
+from espnet_ext.metrics.bootstrap import Draws, Interval, equal_error, interval
 from espnet_ext.metrics.classification import Answers
-from espnet_ext.metrics.draws import Draws, Numbers, equal_error, interval
 from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.metrics.tdcf import (
     Coefficients,
@@ -23,7 +23,7 @@ from espnet_ext.metrics.tdcf import (
 from espnet_ext.report.countermeasure_inputs import Trials
 
 
-def answer_measures(draws: Draws, answers: Answers) -> dict[str, Numbers]:
+def answer_measures(draws: Draws, answers: Answers) -> dict[str, Interval]:
     """Accuracies at an operating point."""
     spoof, bonafide = (answers.of_class(draws, c) for c in (False, True))
     return {
@@ -91,7 +91,7 @@ def _eer(scores: np.ndarray, bonafide: np.ndarray) -> float:
 
 def _eer_interval(
     draws: Draws, trials: Trials, scores: np.ndarray, chosen: np.ndarray | slice = slice(None)
-) -> Numbers:
+) -> Interval:
     scores, bonafide = scores[:, chosen], trials.bonafide[chosen]
     drawn = draws.curve(scores, bonafide, trials.units[chosen], equal_error)
     return interval(drawn, float(np.mean([_eer(row, bonafide) for row in scores])))
@@ -99,7 +99,7 @@ def _eer_interval(
 
 def _tdcf_interval(
     draws: Draws, trials: Trials, scores: np.ndarray, weights: Coefficients
-) -> Numbers:
+) -> Interval:
     def measure(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
         cost = weights.c1 * miss + weights.c2 * false_alarm
         return np.asarray(cost.min(axis=1) / min(weights.c1, weights.c2))
@@ -109,8 +109,8 @@ def _tdcf_interval(
     return interval(drawn, float(np.mean(values)))
 
 
-def _in_form_2021(values: Numbers, weights: Coefficients) -> Numbers:
+def _in_form_2021(values: Interval, weights: Coefficients) -> Interval:
     """The two forms of the t-DCF differ by a shift and a scale, see `espnet_ext.metrics.tdcf`."""
     least = min(weights.c1, weights.c2)
     total = weights.c0 + least
-    return [None if v is None else (weights.c0 + least * v) / total for v in values]
+    return values.map(lambda value: (weights.c0 + least * value) / total)

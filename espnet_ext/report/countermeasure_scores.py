@@ -8,11 +8,10 @@ import numpy as np
 from espnet_ext.cm.scores import AsvScore, TrialScore, by_key
 from espnet_ext.errors import InputError
 from espnet_ext.metrics import tdcf
+from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, Draws, Interval
+from espnet_ext.metrics.bootstrap import interval as interval_of
 from espnet_ext.metrics.classification import Answers, decide
-from espnet_ext.metrics.draws import Draws, Numbers
-from espnet_ext.metrics.draws import interval as interval_of
 from espnet_ext.metrics.eer import equal_error_rate
-from espnet_ext.metrics.intervals import RESAMPLES, TOO_NARROW
 from espnet_ext.report.countermeasure_inputs import Trials, scored_trials, trials_of
 from espnet_ext.report.countermeasure_measures import (
     answer_measures,
@@ -154,13 +153,13 @@ def _answers(
 
 def _accepted(
     draws: Draws, trials: Trials, scores: np.ndarray, threshold: Threshold | None, attack: str
-) -> Numbers | None:
+) -> Interval | None:
     """Share of the spoofs of one attack above the threshold."""
     if threshold is None:
         return None
     accepted = decide(scores, threshold.value)[None].astype(np.float64)
     chosen = np.array([name == attack for name in trials.attacks])
-    return interval_of(draws.rate(accepted, chosen, trials.units))
+    return interval_of(draws.ratio(accepted * chosen, chosen, trials.units))
 
 
 def summary(results: Entry) -> str:

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, Draws, Interval, interval
 from espnet_ext.metrics.classification import Answers, decide
-from espnet_ext.metrics.draws import Draws, Numbers, interval
-from espnet_ext.metrics.intervals import RESAMPLES, TOO_NARROW
 from espnet_ext.metrics.tdcf import Coefficients
 from espnet_ext.report.countermeasure_histograms import histograms
 from espnet_ext.report.countermeasure_inputs import Cell, Model, Run, ordered, panels
@@ -181,7 +180,7 @@ def attack_entry(scored: Scored, cell: Cell) -> Entry:
     seeds = sorted(scored.run.attack[cell])
     attacked = scored.attacked(cell, seeds)
     clean = scored.clean(cell.target, seeds, attacked=True)
-    success = scored.draws.rate(1.0 - attacked.right, clean.right == 1.0, attacked.units)
+    success = scored.draws.ratio((1.0 - attacked.right) * clean.right, clean.right, attacked.units)
     return {
         **cell._asdict(),
         "seeds": seeds,
@@ -192,7 +191,7 @@ def attack_entry(scored: Scored, cell: Cell) -> Entry:
     }
 
 
-def _difference(scored: Scored, first: Answers, second: Answers) -> Numbers:
+def _difference(scored: Scored, first: Answers, second: Answers) -> Interval:
     """Balanced accuracy of the first less that of the second, paired, seeds pooled."""
     draws = scored.draws
     return interval(first.balanced(draws, False) - second.balanced(draws, False))

@@ -7,9 +7,9 @@ from typing import Any
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError, summarize
-from espnet_ext.metrics import intervals
+from espnet_ext.metrics import bootstrap
+from espnet_ext.metrics.bootstrap import Interval
 from espnet_ext.metrics.error_rate import Errors, character_errors, word_errors
-from espnet_ext.metrics.intervals import Interval
 
 Table = Mapping[str, str]
 
@@ -114,7 +114,7 @@ def wer_difference(
         raise InputError("a condition and the baseline transcribed other utterances; repeat it")
     names = sorted(own)
     speakers = read_table(data_dir / "utt2spk") if by_speaker else None
-    return intervals.rate_difference(
+    return bootstrap.rate_difference(
         ([own[n].errors for n in names], [other[n].errors for n in names]),
         ([own[n].units for n in names], [other[n].units for n in names]),
         *_drawn(names, speakers),
@@ -128,7 +128,7 @@ def _rate(
     utt2spk: Table | None,
 ) -> Interval:
     """Of a value for each run and utterance."""
-    return intervals.rate(counts, units, *_drawn(names, utt2spk))
+    return bootstrap.rate(counts, units, *_drawn(names, utt2spk))
 
 
 def _drawn(names: Sequence[tuple[int, str]], utt2spk: Table | None) -> tuple[list[str], list[int]]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from espnet_ext.data.files import write_json, write_text
-from espnet_ext.metrics.intervals import Interval, rate, rate_difference
+from espnet_ext.metrics.bootstrap import Interval, rate, rate_difference
 from espnet_ext.report.environment import environment
 from espnet_ext.report.tables import excludes_zero, interval, markdown_table
 from espnet_ext.ssl.baselines import interpolate
@@ -63,7 +63,7 @@ def difference(errors: Sequence[Errors]) -> Interval:
 
 
 def _not_percent(found: Interval) -> Interval:
-    return Interval(found.value / 100.0, *(b if b is None else b / 100.0 for b in found[1:]))
+    return found.map(lambda value: value / 100.0)
 
 
 def write_reconstruction(

@@ -8,8 +8,8 @@ from espnet_ext.data.attack_log import read_attack_log
 from espnet_ext.data.files import read_json
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
-from espnet_ext.metrics import intervals
-from espnet_ext.metrics.intervals import Interval
+from espnet_ext.metrics import bootstrap
+from espnet_ext.metrics.bootstrap import Interval
 from espnet_ext.report.conditions import Condition, baseline_of, by_training_seed
 from espnet_ext.report.recognition import score_decoded, wer_difference
 from espnet_ext.report.scores import (
@@ -162,7 +162,7 @@ def paired_difference(
     if keys[0] != keys[1]:
         raise InputError(f"{budget}, {step} steps: logs of different utterances or targets")
     errors = target_errors(own), target_errors(other)
-    return intervals.rate_difference(
+    return bootstrap.rate_difference(
         ([e.errors for e in errors[0]], [e.errors for e in errors[1]]),
         ([e.units for e in errors[0]], [e.units for e in errors[1]]),
         *resampled(own, utt2spk),

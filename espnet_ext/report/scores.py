@@ -8,9 +8,9 @@ import numpy as np
 
 from espnet_ext.data.files import write_json
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.metrics import intervals
+from espnet_ext.metrics import bootstrap
+from espnet_ext.metrics.bootstrap import Interval
 from espnet_ext.metrics.error_rate import Errors, same_text, word_errors
-from espnet_ext.metrics.intervals import Interval
 from espnet_ext.report.environment import environment
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def definitions(unit: str, several_seeds: bool = False) -> dict[str, str]:
         unit: what intervals are over, "utterance" or "speaker".
         several_seeds: some models were trained more than once.
     """
-    interval = DEFINITIONS["interval"].format(resamples=intervals.RESAMPLES, unit=unit)
+    interval = DEFINITIONS["interval"].format(resamples=bootstrap.RESAMPLES, unit=unit)
     if several_seeds:
         interval += " and, independently, of training seeds, where there are several"
-    return {**DEFINITIONS, "interval": f"{interval}; {intervals.TOO_NARROW}"}
+    return {**DEFINITIONS, "interval": f"{interval}; {bootstrap.TOO_NARROW}"}
 
 
 def write_scores(
@@ -102,7 +102,7 @@ def resampled(rows: Sequence[Row], utt2spk: Mapping[str, str] | None) -> Resampl
 
 def interval_of(errors: Sequence[Errors], drawn: Resampled) -> Interval:
     """Error rate of a set of utterances with its interval."""
-    return intervals.rate([e.errors for e in errors], [e.units for e in errors], *drawn)
+    return bootstrap.rate([e.errors for e in errors], [e.units for e in errors], *drawn)
 
 
 def select(rows: Sequence[Row], budget: str, step: int) -> list[Row]:
@@ -140,7 +140,7 @@ def _score(rows: Sequence[Row], utt2spk: Mapping[str, str] | None) -> dict[str, 
     scores: dict[str, Any] = {
         "utterances": len({row["utterance"] for row in rows}),
         "adv_twer": interval_of(target_errors(rows), drawn),
-        "success_rate": intervals.rate(successes, [1.0] * len(rows), *drawn),
+        "success_rate": bootstrap.rate(successes, [1.0] * len(rows), *drawn),
     }
     if all(row["reference"] is not None for row in rows):
         scores["wer"] = interval_of(reference_errors(rows), drawn)

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espnet_ext.metrics.bootstrap import Draws, interval
 from espnet_ext.metrics.classification import Answers, decide
-from espnet_ext.metrics.draws import Draws, interval
 from espnet_ext.metrics.eer import det_curve, equal_error_rate
 
 SCORES = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=12)
@@ -37,10 +37,10 @@ def test_intervals_draw_speakers():
 def test_a_difference_is_paired():
     label = [0, 1] * 30
     first, draws = answers_of(label, [c if n % 5 else 1 - c for n, c in enumerate(label)])
-    assert interval(first.balanced(draws) - first.balanced(draws)) == [0.0, 0.0, 0.0]
+    assert interval(first.balanced(draws) - first.balanced(draws)) == (0.0, 0.0, 0.0)
     constant, _ = answers_of(label, [0] * 60)
     perfect, _ = answers_of(label, label)
-    assert interval(perfect.balanced(draws) - constant.balanced(draws)) == [50.0, 50.0, 50.0]
+    assert interval(perfect.balanced(draws) - constant.balanced(draws)) == (50.0, 50.0, 50.0)
 
 
 @given(SCORES, SCORES)

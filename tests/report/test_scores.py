@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from espnet_ext.metrics import intervals
+from espnet_ext.metrics import bootstrap
 from espnet_ext.report.scores import budgets_and_steps, definitions, score, select
 
 WORDS = ["to", "be", "or", "not", "to"]
@@ -106,5 +106,5 @@ def test_speakers_may_be_resampled():
 def test_definitions_say_what_is_resampled():
     for unit in ("utterance", "speaker"):
         found = definitions(unit)
-        assert f"{intervals.RESAMPLES} resamples of {unit}s; too narrow" in found["interval"]
+        assert f"{bootstrap.RESAMPLES} resamples of {unit}s; too narrow" in found["interval"]
         assert {"adv_twer", "wer", "success_rate", "snr"} <= set(found)

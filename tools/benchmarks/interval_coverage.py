@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How often the 95 % intervals of `espnet_ext.metrics.intervals` hold the true value.
+"""How often the 95 % intervals of `espnet_ext.metrics.bootstrap` hold the true value.
 
 Values of each utterance and training run are drawn as paired differences of AdvTWER to the
 baseline spread on fsdd (5 runs, 100 utterances, 10 to 50 steps, in points): utterances by 5
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from espnet_ext.metrics.intervals import rate
+from espnet_ext.metrics.bootstrap import rate
 
 UTTERANCES = 100
 UTTERANCE, RESIDUAL = 5.0, 28.0
@@ -28,7 +28,7 @@ def training_runs(count: int) -> Draw:
         values = generator.normal(0.0, spread, count)[runs]
         values += generator.normal(0.0, UTTERANCE, UTTERANCES)[utterances]
         values += generator.normal(0.0, RESIDUAL, len(runs))
-        return {"counts": list(values), "groups": list(utterances), "runs": list(runs)}
+        return {"counts": list(values), "units": list(utterances), "runs": list(runs)}
 
     return draw
 
@@ -40,7 +40,7 @@ def speakers(count: int) -> Draw:
         groups = np.arange(UTTERANCES) % count
         values = generator.normal(0.0, spread, count)[groups]
         values += generator.normal(0.0, np.hypot(UTTERANCE, RESIDUAL), UTTERANCES)
-        return {"counts": list(values), "groups": list(groups)}
+        return {"counts": list(values), "units": list(groups)}
 
     return draw
 
@@ -56,7 +56,7 @@ def coverage(draw: Draw, spread: float, repetitions: int) -> float:
     generator, held = np.random.default_rng(0), 0
     for _ in range(repetitions):
         drawn = draw(generator, spread)
-        found = rate(units=[1.0] * len(drawn["counts"]), **drawn)
+        found = rate(over=[1.0] * len(drawn["counts"]), **drawn)
         held += found.low <= 0.0 <= found.high
     return 100.0 * held / repetitions
 
