@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import torch
 
-from espnet_ext.attack.linf import InputBatch
+from espnet_ext.victims.countermeasure import LabelledBatch
 from espnet_ext.cm.lcnn import LCNN
 from espnet_ext.cm.losses import ASoftmax, WeightedCrossEntropy
 from espnet_ext.cm.model import CountermeasureModel
@@ -86,14 +86,14 @@ def feature_batch(net, count=8, seed=2):
     with torch.no_grad():
         feats, lengths = net.features(*padded(waves))
     names = [f"utt{i}" for i in range(count)]
-    return InputBatch(names, feats, lengths, torch.from_numpy(labels))
+    return LabelledBatch(names, feats, lengths, torch.from_numpy(labels))
 
 
 def wave_batch(count=8, seed=2):
     """`utterances` as a batch of waveforms to attack."""
     waves, labels = utterances(count, seed=seed)
     names = [f"utt{i}" for i in range(count)]
-    return InputBatch(names, *padded(waves), torch.from_numpy(labels))
+    return LabelledBatch(names, *padded(waves), torch.from_numpy(labels))
 
 
 def accuracy(estimator, inputs, batch):

@@ -1,128 +1,277 @@
-"""The ball in which an attack may move, for each utterance."""
+"""How far an attack may move an utterance: a budget, and the ball that it means for a batch.
 
+A budget is a norm and a size. Its ball holds exactly: the difference of what is saved and what was
+given, computed in double precision, is never larger.
+"""
+
+import dataclasses
+import hashlib
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_ext.errors import InputError
 
-if TYPE_CHECKING:
-    # Settings are checked by commands that must not wait for PyTorch.
+if TYPE_CHECKING:  # budgets are read by commands that need no PyTorch
     import torch
 
+UNITS = ("raw", "std", "db", "snr")
 
-@dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True)
 class Budget:
-    """Largest perturbation of an utterance, by its norm or by the signal-to-noise ratio.
+    """Largest size of a perturbation in a norm.
 
     Args:
         norm: 2 or infinity.
-        eps: radius of the ball in units of the waveform (full scale is 1).
-        snr: in dB; the radius is then `|x|_2 / 10^(snr/20)` of the utterance for norm 2, and
-            the root mean square over `10^(snr/20)` for norm infinity, so that the SNR is
-            never below `snr`.
+        size: radius of the ball in `unit`.
+        unit: "raw", what is attacked (full scale of a waveform is 1); "std", standard deviations
+            of each dimension of features; "db", decibels of features; or "snr", signal-to-noise
+            ratio of a waveform in dB: the radius is then `|x|_2 / 10^(size/20)` for norm 2, and
+            the root mean square over `10^(size/20)` for norm infinity, so that the SNR is never
+            below `size`.
 
     Raises:
-        InputError: another norm, or not exactly one of `eps` and `snr`.
+        InputError: another norm or unit, or a radius that is not positive.
 
     Example:
-        >>> Budget(2, snr=35).tag
+        >>> Budget(2, 35, "snr").tag
         'snr35'
     """
 
-    norm: float = 2
-    eps: float | None = None
-    snr: float | None = None
+    norm: float
+    size: float
+    unit: str = "raw"
 
     def __post_init__(self) -> None:
         if self.norm not in (2, math.inf):
             raise InputError(f"norm must be 2 or inf, not {self.norm}")
-        if (self.eps is None) == (self.snr is None):
-            raise InputError("give the budget as eps or as snr (dB), one of the two")
-        if self.eps is not None and not self.eps > 0.0:
-            raise InputError(f"eps must be positive, not {self.eps}")
+        if self.unit not in UNITS:
+            raise InputError(f"unit must be one of {', '.join(UNITS)}, not '{self.unit}'")
+        if self.unit != "snr" and not self.size > 0.0:
+            raise InputError(f"eps must be positive, not {self.size}")
 
     @property
     def tag(self) -> str:
         """Name of the budget, for directories and tables."""
-        return f"snr{self.snr:g}" if self.eps is None else f"eps{self.eps:g}"
+        return f"{'snr' if self.unit == 'snr' else 'eps'}{self.size:g}"
 
     def radius(self, samples: np.ndarray) -> float:
-        """Radius of the ball around the utterance `samples` (T,)."""
-        if self.eps is not None:
-            return self.eps
+        """Radius of the ball around the utterance `samples` (T,), in multiples of the unit."""
+        if self.unit != "snr":
+            return self.size
         size = float(np.linalg.norm(samples.astype(np.float64)))
         if self.norm == math.inf:
             size /= math.sqrt(len(samples))
-        return size / 10.0 ** ((self.snr or 0.0) / 20.0)
+        return size / 10.0 ** (self.size / 20.0)
+
+    def to_json(self) -> dict[str, object]:
+        """The budget as JSON knows it."""
+        norm = "inf" if self.norm == math.inf else 2
+        return {"norm": norm, "size": self.size, "unit": self.unit}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> "Budget":
+        """The budget that `to_json` has written."""
+        return cls(float(str(values["norm"])), float(str(values["size"])), str(values["unit"]))
 
 
-def steepest(gradient: "torch.Tensor", norm: float) -> "torch.Tensor":
-    """Unit step along `gradient` (B, T) for each utterance; zero where it is zero or not finite."""
-    largest = gradient.abs().amax(dim=-1, keepdim=True)
-    usable = largest.isfinite() & (largest > 0.0)
+@dataclasses.dataclass(frozen=True)
+class Ball:
+    """All inputs of a batch that are within a budget, and within the range of inputs.
+
+    Attributes:
+        norm: 2 or infinity.
+        centre: the clean inputs (B, T) or (B, F, D), float32.
+        lengths: samples or frames of each (B,).
+        scale: what a radius of 1 is: (D,), or None for 1.
+        radius: (B, 1) or (B, 1, 1), in multiples of the scale, double precision.
+        extent: `radius * scale` like the centre, zero in the padding, float32.
+        low: smallest inputs of each dimension, like the centre.
+        high: largest inputs.
+    """
+
+    norm: float
+    centre: "torch.Tensor"
+    lengths: "torch.Tensor"
+    scale: "torch.Tensor | None"
+    radius: "torch.Tensor"
+    extent: "torch.Tensor"
+    low: "torch.Tensor"
+    high: "torch.Tensor"
+
+    @classmethod
+    def around(
+        cls,
+        centre: "torch.Tensor",
+        lengths: "torch.Tensor",
+        budget: Budget,
+        scale: "torch.Tensor | None" = None,
+        clip_values: tuple[float, float] | None = None,
+    ) -> "Ball":
+        """The ball of a batch.
+
+        Bounds are rounded towards the centre, so that they hold in exact arithmetic.
+
+        Args:
+            centre: clean inputs, padded.
+            lengths: samples or frames of each.
+            budget: its size.
+            scale: what a radius of 1 is.
+            clip_values: range of inputs; what is outside of it already stays where it is.
+        """
+        import torch
+
+        waves = [row[:n].cpu().numpy() for row, n in zip(centre, lengths.tolist(), strict=True)]
+        radii = torch.tensor([budget.radius(w) for w in waves], dtype=torch.float64)
+        exact = centre.double()
+        radius = radii.to(centre.device).view(-1, *[1] * (centre.ndim - 1))
+        if scale is not None:
+            scale = scale.to(centre.device)
+        extent = radius * (1.0 if scale is None else scale.double()) * inside(centre, lengths)
+        if budget.norm == math.inf:
+            low, high = (exact - extent).float(), (exact + extent).float()
+            low = torch.where(exact - low.double() > extent, low.nextafter(centre), low)
+            high = torch.where(high.double() - exact > extent, high.nextafter(centre), high)
+        else:
+            low, high = torch.full_like(centre, -math.inf), torch.full_like(centre, math.inf)
+        if clip_values is not None:
+            low = torch.minimum(low.clamp(min=float(np.asarray(clip_values[0]))), centre)
+            high = torch.maximum(high.clamp(max=float(np.asarray(clip_values[1]))), centre)
+        return cls(budget.norm, centre, lengths, scale, radius, extent.float(), low, high)
+
+    def rows(self, rows: "torch.Tensor | slice") -> "Ball":
+        """The ball of some utterances of the batch."""
+        if isinstance(rows, slice):
+            return self
+        names = ("centre", "lengths", "radius", "extent", "low", "high")
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+    def nearest(self, inputs: "torch.Tensor") -> "torch.Tensor":
+        """`inputs` clipped to their range, then moved to the nearest point of the ball."""
+        inputs = inputs.clamp(self.low, self.high)
+        if self.norm == math.inf:
+            return inputs
+        delta = self._in_units(inputs - self.centre)
+        shrink = (self.radius.float() / _length(delta).clamp(min=1e-12)).clamp(max=1.0)
+        return self.centre + self._of_units(delta * shrink)
+
+    def step(self, gradient: "torch.Tensor", size: "torch.Tensor | float") -> "torch.Tensor":
+        """The step along which a linear function grows most.
+
+        Args:
+            gradient: like the centre, zero in the padding; finite.
+            size: of the step; as a share of the radius where it is a tensor, (B, 1) or
+                (B, 1, 1), and in multiples of the scale where it is a number.
+        """
+        share = not isinstance(size, float)
+        if self.norm == math.inf:
+            signs = gradient.sign()
+            return size * self.extent * signs if share else self._of_units(size * signs)
+        direction = steepest(self._of_units(gradient))
+        return self._of_units((size * self.radius.float() if share else size) * direction)
+
+    def random(self, names: Sequence[str], key: str, on_edge: bool) -> "torch.Tensor":
+        """A random offset from the centre for each utterance, the same in whatever batch.
+
+        Args:
+            names: utterance ids.
+            key: seed and purpose.
+            on_edge: as large as the budget allows (random signs for norm infinity) instead of
+                drawn uniformly from the ball.
+        """
+        import torch
+
+        noise = np.zeros(self.centre.shape, dtype=np.float32)
+        for row, (name, length) in enumerate(zip(names, self.lengths.tolist(), strict=True)):
+            shape = (length, *noise.shape[2:])
+            noise[row, :length] = _draw(generator_of(name, key), shape, self.norm, on_edge)
+        unit = torch.from_numpy(noise).to(self.centre.device)
+        if self.norm == math.inf:
+            return self.extent * unit
+        return self._of_units(self.radius.float() * unit)
+
+    def exact(self, inputs: "torch.Tensor") -> "torch.Tensor":
+        """What `nearest` has given, moved by rounding errors so that the ball holds it exactly.
+
+        The projection of a step is done in single precision: the sum of signal and perturbation
+        is rounded once more. For norm infinity the bounds are exact already.
+        """
+        if self.norm == math.inf:
+            return inputs
+        import torch
+
+        found = inputs.clone()
+        scale = 1.0 if self.scale is None else self.scale.cpu().double().numpy()
+        for row, length in enumerate(self.lengths.tolist()):
+            clean, moved = (x[row, :length].cpu().numpy() for x in (self.centre, inputs))
+            fitted = _fit(clean, moved, float(self.radius[row]), scale)
+            found[row, :length] = torch.from_numpy(fitted).to(found.device)
+        return found
+
+    def _in_units(self, delta: "torch.Tensor") -> "torch.Tensor":
+        return delta if self.scale is None else delta / self.scale
+
+    def _of_units(self, delta: "torch.Tensor") -> "torch.Tensor":
+        return delta if self.scale is None else delta * self.scale
+
+
+def inside(inputs: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+    """True where a padded batch has an utterance: (B, T), or (B, F, 1) of features (B, F, D)."""
+    from espnet_ext.frontend.frames import is_inside
+
+    mask = is_inside(lengths, inputs.size(1))
+    return mask.view(*mask.shape, *[1] * (inputs.ndim - 2))
+
+
+def steepest(gradient: "torch.Tensor") -> "torch.Tensor":
+    """Unit vector along the gradient of each utterance (B, ...), zero where it is zero."""
+    largest = gradient.abs().flatten(1).amax(dim=1).view(-1, *[1] * (gradient.ndim - 1))
     # Divided first: the squares of very small or large gradients leave single precision.
-    scaled = (gradient / largest).where(usable, 0.0)
-    if norm == math.inf:
-        return scaled.sign()
-    return scaled / scaled.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    scaled = (gradient / largest).where(largest > 0.0, 0.0)
+    return scaled / _length(scaled).clamp(min=1e-12)
 
 
-def project(delta: "torch.Tensor", radius: "torch.Tensor", norm: float) -> "torch.Tensor":
-    """The point of each utterance's ball nearest to `delta`.
+def generator_of(name: str, key: str) -> np.random.Generator:
+    """Random numbers of an utterance: the same in whatever batch, shard or order.
 
     Args:
-        delta: perturbations (B, T), zero in the padding.
-        radius: (B, 1).
-        norm: 2 or infinity.
+        name: utterance id.
+        key: seed and purpose.
     """
-    if norm == math.inf:
-        return delta.clamp(-radius, radius)
-    length = delta.norm(dim=-1, keepdim=True)
-    return delta * (radius / length.clamp(min=1e-12)).clamp(max=1.0)
+    digest = hashlib.sha256(f"{key} {name}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
-def random_point(
-    shape: int, radius: float, norm: float, generator: np.random.Generator
+def _length(delta: "torch.Tensor") -> "torch.Tensor":
+    """Euclidean norm of each utterance, (B, 1, ...)."""
+    return delta.flatten(1).norm(dim=1).view(-1, *[1] * (delta.ndim - 1))
+
+
+def _draw(
+    generator: np.random.Generator, shape: tuple[int, ...], norm: float, on_edge: bool
 ) -> np.ndarray:
-    """A point drawn uniformly from the ball.
-
-    Args:
-        shape: samples of the utterance.
-        radius: of the ball.
-        norm: 2 or infinity.
-        generator: source of the draw.
-    """
+    """A random point of the unit ball, or of its corners or surface."""
     if norm == math.inf:
-        return generator.uniform(-radius, radius, shape)
+        signs = generator.integers(0, 2, shape) * 2.0 - 1.0 if on_edge else None
+        return generator.uniform(-1.0, 1.0, shape) if signs is None else signs
     direction = generator.standard_normal(shape)
-    return direction * (radius * generator.random() ** (1.0 / shape) / np.linalg.norm(direction))
+    size = 1.0 if on_edge else generator.random() ** (1.0 / direction.size)
+    return direction * (size / np.linalg.norm(direction))
 
 
-def fit(original: np.ndarray, adversarial: np.ndarray, radius: float, norm: float) -> np.ndarray:
-    """`adversarial` moved by rounding errors into the ball, so that the saved samples hold it.
-
-    The projection of the attack is done in single precision: the sum of signal and
-    perturbation is rounded once more. Here the difference of what will be saved is
-    measured in double precision and shrunk until it fits.
-
-    Args:
-        original: (T,) float32.
-        adversarial: (T,) float32.
-        radius: of the ball.
-        norm: 2 or infinity.
-
-    Returns:
-        (T,) float32.
-    """
-    start = original.astype(np.float64)
-    delta = adversarial.astype(np.float64) - start
+def _fit(
+    clean: np.ndarray, moved: np.ndarray, radius: float, scale: np.ndarray | float
+) -> np.ndarray:
+    """`moved` shrunk towards `clean`, both float32, until the difference holds the radius."""
+    start = clean.astype(np.float64)
+    delta = moved.astype(np.float64) - start
     for attempt in itertools.count():
         fitted = (start + delta).astype(np.float32)
-        size = float(np.linalg.norm(fitted.astype(np.float64) - start, ord=norm))
+        size = float(np.linalg.norm((fitted.astype(np.float64) - start) / scale))
         if size <= radius:
             return fitted
         # Growing, because what is shaved off may be rounded away again.

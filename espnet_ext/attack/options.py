@@ -117,6 +117,8 @@ class AttackOptions:
             return value
         if isinstance(default, str):
             return str(value)
+        if default is None:
+            return None if value is None else number(key, value, float)
         return number(key, value, type(default))
 
 

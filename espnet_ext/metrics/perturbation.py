@@ -24,8 +24,8 @@ def measure(original: np.ndarray, adversarial: np.ndarray) -> Perturbation:
     """Measure `adversarial - original` in double precision.
 
     Args:
-        original: samples of the utterance (T,), without padding.
-        adversarial: (T,).
+        original: samples of the utterance (T,), or features (F, D), without padding.
+        adversarial: like it.
 
     Raises:
         ValueError: the lengths differ.
@@ -36,8 +36,8 @@ def measure(original: np.ndarray, adversarial: np.ndarray) -> Perturbation:
     """
     if original.shape != adversarial.shape:
         raise ValueError(f"lengths differ: {original.shape} and {adversarial.shape}")
-    signal = original.astype(np.float64)
-    noise = adversarial.astype(np.float64) - signal
+    signal = original.astype(np.float64).ravel()
+    noise = adversarial.astype(np.float64).ravel() - signal
     noise_energy = float(noise @ noise)
     snr = 10.0 * float(np.log10((signal @ signal) / noise_energy)) if noise_energy > 0.0 else None
     return Perturbation(float(np.sqrt(noise_energy)), float(np.abs(noise).max(initial=0.0)), snr)

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +14,14 @@ from art.estimators.speech_recognition import SpeechRecognizerMixin
 from art.estimators.speech_recognition.speech_recognizer import PytorchSpeechRecognizerMixin
 
 from espnet_ext.asr.batching import exact_batching
-from espnet_ext.asr.decode import greedy_search
+from espnet_ext.asr.decode import greedy_search, greedy_search_encoded
 from espnet_ext.asr.losses import (
     TargetBatch,
     UtteranceLosses,
     check_supported,
+    encode,
     frozen,
+    losses_of_encoded,
     prepare_targets,
     required_frames,
     utterance_losses,
@@ -26,6 +30,25 @@ from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import like, pad, to_list, unpad
 from espnet_ext.data.characters import show
 from espnet_ext.errors import InputError, shortened
+from espnet_ext.metrics.error_rate import same_text
+from espnet_ext.metrics.perturbation import Perturbation, measure
+from espnet_ext.victims.base import Batch, Objective, Rows
+
+GOALS = ("transcript", "not_reference")
+WAVEFORM = (-1.0, 1.0)
+
+
+@dataclass
+class SpeechBatch(Batch):
+    """Waveforms that are attacked together.
+
+    Attributes:
+        transcripts: targets, or references where the attack is untargeted.
+        targets: their token ids.
+    """
+
+    transcripts: list[str]
+    targets: TargetBatch
 
 
 class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator):
@@ -45,6 +68,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         autocast: "bfloat16" to compute gradients in mixed precision, or None.
         loss_ctc_weight: lambda_C of the loss whose gradient is taken, where it differs from that
             of inference: a number, or "training" for the model's training weight.
+        goal: of the project's own attacks: "transcript" (the model shall write the given target)
+            or "not_reference" (it shall not write the given reference).
         preprocessing_defences: of ART; applied by `predict` and `loss_gradient`.
 
     Raises:
@@ -63,17 +88,24 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         "output_case",
         "autocast",
         "loss_ctc_weight",
+        "goal",
     ]
+
+    kind = "asr"
+    losses = ("hybrid",)
+    units = ("raw", "snr")
+    repeatable = True
 
     def __init__(
         self,
         recognizer: SpeechRecognizer,
         ctc_weight: float | None = None,
         *,
-        clip_values: tuple[float, float] | None = (-1.0, 1.0),
+        clip_values: tuple[float, float] | None = WAVEFORM,
         output_case: str = "model",
         autocast: str | None = None,
         loss_ctc_weight: float | str | None = None,
+        goal: str = GOALS[0],
         preprocessing_defences: Any = None,
     ):
         super().__init__(
@@ -89,6 +121,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         self.output_case = output_case
         self.autocast = autocast
         self.loss_ctc_weight = loss_ctc_weight
+        self.goal = goal
         self._token_ids: dict[str, list[int]] = {}
         self._warned_of_ragged_art = False
         self._check_params()
@@ -105,6 +138,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         check_supported(self.recognizer.model, self.gradient_ctc_weight)
         if self.output_case not in ("model", "upper"):
             raise InputError(f"output_case must be 'model' or 'upper', not '{self.output_case}'")
+        if self.goal not in GOALS:
+            raise InputError(f"goal must be one of {', '.join(GOALS)}, not '{self.goal}'")
         if self.autocast not in (None, "bfloat16"):
             raise InputError(f"autocast must be 'bfloat16' or None, not '{self.autocast}'")
 
@@ -205,7 +240,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             for batch in self.recognizer.batches([len(w) for w in waves], len(waves)):
                 speech, lengths = pad([waves[i] for i in batch], self.device)
                 targets = self.targets([str(y[i]) for i in batch])
-                losses[batch] = self.losses(speech, lengths, targets).total.cpu().numpy()
+                losses[batch] = self.utterance_losses(speech, lengths, targets).total.cpu().numpy()
         return losses if reduction == "none" else getattr(np, reduction)(losses)
 
     def _check_each(self, waves: Sequence[np.ndarray], y: np.ndarray | Sequence[str]) -> None:
@@ -235,7 +270,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             if (problem := self.recognizer.frames.too_short(samples)) is not None:
                 raise InputError(f"waveform {index}: too short: {problem}")
         with self.attack_mode():
-            losses = self.losses(speech, lengths, self.targets([str(y) for y in original_output]))
+            losses = self.utterance_losses(speech, lengths, self.targets([str(y) for y in original_output]))
             return losses.total.sum(), np.array(self.transcribe(speech.detach(), lengths))
 
     def to_training_mode(self) -> None:
@@ -284,16 +319,96 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """
         speech = speech.detach().requires_grad_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast is not None):
-            losses = self.losses(speech, lengths, targets)
+            losses = self.utterance_losses(speech, lengths, targets)
         (gradient,) = torch.autograd.grad(losses.total.sum(), speech)
         return gradient, losses
 
-    def losses(
+    def utterance_losses(
         self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
     ) -> UtteranceLosses:
         """`utterance_losses` at the CTC weight of the attacker's loss."""
         weight = self.gradient_ctc_weight
         return utterance_losses(self.recognizer.model, speech, lengths, targets, weight)
+
+    @property
+    def targeted(self) -> bool:
+        """Whether a transcript shall be reached, not left."""
+        return self.goal == "transcript"
+
+    def batch(
+        self,
+        names: Sequence[str],
+        arrays: Sequence[np.ndarray],
+        goals: Sequence[str] | None = None,
+    ) -> SpeechBatch:
+        """A batch of waveforms (T,) and transcripts; without these, what the model hears.
+
+        Raises:
+            InputError: a target is missing, too long for the audio, or outside the vocabulary, or
+                audio is too short for the model.
+        """
+        waves = to_list(arrays)
+        if goals is None:
+            if self.targeted:
+                raise InputError("a targeted attack needs the target transcripts y")
+            goals = self.predict(like([], waves)).tolist()
+        if len(goals) != len(waves):
+            raise InputError(f"{len(waves)} waveforms, but {len(goals)} transcripts")
+        for name, wave, text in zip(names, waves, goals, strict=True):
+            if problem := self.problem(len(wave), text, self.targeted):
+                raise InputError(f"utterance {name}: {problem}")
+        speech, lengths = pad(waves, self.device)
+        return SpeechBatch([*names], speech, lengths, [*goals], self.targets(goals))
+
+    def scale(self, unit: str) -> None:
+        """Full scale of a waveform is 1, see `Victim.scale`."""
+
+    def objective(self, batch: SpeechBatch, loss: str = "") -> Objective:
+        """Less loss of the target, or more of the reference; see `Victim.objective`."""
+        sign = -1.0 if self.targeted else 1.0
+
+        def values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+            targets = batch.targets if isinstance(rows, slice) else batch.targets.rows(rows)
+            precise = self.autocast is None
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=not precise):
+                return sign * self.utterance_losses(inputs, batch.lengths[rows], targets).total
+
+        return values
+
+    def reached(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """Whether the greedy transcripts are the targets, or no longer the references."""
+        heard = self.transcribe(inputs, batch.lengths[rows])
+        places = torch.arange(len(batch.names))[rows.cpu() if torch.is_tensor(rows) else rows]
+        wanted = [batch.transcripts[place] for place in places.tolist()]
+        same = [same_text(*pair) == self.targeted for pair in zip(heard, wanted, strict=True)]
+        return torch.tensor(same, device=inputs.device)
+
+    @torch.no_grad()
+    def observe(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[dict[str, Any]]:
+        """What the model hears, and its losses, in full precision.
+
+        Returns:
+            `hypothesis`, `loss` and, where there is such a head, `loss_ctc`, `loss_att` of each.
+        """
+        model = self.recognizer.model
+        with self.attack_mode():
+            encoded = encode(model, inputs, batch.lengths)
+            texts = self.decode(greedy_search_encoded(model, *encoded, self.ctc_weight))
+            losses = losses_of_encoded(model, *encoded, batch.targets, self.gradient_ctc_weight)
+        rows: list[dict[str, Any]] = [{"hypothesis": text} for text in texts]
+        for name, found in (
+            ("loss", losses.total),
+            ("loss_ctc", losses.ctc),
+            ("loss_att", losses.att),
+        ):
+            for row, value in zip(rows, found.tolist() if found is not None else [], strict=False):
+                row[name] = value if math.isfinite(value) else None
+        return rows
+
+    def measure(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[Perturbation]:
+        """Sizes of perturbations on the true samples."""
+        pairs = zip(batch.arrays(batch.inputs), batch.arrays(inputs), strict=True)
+        return [measure(clean, moved) for clean, moved in pairs]
 
     def transcribe(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
         """Greedy transcripts of a padded batch (B, T)."""
@@ -346,5 +461,5 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             self._warned_of_ragged_art = True
             logging.warning(
                 "ART clips an L2 budget sample by sample on waveforms of unlike length (art.utils."
-                "projection); espnet_ext.attack.ProjectedGradientDescentASR holds it"
+                "projection); espnet_ext.attack.Evasion holds it"
             )

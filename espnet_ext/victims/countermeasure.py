@@ -1,7 +1,8 @@
 """Countermeasures as classifiers of the Adversarial Robustness Toolbox."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,13 +10,33 @@ import torch
 import torch.nn.functional as F
 from art.estimators.classification import PyTorchClassifier
 
-from espnet_ext.asr.waveforms import check_floats
+from espnet_ext.asr.waveforms import check_floats, pad
+from espnet_ext.cm.segment import SegmentOptions, cut
 from espnet_ext.defense.filters import straight_through
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import zero_padding
+from espnet_ext.metrics.perturbation import Perturbation, measure
 from espnet_ext.precision import full_precision
+from espnet_ext.victims.base import Batch, Objective, Rows, unusable
+from espnet_ext.victims.features import FeatureSpace
+from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
 
 SPACES = ("features", "waveform")
-LOSSES = ("cross_entropy", "margin")
+REPRESENTATION = "representation"
+LOSSES = ("cross_entropy", "margin", REPRESENTATION)
+
+
+@dataclass
+class LabelledBatch(Batch):
+    """Features or waveforms that are attacked together.
+
+    Attributes:
+        labels: (B,), true classes, 0 spoof and 1 bona fide.
+        resynthesis: waveforms that features stand for, where it is known.
+    """
+
+    labels: torch.Tensor
+    resynthesis: Resynthesis | None = None
 
 
 class PyTorchCountermeasure(PyTorchClassifier):
@@ -27,7 +48,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
     margin would be attacked in a function that decides nothing. The defence of the model, if
     it has one, is attacked with it.
 
-    ART wants inputs of one length. `LinfPGD` and the methods that take `lengths` do not.
+    ART wants inputs of one length. `espnet_ext.attack.Evasion` does not.
 
     Args:
         model: the countermeasure, on the device where it shall run.
@@ -63,6 +84,10 @@ class PyTorchCountermeasure(PyTorchClassifier):
         "train_mode",
         "through_filters",
     ]
+
+    kind = "cm"
+    losses = LOSSES
+    feature_space: FeatureSpace | None = None
 
     def __init__(
         self,
@@ -135,6 +160,27 @@ class PyTorchCountermeasure(PyTorchClassifier):
         with self.attack_mode(False):
             return super().compute_loss(x, y, reduction, **kwargs)
 
+    def classifier(
+        self, labels: np.ndarray, shape: tuple[int, ...], scale: torch.Tensor | None
+    ) -> "CountingClassifier":
+        """This model for one attack of ART on inputs of one length.
+
+        Args:
+            labels: (N,), true classes.
+            shape: of one input.
+            scale: what an eps of 1 is.
+        """
+        return CountingClassifier(
+            labels,
+            self.countermeasure,
+            shape,
+            space=self.space,
+            train_mode=self.train_mode,
+            through_filters=self.through_filters,
+            scale=1.0 if scale is None else scale,
+            clip_values=self.clip_values,
+        )
+
     # What the project's own attacks call
 
     @contextlib.contextmanager
@@ -165,30 +211,144 @@ class PyTorchCountermeasure(PyTorchClassifier):
             inputs, lengths = self.countermeasure.features(inputs, lengths)
         return self.countermeasure.logits(inputs, lengths)
 
-    def losses(
+    @property
+    def repeatable(self) -> bool:
+        """Whether equal inputs have equal gradients: dropout of training mode is drawn anew."""
+        return not self.train_mode
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """See `Victim.units`."""
+        return ("raw", "snr") if self.space == "waveform" else ("raw", "std", "db")
+
+    def batch(
         self,
-        inputs: torch.Tensor,
-        lengths: torch.Tensor,
-        labels: torch.Tensor,
-        loss: str = "cross_entropy",
-    ) -> torch.Tensor:
-        """What an attack maximises, for each utterance.
+        names: Sequence[str],
+        arrays: Sequence[np.ndarray],
+        goals: Sequence[int] | None = None,
+    ) -> LabelledBatch:
+        """A batch of features (F, D) or waveforms (T,) and true classes.
+
+        Without classes, what the model decides is to be left.
+        """
+        for array in arrays:
+            check_floats([array], "input")
+        inputs, lengths = pad([array.astype(np.float32, copy=False) for array in arrays])
+        inputs, lengths = inputs.to(self.device), lengths.to(self.device)
+        if goals is None:
+            with torch.no_grad(), self.attack_mode():
+                return LabelledBatch([*names], inputs, lengths, self.logits(inputs, lengths).argmax(1))
+        labels = torch.as_tensor(goals, device=self.device).long()
+        return LabelledBatch([*names], inputs, lengths, labels)
+
+    @torch.no_grad()
+    def speech_batch(
+        self,
+        names: Sequence[str],
+        waves: Sequence[np.ndarray],
+        goals: Sequence[int],
+        frames: int = 0,
+    ) -> LabelledBatch:
+        """A batch of what is attacked of waveforms (T,): themselves, or their features.
 
         Args:
-            inputs: see `logits`.
-            lengths: see `logits`.
-            labels: (B,), true classes.
-            loss: "cross_entropy", or "margin", the logit of the wrong class less that of the
-                true one. With two classes both have the same sign of gradient, but that of
-                the cross-entropy is rounded to zero where the logits are 100 apart.
-
-        Returns:
-            (B,).
+            names: utterance ids.
+            waves: their samples.
+            goals: true classes.
+            frames: cut or repeat features to this number; 0 leaves them as they are.
         """
-        logits = self.logits(inputs, lengths)
-        if loss == "margin":
-            return (logits[:, 0] - logits[:, 1]) * (2.0 * labels - 1.0)
-        return F.cross_entropy(logits, labels, reduction="none")
+        model, labels = self.countermeasure, torch.as_tensor(goals, device=self.device).long()
+        speech, lengths = pad(waves, self.device)
+        if self.space == "waveform":
+            return LabelledBatch([*names], speech, lengths, labels)
+        resynthesis = Resynthesis(model, speech, lengths) if can_resynthesize(model) else None
+        feats, lengths = model.features(speech, lengths)
+        if frames:
+            feats, _ = cut(feats, lengths, SegmentOptions(num_frames=frames), training=False)
+            lengths = torch.full_like(lengths, frames)
+        return LabelledBatch([*names], feats, lengths, labels, resynthesis)
+
+    def scale(self, unit: str) -> torch.Tensor | None:
+        """See `Victim.scale`; features must have been measured as `feature_space`."""
+        if unit in ("raw", "snr"):
+            return None
+        if self.feature_space is None:
+            raise InputError(f"unit {unit}: the features are not measured; use raw")
+        scale = self.feature_space.scale(unit)
+        return torch.as_tensor(scale, dtype=torch.float32, device=self.device)
+
+    def objective(self, batch: LabelledBatch, loss: str = "") -> Objective:
+        """What an attack increases, for each utterance, see `Victim.objective`.
+
+        Args:
+            batch: of whose true classes.
+            loss: "cross_entropy" (the default); "margin", the logit of the wrong class less that of
+                the true one, which with two classes has the same sign of gradient, but that of
+                the cross-entropy is rounded to zero where the logits are 100 apart; or
+                "representation", the distance `||h(x + d) - h(x)||` of the utterance's
+                representations, for which only the upstream need be known.
+        """
+        if loss == REPRESENTATION:
+            return self._distance(batch)
+
+        def values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+            labels = batch.labels[rows]
+            logits = self.logits(inputs, batch.lengths[rows])
+            if loss == "margin":
+                return (logits[:, 0] - logits[:, 1]) * (2.0 * labels - 1.0)
+            return F.cross_entropy(logits, labels, reduction="none")
+
+        return values
+
+    def _distance(self, batch: LabelledBatch) -> Objective:
+        """Frobenius norm of the difference to the clean representations of each utterance."""
+        with torch.no_grad():
+            clean, lengths = self.representations(batch.inputs, batch.lengths)
+
+        def values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+            moved, _ = self.representations(inputs, batch.lengths[rows])
+            return zero_padding(moved - clean[rows], lengths[rows]).flatten(1).norm(dim=1)
+
+        return values
+
+    def reached(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """Whether the decisions, by the larger logit, are wrong."""
+        with torch.no_grad():
+            return self.logits(inputs, batch.lengths[rows]).argmax(1) != batch.labels[rows]
+
+    @torch.no_grad()
+    def observe(self, batch: LabelledBatch, inputs: torch.Tensor) -> list[dict[str, Any]]:
+        """`score`, `logits` and `loss` (cross-entropy, None where it is not finite) of each.
+
+        Raises:
+            InputError: a score is no number.
+        """
+        with self.attack_mode(False):
+            logits = self.logits(inputs, batch.lengths)
+        scores = self.countermeasure.scores(logits).tolist()
+        if not np.isfinite(scores).all():
+            raise InputError(
+                "a model answers an attacked utterance with a score that is no number; use a "
+                "smaller eps, or leave the model out"
+            )
+        losses = F.cross_entropy(logits, batch.labels, reduction="none").tolist()
+        return [
+            {"score": score, "logits": both, "loss": loss if np.isfinite(loss) else None}
+            for score, both, loss in zip(scores, logits.tolist(), losses, strict=True)
+        ]
+
+    def measure(self, batch: LabelledBatch, inputs: torch.Tensor) -> list[Perturbation]:
+        """Sizes of perturbations on true samples or frames.
+
+        The SNR is that of waveforms, or of those that features stand for, see `Resynthesis`.
+        """
+        pairs = zip(batch.arrays(batch.inputs), batch.arrays(inputs), strict=True)
+        found = [measure(clean, moved) for clean, moved in pairs]
+        if self.space == "waveform":
+            return found
+        unknown: list[float | None] = [None] * len(found)
+        ratios = batch.resynthesis.snr(inputs, batch.lengths) if batch.resynthesis else unknown
+        return [one._replace(snr=ratio) for one, ratio in zip(found, ratios, strict=True)]
 
     def representations(
         self, inputs: torch.Tensor, lengths: torch.Tensor
@@ -214,6 +374,37 @@ class PyTorchCountermeasure(PyTorchClassifier):
                 "encoder, e.g. defense: mockingjay; attack the waveform where it is the front end"
             )
         return defense(inputs, lengths) if defense is not None else (inputs, lengths)
+
+
+class CountingClassifier(PyTorchCountermeasure):
+    """Estimator for one call of an attack of ART that counts unusable gradients, and keeps NaN from winning.
+
+    ART attacks only the utterances that its last prediction for all of them found right.
+    """
+
+    def __init__(self, labels: np.ndarray, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.labels, self.stalled = labels, np.zeros(len(labels), dtype=np.int64)
+        self._attacked = np.arange(len(labels))
+
+    def predict(self, x: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
+        """Logits; of all utterances they say which of them ART goes on with."""
+        logits = super().predict(x, *arguments, **options)
+        if len(logits) == len(self.labels):
+            self._attacked = (logits.argmax(axis=1) == self.labels).nonzero()[0]
+        return logits
+
+    def loss_gradient(self, x: Any, y: Any, *arguments: Any, **options: Any) -> Any:
+        """Gradient, zero where it is not a number."""
+        gradient = super().loss_gradient(x, y, *arguments, **options)
+        if len(gradient) == len(self._attacked):
+            self.stalled[self._attacked] += unusable(torch.as_tensor(gradient)).cpu().numpy()
+        return np.nan_to_num(gradient)
+
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        """Losses; the lowest where it is not a number, for ART keeps the highest."""
+        losses = super().compute_loss(*arguments, **options)
+        return np.where(np.isnan(losses), -np.inf, losses)
 
 
 class _EqualLengths(torch.nn.Module):

@@ -2,7 +2,7 @@
 
 import torch
 
-from espnet_ext.attack.units import NEPER
+from espnet_ext.victims.features import NEPER
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.frontend.frames import pad_both_ends
 from espnet_ext.frontend.mel import MelFrontend

@@ -1,0 +1,301 @@
+"""The one step loop: every attack of ours that follows a gradient, on every kind of model.
+
+It keeps everything on the device, takes each utterance by itself whatever the batch, records any
+numbers of steps in one run, counts steps without a usable gradient, and can be interrupted.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic
+
+import torch
+
+from espnet_ext.attack.budget import Ball, inside
+from espnet_ext.attack.methods.steps import Steps
+from espnet_ext.victims.base import ALL, B, Objective, Rows, Victim, finite, unusable
+
+@dataclass
+class State:
+    """All that a batch in progress needs to go on as if it had not been interrupted.
+
+    Attributes:
+        step: steps done, of all restarts together.
+        inputs: current iterates, like the batch's inputs.
+        stalled: steps in which an utterance's gradient was zero or not finite, (B,).
+        running: False for an utterance that has reached its goal, (B,).
+        snapshots: inputs after each recorded number of steps.
+        values: objective of the snapshots, where the strongest is kept, (B,).
+        kept: further tensors of the loop, by name: momentum, best, ...
+        seconds: time spent.
+    """
+
+    step: int
+    inputs: torch.Tensor
+    stalled: torch.Tensor
+    running: torch.Tensor
+    snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
+    values: dict[int, torch.Tensor] = field(default_factory=dict)
+    kept: dict[str, torch.Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Engine(Generic[B]):
+    """The attack of one batch: what stays the same from step to step, and the step.
+
+    Args:
+        victim: the model under attack, which is in its `attack_mode`.
+        batch: what is attacked.
+        ball: where the attack may move.
+        how: it steps.
+
+    Example:
+        >>> with victim.attack_mode():                                   # doctest: +SKIP
+        ...     state = Engine(victim, batch, ball, Pgd(steps=10)).run()
+        >>> state.snapshots[10]                                          # doctest: +SKIP
+    """
+
+    def __init__(self, victim: Victim[B], batch: B, ball: Ball, how: Steps):
+        self.victim, self.batch, self.ball, self.how = victim, batch, ball, how
+        self.objective = victim.objective(batch, how.loss)
+        self.last = max(how.steps)
+        self.padding = ~inside(batch.inputs, batch.lengths)
+        self.checkpoints = _checkpoints(self.last) if how.schedule == "halving" else []
+
+    def run(
+        self, state: State | None = None, on_step: Callable[[State], None] | None = None
+    ) -> State:
+        """Take all steps, or go on with them.
+
+        Args:
+            state: where an interrupted attack of the same batch stood.
+            on_step: called with the state after each step, e.g. to save it.
+
+        Returns:
+            the state after the last step; its snapshots hold the ball exactly.
+        """
+        state = self._begin() if state is None else state
+        while state.step < self.last * self.how.restarts:
+            began = time.perf_counter()
+            self._step(state)
+            state.seconds += time.perf_counter() - began
+            if on_step is not None:
+                on_step(state)
+        if stalled := int((state.stalled > 0).sum()):
+            logging.warning(
+                "%d of %d utterances had steps without a finite, non-zero gradient; where they "
+                "stay as they are, they only look robust",
+                stalled,
+                len(state.stalled),
+            )
+        state.snapshots = {n: self.ball.exact(x) for n, x in sorted(state.snapshots.items())}
+        return state
+
+    def whole_step(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clean inputs moved by a step of the whole radius, as the fast gradient sign method does.
+
+        Returns:
+            inputs, in the ball; whether there was no usable gradient (B,).
+        """
+        gradient, _ = self._gradient(self.batch.inputs, ALL)
+        gradient = gradient.masked_fill(self.padding, 0.0)
+        whole = torch.ones_like(self.ball.radius, dtype=torch.float32)
+        moved = self.batch.inputs + self.ball.step(finite(gradient), whole)
+        return self.ball.nearest(moved), unusable(gradient)
+
+    def _begin(self) -> State:
+        rows = len(self.batch.names)
+        clean = self.batch.inputs
+        return State(
+            step=0,
+            inputs=clean,
+            stalled=torch.zeros(rows, dtype=torch.long, device=clean.device),
+            running=torch.ones(rows, dtype=torch.bool, device=clean.device),
+        )
+
+    def _step(self, state: State) -> None:
+        """Move the utterances that are still running by one step."""
+        how = self.how
+        restart, taken = divmod(state.step, self.last)
+        if taken == 0:
+            self._restart(state, restart)
+        rows = state.running.nonzero().squeeze(1) if how.stop_on_success else ALL
+        if isinstance(rows, slice) or len(rows):
+            self._move(state, rows, taken)
+        state.step += 1
+        taken += 1
+        if how.stop_on_success and taken % how.check_every == 0:
+            self._check_success(state)
+        if taken in how.steps:
+            self._record(state, taken)
+
+    def _restart(self, state: State, restart: int) -> None:
+        """The point where a restart begins, and nothing of the one before."""
+        batch, ball = self.batch, self.ball
+        state.inputs, state.kept = batch.inputs, {}
+        state.running.fill_(True)
+        if self.how.start == "random":
+            offset = ball.random(batch.names, f"{self.how.seed} start {restart}", on_edge=False)
+            state.inputs = ball.nearest(batch.inputs + offset)
+        elif self.how.start == "fgsm":
+            state.inputs, _ = self.whole_step()
+
+    def _move(self, state: State, rows: Rows, taken: int) -> None:
+        whole = isinstance(rows, slice)
+        inputs = state.inputs if whole else state.inputs[rows]
+        gradient, values = self._gradient(inputs, rows)
+        gradient = gradient.masked_fill(self.padding[rows], 0.0)
+        state.stalled[rows] += unusable(gradient).long()
+        gradient = finite(gradient)
+        if self.how.best or self.checkpoints:
+            better = self._compare(state, rows, inputs, values)
+            if self.checkpoints:
+                inputs, gradient = self._halve(state, rows, taken, inputs, gradient, values, better)
+        if self.how.decay:
+            gradient = self._accumulated(state, rows, gradient)
+        ball = self.ball.rows(rows)
+        moved = ball.nearest(inputs + ball.step(gradient, self._size(state, rows, taken)))
+        state.inputs = moved if whole else state.inputs.index_copy(0, rows, moved)
+
+    def _gradient(self, inputs: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradient of each utterance's objective, and the values."""
+        if inputs is not self.batch.inputs or not self.victim.repeatable:
+            return gradient_of(self.objective, inputs, rows)
+        known = self.batch.clean_gradients
+        if self.how.loss not in known:
+            known[self.how.loss] = gradient_of(self.objective, inputs, rows)
+        return known[self.how.loss]
+
+    def _accumulated(self, state: State, rows: Rows, gradient: torch.Tensor) -> torch.Tensor:
+        momentum = state.kept.setdefault("momentum", torch.zeros_like(self.batch.inputs))
+        size = _wide(gradient.abs().flatten(1).sum(dim=1).clamp(min=1e-12), gradient)
+        momentum[rows] = self.how.decay * momentum[rows] + gradient / size
+        return momentum[rows]
+
+    def _size(self, state: State, rows: Rows, taken: int) -> torch.Tensor | float:
+        """Length of the next step, see `Ball.step`."""
+        how = self.how
+        if how.eps_step is not None:
+            return how.eps_step
+        if self.checkpoints:
+            return state.kept["share"][rows]
+        share = how.alpha
+        if how.schedule == "cosine":
+            share *= 0.5 * (1.0 + math.cos(math.pi * taken / self.last))
+        return torch.full_like(self.ball.radius[rows], share, dtype=torch.float32)
+
+    def _compare(
+        self, state: State, rows: Rows, inputs: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """Remember the strongest iterate of this restart; where it is this one, (B',)."""
+        kept = state.kept
+        if "best" not in kept:
+            # Nothing is known yet, and what is no number is worse than anything.
+            kept["best"] = state.inputs.clone()
+            kept["value"] = values.new_full((len(state.inputs),), math.nan)
+        better = stronger(values, kept["value"][rows])
+        kept["best"][rows] = _where(better, inputs, kept["best"][rows])
+        kept["value"][rows] = torch.where(better, values, kept["value"][rows])
+        return better
+
+    def _halve(
+        self,
+        state: State,
+        rows: Rows,
+        taken: int,
+        inputs: torch.Tensor,
+        gradient: torch.Tensor,
+        values: torch.Tensor,
+        better: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Halve the step of utterances without progress, which go on from their best.
+
+        Croce and Hein (2020), conditions 1 and 2 of section 3.1.
+
+        Returns:
+            where the next step begins, and the gradient there.
+        """
+        kept, radius = state.kept, self.ball.radius
+        if "share" not in kept:
+            kept["share"] = torch.full_like(radius, self.how.alpha, dtype=torch.float32)
+            kept["slope"] = torch.zeros_like(self.batch.inputs)
+            kept["before"], kept["then"] = kept["value"].clone(), kept["value"].clone()
+            kept["rises"] = torch.zeros_like(state.stalled)
+            kept["halved"] = torch.zeros_like(state.running)
+        kept["slope"][rows] = _where(better, gradient, kept["slope"][rows])
+        kept["rises"][rows] += (values > kept["before"][rows]).long()
+        kept["before"][rows] = values
+        if taken not in self.checkpoints:
+            return inputs, gradient
+        place = self.checkpoints.index(taken)
+        window = taken - (self.checkpoints[place - 1] if place else 0)
+        few = kept["rises"] < 0.75 * window
+        stuck = ~kept["halved"] & (kept["value"] <= kept["then"])
+        kept["halved"] = few | stuck
+        kept["then"], kept["rises"] = kept["value"].clone(), torch.zeros_like(kept["rises"])
+        kept["share"] = torch.where(_wide(kept["halved"], radius), 0.5, 1.0) * kept["share"]
+        again = kept["halved"][rows]
+        return (
+            _where(again, kept["best"][rows], inputs),
+            _where(again, kept["slope"][rows], gradient),
+        )
+
+    def _record(self, state: State, taken: int) -> None:
+        """Keep the iterate, or the strongest of it and of what is known."""
+        inputs = state.inputs
+        if not self.how.best and self.how.restarts == 1:
+            state.snapshots[taken] = inputs.clone()
+            return
+        with torch.no_grad():
+            values = self.objective(inputs, ALL)
+        others = [(state.kept["best"], state.kept["value"])] if self.how.best else []
+        if taken in state.snapshots:  # of earlier restarts
+            others.insert(0, (state.snapshots[taken], state.values[taken]))
+        for other, value in others[::-1]:
+            # The first of equals stays.
+            better = stronger(values, value)
+            inputs, values = _where(better, inputs, other), torch.where(better, values, value)
+        state.snapshots[taken], state.values[taken] = inputs.clone(), values
+
+    def _check_success(self, state: State) -> None:
+        rows = state.running.nonzero().squeeze(1)
+        if len(rows):
+            reached = self.victim.reached(self.batch, state.inputs[rows], rows)
+            state.running[rows] = ~reached
+
+
+def gradient_of(
+    objective: Objective, inputs: torch.Tensor, rows: Rows = ALL
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradient of each utterance's objective, and the values (B,)."""
+    inputs = inputs.detach().requires_grad_()
+    with torch.enable_grad():
+        values = objective(inputs, rows)
+        (gradient,) = torch.autograd.grad(values.sum(), inputs)
+    return gradient, values.detach()
+
+
+def stronger(values: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Where a value is above another; what is no number is worse than anything."""
+    # No comparison with NaN would ever be true.
+    return (values > others) | (others.isnan() & ~values.isnan())
+
+
+def _wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """(B,) to (B, 1, ...) with as many dimensions as `like`."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def _where(chosen: torch.Tensor, some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    return torch.where(_wide(chosen, some), some, others)
+
+
+def _checkpoints(steps: int) -> list[int]:
+    """Steps after which Auto-PGD looks back: Croce and Hein (2020), section 3.1."""
+    before, at, found = 0.0, 0.22, []
+    while at < 1.0:
+        found.append(math.ceil(at * steps))
+        before, at = at, at + max(at - before - 0.03, 0.06)
+    return sorted({*found} - {steps})

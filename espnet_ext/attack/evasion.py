@@ -1,0 +1,150 @@
+"""Every attack of ours as an attack of the Adversarial Robustness Toolbox."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from art.attacks.attack import EvasionAttack
+
+from espnet_ext.asr.batching import BATCH_OVERHEAD, plan_batches
+from espnet_ext.asr.waveforms import like
+from espnet_ext.attack.budget import Ball, Budget
+from espnet_ext.attack.methods.base import Method
+from espnet_ext.errors import InputError
+from espnet_ext.victims.base import B, Victim
+
+
+class Evasion(EvasionAttack):
+    """A method with a budget, on inputs of any lengths.
+
+    Against ART's own attacks: it holds an L2 budget on waveforms of unlike length, records any
+    numbers of steps in one run, keeps everything on the device, and takes each utterance by itself
+    whatever the batch. On equal lengths PGD and FGSM give ART's iterates.
+
+    Args:
+        estimator: the model under attack.
+        method: of `espnet_ext.attack.methods`.
+        budget: how far it may go.
+        batch_size: inputs attacked together.
+
+    Raises:
+        InputError: the method or the unit of the budget is not for this kind of model.
+
+    Example:
+        >>> attack = Evasion(recognizer, Pgd(steps=100), Budget(2, 35, "snr"))   # doctest: +SKIP
+        >>> attack.generate([wave_1, wave_2], y=["one two", "three"])            # doctest: +SKIP
+        >>> attack = Evasion(countermeasure, Fgsm(), Budget(np.inf, 0.1))        # doctest: +SKIP
+        >>> attack.generate(feats, y=labels, lengths=frames)                     # doctest: +SKIP
+    """
+
+    attack_params: ClassVar[list[str]] = [
+        *EvasionAttack.attack_params,
+        "method",
+        "budget",
+        "batch_size",
+    ]
+    _estimator_requirements = ()
+
+    def __init__(
+        self, estimator: Victim[B], method: Method, budget: Budget, batch_size: int = 20
+    ):
+        super().__init__(estimator=estimator)
+        self.method, self.budget, self.batch_size = method, budget, batch_size
+        self._check_params()
+
+    def _check_params(self) -> None:
+        check_attack(self.estimator, self.method, self.budget)
+        if self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {self.batch_size}")
+        if getattr(self.estimator, "preprocessing_operations", None):
+            raise InputError(
+                "this attack does not see ART preprocessing defences; use ART's own attacks for an "
+                "estimator that has them"
+            )
+
+    def generate(
+        self,
+        x: np.ndarray | Sequence[np.ndarray],
+        y: np.ndarray | Sequence[str] | None = None,
+        **kwargs: Sequence[int] | Sequence[str],
+    ) -> np.ndarray:
+        """Adversarial inputs after the whole attack; see `generate_snapshots`."""
+        return self.generate_snapshots(x, y, **kwargs)[self.method.snapshots[-1]]
+
+    def generate_snapshots(
+        self,
+        x: np.ndarray | Sequence[np.ndarray],
+        y: np.ndarray | Sequence[str] | None = None,
+        **kwargs: Sequence[int] | Sequence[str],
+    ) -> dict[int, np.ndarray]:
+        """Attack `x`.
+
+        Args:
+            x: inputs as the estimator takes them: waveforms (N, T) or features (N, F, D), or N of
+                any lengths.
+            y: goals as the estimator takes them: N transcripts; N true classes, or one-hot (N, 2).
+                By default untargeted attacks leave what the model answers.
+            **kwargs: `names`, N utterance ids, which seed random numbers, by default 0, 1, ...;
+                `lengths`, N lengths of inputs that are padded.
+
+        Returns:
+            for each number of recorded steps, inputs in the structure of `x`.
+
+        Raises:
+            InputError: an input or a goal cannot be used.
+        """
+        names = [str(name) for name in kwargs.get("names", range(len(x)))]
+        lengths = [int(n) for n in kwargs.get("lengths", [len(one) for one in x])]
+        arrays = [np.asarray(one)[:n] for one, n in zip(x, lengths, strict=True)]
+        goals = None if y is None else _goals(y)
+        found = {n: [np.array(one) for one in x] for n in self.method.snapshots}
+        for rows in self._plan(lengths):
+            batch = self.estimator.batch(
+                [names[i] for i in rows],
+                [arrays[i] for i in rows],
+                None if goals is None else [goals[i] for i in rows],
+            )
+            ball = ball_of(self.estimator, batch, self.budget)
+            state = self.method.run(self.estimator, batch, ball)
+            for step, inputs in state.snapshots.items():
+                for index, row in zip(rows, batch.arrays(inputs), strict=True):
+                    found[step][index][: lengths[index]] = row
+        return {step: like(x, rows) for step, rows in found.items()}
+
+    def _plan(self, lengths: list[int]) -> list[list[int]]:
+        recognizer = getattr(self.estimator, "recognizer", None)
+        if recognizer is not None:
+            batches: list[list[int]] = recognizer.batches(lengths, self.batch_size)
+            return batches
+        return plan_batches(lengths, self.batch_size, BATCH_OVERHEAD * max(lengths, default=1))
+
+
+def check_attack(victim: Victim[B], method: Method, budget: Budget) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        InputError: the unit of the budget, the loss or the method is not for this kind of model.
+    """
+    if budget.unit not in victim.units:
+        raise InputError(
+            f"a budget in {budget.unit} is not for what is attacked here; give it in "
+            f"{' or '.join(victim.units)}"
+        )
+    loss = getattr(method, "loss", "")
+    if loss and loss not in victim.losses:
+        raise InputError(f"loss must be one of {', '.join(victim.losses)}, not '{loss}'")
+    method.check(victim)
+
+
+def ball_of(victim: Victim[B], batch: B, budget: Budget) -> Ball:
+    """Where a batch may be moved."""
+    scale = victim.scale(budget.unit)
+    return Ball.around(batch.inputs, batch.lengths, budget, scale, victim.clip_values)
+
+
+def _goals(y: np.ndarray | Sequence[str]) -> list[str] | list[int]:
+    """Transcripts, or class numbers, one-hot or not."""
+    values = np.asarray(y)
+    if values.dtype.kind in "OUS":
+        return [str(text) for text in values]
+    return [int(n) for n in (values.argmax(axis=1) if values.ndim == 2 else values)]

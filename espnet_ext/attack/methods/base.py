@@ -1,0 +1,95 @@
+"""What every attack is: a frozen dataclass whose fields are its YAML keys."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from espnet_ext.attack.options import AttackOptions
+
+if TYPE_CHECKING:  # settings are read and checked without PyTorch
+    import torch
+
+    from espnet_ext.attack.budget import Ball
+    from espnet_ext.attack.engine import State
+    from espnet_ext.victims.base import B, Victim
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(AttackOptions):
+    """An attack, without a budget.
+
+    A subclass has fields with defaults, which are its YAML keys, and either `perturb` or, if
+    it can be interrupted or records several numbers of steps, `run`.
+
+    Attributes:
+        name: in YAML files, directories and logs.
+        title: in reports.
+        needs: of the model: "gradients", "scores" or "nothing".
+        seed: of all random numbers, which are drawn for each utterance by its id.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    needs: ClassVar[str] = "gradients"
+
+    seed: int = 0
+
+    @property
+    def snapshots(self) -> Sequence[int]:
+        """Numbers of steps after which inputs are kept; the last is the whole attack."""
+        return [1]
+
+    @property
+    def passes(self) -> int:
+        """Passes through the model that the attack takes, about."""
+        return 1
+
+    def check(self, victim: "Victim[B]") -> None:
+        """Refuse a model that this attack cannot be run on.
+
+        Raises:
+            InputError: says why.
+        """
+
+    def run(
+        self,
+        victim: "Victim[B]",
+        batch: "B",
+        ball: "Ball",
+        state: "State | None" = None,
+        on_step: "Callable[[State], None] | None" = None,
+    ) -> "State":
+        """Attack a batch, or go on with it.
+
+        Args:
+            victim: the model.
+            batch: utterances.
+            ball: where they may be moved.
+            state: where an interrupted attack of the same batch stood.
+            on_step: called with the state after each step.
+
+        Returns:
+            the final state; its `snapshots` are exactly inside the ball.
+        """
+        import torch
+
+        from espnet_ext.attack.engine import State
+
+        began = time.perf_counter()
+        with victim.attack_mode():
+            moved, stalled = self.perturb(victim, batch, ball)
+        found = ball.exact(ball.nearest(moved))
+        running = torch.ones(len(batch.names), dtype=torch.bool, device=found.device)
+        seconds = time.perf_counter() - began
+        return State(1, found, stalled, running, {self.snapshots[-1]: found}, seconds=seconds)
+
+    def perturb(
+        self, victim: "Victim[B]", batch: "B", ball: "Ball"
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Adversarial inputs, which are moved into the ball afterwards.
+
+        Returns:
+            inputs like those of the batch; steps without a usable gradient (B,), int64.
+        """
+        raise NotImplementedError

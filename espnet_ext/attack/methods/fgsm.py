@@ -1,0 +1,36 @@
+"""The fast gradient sign method."""
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from espnet_ext.attack.methods.base import Method
+from espnet_ext.attack.methods.pgd import Pgd
+
+if TYPE_CHECKING:
+    import torch
+
+    from espnet_ext.attack.budget import Ball
+    from espnet_ext.victims.base import B, Victim
+
+
+@dataclasses.dataclass(frozen=True)
+class Fgsm(Method):
+    """One step of the whole radius (Goodfellow et al. 2015), for norm 2 along the gradient.
+
+    Attributes:
+        loss: what is increased, see the losses of the kind of model; its first by default.
+    """
+
+    name: ClassVar[str] = "fgsm"
+    title: ClassVar[str] = "FGSM"
+
+    loss: str = ""
+
+    def perturb(
+        self, victim: "Victim[B]", batch: "B", ball: "Ball"
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """See `Method.perturb`."""
+        from espnet_ext.attack.engine import Engine
+
+        moved, stalled = Engine(victim, batch, ball, Pgd(loss=self.loss)).whole_step()
+        return moved, stalled.long()

@@ -1,0 +1,69 @@
+"""The square attack of ART."""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+from espnet_ext.attack.methods.art import ArtMethod
+from espnet_ext.attack.options import COUNT
+from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from art.attacks import EvasionAttack
+
+    from espnet_ext.victims.base import B, Victim
+    from espnet_ext.victims.countermeasure import CountingClassifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Square(ArtMethod):
+    """The square attack (Andriushchenko et al. 2020) of ART: scores alone, no gradient.
+
+    It shows where a defence only hides its gradients.
+
+    Attributes:
+        queries: iterations.
+        first_share: share of the plane that the first squares cover. ART fails where a square is
+            as long as the shorter side, so it is made smaller where need be.
+    """
+
+    name: ClassVar[str] = "square"
+    title: ClassVar[str] = "Square"
+    needs: ClassVar[str] = "scores"
+    plane: ClassVar[bool] = True
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"queries": COUNT, "first_share": (0.0, 1.0)}
+
+    queries: int = 1000
+    first_share: float = 0.8
+
+    @property
+    def snapshots(self) -> list[int]:
+        """See `Method.snapshots`."""
+        return [self.queries]
+
+    @property
+    def passes(self) -> int:
+        """See `Method.passes`."""
+        return self.queries
+
+    def check(self, victim: "Victim[B]") -> None:
+        """See `Method.check`."""
+        super().check(victim)
+        if "snr" in victim.units:
+            raise InputError("method square needs a plane of frames and dimensions: space features")
+
+    def art(
+        self, classifier: "CountingClassifier", norm: float, eps: float, shape: tuple[int, ...]
+    ) -> "EvasionAttack":
+        """See `ArtMethod.art`."""
+        from art.attacks.evasion import SquareAttack
+
+        short, area = min(shape[1:]), math.prod(shape)
+        return SquareAttack(
+            classifier,
+            norm=norm,
+            eps=eps,
+            max_iter=self.queries,
+            p_init=min(self.first_share, (max(short - 1, 1) - 0.5) ** 2 / area),
+            verbose=False,
+        )

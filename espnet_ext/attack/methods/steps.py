@@ -1,0 +1,106 @@
+"""What attacks of many steps have in common: how they step."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from espnet_ext.attack.methods.base import Method
+from espnet_ext.attack.options import BALL, COUNT
+from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from espnet_ext.attack.budget import Ball
+    from espnet_ext.attack.engine import State
+    from espnet_ext.victims.base import B, Victim
+
+CHOICES = {
+    "schedule": ("constant", "cosine", "halving"),
+    "start": ("clean", "random", "fgsm"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps(Method):
+    """What attacks of many steps have in common; `espnet_ext.attack.engine` takes the steps.
+
+    Attributes:
+        steps: numbers of steps whose inputs are kept; the last one is the number of steps.
+        eps_step: length of a step in the unit of the budget, constant; null to use `alpha`.
+        alpha: length of a step as a fraction of each utterance's own radius.
+        schedule: of alpha: constant; cosine, down to zero; halving, where an utterance makes no
+            progress, as Auto-PGD does.
+        decay: of the accumulated gradient (Dong et al. 2018); 0 for plain PGD.
+        restarts: from other random points.
+        best: keep the strongest iterate of all steps and restarts, not the last.
+    """
+
+    steps: tuple[int, ...] = (100,)
+    eps_step: float | None = None
+    alpha: float = 0.1
+    schedule: str = "cosine"
+    decay: float = 0.0
+    restarts: int = 1
+    best: bool = True
+
+    item_types: ClassVar[dict[str, type]] = {"steps": int}
+    limits: ClassVar[dict[str, tuple[float, float]]] = {
+        "steps": COUNT,
+        "eps_step": BALL,
+        "alpha": BALL,
+        "decay": (0.0, 10.0),
+        "restarts": COUNT,
+        "check_every": COUNT,
+    }
+
+    def _check(self) -> None:
+        if not self.steps:
+            raise InputError("no number of steps: give steps as a list, e.g. steps: [100]")
+        for key, choices in CHOICES.items():
+            if (given := getattr(self, key)) not in choices:
+                raise InputError(f"{key} must be one of {', '.join(choices)}, not '{given}'")
+        if self.restarts > 1 and self.start != "random":
+            raise InputError("restarts need start: random; from another all are equal")
+
+    @property
+    def snapshots(self) -> list[int]:
+        """See `Method.snapshots`."""
+        return sorted(set(self.steps))
+
+    @property
+    def passes(self) -> int:
+        """See `Method.passes`."""
+        return max(self.steps) * self.restarts
+
+    @property
+    def start(self) -> str:
+        """Where it begins: "clean", "random" or "fgsm", see `Pgd`."""
+        return "random"
+
+    @property
+    def loss(self) -> str:
+        """What is increased, see `Victim.losses`."""
+        return ""
+
+    @property
+    def stop_on_success(self) -> bool:
+        """Whether an utterance is left alone once the model's decision is the attacker's."""
+        return False
+
+    @property
+    def check_every(self) -> int:
+        """Steps between two looks at the decision."""
+        return 10
+
+    def run(
+        self,
+        victim: "Victim[B]",
+        batch: "B",
+        ball: "Ball",
+        state: "State | None" = None,
+        on_step: "Callable[[State], None] | None" = None,
+    ) -> "State":
+        """See `Method.run`."""
+        from espnet_ext.attack.engine import Engine
+
+        with victim.attack_mode():
+            return Engine(victim, batch, ball, self).run(state, on_step)

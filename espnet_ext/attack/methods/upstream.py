@@ -1,0 +1,36 @@
+"""An attack by somebody who has the upstream, and nothing of what stands behind it."""
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from espnet_ext.attack.methods.steps import Steps
+from espnet_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from espnet_ext.victims.base import B, Victim
+
+REPRESENTATION = "representation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Upstream(Steps):
+    """PGD on the distance `||h(x + d) - h(x)||` of representations, from a random point.
+
+    At the clean input the distance is flat, so the start is always random.
+    """
+
+    name: ClassVar[str] = "upstream"
+    title: ClassVar[str] = "PGD on the upstream"
+
+    def check(self, victim: "Victim[B]") -> None:
+        """See `Method.check`."""
+        if REPRESENTATION not in victim.losses:
+            raise InputError(
+                f"method upstream needs representations, which a model of kind {victim.kind} does "
+                "not give; leave the method out"
+            )
+
+    @property
+    def loss(self) -> str:
+        """See `Steps.loss`."""
+        return REPRESENTATION

@@ -1,0 +1,112 @@
+"""A loaded model as an attack sees it: what every kind of model must offer."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from espnet_ext.metrics.perturbation import Perturbation
+
+Rows = torch.Tensor | slice
+ALL = slice(None)
+
+Objective = Callable[[torch.Tensor, Rows], torch.Tensor]
+"""What an attacker wants more of: inputs (B', ...) of some rows of a batch to values (B',)."""
+
+
+@dataclass
+class Batch:
+    """Utterances that are attacked together, on the device.
+
+    Attributes:
+        names: utterance ids; they seed random numbers and stand in messages.
+        inputs: what is attacked, padded: waveforms (B, T) or features (B, F, D), float32.
+        lengths: samples or frames of each (B,).
+        clean_gradients: gradient and values of an objective at `inputs`, by the objective's name:
+            attacks of every size begin with the same.
+    """
+
+    names: list[str]
+    inputs: torch.Tensor
+    lengths: torch.Tensor
+    clean_gradients: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(
+        default_factory=dict, repr=False, kw_only=True
+    )
+
+    def arrays(self, inputs: torch.Tensor) -> list[np.ndarray]:
+        """Inputs of this batch on the host, without padding."""
+        rows = inputs.detach().cpu().numpy()
+        return [row[:n].copy() for row, n in zip(rows, self.lengths.tolist(), strict=True)]
+
+
+B = TypeVar("B", bound=Batch)
+
+
+class Victim(Protocol[B]):
+    """A model under attack; also an estimator of the Adversarial Robustness Toolbox.
+
+    Attributes:
+        kind: of model, as reports and logs name it.
+        losses: names that `objective` knows, the first one is used where none is given.
+        units: of budgets that make sense for what is attacked, see `Budget`.
+        clip_values: range of inputs.
+        device: where the model is.
+        repeatable: whether equal inputs have equal gradients.
+    """
+
+    kind: str
+    losses: tuple[str, ...]
+
+    @property
+    def units(self) -> tuple[str, ...]: ...
+
+    @property
+    def repeatable(self) -> bool: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def clip_values(self) -> tuple[float, float] | None: ...
+
+    def attack_mode(self) -> AbstractContextManager[None]:
+        """Frozen parameters, the mode of the attack; all as before when the block ends."""
+
+    def batch(
+        self, names: Sequence[str], arrays: Sequence[np.ndarray], goals: Sequence[Any] | None = None
+    ) -> B:
+        """A batch of inputs and of what is to be reached or left (None: what the model answers)."""
+
+    def scale(self, unit: str) -> torch.Tensor | None:
+        """What a budget of 1 in a unit is in the inputs: (D,), or None for 1."""
+
+    def objective(self, batch: B, loss: str) -> Objective:
+        """What the attacker increases; call it inside `attack_mode`."""
+
+    def reached(self, batch: B, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """Whether the attacker has what he wants, by the model's decisions: (B',) bool."""
+
+    def observe(self, batch: B, inputs: torch.Tensor) -> list[dict[str, Any]]:
+        """What the model answers to each, for the log; `loss` is the attacker's."""
+
+    def measure(self, batch: B, inputs: torch.Tensor) -> list[Perturbation]:
+        """Sizes of perturbations on true samples or frames."""
+
+
+def unusable(gradient: torch.Tensor) -> torch.Tensor:
+    """For each utterance of (B, ...) whether its gradient is zero, or not finite somewhere: (B,).
+
+    Example:
+        >>> unusable(torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, float("nan")]])).tolist()
+        [True, False, True]
+    """
+    largest = gradient.abs().flatten(1).amax(dim=1)  # NaN where there is one
+    return ~(largest.isfinite() & (largest > 0.0))
+
+
+def finite(gradient: torch.Tensor) -> torch.Tensor:
+    """The gradient with what is usable of it: zero for NaN, and a number for infinity."""
+    return gradient.nan_to_num(nan=0.0, posinf=1e30, neginf=-1e30)
