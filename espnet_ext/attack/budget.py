@@ -71,7 +71,7 @@ class Budget:
     def to_json(self) -> dict[str, object]:
         """The budget as JSON knows it."""
         norm = "inf" if self.norm == math.inf else 2
-        return {"norm": norm, "size": self.size, "unit": self.unit}
+        return {"norm": norm, "size": self.size, "unit": self.unit, "tag": self.tag}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> "Budget":

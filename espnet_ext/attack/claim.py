@@ -11,11 +11,10 @@ from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
-    from espnet_ext.attack.trials import Trial
     from espnet_ext.attack.utterances import Utterance
 
 AUDIO = "utt2sha256"
-MADE = ("log/**/*.jsonl", "state/*/*.pt", LOG)
+MADE = ("log/**/*.jsonl", "state/**/*.pt", LOG)
 
 
 class Claim:
@@ -42,7 +41,7 @@ class Claim:
         self,
         directory: Path,
         identity: Mapping[str, Any],
-        utterances: "Sequence[Utterance] | Sequence[Trial]",
+        utterances: "Sequence[Utterance]",
         measured: Callable[[], Mapping[str, Any]] = dict,
     ):
         self.directory = directory

@@ -1,4 +1,4 @@
-"""Adversarial inputs of countermeasures that are kept: WAV files, or matrices in Kaldi archives."""
+"""Adversarial inputs that are kept: WAV files, or matrices in Kaldi archives."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_ext.data.audio import write_wav
+from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import write_aside, write_lines
 from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table
@@ -14,7 +14,7 @@ from espnet_ext.data.kaldi import read_table
 
 def write_kept(
     folder: Path, index: int, arrays: Mapping[str, np.ndarray], sample_rate: int | None
-) -> None:
+) -> list[np.ndarray]:
     """Write the inputs of a batch, and `<index>.scp`, which lists them.
 
     Args:
@@ -22,6 +22,9 @@ def write_kept(
         index: of the batch.
         arrays: waveforms (T,), or features (F, D), by utterance id.
         sample_rate: of waveforms, in Hz; None for features.
+
+    Returns:
+        what was saved: waveforms are read back.
     """
     if sample_rate is None:
         lines = _write_ark(folder / f"{index:05d}.ark", arrays)
@@ -31,6 +34,9 @@ def write_kept(
             write_wav(paths[name], wave, sample_rate)
         lines = [f"{name} {path}" for name, path in paths.items()]
     write_lines(folder / f"{index:05d}.scp", lines)
+    if sample_rate is None:
+        return list(arrays.values())
+    return [read_audio(p, sample_rate=sample_rate, utterance=n)[0] for n, p in paths.items()]
 
 
 def _write_ark(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:

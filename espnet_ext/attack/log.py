@@ -61,11 +61,11 @@ def _read(path: Path, wanted: Sequence[Mapping[str, Any]]) -> tuple[list[Row], l
         if not isinstance(row, dict) or row.pop(SEAL, None) != _seal(row):
             return [], [f"{path}:{number}: changed after it was written; it has rows of {names}"]
     keys = list(wanted[0])
-    planned = Counter(tuple(row[key] for key in keys) for row in wanted)
-    there = Counter(tuple(row.get(key) for key in keys) for row in rows)
+    planned = Counter(tuple(str(row[key]) for key in keys) for row in wanted)
+    there = Counter(tuple(str(row.get(key)) for key in keys) for row in rows)
     place = keys.index("utterance")
     lacking, further = (
-        ", ".join(dict.fromkeys(str(values[place]) for values in some))
+        ", ".join(dict.fromkeys(values[place] for values in some))
         for some in (planned - there, there - planned)
     )
     problems = [f"{path}: lacks rows of {lacking}"] if lacking else []

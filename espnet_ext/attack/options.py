@@ -3,13 +3,9 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
-import yaml
-
-from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 
 BALL = (1e-9, 1e6)
@@ -41,56 +37,6 @@ class AttackOptions:
             if field.name in self.limits:
                 _check_range(field.name, value, *self.limits[field.name])
         self._check()
-
-    @classmethod
-    def read(cls: type[Options], path: str | Path, changes: Sequence[str] = ()) -> Options:
-        """Read a YAML file.
-
-        Args:
-            path: the file.
-            changes: `KEY=VALUE` in place of single keys of the file, see `changed`.
-
-        Raises:
-            InputError: the file is missing or not YAML, has a key that nothing takes, or a
-                value of the wrong type or out of its range; or a change is no such thing.
-        """
-        values = {**read_yaml(path), **cls.changed(changes)}
-        where = " ".join([str(path), *(f"--set {change}" for change in changes)])
-        try:
-            return cls.from_mapping(values)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-
-    @classmethod
-    def changed(cls, changes: Sequence[str]) -> dict[str, Any]:
-        """Keys and values of `KEY=VALUE`, where the value is YAML, or a list without brackets.
-
-        Raises:
-            InputError: one has no key, a key that nothing takes, or a value that is no YAML.
-
-        Example:
-            >>> AttackSettings.changed(["steps=[10,20]", "eps=1,2", "targeted=false"])
-            ... # doctest: +SKIP
-            {'steps': [10, 20], 'eps': ['1', '2'], 'targeted': False}
-        """
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        found: dict[str, Any] = {}
-        for change in changes:
-            key, equals, text = change.partition("=")
-            if not equals or not key:
-                raise InputError(f"--set {change}: must be KEY=VALUE, e.g. steps=[10]")
-            if key not in known:
-                raise InputError(
-                    f"--set {change}: an attack has no option '{key}'{hint(key, known)}"
-                )
-            try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError:
-                raise InputError(f"--set {change}: '{text}' is not valid YAML") from None
-            if isinstance(known[key].default, tuple) and isinstance(value, str):
-                value = [item.strip() for item in text.split(",")]
-            found[key] = value
-        return found
 
     @classmethod
     def from_mapping(cls: type[Options], values: Mapping[str, Any]) -> Options:

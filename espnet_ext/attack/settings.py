@@ -2,61 +2,55 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
-from espnet_ext.attack.budget import Budget
-from espnet_ext.attack.options import BALL, COUNT, AttackOptions, number
+import yaml
+
+from espnet_ext.attack.budget import UNITS, Budget
+from espnet_ext.attack.methods import method_named
+from espnet_ext.attack.methods.base import Method
+from espnet_ext.attack.options import BALL, AttackOptions, hint
+from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
+from espnet_ext.victims.options import KINDS, VictimOptions
 
-if TYPE_CHECKING:
-    from espnet_ext.attack.estimator import PyTorchESPnet
-    from espnet_ext.attack.pgd import ProjectedGradientDescentASR
+NORMS = {"2": 2.0, "2.0": 2.0, "inf": math.inf, ".inf": math.inf}
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackSettings(AttackOptions):
-    """Everything that decides the result of an attack on given models and utterances.
+class RunOptions(AttackOptions):
+    """What every run of attacks has, whatever the methods and the kind of model.
 
-    Each value of `eps` and each of `snr` is a budget of its own. The other fields are
-    those of `ProjectedGradientDescentASR` and `PyTorchESPnet`. `loss_ctc_weight` is the CTC
-    weight of the loss that the attacker minimises: None for that of inference, "training" for
-    that of the model's training, or a number; inference decides on the transcript in any case.
+    Attributes:
+        norm: 2 or inf.
+        eps: radii of the ball in `unit`, each a budget of its own for each method.
+        snr: budgets as signal-to-noise ratio of waveforms in dB.
+        unit: of eps: raw, what is attacked (full scale of a waveform is 1); std or db of features.
+        keep: write adversarial inputs; those that are waveforms are then scored from the file.
+        batch_size: most utterances in a batch.
+        batch_overhead: seconds of audio that cost as much as one more batch.
     """
 
     norm: float = 2
     eps: tuple[float, ...] = ()
     snr: tuple[float, ...] = ()
-    eps_step: float = 0.05
-    steps: tuple[int, ...] = (500, 1000, 1500, 2000)
-    targeted: bool = True
-    decay: float = 0.0
-    random_start: bool = False
-    stop_on_success: bool = False
-    check_every: int = 10
-    seed: int = 0
+    unit: str = "raw"
+    keep: bool = False
     batch_size: int = 20
     batch_overhead: float = 1.5
-    autocast: str | None = None
-    loss_ctc_weight: float | str | None = None
 
-    item_types: ClassVar[dict[str, type]] = {"steps": int}
     limits: ClassVar[dict[str, tuple[float, float]]] = {
         "eps": BALL,
         "snr": (-100.0, 200.0),
-        "eps_step": BALL,
-        "steps": COUNT,
-        "decay": (0.0, 10.0),
-        "check_every": (1, math.inf),
         "batch_size": (1, math.inf),
         "batch_overhead": (0.0, 1e6),
-        "loss_ctc_weight": (0.0, 1.0),
     }
 
     def _check(self) -> None:
-        if not self.steps:
-            raise InputError("no number of steps: give steps as a list, e.g. steps: [100]")
-        if self.autocast not in (None, "bfloat16"):
-            raise InputError(f"autocast must be bfloat16 or null, not {self.autocast!r}")
+        if self.unit not in UNITS[:-1]:
+            raise InputError(f"unit must be one of {', '.join(UNITS[:-1])}, not '{self.unit}'")
         tags = [budget.tag for budget in self.budgets()]
         if not tags:
             raise InputError("no budget: give eps, snr or both as lists, e.g. eps: [2.0]")
@@ -65,35 +59,158 @@ class AttackSettings(AttackOptions):
 
     def budgets(self) -> list[Budget]:
         """One budget for each value of `eps` and `snr`."""
-        radii = [Budget(self.norm, eps=eps) for eps in self.eps]
-        return radii + [Budget(self.norm, snr=snr) for snr in self.snr]
-
-    def attack(self, estimator: "PyTorchESPnet", budget: Budget) -> "ProjectedGradientDescentASR":
-        """The attack on `estimator` with one of the budgets."""
-        # PyTorch and ART are imported when they are used: a bad file is told in no time.
-        from espnet_ext.attack.pgd import ProjectedGradientDescentASR
-
-        options = dataclasses.asdict(self)
-        for key in ("eps", "snr", "autocast", "loss_ctc_weight"):
-            del options[key]
-        return ProjectedGradientDescentASR(estimator, eps=budget.eps, snr=budget.snr, **options)
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON knows them."""
-        values = dataclasses.asdict(self)
-        values["norm"] = "inf" if self.norm == math.inf else 2
-        if self.loss_ctc_weight is None:
-            del values["loss_ctc_weight"]  # attacks begun before there was a choice can go on
-        return values
+        radii = [Budget(self.norm, eps, self.unit) for eps in self.eps]
+        return radii + [Budget(self.norm, snr, "snr") for snr in self.snr]
 
     @classmethod
     def _typed(cls, key: str, value: Any, default: Any) -> Any:
         if key == "norm":
-            if str(value) not in ("2", "2.0", "inf", ".inf"):
+            if str(value) not in NORMS:
                 raise InputError(f"norm must be 2 or inf, not {value}")
-            return float(str(value).removeprefix("."))
-        if key == "autocast" or (key == "loss_ctc_weight" and value in (None, "training")):
-            return value
-        if key == "loss_ctc_weight":
-            return number(key, value, float)
+            return NORMS[str(value)]
         return super()._typed(key, value, default)
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """One method with one budget.
+
+    Attributes:
+        method: its name in the settings.
+        budget: how far it may go.
+    """
+
+    method: str
+    budget: Budget
+
+    @property
+    def tag(self) -> str:
+        """Name of its directory.
+
+        Example:
+            >>> Condition("pgd", Budget(2, 35, "snr")).tag
+            'pgd/snr35'
+        """
+        return f"{self.method}/{self.budget.tag}"
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackSettings:
+    """Everything that decides the result of an attack on given models and utterances.
+
+    A YAML file has keys of the run (`RunOptions`), of the kind of model (`VictimOptions`), and of
+    the methods; a key goes to all methods that take it. `methods` lists names, or mappings for a
+    method with keys of its own::
+
+        methods: [fgsm, noise, {method: pgd, name: pgd_long, steps: 100}]
+
+    Attributes:
+        run: budgets, batches, files.
+        victim: options of the kind of model.
+        methods: attacks by the name that rows and directories have.
+    """
+
+    run: RunOptions
+    victim: VictimOptions
+    methods: Mapping[str, Method]
+
+    @classmethod
+    def read(cls, path: str | Path, kind: str, changes: Sequence[str] = ()) -> "AttackSettings":
+        """Read a YAML file.
+
+        Args:
+            path: the file.
+            kind: of the model, see `KINDS`.
+            changes: `KEY=VALUE` in place of single keys of the file; VALUE is YAML, or a list
+                without brackets.
+
+        Raises:
+            InputError: the file is missing or not YAML, has a key that nothing takes, or a
+                value of the wrong type or out of its range; or a change is no such thing.
+
+        Example:
+            >>> AttackSettings.read("conf/attack.yaml", "asr", ["steps=[10,20]", "eps=1,2"])
+            ... # doctest: +SKIP
+        """
+        where = " ".join([str(path), *(f"--set {change}" for change in changes)])
+        values = read_yaml(path)
+        for change in changes:
+            key, value = _changed(change)
+            values[key] = value
+        try:
+            return cls.of(kind, values)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+
+    @classmethod
+    def of(cls, kind: str, values: Mapping[str, Any]) -> "AttackSettings":
+        """Check and take over keys and values, see `read`."""
+        victim = KINDS[kind]
+        values = {**victim.defaults, **values}
+        given = values.pop("methods", ["pgd"])
+        methods = dict(_named(item) for item in (given if isinstance(given, list) else [given]))
+        count = len(given) if isinstance(given, list) else 1
+        if not methods or len(methods) < count:
+            raise InputError("methods must be a list of names that differ, e.g. methods: [pgd]")
+        takers = [RunOptions, victim, *(method for method, _ in methods.values())]
+        known = {field.name for taker in takers for field in dataclasses.fields(taker)}
+        for key in values:
+            if key not in known:
+                raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
+        return cls(
+            RunOptions(**_those_of(RunOptions, values)),
+            victim(**_those_of(victim, values)),
+            {
+                name: method.from_mapping({**_those_of(method, values), **own})
+                for name, (method, own) in methods.items()
+            },
+        )
+
+    def conditions(self) -> list[Condition]:
+        """Every method with every budget."""
+        return [Condition(name, b) for name in self.methods for b in self.run.budgets()]
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as JSON knows them."""
+        norm = "inf" if self.run.norm == math.inf else 2
+        return {
+            "kind": self.victim.kind,
+            **dataclasses.asdict(self.run),
+            "norm": norm,
+            **dataclasses.asdict(self.victim),
+            "methods": {
+                name: {"method": method.name, **dataclasses.asdict(method)}
+                for name, method in self.methods.items()
+            },
+        }
+
+
+def _those_of(taker: type[AttackOptions], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f.name: values[f.name] for f in dataclasses.fields(taker) if f.name in values}
+
+
+def _named(item: str | Mapping[str, Any]) -> tuple[str, tuple[type[Method], Mapping[str, Any]]]:
+    """Name, class and own keys of an item of `methods`."""
+    if isinstance(item, str):
+        return item, (method_named(item), {})
+    if not isinstance(item, Mapping) or "method" not in item:
+        raise InputError(f"methods must be names, or mappings with the key method, not {item!r}")
+    own = {key: value for key, value in item.items() if key not in ("method", "name")}
+    name = str(item.get("name", item["method"]))
+    if not name.isidentifier() or name == "clean":
+        raise InputError(f"name of a method must be a word of letters, digits and _, not '{name}'")
+    return name, (method_named(str(item["method"])), own)
+
+
+def _changed(change: str) -> tuple[str, Any]:
+    """Key and value of `KEY=VALUE`."""
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {change}: must be KEY=VALUE, e.g. steps=[10]")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {change}: '{text}' is not valid YAML") from None
+    if isinstance(value, str) and "," in value:
+        value = [item.strip() for item in text.split(",")]
+    return key, value

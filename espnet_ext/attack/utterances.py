@@ -1,22 +1,19 @@
-"""The utterances of an attack on a recognizer, checked before it begins."""
+"""The utterances of an attack, checked before it begins."""
 
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from espnet_ext.attack.estimator import PyTorchESPnet
+from espnet_ext.cm import scoring
 from espnet_ext.data.audio import read_audio, samples_digest
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
-
-if TYPE_CHECKING:
-    from espnet_ext.attack.trials import Trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +24,8 @@ class Utterance:
         name: utterance id.
         path: audio file.
         samples: its length.
-        target: what the attacker wants to be heard; the reference where it is untargeted.
-        reference: what was said, None where it is not known.
+        labels: what is known of it, as rows of the log have it: `reference` (None where it is not
+            known) and `target` of a transcript; `key` and `attack` of a countermeasure's trial.
         line: file and line of the target, for messages.
         audio: SHA-256 of its samples as they were read before the attack; "" where it is not known.
     """
@@ -36,8 +33,7 @@ class Utterance:
     name: str
     path: str
     samples: int
-    target: str
-    reference: str | None
+    labels: Mapping[str, str | None]
     line: str = ""
     audio: str = ""
 
@@ -79,18 +75,46 @@ def read_utterances(
                 f"{summarize(missing)}"
             )
     check_ids(wanted, targets)
-    clips = examine_audio({name: audio[name] for name in sorted(wanted)}, sample_rate)
     return [
         Utterance(
             name=name,
             path=audio[name],
             samples=clip.samples,
-            target=wanted[name],
-            reference=references[name] if references is not None else None,
+            labels={
+                "reference": references[name] if references is not None else None,
+                "target": wanted[name],
+            },
             line=lines[name],
             audio=clip.digest,
         )
-        for name, clip in clips.items()
+        for name, clip in examine_audio({n: audio[n] for n in sorted(wanted)}, sample_rate).items()
+    ]
+
+
+def read_trials(data_dir: str | Path, sample_rate: int, window: int = 1) -> list[Utterance]:
+    """The utterances of a countermeasure's data directory, sorted by id.
+
+    Args:
+        data_dir: with wav.scp, utt2label and utt2attack.
+        sample_rate: that the audio must have, in Hz.
+        window: samples of the window of the front end; shorter utterances are warned of.
+
+    Raises:
+        InputError: see `espnet_ext.cm.scoring.read_trials`, or audio cannot be used.
+    """
+    paths = read_table(Path(data_dir) / "wav.scp")
+    keys = scoring.read_trials(data_dir)
+    scoring.audio_lengths(paths, sample_rate, window)  # names what is shorter than a window
+    clips = examine_audio(paths, sample_rate)
+    return [
+        Utterance(
+            name=name,
+            path=paths[name],
+            samples=clips[name].samples,
+            labels={"key": key, "attack": attack},
+            audio=clips[name].digest,
+        )
+        for name, (attack, key) in sorted(keys.items())
     ]
 
 
@@ -123,7 +147,7 @@ def examine_audio(paths: Mapping[str, str], sample_rate: int) -> dict[str, Clip]
     return clips
 
 
-def read_examined(utterance: "Utterance | Trial", sample_rate: int) -> np.ndarray:
+def read_examined(utterance: Utterance, sample_rate: int) -> np.ndarray:
     """The samples (T,) of an utterance, which must be those that were examined.
 
     Raises:
@@ -141,31 +165,27 @@ def read_examined(utterance: "Utterance | Trial", sample_rate: int) -> np.ndarra
 
 
 def check_utterances(
-    estimator: PyTorchESPnet, utterances: Sequence[Utterance], targeted: bool = True
+    utterances: Sequence[Utterance], problem: Callable[[Utterance], str | None]
 ) -> None:
-    """Refuse what the model cannot be attacked with, before the first step.
+    """Refuse what a model cannot be attacked with, before the first step.
 
     Args:
-        estimator: the model.
         utterances: what shall be attacked.
-        targeted: whether the transcripts are to be reached.
+        problem: why one of them cannot be, or None.
 
     Raises:
-        InputError: names every utterance that is too short for the model, whose target it cannot
-            write, whose target needs more encoder frames than the audio has, or that is twice
-            there; or the model's phonemes cannot be looked up.
+        InputError: names every utterance that has a problem, or that is twice there.
     """
     if not utterances:
         raise InputError("no utterance to attack")
     twice = [name for name, count in Counter(u.name for u in utterances).items() if count > 1]
     if twice:
         raise InputError(f"utterances stand twice in the list, remove one:\n{summarize(twice)}")
-    estimator.recognizer.text.check_phonemes()
     # Shortest first: what is known of one mostly answers for all that are longer.
     found = {
-        u.name: f"{u.where}: {problem}"
+        u.name: f"{u.where}: {why}"
         for u in sorted(utterances, key=lambda u: u.samples)
-        if (problem := estimator.problem(u.samples, u.target, targeted))
+        if (why := problem(u))
     }
     if found:
         raise InputError(
@@ -177,6 +197,9 @@ def check_utterances(
 
 
 def digest(utterances: Sequence[Utterance]) -> str:
-    """SHA-256 of what identifies the utterances: the audio, not where it lies, and the texts."""
-    lines = [f"{u.name} {u.samples} {u.audio} {u.target} | {u.reference}" for u in utterances]
+    """SHA-256 of what identifies the utterances: the audio, not where it lies, and the labels."""
+    lines = [
+        f"{u.name} {u.samples} {u.audio} {' | '.join(f'{k} {v}' for k, v in u.labels.items())}"
+        for u in utterances
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """A loaded model as an attack sees it: what every kind of model must offer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -52,13 +52,16 @@ class Victim(Protocol[B]):
         kind: of model, as reports and logs name it.
         losses: names that `objective` knows, the first one is used where none is given.
         units: of budgets that make sense for what is attacked, see `Budget`.
+        sample_rate: of speech, in Hz.
         clip_values: range of inputs.
         device: where the model is.
         repeatable: whether equal inputs have equal gradients.
     """
 
     kind: str
-    losses: tuple[str, ...]
+
+    @property
+    def losses(self) -> tuple[str, ...]: ...
 
     @property
     def units(self) -> tuple[str, ...]: ...
@@ -72,6 +75,9 @@ class Victim(Protocol[B]):
     @property
     def clip_values(self) -> tuple[float, float] | None: ...
 
+    @property
+    def sample_rate(self) -> int: ...
+
     def attack_mode(self) -> AbstractContextManager[None]:
         """Frozen parameters, the mode of the attack; all as before when the block ends."""
 
@@ -79,6 +85,38 @@ class Victim(Protocol[B]):
         self, names: Sequence[str], arrays: Sequence[np.ndarray], goals: Sequence[Any] | None = None
     ) -> B:
         """A batch of inputs and of what is to be reached or left (None: what the model answers)."""
+
+    def speech_batch(
+        self, names: Sequence[str], waves: Sequence[np.ndarray], goals: Sequence[Any]
+    ) -> B:
+        """A batch of what is attacked of waveforms (T,): themselves, or their features."""
+
+    def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:
+        """Batches of utterances of so many samples, as indices; `overhead` in seconds of audio."""
+
+    def goal_of(self, labels: Mapping[str, str | None]) -> Any:
+        """What is to be reached or left, from the labels of an utterance, as `batch` takes it."""
+
+    def problem(self, samples: int, goal: Any) -> str | None:
+        """Why an utterance cannot be attacked; None where it can."""
+
+    def calibrate(
+        self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str
+    ) -> dict[str, Any]:
+        """Measure what radii in a unit mean in others, for the record of the attack; JSON."""
+
+    def calibrated(self, record: Mapping[str, Any]) -> None:
+        """Take over what `calibrate` has measured, to the last digit."""
+
+    def check_observer(self, observer: "Victim[B]", name: str, batch: B) -> None:
+        """Refuse a model that would be asked about something else than was attacked.
+
+        Raises:
+            InputError: says why.
+        """
+
+    def adopt(self, batch: B) -> B:
+        """A batch of another model of this kind, as this one needs it."""
 
     def scale(self, unit: str) -> torch.Tensor | None:
         """What a budget of 1 in a unit is in the inputs: (D,), or None for 1."""
@@ -90,7 +128,7 @@ class Victim(Protocol[B]):
         """Whether the attacker has what he wants, by the model's decisions: (B',) bool."""
 
     def observe(self, batch: B, inputs: torch.Tensor) -> list[dict[str, Any]]:
-        """What the model answers to each, for the log; `loss` is the attacker's."""
+        """What the model answers to each, for the log; `loss`, and whether the goal is `reached`."""
 
     def measure(self, batch: B, inputs: torch.Tensor) -> list[Perturbation]:
         """Sizes of perturbations on true samples or frames."""

@@ -1,7 +1,7 @@
 """Countermeasures as classifiers of the Adversarial Robustness Toolbox."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from art.estimators.classification import PyTorchClassifier
 
 from espnet_ext.asr.waveforms import check_floats, pad
+from espnet_ext.asr.batching import plan_batches
+from espnet_ext.cm import CLASSES
 from espnet_ext.cm.segment import SegmentOptions, cut
 from espnet_ext.defense.filters import straight_through
 from espnet_ext.errors import InputError
@@ -18,8 +20,9 @@ from espnet_ext.frontend.frames import zero_padding
 from espnet_ext.metrics.perturbation import Perturbation, measure
 from espnet_ext.precision import full_precision
 from espnet_ext.victims.base import Batch, Objective, Rows, unusable
-from espnet_ext.victims.features import FeatureSpace
+from espnet_ext.victims.features import FeatureSpace, measure_space
 from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
+from espnet_ext.victims.same_features import check_same_features
 
 SPACES = ("features", "waveform")
 REPRESENTATION = "representation"
@@ -32,10 +35,12 @@ class LabelledBatch(Batch):
 
     Attributes:
         labels: (B,), true classes, 0 spoof and 1 bona fide.
+        speech: waveforms (B, T) and lengths (B,) that features were computed of.
         resynthesis: waveforms that features stand for, where it is known.
     """
 
     labels: torch.Tensor
+    speech: tuple[torch.Tensor, torch.Tensor] | None = None
     resynthesis: Resynthesis | None = None
 
 
@@ -63,6 +68,8 @@ class PyTorchCountermeasure(PyTorchClassifier):
             as they were.
         through_filters: pass gradients straight through smoothing filters, see
             `espnet_ext.defense.straight_through`.
+        frames: cut or repeat features of speech to this number; 0 leaves them as they are.
+        measured: utterances, evenly spread, on which `calibrate` measures features.
         scale: (D,) or a number; ART's inputs, and so its eps, are in multiples of it. For a
             budget in standard deviations. Only what ART sees is scaled.
         clip_values: range of inputs; by default none for features (as infinities, which
@@ -86,7 +93,6 @@ class PyTorchCountermeasure(PyTorchClassifier):
     ]
 
     kind = "cm"
-    losses = LOSSES
     feature_space: FeatureSpace | None = None
 
     def __init__(
@@ -97,6 +103,8 @@ class PyTorchCountermeasure(PyTorchClassifier):
         space: str = "features",
         train_mode: bool = False,
         through_filters: bool = False,
+        frames: int = 0,
+        measured: int = 200,
         scale: torch.Tensor | float = 1.0,
         clip_values: tuple[float, float] | None = None,
     ):
@@ -104,6 +112,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
             raise InputError(f"space must be one of {', '.join(SPACES)}, not '{space}'")
         self.countermeasure = model
         self.space, self.train_mode, self.through_filters = space, train_mode, through_filters
+        self.frames, self.measured = frames, measured
         device = next(model.parameters()).device
         if clip_values is None:
             clip_values = (-1.0, 1.0) if space == "waveform" else (-np.inf, np.inf)
@@ -212,6 +221,12 @@ class PyTorchCountermeasure(PyTorchClassifier):
         return self.countermeasure.logits(inputs, lengths)
 
     @property
+    def losses(self) -> tuple[str, ...]:
+        """See `Victim.losses`; representations are those of what stands before the encoder."""
+        known = self.space == "waveform" or self.countermeasure.defense is not None
+        return LOSSES if known else LOSSES[:-1]
+
+    @property
     def repeatable(self) -> bool:
         """Whether equal inputs have equal gradients: dropout of training mode is drawn anew."""
         return not self.train_mode
@@ -247,26 +262,73 @@ class PyTorchCountermeasure(PyTorchClassifier):
         names: Sequence[str],
         waves: Sequence[np.ndarray],
         goals: Sequence[int],
-        frames: int = 0,
     ) -> LabelledBatch:
-        """A batch of what is attacked of waveforms (T,): themselves, or their features.
-
-        Args:
-            names: utterance ids.
-            waves: their samples.
-            goals: true classes.
-            frames: cut or repeat features to this number; 0 leaves them as they are.
-        """
+        """See `Victim.speech_batch`."""
         model, labels = self.countermeasure, torch.as_tensor(goals, device=self.device).long()
-        speech, lengths = pad(waves, self.device)
+        speech, samples = pad(waves, self.device)
         if self.space == "waveform":
-            return LabelledBatch([*names], speech, lengths, labels)
-        resynthesis = Resynthesis(model, speech, lengths) if can_resynthesize(model) else None
-        feats, lengths = model.features(speech, lengths)
-        if frames:
-            feats, _ = cut(feats, lengths, SegmentOptions(num_frames=frames), training=False)
-            lengths = torch.full_like(lengths, frames)
-        return LabelledBatch([*names], feats, lengths, labels, resynthesis)
+            return LabelledBatch([*names], speech, samples, labels)
+        resynthesis = Resynthesis(model, speech, samples) if can_resynthesize(model) else None
+        feats, lengths = model.features(speech, samples)
+        if self.frames:
+            options = SegmentOptions(num_frames=self.frames)
+            feats, _ = cut(feats, lengths, options, training=False)
+            lengths = torch.full_like(lengths, self.frames)
+        return LabelledBatch([*names], feats, lengths, labels, (speech, samples), resynthesis)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of speech, in Hz."""
+        return self.countermeasure.sample_rate
+
+    def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:
+        """See `espnet_ext.asr.batching.plan_batches`."""
+        return plan_batches(samples, batch_size, overhead * self.sample_rate)
+
+    def goal_of(self, labels: Mapping[str, str | None]) -> int:
+        """The true class."""
+        return CLASSES.index(labels["key"])
+
+    def problem(self, samples: int, goal: int) -> None:
+        """Every utterance can be attacked, see `Victim.problem`."""
+
+    def calibrate(
+        self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str
+    ) -> dict[str, Any]:
+        """The feature space, and each eps in deviations and in decibels of the static features."""
+        if self.space == "waveform":
+            return {"eps_dbfs": {f"{size:g}": 20.0 * float(np.log10(size)) for size in eps}}
+        speech = (pad([wave], self.device) for wave in waves)
+        space = FeatureSpace.from_json(measure_space(self.countermeasure, speech).to_json())
+        stated = {f"{size:g}": space.state(size, unit) for size in eps}
+        tables = {
+            f"eps_{other}": {size: values[other] for size, values in stated.items()}
+            for other in ("std", "db", "raw")
+            if all(values[other] is not None for values in stated.values())
+        }
+        return {"space": space.to_json(), **tables}
+
+    def calibrated(self, record: Mapping[str, Any]) -> None:
+        """The feature space of `calibrate`."""
+        if record.get("space"):
+            self.feature_space = FeatureSpace.from_json(record["space"])
+
+    def check_observer(
+        self, observer: "PyTorchCountermeasure", name: str, batch: LabelledBatch
+    ) -> None:
+        """Refuse a target that would score something else than was attacked."""
+        if observer.sample_rate != self.sample_rate:
+            raise InputError(
+                f"target {name} takes {observer.sample_rate} Hz, the source {self.sample_rate} Hz"
+            )
+        if batch.speech is not None:
+            check_same_features(
+                self.countermeasure, observer.countermeasure, *batch.speech, name
+            )
+
+    def adopt(self, batch: LabelledBatch) -> LabelledBatch:
+        """The batch itself: classes and features are the same."""
+        return batch
 
     def scale(self, unit: str) -> torch.Tensor | None:
         """See `Victim.scale`; features must have been measured as `feature_space`."""
@@ -318,7 +380,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
     @torch.no_grad()
     def observe(self, batch: LabelledBatch, inputs: torch.Tensor) -> list[dict[str, Any]]:
-        """`score`, `logits` and `loss` (cross-entropy, None where it is not finite) of each.
+        """`score`, `logits`, `loss` (cross-entropy) and `reached` (the decision is wrong) of each.
 
         Raises:
             InputError: a score is no number.
@@ -333,8 +395,15 @@ class PyTorchCountermeasure(PyTorchClassifier):
             )
         losses = F.cross_entropy(logits, batch.labels, reduction="none").tolist()
         return [
-            {"score": score, "logits": both, "loss": loss if np.isfinite(loss) else None}
-            for score, both, loss in zip(scores, logits.tolist(), losses, strict=True)
+            {
+                "score": score,
+                "logits": both,
+                "loss": loss if np.isfinite(loss) else None,
+                "reached": wrong,
+            }
+            for score, both, loss, wrong in zip(
+                scores, logits.tolist(), losses, (logits.argmax(1) != batch.labels).tolist(), strict=True
+            )
         ]
 
     def measure(self, batch: LabelledBatch, inputs: torch.Tensor) -> list[Perturbation]:

@@ -3,8 +3,8 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -355,10 +355,44 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         if len(goals) != len(waves):
             raise InputError(f"{len(waves)} waveforms, but {len(goals)} transcripts")
         for name, wave, text in zip(names, waves, goals, strict=True):
-            if problem := self.problem(len(wave), text, self.targeted):
+            if problem := self.problem(len(wave), text):
                 raise InputError(f"utterance {name}: {problem}")
+        return self.speech_batch(names, waves, goals)
+
+    def speech_batch(
+        self, names: Sequence[str], waves: Sequence[np.ndarray], goals: Sequence[str]
+    ) -> SpeechBatch:
+        """`batch` of what is checked already."""
         speech, lengths = pad(waves, self.device)
         return SpeechBatch([*names], speech, lengths, [*goals], self.targets(goals))
+
+    def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:
+        """See `SpeechRecognizer.batches`."""
+        return self.recognizer.batches(samples, batch_size, overhead)
+
+    def goal_of(self, labels: Mapping[str, str | None]) -> str:
+        """The target; the reference where it shall be left and there is no target."""
+        return str(labels["target"])
+
+    def calibrate(
+        self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str
+    ) -> dict[str, Any]:
+        """Full scale of a waveform is 1: nothing to measure."""
+        return {}
+
+    def calibrated(self, record: Mapping[str, Any]) -> None:
+        """See `calibrate`."""
+
+    def check_observer(self, observer: "PyTorchESPnet", name: str, batch: SpeechBatch) -> None:
+        """See `Victim.check_observer`."""
+        if observer.sample_rate != self.sample_rate:
+            raise InputError(
+                f"model {name} takes {observer.sample_rate} Hz, the source {self.sample_rate} Hz"
+            )
+
+    def adopt(self, batch: SpeechBatch) -> SpeechBatch:
+        """The batch with the token ids of this model."""
+        return replace(batch, targets=self.targets(batch.transcripts), clean_gradients={})
 
     def scale(self, unit: str) -> None:
         """Full scale of a waveform is 1, see `Victim.scale`."""
@@ -388,14 +422,17 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """What the model hears, and its losses, in full precision.
 
         Returns:
-            `hypothesis`, `loss` and, where there is such a head, `loss_ctc`, `loss_att` of each.
+            `hypothesis`, `reached`, `loss` and, where there is such a head, `loss_ctc`, `loss_att` of each.
         """
         model = self.recognizer.model
         with self.attack_mode():
             encoded = encode(model, inputs, batch.lengths)
             texts = self.decode(greedy_search_encoded(model, *encoded, self.ctc_weight))
             losses = losses_of_encoded(model, *encoded, batch.targets, self.gradient_ctc_weight)
-        rows: list[dict[str, Any]] = [{"hypothesis": text} for text in texts]
+        rows: list[dict[str, Any]] = [
+            {"hypothesis": text, "reached": same_text(text, wanted) == self.targeted}
+            for text, wanted in zip(texts, batch.transcripts, strict=True)
+        ]
         for name, found in (
             ("loss", losses.total),
             ("loss_ctc", losses.ctc),
@@ -419,7 +456,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         texts = [self.recognizer.text.decode(row) for row in ids]
         return [text.upper() for text in texts] if self.output_case == "upper" else texts
 
-    def problem(self, samples: int, transcript: str, targeted: bool = True) -> str | None:
+    def problem(self, samples: int, transcript: str) -> str | None:
         """Why an utterance cannot be attacked with a transcript; None if it can.
 
         ESPnet's CTC gives a transcript that does not fit the audio loss 0 and no gradient.
@@ -427,8 +464,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         Args:
             samples: of the utterance.
             transcript: the target, or the reference.
-            targeted: whether the model shall write the transcript.
         """
+        self.recognizer.text.check_phonemes()
         frames = self.recognizer.frames
         if (short := frames.too_short(samples)) is not None:
             return f"too short: {short}"
@@ -436,7 +473,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             needed = self.needed_frames(transcript)
         except InputError as error:
             return str(error)
-        if targeted and not frames.reach(samples, needed):
+        if self.targeted and not frames.reach(samples, needed):
             return (
                 f"{show(shortened(transcript))} needs {needed} encoder frames, the audio has "
                 f"{frames.of(samples)}"

@@ -26,8 +26,8 @@ class Upstream(Steps):
         """See `Method.check`."""
         if REPRESENTATION not in victim.losses:
             raise InputError(
-                f"method upstream needs representations, which a model of kind {victim.kind} does "
-                "not give; leave the method out"
+                "the attack on the upstream needs a countermeasure with one between its features and "
+                "its encoder, e.g. defense: mockingjay; attack the waveform where it is the front end"
             )
 
     @property

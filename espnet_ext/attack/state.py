@@ -1,0 +1,94 @@
+"""The state of a batch in progress, on disk."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from espnet_ext.attack.engine import State
+from espnet_ext.data.audio import samples_digest
+from espnet_ext.data.files import write_from_memory
+from espnet_ext.data.weights import load_tensors
+from espnet_ext.errors import InputError
+from espnet_ext.victims.base import Batch
+
+About = list[list[str]]
+
+
+def about(batch: Batch, goals: Sequence[object]) -> About:
+    """What a batch is of: ids, inputs and goals."""
+    digests = [samples_digest(array) for array in batch.arrays(batch.inputs)]
+    return [batch.names, digests, [str(goal) for goal in goals]]
+
+
+def save_state(path: Path, what: About, state: State) -> None:
+    """Save a state; only tensors and numbers, no pickled objects."""
+    saved = {"batch": what, **vars(state)}
+    write_from_memory(path, lambda file: torch.save(saved, file))
+
+
+def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) -> State | None:
+    """The saved state of a batch; None where there is none, or it is damaged.
+
+    A damaged file is renamed to `<name>.damaged`, with a warning.
+
+    Args:
+        path: of `save_state`.
+        what: the batch that it must be of, see `about`.
+        batch: the batch.
+        snapshots: numbers of steps that the attack records.
+
+    Raises:
+        InputError: the file is of another batch.
+    """
+    if not path.is_file():
+        return None
+    try:
+        saved = load_tensors(path)
+        found = saved.pop("batch")
+        state = State(**saved)
+        _check(state, batch, snapshots)
+    except (InputError, TypeError, KeyError, AttributeError, ValueError) as error:
+        kept = path.with_name(f"{path.name}.damaged")
+        path.replace(kept)
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        logging.warning(
+            "%s: damaged (%s); renamed to %s, and the batch begins anew", path, reason, kept.name
+        )
+        return None
+    if found != what:
+        raise InputError(f"{path}: the state of other utterances, audio or texts; remove it")
+    device = batch.inputs.device
+    state.inputs, state.stalled = state.inputs.to(device), state.stalled.to(device)
+    state.running = state.running.to(device)
+    for tensors in (state.snapshots, state.values, state.kept):
+        tensors.update({key: tensor.to(device) for key, tensor in tensors.items()})
+    return state
+
+
+def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
+    """Refuse what no attack of the batch can have left.
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    rows = len(batch.names)
+    for name, values in {"inputs": state.inputs, **state.snapshots}.items():
+        if values.shape != batch.inputs.shape or values.dtype != torch.float32:
+            raise ValueError(f"{name}: {tuple(values.shape)} {values.dtype}")
+        if not values.isfinite().all():
+            raise ValueError(f"{name}: NaN or infinity")
+    if any(len(values) != rows for values in (*state.values.values(), *state.kept.values())):
+        raise ValueError("not of as many utterances")
+    kinds = (state.running, torch.bool), (state.stalled, torch.long)
+    if any(values.shape != (rows,) or values.dtype != kind for values, kind in kinds):
+        raise ValueError("not of as many utterances")
+    if not state.step >= 1 or not math.isfinite(state.seconds):
+        raise ValueError(f"step {state.step} after {state.seconds} s")
+    if any(number not in snapshots for number in state.snapshots):
+        raise ValueError(f"snapshots of {sorted(state.snapshots)} steps")
+    lacking = [n for n in snapshots if n <= state.step and n not in state.snapshots]
+    if lacking:
+        raise ValueError(f"step {state.step} without the snapshots of {lacking} steps")

@@ -1,0 +1,98 @@
+"""What can be chosen about a kind of model under attack: the YAML keys of its own."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from espnet_ext.attack.options import AttackOptions, number
+from espnet_ext.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class VictimOptions(AttackOptions):
+    """Base of the options of a kind of model.
+
+    Attributes:
+        kind: of model.
+        defaults: of keys that mean something for every kind.
+    """
+
+    kind: ClassVar[str]
+    defaults: ClassVar[Mapping[str, object]]
+
+
+@dataclasses.dataclass(frozen=True)
+class RecognizerOptions(VictimOptions):
+    """Options of a speech recogniser, see `espnet_ext.victims.recognizer.PyTorchESPnet`.
+
+    Attributes:
+        goal: transcript, the model shall write the target; or not_reference, it shall not write
+            the reference.
+        autocast: bfloat16 for gradients in mixed precision, or null.
+        loss_ctc_weight: CTC weight of the loss that the attacker minimises: null for that of
+            inference, training for that of the model's training, or a number; inference decides
+            on the transcript in any case.
+    """
+
+    kind: ClassVar[str] = "asr"
+    defaults: ClassVar[Mapping[str, object]] = {"norm": 2, "batch_size": 20, "keep": True}
+
+    goal: str = "transcript"
+    autocast: str | None = None
+    loss_ctc_weight: float | str | None = None
+
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"loss_ctc_weight": (0.0, 1.0)}
+
+    def _check(self) -> None:
+        if self.goal not in ("transcript", "not_reference"):
+            raise InputError(f"goal must be transcript or not_reference, not '{self.goal}'")
+        if self.autocast not in (None, "bfloat16"):
+            raise InputError(f"autocast must be bfloat16 or null, not {self.autocast!r}")
+
+    @classmethod
+    def _typed(cls, key: str, value: object, default: object) -> object:
+        if key == "autocast" or (key == "loss_ctc_weight" and value in (None, "training")):
+            return value
+        if key == "loss_ctc_weight":
+            return number(key, value, float)
+        return super()._typed(key, value, default)
+
+
+@dataclasses.dataclass(frozen=True)
+class CountermeasureOptions(VictimOptions):
+    """Options of a countermeasure, see `espnet_ext.victims.countermeasure`.
+
+    Attributes:
+        space: what is attacked: features or waveform.
+        train_mode: take gradients in training mode, as the code of the paper's attack did.
+        through_filters: straight through smoothing filters of the source.
+        frames: cut or repeat the features of each utterance to this number of frames before
+            they are attacked, as the original did with 600; 0 leaves them as they are.
+        measured: utterances, evenly spread, on which standard deviations are measured.
+    """
+
+    kind: ClassVar[str] = "cm"
+    defaults: ClassVar[Mapping[str, object]] = {"norm": "inf", "unit": "std", "batch_size": 16}
+
+    space: str = "features"
+    train_mode: bool = False
+    through_filters: bool = False
+    frames: int = 0
+    measured: int = 200
+
+    limits: ClassVar[dict[str, tuple[float, float]]] = {
+        "frames": (0, 100_000),
+        "measured": (1, math.inf),
+    }
+
+    def _check(self) -> None:
+        if self.space not in ("features", "waveform"):
+            raise InputError(f"space must be one of features, waveform, not '{self.space}'")
+        if self.space == "waveform" and self.frames:
+            raise InputError("frames are for space: features")
+
+
+KINDS: dict[str, type[VictimOptions]] = {
+    options.kind: options for options in (RecognizerOptions, CountermeasureOptions)
+}
