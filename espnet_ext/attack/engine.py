@@ -17,6 +17,7 @@ from espnet_ext.attack.budget import Ball, inside
 from espnet_ext.attack.methods.steps import Steps
 from espnet_ext.victims.base import ALL, B, Objective, Rows, Victim, finite, unusable
 
+
 @dataclass
 class State:
     """All that a batch in progress needs to go on as if it had not been interrupted.

@@ -45,9 +45,7 @@ class Evasion(EvasionAttack):
     ]
     _estimator_requirements = ()
 
-    def __init__(
-        self, estimator: Victim[B], method: Method, budget: Budget, batch_size: int = 20
-    ):
+    def __init__(self, estimator: Victim[B], method: Method, budget: Budget, batch_size: int = 20):
         super().__init__(estimator=estimator)
         self.method, self.budget, self.batch_size = method, budget, batch_size
         self._check_params()

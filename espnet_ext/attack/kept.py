@@ -10,6 +10,7 @@ from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import write_aside, write_lines
 from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table
+from espnet_ext.errors import InputError
 
 
 def write_kept(
@@ -51,6 +52,21 @@ def _write_ark(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
                 offsets.append(file.tell())
                 kaldiio.save_mat(file, array.astype(np.float32))
     return [f"{name} {path}:{offset}" for name, offset in zip(arrays, offsets, strict=True)]
+
+
+def read_kept(place: str) -> np.ndarray:
+    """The features (F, D) at `<path>:<offset>` of an archive.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    import kaldiio
+
+    path = Path(re.sub(r":\d+$", "", place))
+    if not path.is_file():  # kaldiio would run what is a command
+        raise InputError(f"{path}: no such archive of features; run the attack again")
+    matrix: np.ndarray = kaldiio.load_mat(place)
+    return matrix
 
 
 def kept_lines(

@@ -5,22 +5,21 @@ them, and looked at inside of others, layer by layer. Beside every attack stands
 of the same L2 norm, utterance by utterance: what a network does to it, it does to any noise.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from espnet_ext.asr.waveforms import pad
-from espnet_ext.attack.cm_settings import Condition, CountermeasureAttackSettings
-from espnet_ext.attack.countermeasure import PyTorchCountermeasure
-from espnet_ext.attack.linf import InputBatch, generator_of
-from espnet_ext.attack.trials import Trial
-from espnet_ext.attack.units import measure_space
-from espnet_ext.attack.utterances import read_examined
+from espnet_ext.attack.budget import generator_of
+from espnet_ext.attack.evasion import ball_of, check_attack
+from espnet_ext.attack.settings import AttackSettings
+from espnet_ext.attack.utterances import Utterance, read_examined
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.probe import layer_names, layer_states
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.lnsr import LNSR, NORMS, MeanStates, same_norm_noise
+from espnet_ext.victims.countermeasure import LabelledBatch, PyTorchCountermeasure
 
 SAME_NORM = "noise like "
 
@@ -64,24 +63,22 @@ class LayerwiseNoise:
         self,
         source: CountermeasureModel,
         models: Mapping[str, CountermeasureModel],
-        settings: CountermeasureAttackSettings,
-        trials: Sequence[Trial],
+        settings: AttackSettings,
+        trials: Sequence[Utterance],
     ):
-        if settings.space != "features":
+        victim = PyTorchCountermeasure(source, **dataclasses.asdict(settings.victim))
+        if victim.space != "features":
             raise InputError("LNSR is measured on attacked features; use space: features")
-        if settings.frames:
+        if victim.frames:
             raise InputError("LNSR is measured on whole utterances; leave frames out")
         layers = {name: layer_names(model, name) for name, model in models.items()}
         self.layers = next(iter(layers.values()))
         if any(names != self.layers for names in layers.values()):
             depths = ", ".join(f"{name}: {len(names) - 2}" for name, names in layers.items())
             raise InputError(f"LNSR compares models of one depth, these have {depths} layers")
-        self.source, self.models, self.settings = source, dict(models), settings
+        self.victim, self.models, self.settings = victim, dict(models), settings
         # Like lengths together: less padding. The order does not change any result.
         self.trials = sorted(trials, key=lambda trial: (trial.samples, trial.name))
-        self.estimator = PyTorchCountermeasure(
-            source, train_mode=settings.train_mode, through_filters=settings.through_filters
-        )
 
     def curves(self) -> list[dict[str, Any]]:
         """Mean and sum over utterances for every layer of every curve.
@@ -89,41 +86,37 @@ class LayerwiseNoise:
         Returns:
             rows with the fields of `Curve`, `mean` and `sum`, lists with a number a layer.
         """
-        attacks = self._attacks()  # first, for it refuses settings that the source cannot have
+        self._calibrate()  # first, for it refuses settings that the source cannot have
         means = self._mean_states()
         ratios: dict[Curve, LNSR] = {}
         for batch in self._batches():
-            for condition, attack in attacks.items():
-                adversarial = attack.attack_batch(batch)
-                self._add(ratios, means, batch, condition.method, condition.eps, adversarial)
-                if condition.method != "noise":
-                    noise = _same_norm(batch, adversarial, self.settings.seed)
-                    name = SAME_NORM + condition.method
-                    self._add(ratios, means, batch, name, condition.eps, noise)
+            for condition in self.settings.conditions():
+                name, eps = condition.method, condition.budget.size
+                method = self.settings.methods[name]
+                ball = ball_of(self.victim, batch, condition.budget)
+                state = method.run(self.victim, batch, ball)
+                adversarial = state.snapshots[method.snapshots[-1]]
+                self._add(ratios, means, batch, name, eps, adversarial)
+                if name != "noise":
+                    noise = _same_norm(batch, adversarial, method.seed)
+                    self._add(ratios, means, batch, SAME_NORM + name, eps, noise)
         return [_row(curve, ratio) for curve, ratio in ratios.items()]
 
-    def _attacks(self) -> dict[Condition, Any]:
-        measured = self.trials[:: max(len(self.trials) // self.settings.measured, 1)]
-        space = measure_space(self.source, (self._speech([trial]) for trial in measured))
-        scale = space.scale(self.settings.unit)
-        return {
-            c: self.settings.attack(self.estimator, c, scale) for c in self.settings.conditions()
-        }
+    def _calibrate(self) -> None:
+        measured = self.trials[:: max(len(self.trials) // self.victim.measured, 1)]
+        waves = (read_examined(trial, self.victim.sample_rate) for trial in measured)
+        run = self.settings.run
+        self.victim.calibrated(self.victim.calibrate(waves, run.eps, run.unit))
+        for condition in self.settings.conditions():
+            check_attack(self.victim, self.settings.methods[condition.method], condition.budget)
 
-    def _speech(self, trials: Sequence[Trial]) -> tuple[torch.Tensor, torch.Tensor]:
-        rate = self.source.sample_rate
-        return pad([read_examined(trial, rate) for trial in trials], self.estimator.device)
-
-    @torch.no_grad()
-    def _batch(self, trials: Sequence[Trial]) -> InputBatch:
-        feats, lengths = self.source.features(*self._speech(trials))
-        labels = torch.tensor([trial.label for trial in trials], device=feats.device)
-        return InputBatch([trial.name for trial in trials], feats, lengths, labels)
-
-    def _batches(self) -> Iterator[InputBatch]:
-        size = self.settings.batch_size
+    def _batches(self) -> Iterator[LabelledBatch]:
+        size = self.settings.run.batch_size
         for start in range(0, len(self.trials), size):
-            yield self._batch(self.trials[start : start + size])
+            trials = self.trials[start : start + size]
+            waves = [read_examined(trial, self.victim.sample_rate) for trial in trials]
+            goals = [self.victim.goal_of(trial.labels) for trial in trials]
+            yield self.victim.speech_batch([trial.name for trial in trials], waves, goals)
 
     def _mean_states(self) -> dict[str, list[torch.Tensor]]:
         sums = {name: MeanStates() for name in self.models}
@@ -137,7 +130,7 @@ class LayerwiseNoise:
         self,
         ratios: dict[Curve, LNSR],
         means: Mapping[str, list[torch.Tensor]],
-        batch: InputBatch,
+        batch: LabelledBatch,
         perturbation: str,
         eps: float,
         adversarial: torch.Tensor,
@@ -153,7 +146,7 @@ class LayerwiseNoise:
                         ratio.add(*pair)
 
 
-def _same_norm(batch: InputBatch, adversarial: torch.Tensor, seed: int) -> torch.Tensor:
+def _same_norm(batch: LabelledBatch, adversarial: torch.Tensor, seed: int) -> torch.Tensor:
     """Random signs with the norm of the perturbation of each utterance."""
     noisy = batch.inputs.clone()
     for row, (name, length) in enumerate(zip(batch.names, batch.lengths.tolist(), strict=True)):

@@ -1,14 +1,17 @@
-"""Transfer: adversarial audio made on one model, heard by another."""
+"""Replay: what an attack on one model has saved, given to another."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from espnet_ext.asr.batching import BATCH_OVERHEAD
 from espnet_ext.attack.claim import begun
-from espnet_ext.attack.estimator import PyTorchESPnet
-from espnet_ext.attack.runner import listen
-from espnet_ext.attack.utterances import Utterance, check_utterances, examine_audio
-from espnet_ext.data.attack_log import read_attack_log
+from espnet_ext.attack.kept import read_kept
+from espnet_ext.attack.utterances import Utterance, check_utterances
+from espnet_ext.data.attack_log import LOG, RECORD, Row, condition_of, read_attack_log
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.files import (
     check_directory,
@@ -20,126 +23,137 @@ from espnet_ext.data.files import (
 from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
+from espnet_ext.victims.base import B, Victim
 
-OF_THE_SOURCE = ("hypothesis", "loss", "loss_ctc", "loss_att", "seconds")
-"""What a row of the log says of the attacked model, and not of its audio."""
-
-Row = dict[str, Any]
+OF_THE_AUDIO = (
+    *("kind", "version", "utterance", "method", "budget", "seed", "step", "radius"),
+    *("l2", "linf", "snr", "reference", "target", "key", "attack", "stalled_steps"),
+)
+"""What a row of the log says of the audio and how it was made, and not of the attacked model."""
 
 
 def replay(
-    estimator: PyTorchESPnet,
+    victim: Victim[B],
     attack_dir: str | Path,
     wav_scp: str | Path,
     output_dir: str | Path,
     model: Mapping[str, Any],
     batch_size: int = 20,
 ) -> list[Row]:
-    """Let a model hear what an attack on another model saved.
+    """Ask a model about what an attack on another model of its kind saved.
 
     `output_dir` gets `attack.json` and `attack_log.jsonl` as an attack of its own would write
-    them, so that reports read it in the place of one; sizes of the perturbations, targets and
-    settings are those of the attack, hypotheses and losses those of this model.
+    them, so that reports read it in the place of one; sizes of the perturbations, labels and
+    settings are those of the attack, answers and losses those of this model.
 
     Args:
-        estimator: the model that listens.
-        attack_dir: output directory of a finished `asr_attack`.
+        victim: the model that answers.
+        attack_dir: output directory of a finished attack with `keep`.
         wav_scp: the audio without attack.
         output_dir: another directory.
-        model: what identifies the model that listens.
+        model: what identifies the model that answers; keys of attack.json.
         batch_size: utterances in a batch.
 
     Returns:
         rows of the log.
 
     Raises:
-        InputError: the attack is not finished, audio is missing or too short for the model, the
-            model cannot write a target, or `output_dir` holds other results; before any is heard.
+        InputError: the attack is not finished, inputs are missing or cannot be used by the model,
+            or `output_dir` holds other results; before any is asked about.
     """
     source, output = Path(attack_dir), Path(output_dir)
-    if not (source / "attack_log.jsonl").is_file():
-        raise InputError(f"{source}: no finished attack there (no attack_log.jsonl)")
-    made_on = read_record(source / "attack.json")
-    about = {**made_on, "model": dict(model), "ctc_weight": estimator.ctc_weight}
-    about["made_on"] = {"model": made_on["model"], "ctc_weight": made_on["ctc_weight"]}
-    if begun(output) and content_of(read_record(output / "attack.json")) != content_of(about):
+    if not (source / LOG).is_file():
+        raise InputError(f"{source}: no finished attack there (no {LOG})")
+    made_on = read_record(source / RECORD)
+    about = {**made_on, **model}
+    about["made_on"] = {key: made_on[key] for key in model if key in made_on}
+    if begun(output) and content_of(read_record(output / RECORD)) != content_of(about):
         raise InputError(
             f"{output} holds the results of another attack, see attack.json there; give another "
             "--output_dir or remove it"
         )
     check_directory(output)
+    saved = _Saved(source, read_table(wav_scp), victim.sample_rate)
     groups = [
-        _Group(rows, wav_scp if step == 0 else file_of(source, budget) / f"step{step}" / "wav.scp")
-        for (budget, step), rows in _groups(read_attack_log(source)).items()
+        _Group(rows, saved.inputs(condition, step, rows))
+        for (condition, step), rows in _groups(read_attack_log(source)).items()
     ]
-    targeted = bool(made_on["settings"]["targeted"])
-    lengths = [_checked(estimator, group, targeted) for group in groups]
-    rows = [
-        row
-        for group, samples in zip(groups, lengths, strict=True)
-        for row in _heard(estimator, group, samples, batch_size)
-    ]
-    write_json(output / "attack.json", about)
-    write_jsonl(output / "attack_log.jsonl", rows)
+    for group in groups:
+        check_utterances(
+            [Utterance(r["utterance"], "", len(x), r) for r, x in zip(*group, strict=True)],
+            lambda u: victim.problem(u.samples, victim.goal_of(u.labels)),
+        )
+    rows = [row for group in groups for row in _answered(victim, group, batch_size)]
+    write_json(output / RECORD, about)
+    write_jsonl(output / LOG, rows)
     return rows
 
 
+class _Group(NamedTuple):
+    """Rows of one condition and number of steps, and what was saved of each."""
+
+    rows: list[Row]
+    inputs: list[np.ndarray]
+
+
 def _groups(rows: list[Row]) -> dict[tuple[str, int], list[Row]]:
-    """Rows by budget and step, in the order of the log."""
+    """Rows by condition and step, in the order of the log."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["budget"], row["step"]), []).append(row)
+        groups.setdefault((condition_of(row), row["step"]), []).append(row)
     return groups
 
 
-class _Group(NamedTuple):
-    """Rows of one budget and step, and the table of their audio."""
+class _Saved(NamedTuple):
+    """Where clean and adversarial inputs lie."""
 
-    rows: list[Row]
-    wav_scp: str | Path
+    attack_dir: Path
+    clean: Mapping[str, str]
+    sample_rate: int
 
-    def paths(self) -> dict[str, str]:
-        """Audio file of each row's utterance."""
-        table = read_table(self.wav_scp)
-        names = [row["utterance"] for row in self.rows]
-        missing = [f"utterance {name}" for name in names if name not in table]
-        if missing:
+    def inputs(self, condition: str, step: int, rows: Sequence[Row]) -> list[np.ndarray]:
+        """Waveforms (T,) or features (F, D) of each row."""
+        names = [row["utterance"] for row in rows]
+        folder = self.attack_dir / "adversarial" / condition / f"step{step}"
+        features = folder / "feats.scp"
+        table, where = self.clean, "the list of audio without attack"
+        if step > 0:
+            where = str(features if features.is_file() else folder / "wav.scp")
+            table = read_table(where)
+        if missing := [f"utterance {name}" for name in names if name not in table]:
             raise InputError(
-                f"{self.wav_scp}: no audio of utterances that were attacked:\n{summarize(missing)}"
+                f"{where}: no audio of utterances that were attacked:\n{summarize(missing)}"
             )
         # The table has the paths at the time of the attack, whose directory may have been moved.
-        here = Path(self.wav_scp).parent / "wav"
-        moved = {name: file_of(here, name, ".wav") for name in names}
-        return {name: str(p) if p.is_file() else table[name] for name, p in moved.items()}
+        if step > 0 and features.is_file():
+            return [read_kept(_moved(folder, table[name])) for name in names]
+        found = []
+        for name in names:
+            here = file_of(folder / "wav", name, ".wav")
+            path = here if step > 0 and here.is_file() else table[name]
+            found.append(read_audio(path, sample_rate=self.sample_rate, utterance=name)[0])
+        return found
 
 
-def _checked(estimator: PyTorchESPnet, group: _Group, targeted: bool) -> dict[str, int]:
-    """Samples of each utterance, of which none is left that this model cannot be asked about."""
-    clips = examine_audio(group.paths(), estimator.sample_rate)
-    samples = {name: clip.samples for name, clip in clips.items()}
-    check_utterances(
-        estimator,
-        [
-            Utterance(row["utterance"], "", samples[row["utterance"]], row["target"], None)
-            for row in group.rows
-        ],
-        targeted,
-    )
-    return samples
+def _moved(folder: Path, place: str) -> str:
+    """`<path>:<offset>` of an archive, in a folder that may have been moved."""
+    path, _, offset = place.rpartition(":")
+    here = folder / Path(path).name
+    return f"{here}:{offset}" if here.is_file() and re.fullmatch(r"\d+", offset) else place
 
 
-def _heard(
-    estimator: PyTorchESPnet, group: _Group, samples: Mapping[str, int], batch_size: int
-) -> list[Row]:
-    """The rows of one budget and step with what this model hears."""
-    paths, rows, rate = group.paths(), group.rows, estimator.sample_rate
-    names = [row["utterance"] for row in rows]
+def _answered(victim: Victim[B], group: _Group, batch_size: int) -> list[Row]:
+    """The rows of a group with what this model answers."""
     found: dict[int, Row] = {}
-    for batch in estimator.recognizer.batches([samples[n] for n in names], batch_size):
-        ids = [names[i] for i in batch]
-        waves = [read_audio(paths[n], sample_rate=rate, utterance=n)[0] for n in ids]
-        found.update(
-            zip(batch, listen(estimator, waves, [rows[i]["target"] for i in batch]), strict=True)
-        )
-    kept = [{k: v for k, v in row.items() if k not in OF_THE_SOURCE} for row in rows]
+    lengths = [len(array) for array in group.inputs]
+    for batch in victim.plan(lengths, batch_size, BATCH_OVERHEAD):
+        rows = [group.rows[i] for i in batch]
+        names = [row["utterance"] for row in rows]
+        goals = [victim.goal_of(row) for row in rows]
+        arrays = [group.inputs[i] for i in batch]
+        # Features were attacked where they were saved; the clean side is speech.
+        make = victim.batch if arrays[0].ndim > 1 else victim.speech_batch
+        made = make(names, arrays, goals)
+        found.update(zip(batch, victim.observe(made, made.inputs), strict=True))
+    kept = [{k: row[k] for k in OF_THE_AUDIO if k in row} for row in group.rows]
     return [{**row, **found[i]} for i, row in enumerate(kept)]

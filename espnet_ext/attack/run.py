@@ -26,16 +26,15 @@ from espnet_ext.attack.log import read_logs, write_log
 from espnet_ext.attack.settings import AttackSettings, Condition
 from espnet_ext.attack.state import About, about, load_state, save_state
 from espnet_ext.attack.utterances import Utterance, check_utterances, digest, read_examined
+from espnet_ext.data.attack_log import CLEAN, LOG, RECORD, Row, condition_of
 from espnet_ext.data.characters import show
 from espnet_ext.data.files import check_directory, write_jsonl, write_lines
 from espnet_ext.data.ids import check_ids, name_problems
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.victims.base import B, Victim
 
-CLEAN = "clean"
-RESERVED = ("log", "state", "adversarial", "attack.json", "attack_log.jsonl", "results.json", AUDIO)
+RESERVED = ("log", "state", "adversarial", RECORD, LOG, "results.json", AUDIO)
 KIND, VERSION = "attack", 1
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -125,10 +124,14 @@ class AttackRun(Generic[B]):
                     f"make it with {field.name}={wanted!r}"
                 )
         if getattr(victim, "preprocessing_defences", None):
-            raise InputError("the attack does not see preprocessing_defences of ART; leave them out")
+            raise InputError(
+                "the attack does not see preprocessing_defences of ART; leave them out"
+            )
         clipped = victim.clip_values
         waveforms = "snr" in victim.units
-        if waveforms and (clipped is None or [float(np.asarray(v)) for v in clipped] != [-1.0, 1.0]):
+        if waveforms and (
+            clipped is None or [float(np.asarray(v)) for v in clipped] != [-1.0, 1.0]
+        ):
             raise InputError("clip_values of the estimator must be (-1, 1), the range of a WAV")
         for condition in settings.conditions():
             check_attack(victim, settings.methods[condition.method], condition.budget)
@@ -254,7 +257,7 @@ class AttackRun(Generic[B]):
             sizes = self.victim.measure(batch, inputs)
             own = self.victim.observe(batch, inputs)
             answers = {
-                name: other.observe(other.adopt(batch), inputs)
+                name: own if other is self.victim else other.observe(other.adopt(batch), inputs)
                 for name, other in self.observers.items()
             }
             rows += [
@@ -316,10 +319,10 @@ class AttackRun(Generic[B]):
         rows = read_logs(planned)
         kept = self._kept_lines() if self.settings.run.keep else {}
         place = {CLEAN if c is None else c.tag: i for i, c in enumerate(conditions)}
-        rows.sort(key=lambda row: (place[_tag(row)], row["utterance"], row["step"]))
+        rows.sort(key=lambda row: (place[condition_of(row)], row["utterance"], row["step"]))
         for path, lines in kept.items():
             write_lines(path, lines)
-        write_jsonl(self.output_dir / "attack_log.jsonl", rows)
+        write_jsonl(self.output_dir / LOG, rows)
         return rows
 
     def _steps(self, one: _Work) -> Sequence[int]:
@@ -412,11 +415,6 @@ class _StateSaver:
             state.seconds / state.step,
             self.progress.minutes_left(state.step / self.steps),
         )
-
-
-def _tag(row: Row) -> str:
-    budget = row["budget"]
-    return CLEAN if budget is None else f"{row['method']}/{budget['tag']}"
 
 
 def _check_names(observers: Mapping[str, object]) -> None:

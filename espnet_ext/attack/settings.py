@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import yaml
 
 from espnet_ext.attack.budget import UNITS, Budget
-from espnet_ext.attack.methods import method_named
+from espnet_ext.attack.methods import BUILT_IN, method_named
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.options import BALL, AttackOptions, hint
 from espnet_ext.data.files import read_yaml
@@ -152,7 +152,9 @@ class AttackSettings:
         count = len(given) if isinstance(given, list) else 1
         if not methods or len(methods) < count:
             raise InputError("methods must be a list of names that differ, e.g. methods: [pgd]")
-        takers = [RunOptions, victim, *(method for method, _ in methods.values())]
+        # Also of methods that are left out this time: files have the keys of several.
+        every = [method for method, _ in methods.values()] + [method_named(n) for n in BUILT_IN]
+        takers: list[type[AttackOptions]] = [RunOptions, victim, *every]
         known = {field.name for taker in takers for field in dataclasses.fields(taker)}
         for key in values:
             if key not in known:

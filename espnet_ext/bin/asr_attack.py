@@ -1,6 +1,7 @@
 """Attack an ESPnet2 speech recognizer: adversarial WAVs, a log, and scores."""
 
 import argparse
+import dataclasses
 import logging
 
 from espnet_ext.bin import cli
@@ -9,7 +10,7 @@ from espnet_ext.bin import cli
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Attack any ESPnet2 CTC, attention or hybrid ASR model with PGD.",
+        description="Attack any ESPnet2 CTC, attention or hybrid ASR model.",
         formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
@@ -18,7 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--targets", required=True, help="'utterance transcript' lines: what shall be heard")
     add("--text", help="reference transcripts, for the WER")
     add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
-    add("--config", required=True, help="YAML of the attack: norm, eps or snr, eps_step, steps...")
+    add("--config", required=True, help="YAML of the attack: methods, norm, eps or snr, steps...")
     cli.add_set(parser)
     add("--output_dir", required=True, help="adversarial WAVs, attack_log.jsonl, results.json")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
@@ -30,37 +31,34 @@ def main() -> None:
     """Attack, and write the scores once all shards are finished."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
-    from espnet_ext.attack.estimator import PyTorchESPnet
-    from espnet_ext.attack.runner import AttackRun
     from espnet_ext.attack.settings import AttackSettings
-    from espnet_ext.attack.utterances import read_utterances
+    from espnet_ext.data.attack_log import rows_of_method
     from espnet_ext.data.locks import locked
-    from espnet_ext.report.scores import write_scores
 
-    settings = AttackSettings.read(args.config, args.set)
+    settings = AttackSettings.read(args.config, "asr", args.set)
     cli.check_speakers(args.utt2spk, args.targets)
     recognizer, device, model = cli.load_recognizer(args)
+    from espnet_ext.attack.run import AttackRun
+    from espnet_ext.attack.utterances import read_utterances
+    from espnet_ext.report.scores import write_scores
+    from espnet_ext.victims.recognizer import PyTorchESPnet
+
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
-    estimator = PyTorchESPnet(
-        recognizer,
-        args.ctc_weight,
-        autocast=settings.autocast,
-        loss_ctc_weight=settings.loss_ctc_weight,
-    )
+    victim = PyTorchESPnet(recognizer, args.ctc_weight, **dataclasses.asdict(settings.victim))
     run = AttackRun(
-        estimator,
+        victim,
         settings,
         utterances,
         args.output_dir,
-        model,
-        args.checkpoint_seconds,
+        {"model": model, "ctc_weight": victim.ctc_weight},
+        checkpoint_seconds=args.checkpoint_seconds,
     )
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
         run.run(*args.shard)
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return
-    write_scores(run.collect(), args.utt2spk, args.output_dir, device, recognizer)
+    write_scores(rows_of_method(run.collect()), args.utt2spk, args.output_dir, device, recognizer)
     logging.info("wrote %s/results.json", args.output_dir)
 
 

@@ -1,6 +1,7 @@
 """Let a speech recognizer hear the adversarial audio that was made on another."""
 
 import argparse
+from pathlib import Path
 
 from espnet_ext.bin import cli
 
@@ -25,21 +26,27 @@ def main() -> None:
     """Listen to every saved file, write rows and scores."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
-    from espnet_ext.attack.estimator import PyTorchESPnet
     from espnet_ext.attack.replay import replay
+    from espnet_ext.data.attack_log import RECORD, flat_settings, rows_of_method
+    from espnet_ext.data.files import read_record
     from espnet_ext.report.scores import write_scores
+    from espnet_ext.victims.recognizer import GOALS, PyTorchESPnet
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
     recognizer, device, model = cli.load_recognizer(args)
+    record = Path(args.attack_dir) / RECORD
+    settings = flat_settings(read_record(record).get("settings", {})) if record.is_file() else {}
+    goal = GOALS[0] if settings.get("targeted", True) else GOALS[1]
+    victim = PyTorchESPnet(recognizer, args.ctc_weight, goal=goal)
     rows = replay(
-        PyTorchESPnet(recognizer, args.ctc_weight),
+        victim,
         args.attack_dir,
         args.wav_scp,
         args.output_dir,
-        model,
+        {"model": model, "ctc_weight": victim.ctc_weight},
         args.batch_size,
     )
-    write_scores(rows, args.utt2spk, args.output_dir, device, recognizer)
+    write_scores(rows_of_method(rows), args.utt2spk, args.output_dir, device, recognizer)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,12 @@ import shlex
 from collections.abc import Iterator
 from typing import NoReturn
 
+from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.bin import cli
 from espnet_ext.errors import InputError
 
-SETTINGS = {
-    "asr_attack": ("espnet_ext.attack.settings", "AttackSettings"),
-    "cm_attack": ("espnet_ext.attack.cm_settings", "CountermeasureAttackSettings"),
-    "cm_lnsr": ("espnet_ext.attack.cm_settings", "CountermeasureAttackSettings"),
-}
+KINDS = {"asr_attack": "asr", "cm_attack": "cm", "cm_lnsr": "cm"}
+"""Kind of model that a command attacks."""
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -84,9 +82,8 @@ def _check(command: str, options: list[str]) -> None:
         # The script gives these.
         action.required = False
     args = _parsed(parser, options)
-    if command in SETTINGS:
-        path, name = SETTINGS[command]
-        getattr(importlib.import_module(path), name).read(args.config, args.set)
+    if command in KINDS:
+        AttackSettings.read(args.config, KINDS[command], args.set)
 
 
 def _parsed(parser: argparse.ArgumentParser, options: list[str]) -> argparse.Namespace:

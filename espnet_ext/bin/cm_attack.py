@@ -1,6 +1,7 @@
 """Attack one countermeasure, and score what was made with others."""
 
 import argparse
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Attack a countermeasure in an L-infinity ball (FGSM, PGD, random signs, "
-        "Auto-PGD, square, upstream), score the targets, and drop what was made.",
+        description="Attack a countermeasure (FGSM, PGD, noise, Auto-PGD, square, upstream), score "
+        "the targets, and drop what was made.",
         formatter_class=cli.HelpFormatter,
     )
     add = parser.add_argument
@@ -62,34 +63,40 @@ def main() -> None:
     """Attack, and write the score files once all shards are finished."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
-    from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+    from espnet_ext.attack.settings import AttackSettings
 
-    settings = CountermeasureAttackSettings.read(args.config, args.set)
+    settings = AttackSettings.read(args.config, "cm", args.set)
     files = _model_files(args)
     device = cli.device(args.ngpu)
-    from espnet_ext.attack.transfer import TransferRun
-    from espnet_ext.attack.trials import read_trials
+    from espnet_ext.attack.condition_scores import write_condition_scores
+    from espnet_ext.attack.run import AttackRun
+    from espnet_ext.attack.utterances import read_trials
     from espnet_ext.data.files import write_json
     from espnet_ext.data.locks import locked
     from espnet_ext.report.environment import environment
+    from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
     models = _load(files, device, args.allow_pickle)
     source = models[files[None]]
-    trials = read_trials(args.data_dir, source.sample_rate, source.window)
-    run = TransferRun(
-        source,
-        {name: models[at] for name, at in files.items() if name is not None},
+    victims = {
+        at: PyTorchCountermeasure(model, **dataclasses.asdict(settings.victim))
+        for at, model in models.items()
+    }
+    run = AttackRun(
+        victims[files[None]],
         settings,
-        trials,
+        read_trials(args.data_dir, source.sample_rate, source.window),
         args.output_dir,
-        _identity(files),
+        {"models": _identity(files)},
+        {name: victims[at] for name, at in files.items() if name is not None},
     )
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
         run.run(*args.shard)
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the score files")
         return
-    results = {"conditions": run.collect(), "environment": environment(device)}
+    conditions = write_condition_scores(run.collect(), args.output_dir)
+    results = {"conditions": conditions, "environment": environment(device)}
     write_json(Path(args.output_dir) / "results.json", results)
     logging.info("wrote %s/results.json", args.output_dir)
 

@@ -35,10 +35,10 @@ def main() -> None:
     """Measure and write."""
     args = get_parser().parse_args()
     cli.log_to_stderr()
-    from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+    from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.files import check_directory
 
-    settings = CountermeasureAttackSettings.read(args.config, args.set)
+    settings = AttackSettings.read(args.config, "cm", args.set)
 
     output = Path(args.output_dir) / "results.json"
     files = {name: cli.find_role(args, name) for name in ("source", *MODELS)}
@@ -47,7 +47,7 @@ def main() -> None:
         return
     check_directory(args.output_dir)
     from espnet_ext.attack.lnsr import LayerwiseNoise
-    from espnet_ext.attack.trials import read_trials
+    from espnet_ext.attack.utterances import read_trials
     from espnet_ext.data.files import write_json
     from espnet_ext.report.environment import environment
     from espnet_ext.tasks.cm_loading import load_countermeasure

@@ -110,14 +110,15 @@ def _plan_sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
     from espnet_ext.plan.costs import Corpus, count_sweep, describe, make_plan, read_corpus
     from espnet_ext.plan.steps import sample_rate, training_batch
 
-    config, attack = read_yaml(args.train_config), AttackSettings.read(args.attack_config)
+    config, attack = read_yaml(args.train_config), AttackSettings.read(args.attack_config, "asr")
     rate = sample_rate(config)
     if args.train_dir is None:
         corpus = Corpus(*numbers, rate)
     else:
         corpus = read_corpus(args.train_dir, args.test_dir, rate)
     epochs = int(config.get("max_epoch", 40))
-    sweep = count_sweep(args.sweep, epochs, len(attack.budgets()), attack.steps)
+    steps = next(iter(attack.methods.values())).snapshots
+    sweep = count_sweep(args.sweep, epochs, len(attack.run.budgets()), steps)
     # More than some do not change the time of one: large batches of a GPU are measured small.
     train_batch = min(args.batch or training_batch(config, corpus.seconds), args.most)
     from espnet_ext.plan.measure import measure
@@ -128,8 +129,8 @@ def _plan_sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
         vocab_size=args.vocab_size,
         heads=args.heads,
         train_batch=train_batch,
-        attack_batch=min(attack.batch_size, args.most, corpus.test_utts),
-        autocast=attack.autocast,
+        attack_batch=min(attack.run.batch_size, args.most, corpus.test_utts),
+        autocast=attack.victim.autocast,
         device=cli.device(args.ngpu),
     )
     plan = make_plan(corpus, sweep, speed, args.task_hours)

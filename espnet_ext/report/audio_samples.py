@@ -64,7 +64,7 @@ def make_samples(
 
     Args:
         rows: of attack_log.jsonl.
-        attack_dir: with `<budget>/step<n>/wav/<utterance>.wav`; without them, no audio.
+        attack_dir: with `adversarial/<method>/<budget>/step<n>/wav/*.wav`; without them, no audio.
         wav_scp: audio before the attack; without an utterance, its attacked audio stands alone.
         count: of utterances.
 
@@ -130,8 +130,10 @@ def _last_wav(attack_dir: Path, budget: str, rows: Sequence[Entry]) -> Path | No
     utterance = rows[0]["utterance"]
     if id_problem(utterance) or id_problem(budget):  # no attack of ours has written such a log
         return None
-    step = max(row["step"] for row in rows if row["budget"] == budget)
-    path = file_of(file_of(attack_dir, budget) / f"step{step:d}" / "wav", utterance, ".wav")
+    attacked = [row for row in rows if row["budget"] == budget and row["step"]]
+    last = max(attacked, key=lambda row: row["step"])
+    folder = file_of(file_of(Path(attack_dir) / "adversarial", last["method"]), budget)
+    path = file_of(folder / f"step{last['step']:d}" / "wav", utterance, ".wav")
     return path if path.is_file() else None
 
 

@@ -23,6 +23,7 @@ from espnet_ext.cm.scores import (
     read_asv_scores,
     read_scores,
 )
+from espnet_ext.data.attack_log import read_attack_record
 from espnet_ext.data.files import read_json
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.errors import InputError, summarize
@@ -264,7 +265,7 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
         for seed in run.seeds:
             path = expdir / f"{model.name}_seed{seed}" / attack_name / "attack.json"
             if path.is_file():
-                run.settings.setdefault(model.name, {})[seed] = read_json(path)
+                run.settings.setdefault(model.name, {})[seed] = read_attack_record(path)
 
 
 def _attack_files(run: Run, expdir: Path, attack_name: str) -> Iterator[tuple[Cell, int, Path]]:

@@ -3,7 +3,13 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from espnet_ext.data.attack_log import LOG, read_attack_log
+from espnet_ext.data.attack_log import (
+    LOG,
+    RECORD,
+    read_attack_log,
+    read_attack_record,
+    rows_of_method,
+)
 from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
 
@@ -28,13 +34,13 @@ class Experiment(NamedTuple):
 
     def attack(self) -> Entry:
         """attack.json of an attack: settings and model; empty where it was not kept."""
-        path = self.directory / "attack.json"
-        return read_json(path) if path.is_file() else {}
+        path = self.directory / RECORD
+        return read_attack_record(path) if path.is_file() else {}
 
     def log(self) -> list[Entry]:
         """Rows of attack_log.jsonl; empty where it was not kept."""
         there = (self.directory / LOG).is_file()
-        return read_attack_log(self.directory) if there else []
+        return rows_of_method(read_attack_log(self.directory)) if there else []
 
 
 def read_experiment(directory: str | Path) -> Experiment:

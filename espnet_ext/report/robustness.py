@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_ext.data.attack_log import read_attack_log
+from espnet_ext.data.attack_log import (
+    RECORD,
+    read_attack_log,
+    read_attack_record,
+    rows_of_method,
+)
 from espnet_ext.data.files import read_json
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
@@ -51,7 +56,7 @@ def make_results(
     data_dir = Path(data_dir)
     utt2spk = read_table(data_dir / "utt2spk") if by_speaker else None
     runs = by_training_seed(conditions)
-    attacks = {c: read_json(c.attack_dir / "attack.json") for c in conditions}
+    attacks = {c: read_attack_record(c.attack_dir / RECORD) for c in conditions}
     baseline = baseline_of([run[0] for run in runs])
     for condition in conditions:
         _check_comparable(attacks[condition], attacks[baseline], condition.attack_dir)
@@ -90,7 +95,7 @@ def _read_logs(run: Sequence[Condition]) -> list[Row]:
     return [
         {**row, SEED: condition.seed or 0}
         for condition in run
-        for row in read_attack_log(condition.attack_dir)
+        for row in rows_of_method(read_attack_log(condition.attack_dir))
     ]
 
 

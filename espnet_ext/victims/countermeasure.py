@@ -252,7 +252,9 @@ class PyTorchCountermeasure(PyTorchClassifier):
         inputs, lengths = inputs.to(self.device), lengths.to(self.device)
         if goals is None:
             with torch.no_grad(), self.attack_mode():
-                return LabelledBatch([*names], inputs, lengths, self.logits(inputs, lengths).argmax(1))
+                return LabelledBatch(
+                    [*names], inputs, lengths, self.logits(inputs, lengths).argmax(1)
+                )
         labels = torch.as_tensor(goals, device=self.device).long()
         return LabelledBatch([*names], inputs, lengths, labels)
 
@@ -322,9 +324,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
                 f"target {name} takes {observer.sample_rate} Hz, the source {self.sample_rate} Hz"
             )
         if batch.speech is not None:
-            check_same_features(
-                self.countermeasure, observer.countermeasure, *batch.speech, name
-            )
+            check_same_features(self.countermeasure, observer.countermeasure, *batch.speech, name)
 
     def adopt(self, batch: LabelledBatch) -> LabelledBatch:
         """The batch itself: classes and features are the same."""
@@ -402,7 +402,11 @@ class PyTorchCountermeasure(PyTorchClassifier):
                 "reached": wrong,
             }
             for score, both, loss, wrong in zip(
-                scores, logits.tolist(), losses, (logits.argmax(1) != batch.labels).tolist(), strict=True
+                scores,
+                logits.tolist(),
+                losses,
+                (logits.argmax(1) != batch.labels).tolist(),
+                strict=True,
             )
         ]
 

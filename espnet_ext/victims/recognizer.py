@@ -270,7 +270,9 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             if (problem := self.recognizer.frames.too_short(samples)) is not None:
                 raise InputError(f"waveform {index}: too short: {problem}")
         with self.attack_mode():
-            losses = self.utterance_losses(speech, lengths, self.targets([str(y) for y in original_output]))
+            losses = self.utterance_losses(
+                speech, lengths, self.targets([str(y) for y in original_output])
+            )
             return losses.total.sum(), np.array(self.transcribe(speech.detach(), lengths))
 
     def to_training_mode(self) -> None:

@@ -48,7 +48,9 @@ def method_named(name: str) -> type[Method]:
         return next(
             found
             for found in vars(module).values()
-            if isinstance(found, type) and issubclass(found, Method) and getattr(found, "name", "") == name
+            if isinstance(found, type)
+            and issubclass(found, Method)
+            and getattr(found, "name", "") == name
         )
     others = importlib.metadata.entry_points(group=GROUP)
     if name in others.names:

@@ -1,0 +1,65 @@
+"""Score files of countermeasures under attack, from the rows of a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_ext.cm.scores import TrialScore, write_scores
+from espnet_ext.data.attack_log import RECORD, Row, condition_of
+from espnet_ext.data.files import read_record, write_json
+from espnet_ext.data.ids import file_of
+
+
+def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[dict[str, Any]]:
+    """Write `<target>/<method>/<budget>/scores.txt`, and what budgets turned out to be.
+
+    `attack.json` gets tables by eps for each method: the SNR, and how many utterances had steps
+    without a usable gradient, where some had.
+
+    Args:
+        rows: of `AttackRun.collect`.
+        output_dir: of the run.
+
+    Returns:
+        a summary of each condition: method, eps, utterances, mean loss of the source, largest
+        perturbation, mean SNR.
+    """
+    output, summary = Path(output_dir), []
+    conditions: dict[str, list[Row]] = {}
+    for row in rows:
+        conditions.setdefault(condition_of(row), []).append(row)
+    for condition, every in conditions.items():
+        last = max(row["step"] for row in every)
+        found = [row for row in every if row["step"] == last]
+        for target in found[0]["answers"]:
+            scores = [
+                TrialScore(r["utterance"], r["attack"], r["key"], r["answers"][target]["score"])
+                for r in found
+            ]
+            write_scores(file_of(output, target) / condition / "scores.txt", scores)
+        summary.append(_summary(found))
+    stated = read_record(output / RECORD)
+    for entry in summary:
+        for key, name in (("snr", "snr"), ("stalled_utterances", "utterances_without_gradient")):
+            if entry[key]:
+                table = stated.setdefault(f"{name}_{entry['method']}", {})
+                table[f"{entry['eps']:g}"] = entry[key]
+    write_json(output / RECORD, stated)
+    return summary
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    ratios = [row["snr"] for row in rows if row["snr"] is not None]
+    losses = [row["loss"] for row in rows if row["loss"] is not None]
+    budget = rows[0]["budget"]
+    return {
+        "method": rows[0]["method"],
+        "eps": 0.0 if budget is None else budget["size"],
+        "utterances": len(rows),
+        "source_loss": float(np.mean(losses)) if losses else None,
+        "largest": max(row["linf"] for row in rows),
+        "snr": float(np.mean(ratios)) if ratios else None,
+        "stalled_utterances": sum(row["stalled_steps"] > 0 for row in rows),
+    }
