@@ -5,13 +5,13 @@ import functools
 import numpy as np
 import torch
 
-from espnet_ext.victims.countermeasure import LabelledBatch
 from espnet_ext.cm.lcnn import LCNN
 from espnet_ext.cm.losses import ASoftmax, WeightedCrossEntropy
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.senet import SENet
 from espnet_ext.frontend.mel import MelFrontend
 from espnet_ext.frontend.normalize import UtteranceNormalize
+from espnet_ext.victims.countermeasure import LabelledBatch
 
 RATE = 8000
 DIMS = 16

@@ -35,7 +35,8 @@ class Budget:
             below `size`.
 
     Raises:
-        InputError: another norm or unit, or a radius that is not positive.
+        InputError: another norm or unit, a radius that is not positive, or a size that is not
+            finite.
 
     Example:
         >>> Budget(2, 35, "snr").tag
@@ -51,8 +52,10 @@ class Budget:
             raise InputError(f"norm must be 2 or inf, not {self.norm}")
         if self.unit not in UNITS:
             raise InputError(f"unit must be one of {', '.join(UNITS)}, not '{self.unit}'")
-        if self.unit != "snr" and not self.size > 0.0:
+        if self.unit != "snr" and not 0.0 < self.size < math.inf:
             raise InputError(f"eps must be positive, not {self.size}")
+        if not math.isfinite(self.size):
+            raise InputError(f"snr must be a number of decibels, not {self.size}")
 
     @property
     def tag(self) -> str:
@@ -131,13 +134,14 @@ class Ball:
         radius = radii.to(centre.device).view(-1, *[1] * (centre.ndim - 1))
         if scale is not None:
             scale = scale.to(centre.device)
-        extent = radius * (1.0 if scale is None else scale.double()) * inside(centre, lengths)
+        within = inside(centre, lengths)
+        extent = radius * (1.0 if scale is None else scale.double()) * within
         if budget.norm == math.inf:
             low, high = (exact - extent).float(), (exact + extent).float()
             low = torch.where(exact - low.double() > extent, low.nextafter(centre), low)
             high = torch.where(high.double() - exact > extent, high.nextafter(centre), high)
         else:
-            low, high = torch.full_like(centre, -math.inf), torch.full_like(centre, math.inf)
+            low, high = (centre.where(~within, sign * math.inf) for sign in (-1.0, 1.0))
         if clip_values is not None:
             low = torch.minimum(low.clamp(min=float(np.asarray(clip_values[0]))), centre)
             high = torch.maximum(high.clamp(max=float(np.asarray(clip_values[1]))), centre)
@@ -204,10 +208,10 @@ class Ball:
             return inputs
         import torch
 
-        found = inputs.clone()
+        found = inputs.clamp(self.low, self.high)
         scale = 1.0 if self.scale is None else self.scale.cpu().double().numpy()
         for row, length in enumerate(self.lengths.tolist()):
-            clean, moved = (x[row, :length].cpu().numpy() for x in (self.centre, inputs))
+            clean, moved = (x[row, :length].cpu().numpy() for x in (self.centre, found))
             fitted = _fit(clean, moved, float(self.radius[row]), scale)
             found[row, :length] = torch.from_numpy(fitted).to(found.device)
         return found

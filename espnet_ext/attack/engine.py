@@ -62,8 +62,10 @@ class Engine(Generic[B]):
         self.victim, self.batch, self.ball, self.how = victim, batch, ball, how
         self.objective = victim.objective(batch, how.loss)
         self.last = max(how.steps)
-        self.padding = ~inside(batch.inputs, batch.lengths)
-        self.checkpoints = _checkpoints(self.last) if how.schedule == "halving" else []
+        padding = ~inside(batch.inputs, batch.lengths)
+        self.padding = padding if bool(padding.any()) else None
+        halving = how.schedule == "halving" and how.eps_step is None
+        self.checkpoints = _checkpoints(self.last) if halving else []
 
     def run(
         self, state: State | None = None, on_step: Callable[[State], None] | None = None
@@ -101,7 +103,6 @@ class Engine(Generic[B]):
             inputs, in the ball; whether there was no usable gradient (B,).
         """
         gradient, _ = self._gradient(self.batch.inputs, ALL)
-        gradient = gradient.masked_fill(self.padding, 0.0)
         whole = torch.ones_like(self.ball.radius, dtype=torch.float32)
         moved = self.batch.inputs + self.ball.step(finite(gradient), whole)
         return self.ball.nearest(moved), unusable(gradient)
@@ -147,7 +148,6 @@ class Engine(Generic[B]):
         whole = isinstance(rows, slice)
         inputs = state.inputs if whole else state.inputs[rows]
         gradient, values = self._gradient(inputs, rows)
-        gradient = gradient.masked_fill(self.padding[rows], 0.0)
         state.stalled[rows] += unusable(gradient).long()
         gradient = finite(gradient)
         if self.how.best or self.checkpoints:
@@ -161,13 +161,17 @@ class Engine(Generic[B]):
         state.inputs = moved if whole else state.inputs.index_copy(0, rows, moved)
 
     def _gradient(self, inputs: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradient of each utterance's objective, and the values."""
-        if inputs is not self.batch.inputs or not self.victim.repeatable:
-            return gradient_of(self.objective, inputs, rows)
-        known = self.batch.clean_gradients
-        if self.how.loss not in known:
-            known[self.how.loss] = gradient_of(self.objective, inputs, rows)
-        return known[self.how.loss]
+        """Gradient of each utterance's objective, zero in the padding, and the values."""
+        known, key = self.batch.clean_gradients, (self.victim, self.how.loss)
+        clean = inputs is self.batch.inputs and self.victim.repeatable
+        if clean and key in known:
+            return known[key]
+        gradient, values = gradient_of(self.objective, inputs, rows)
+        if self.padding is not None:
+            gradient = gradient.masked_fill(self.padding[rows], 0.0)
+        if clean:
+            known[key] = gradient, values
+        return gradient, values
 
     def _accumulated(self, state: State, rows: Rows, gradient: torch.Tensor) -> torch.Tensor:
         momentum = state.kept.setdefault("momentum", torch.zeros_like(self.batch.inputs))
@@ -250,7 +254,8 @@ class Engine(Generic[B]):
             state.snapshots[taken] = inputs.clone()
             return
         with torch.no_grad():
-            values = self.objective(inputs, ALL)
+            # Nothing is stronger than what has reached the goal, whatever its objective is.
+            values = self.objective(inputs, ALL).masked_fill(~state.running, math.inf)
         others = [(state.kept["best"], state.kept["value"])] if self.how.best else []
         if taken in state.snapshots:  # of earlier restarts
             others.insert(0, (state.snapshots[taken], state.values[taken]))

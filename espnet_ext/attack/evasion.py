@@ -7,7 +7,7 @@ import numpy as np
 from art.attacks.attack import EvasionAttack
 
 from espnet_ext.asr.batching import BATCH_OVERHEAD, plan_batches
-from espnet_ext.asr.waveforms import like
+from espnet_ext.asr.waveforms import check_floats, like
 from espnet_ext.attack.budget import Ball, Budget
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.errors import InputError
@@ -89,19 +89,28 @@ class Evasion(EvasionAttack):
             for each number of recorded steps, inputs in the structure of `x`.
 
         Raises:
-            InputError: an input or a goal cannot be used.
+            InputError: an input or a goal cannot be used; none is attacked then.
         """
+        check_floats(x, "input")
         names = [str(name) for name in kwargs.get("names", range(len(x)))]
         lengths = [int(n) for n in kwargs.get("lengths", [len(one) for one in x])]
-        arrays = [np.asarray(one)[:n] for one, n in zip(x, lengths, strict=True)]
         goals = None if y is None else _goals(y)
-        found = {n: [np.array(one) for one in x] for n in self.method.snapshots}
-        for rows in self._plan(lengths):
-            batch = self.estimator.batch(
+        for given, what in ((names, "names"), (lengths, "lengths"), (goals, "goals y")):
+            if given is not None and len(given) != len(x):
+                raise InputError(f"{len(x)} inputs, but {len(given)} {what}")
+        arrays = [np.asarray(one)[:n] for one, n in zip(x, lengths, strict=True)]
+        found = {n: [np.array(one, dtype=np.float32) for one in x] for n in self.method.snapshots}
+        plan = self._plan(lengths)
+        batches = [
+            self.estimator.batch(
                 [names[i] for i in rows],
                 [arrays[i] for i in rows],
                 None if goals is None else [goals[i] for i in rows],
             )
+            for rows in plan
+        ]
+        for rows in plan:
+            batch = batches.pop(0)
             ball = ball_of(self.estimator, batch, self.budget)
             state = self.method.run(self.estimator, batch, ball)
             for step, inputs in state.snapshots.items():

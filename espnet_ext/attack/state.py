@@ -75,16 +75,16 @@ def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
         ValueError: says what is wrong.
     """
     rows = len(batch.names)
-    for name, values in {"inputs": state.inputs, **state.snapshots}.items():
+    for name, values in (("inputs", state.inputs), *state.snapshots.items()):
         if values.shape != batch.inputs.shape or values.dtype != torch.float32:
             raise ValueError(f"{name}: {tuple(values.shape)} {values.dtype}")
         if not values.isfinite().all():
             raise ValueError(f"{name}: NaN or infinity")
-    if any(len(values) != rows for values in (*state.values.values(), *state.kept.values())):
+    of_each = [*state.values.values(), *state.kept.values(), state.running, state.stalled]
+    if any(len(values) != rows for values in of_each):
         raise ValueError("not of as many utterances")
-    kinds = (state.running, torch.bool), (state.stalled, torch.long)
-    if any(values.shape != (rows,) or values.dtype != kind for values, kind in kinds):
-        raise ValueError("not of as many utterances")
+    if (state.running.dtype, state.stalled.dtype) != (torch.bool, torch.long):
+        raise ValueError("tensors of other types")
     if not state.step >= 1 or not math.isfinite(state.seconds):
         raise ValueError(f"step {state.step} after {state.seconds} s")
     if any(number not in snapshots for number in state.snapshots):

@@ -41,11 +41,11 @@ def main() -> None:
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.utterances import read_utterances
     from espnet_ext.report.scores import write_scores
-    from espnet_ext.victims.recognizer import PyTorchESPnet
+    from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     victim = PyTorchESPnet(recognizer, args.ctc_weight, **dataclasses.asdict(settings.victim))
-    run = AttackRun(
+    run: AttackRun[SpeechBatch] = AttackRun(
         victim,
         settings,
         utterances,

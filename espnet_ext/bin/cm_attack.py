@@ -74,7 +74,7 @@ def main() -> None:
     from espnet_ext.data.files import write_json
     from espnet_ext.data.locks import locked
     from espnet_ext.report.environment import environment
-    from espnet_ext.victims.countermeasure import PyTorchCountermeasure
+    from espnet_ext.victims.countermeasure import LabelledBatch, PyTorchCountermeasure
 
     models = _load(files, device, args.allow_pickle)
     source = models[files[None]]
@@ -82,7 +82,7 @@ def main() -> None:
         at: PyTorchCountermeasure(model, **dataclasses.asdict(settings.victim))
         for at, model in models.items()
     }
-    run = AttackRun(
+    run: AttackRun[LabelledBatch] = AttackRun(
         victims[files[None]],
         settings,
         read_trials(args.data_dir, source.sample_rate, source.window),

@@ -130,7 +130,7 @@ def _plan_sweep(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
         heads=args.heads,
         train_batch=train_batch,
         attack_batch=min(attack.run.batch_size, args.most, corpus.test_utts),
-        autocast=attack.victim.autocast,
+        autocast=getattr(attack.victim, "autocast", None),
         device=cli.device(args.ngpu),
     )
     plan = make_plan(corpus, sweep, speed, args.task_hours)

@@ -9,7 +9,6 @@ from espnet2.text.word_tokenizer import WordTokenizer
 
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.text import TextEncoder
-from espnet_ext.victims.recognizer import PyTorchESPnet
 from espnet_ext.plan.costs import Speed
 from espnet_ext.plan.steps import sample_rate
 from espnet_ext.plan.training import (
@@ -24,6 +23,7 @@ from espnet_ext.plan.training import (
     reset_peak,
 )
 from espnet_ext.tasks.mtl_asr import MTLASRTask
+from espnet_ext.victims.recognizer import PyTorchESPnet
 
 
 def measure(

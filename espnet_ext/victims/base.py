@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 
 from espnet_ext.metrics.perturbation import Perturbation
 
-Rows = torch.Tensor | slice
+if TYPE_CHECKING:
+    from espnet_ext.victims.countermeasure import CountingClassifier
+
+Rows: TypeAlias = torch.Tensor | slice
 ALL = slice(None)
 
 Objective = Callable[[torch.Tensor, Rows], torch.Tensor]
@@ -25,14 +28,14 @@ class Batch:
         names: utterance ids; they seed random numbers and stand in messages.
         inputs: what is attacked, padded: waveforms (B, T) or features (B, F, D), float32.
         lengths: samples or frames of each (B,).
-        clean_gradients: gradient and values of an objective at `inputs`, by the objective's name:
+        clean_gradients: gradient and values of an objective at `inputs`, by model and objective:
             attacks of every size begin with the same.
     """
 
     names: list[str]
     inputs: torch.Tensor
     lengths: torch.Tensor
-    clean_gradients: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(
+    clean_gradients: dict[tuple[object, str], tuple[torch.Tensor, torch.Tensor]] = field(
         default_factory=dict, repr=False, kw_only=True
     )
 
@@ -49,34 +52,34 @@ class Victim(Protocol[B]):
     """A model under attack; also an estimator of the Adversarial Robustness Toolbox.
 
     Attributes:
-        kind: of model, as reports and logs name it.
-        losses: names that `objective` knows, the first one is used where none is given.
-        units: of budgets that make sense for what is attacked, see `Budget`.
-        sample_rate: of speech, in Hz.
-        clip_values: range of inputs.
-        device: where the model is.
-        repeatable: whether equal inputs have equal gradients.
+        kind: of model, as settings and logs name it.
     """
 
     kind: str
 
     @property
-    def losses(self) -> tuple[str, ...]: ...
+    def losses(self) -> tuple[str, ...]:
+        """Names that `objective` knows; the first is the default."""
 
     @property
-    def units(self) -> tuple[str, ...]: ...
+    def units(self) -> tuple[str, ...]:
+        """Units of budgets that make sense, see `Budget`."""
 
     @property
-    def repeatable(self) -> bool: ...
+    def repeatable(self) -> bool:
+        """Whether equal inputs have equal gradients."""
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where the model is."""
 
     @property
-    def clip_values(self) -> tuple[float, float] | None: ...
+    def clip_values(self) -> tuple[float, float] | None:
+        """Range of inputs."""
 
     @property
-    def sample_rate(self) -> int: ...
+    def sample_rate(self) -> int:
+        """Of speech, in Hz."""
 
     def attack_mode(self) -> AbstractContextManager[None]:
         """Frozen parameters, the mode of the attack; all as before when the block ends."""
@@ -128,10 +131,27 @@ class Victim(Protocol[B]):
         """Whether the attacker has what he wants, by the model's decisions: (B',) bool."""
 
     def observe(self, batch: B, inputs: torch.Tensor) -> list[dict[str, Any]]:
-        """What the model answers to each, for the log; `loss`, and whether the goal is `reached`."""
+        """What the model answers to each, its `loss`, and whether the goal is `reached`."""
 
     def measure(self, batch: B, inputs: torch.Tensor) -> list[Perturbation]:
         """Sizes of perturbations on true samples or frames."""
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A victim that can be a classifier of the Adversarial Robustness Toolbox."""
+
+    def classifier(
+        self, batch: Any, rows: list[int], shape: tuple[int, ...], scale: torch.Tensor | None
+    ) -> "CountingClassifier":
+        """The model for one attack of ART on inputs of one length.
+
+        Args:
+            batch: of this victim.
+            rows: the utterances of it that are attacked.
+            shape: of one input.
+            scale: what an eps of 1 is.
+        """
 
 
 def unusable(gradient: torch.Tensor) -> torch.Tensor:

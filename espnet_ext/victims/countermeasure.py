@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from art.estimators.classification import PyTorchClassifier
 
-from espnet_ext.asr.waveforms import check_floats, pad
 from espnet_ext.asr.batching import plan_batches
+from espnet_ext.asr.waveforms import check_floats, pad
 from espnet_ext.cm import CLASSES
 from espnet_ext.cm.segment import SegmentOptions, cut
 from espnet_ext.defense.filters import straight_through
@@ -170,17 +170,15 @@ class PyTorchCountermeasure(PyTorchClassifier):
             return super().compute_loss(x, y, reduction, **kwargs)
 
     def classifier(
-        self, labels: np.ndarray, shape: tuple[int, ...], scale: torch.Tensor | None
+        self,
+        batch: LabelledBatch,
+        rows: list[int],
+        shape: tuple[int, ...],
+        scale: torch.Tensor | None,
     ) -> "CountingClassifier":
-        """This model for one attack of ART on inputs of one length.
-
-        Args:
-            labels: (N,), true classes.
-            shape: of one input.
-            scale: what an eps of 1 is.
-        """
+        """See `espnet_ext.victims.base.Classifies`."""
         return CountingClassifier(
-            labels,
+            batch.labels[rows].cpu().numpy(),
             self.countermeasure,
             shape,
             space=self.space,
@@ -246,16 +244,14 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
         Without classes, what the model decides is to be left.
         """
-        for array in arrays:
-            check_floats([array], "input")
+        check_floats(arrays, "input")
         inputs, lengths = pad([array.astype(np.float32, copy=False) for array in arrays])
         inputs, lengths = inputs.to(self.device), lengths.to(self.device)
         if goals is None:
-            with torch.no_grad(), self.attack_mode():
-                return LabelledBatch(
-                    [*names], inputs, lengths, self.logits(inputs, lengths).argmax(1)
-                )
-        labels = torch.as_tensor(goals, device=self.device).long()
+            with torch.no_grad(), self.attack_mode(False):
+                labels = self.logits(inputs, lengths).argmax(1)
+        else:
+            labels = torch.as_tensor(goals, device=self.device).long()
         return LabelledBatch([*names], inputs, lengths, labels)
 
     @torch.no_grad()
@@ -375,7 +371,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
     def reached(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the decisions, by the larger logit, are wrong."""
-        with torch.no_grad():
+        with torch.no_grad(), self.attack_mode(False):
             return self.logits(inputs, batch.lengths[rows]).argmax(1) != batch.labels[rows]
 
     @torch.no_grad()
@@ -450,7 +446,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
 
 class CountingClassifier(PyTorchCountermeasure):
-    """Estimator for one call of an attack of ART that counts unusable gradients, and keeps NaN from winning.
+    """Estimator for one call of an attack of ART; it counts unusable gradients, and no NaN wins.
 
     ART attacks only the utterances that its last prediction for all of them found right.
     """

@@ -424,7 +424,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """What the model hears, and its losses, in full precision.
 
         Returns:
-            `hypothesis`, `reached`, `loss` and, where there is such a head, `loss_ctc`, `loss_att` of each.
+            `hypothesis`, `reached`, `loss` and, where there is such a head, `loss_ctc`, `loss_att`.
         """
         model = self.recognizer.model
         with self.attack_mode():

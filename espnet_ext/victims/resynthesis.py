@@ -2,12 +2,12 @@
 
 import torch
 
-from espnet_ext.victims.features import NEPER
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.frontend.frames import pad_both_ends
 from espnet_ext.frontend.mel import MelFrontend
 from espnet_ext.frontend.spectrogram import DecibelFrontend
 from espnet_ext.frontend.stft import PowerSpectrum
+from espnet_ext.victims.features import NEPER
 
 # Decibels; far beyond hearing, and its square still fits into a double.
 _LARGEST = 1000.0

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from tiny_countermeasure import DIMS, accuracy, feature_batch, trained, wave_batch
-
 from espnet_ext.attack.art_attacks import AutoPGD, Square
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import RandomSigns
+from tiny_countermeasure import DIMS, accuracy, feature_batch, trained, wave_batch
+
 from espnet_ext.errors import InputError
 
 SCALE = torch.linspace(0.5, 2.0, DIMS)

@@ -1,11 +1,11 @@
 import pytest
 import torch
+from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+from espnet_ext.attack.trials import read_trials
 from tiny_cm import RATE, write_tones
 from tiny_countermeasure import model
 
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 from espnet_ext.attack.lnsr import SAME_NORM, LayerwiseNoise
-from espnet_ext.attack.trials import read_trials
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.defense.mockingjay import MockingjayDefense
 from espnet_ext.errors import InputError

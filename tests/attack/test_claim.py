@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+from espnet_ext.attack.runner import AttackRun, save_state
+from espnet_ext.attack.transfer import TransferRun
+from espnet_ext.attack.trials import read_trials
 from tiny import RATE, noise, tiny_recognizer
 from tiny_cm import write_tones
 from tiny_countermeasure import model
 
 from espnet_ext.attack import PyTorchESPnet
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.runner import AttackRun, save_state
 from espnet_ext.attack.settings import AttackSettings
-from espnet_ext.attack.transfer import TransferRun
-from espnet_ext.attack.trials import read_trials
 from espnet_ext.attack.utterances import read_utterances
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.kaldi import read_table, write_table

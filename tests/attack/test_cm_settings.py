@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_countermeasure import DIMS, model
-
 from espnet_ext.attack.art_attacks import AutoPGD, Square
 from espnet_ext.attack.cm_settings import METHODS, Condition, CountermeasureAttackSettings
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import LinfPGD, RandomSigns
+from tiny_countermeasure import DIMS, model
+
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 

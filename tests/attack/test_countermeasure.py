@@ -7,9 +7,9 @@ from art.attacks.evasion import (
     ProjectedGradientDescent,
     SquareAttack,
 )
+from espnet_ext.attack.countermeasure import PyTorchCountermeasure, frozen
 from tiny_countermeasure import DIMS, FRAMES, feature_batch, model, trained, wave_batch
 
-from espnet_ext.attack.countermeasure import PyTorchCountermeasure, frozen
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 

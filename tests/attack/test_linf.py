@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+from espnet_ext.attack.countermeasure import PyTorchCountermeasure
+from espnet_ext.attack.linf import Ball, Best, InputBatch, LinfPGD, RandomSigns, generator_of
 from tiny_countermeasure import (
     DIMS,
     accuracy,
@@ -14,8 +16,6 @@ from tiny_countermeasure import (
     wave_batch,
 )
 
-from espnet_ext.attack.countermeasure import PyTorchCountermeasure
-from espnet_ext.attack.linf import Ball, Best, InputBatch, LinfPGD, RandomSigns, generator_of
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 

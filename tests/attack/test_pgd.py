@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import ProjectedGradientDescent
+from espnet_ext.attack.pgd import AttackBatch, AttackState, _BatchAttack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import noise, tiny_recognizer
@@ -12,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from espnet_ext.asr.waveforms import like
 from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
-from espnet_ext.attack.pgd import AttackBatch, AttackState, _BatchAttack
 from espnet_ext.errors import InputError
 
 Y = ["one two", "three", "four five six"]

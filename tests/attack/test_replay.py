@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
+from espnet_ext.attack.runner import AttackRun, listen
 from tiny import RATE, noise, tiny_recognizer
 
 from espnet_ext.attack import PyTorchESPnet
 from espnet_ext.attack.replay import OF_THE_SOURCE, replay
-from espnet_ext.attack.runner import AttackRun, listen
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.attack.utterances import read_utterances
 from espnet_ext.data.audio import read_audio, write_wav

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 from art.defences.preprocessor import GaussianAugmentation
+from espnet_ext.attack.pgd import AttackBatch, AttackState
+from espnet_ext.attack.runner import AttackRun, load_state, save_state
 from tiny import RATE, noise, tiny_recognizer
 
 from espnet_ext.attack import PyTorchESPnet
-from espnet_ext.attack.pgd import AttackBatch, AttackState
-from espnet_ext.attack.runner import AttackRun, load_state, save_state
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.attack.utterances import Utterance, read_utterances
 from espnet_ext.data.audio import read_audio, write_wav

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from espnet_ext.attack.pgd import ProjectedGradientDescentASR
+
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.errors import InputError
 

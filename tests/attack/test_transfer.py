@@ -5,13 +5,13 @@ import kaldiio
 import numpy as np
 import pytest
 import torch
+from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+from espnet_ext.attack.transfer import TransferRun
+from espnet_ext.attack.trials import read_trials
 from tiny_cm import RATE, cm_model, write_tones
 from tiny_countermeasure import DIMS, model
 
 from espnet_ext.attack import transfer
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.transfer import TransferRun
-from espnet_ext.attack.trials import read_trials
 from espnet_ext.cm.scores import check_trials, read_scores
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.files import read_json, read_jsonl

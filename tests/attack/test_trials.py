@@ -1,9 +1,9 @@
 import dataclasses
 
 import pytest
+from espnet_ext.attack.trials import digest, read_trials
 from tiny_cm import RATE, write_tones
 
-from espnet_ext.attack.trials import digest, read_trials
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError

@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
+from espnet_ext.attack.units import NEPER, FeatureSpace, measure_space, static_dimensions
 from tiny_cm import cm_model
 from tiny_countermeasure import DIMS, model, padded, utterances
 
-from espnet_ext.attack.units import NEPER, FeatureSpace, measure_space, static_dimensions
 from espnet_ext.data.audio import read_audio
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.normalize import FixedNormalize

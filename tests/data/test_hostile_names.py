@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attack_rows import constant, log_rows
+from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+from espnet_ext.attack.runner import AttackRun
+from espnet_ext.attack.transfer import TransferRun
+from espnet_ext.attack.trials import read_trials
 from tiny_cm import write_tones
 from tiny_countermeasure import model
 from tiny_mockingjay import save_checkpoint
 
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 from espnet_ext.attack.replay import replay
-from espnet_ext.attack.runner import AttackRun
 from espnet_ext.attack.settings import AttackSettings
-from espnet_ext.attack.transfer import TransferRun
-from espnet_ext.attack.trials import read_trials
 from espnet_ext.attack.utterances import read_utterances
 from espnet_ext.bin import ssl_evaluate
 from espnet_ext.data.audio import write_wav

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
+from espnet_ext.attack.linf import InputBatch, RandomSigns
 from tiny_countermeasure import FRAMES, feature_batch, trained, wave_batch
 
 from espnet_ext.attack import LinfPGD, PyTorchCountermeasure
-from espnet_ext.attack.linf import InputBatch, RandomSigns
 
 pytestmark = pytest.mark.gpu
 

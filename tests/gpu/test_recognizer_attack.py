@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from espnet_ext.attack.pgd import AttackBatch
+from espnet_ext.attack.runner import load_state, save_state
 from tiny import noise, tiny_recognizer
 
 from espnet_ext.asr.waveforms import like
 from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
-from espnet_ext.attack.pgd import AttackBatch
-from espnet_ext.attack.runner import load_state, save_state
 
 pytestmark = pytest.mark.gpu
 

@@ -7,16 +7,16 @@ import os
 from typing import ClassVar
 
 import pytest
+from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+from espnet_ext.attack.runner import AttackRun
+from espnet_ext.attack.transfer import TransferRun
+from espnet_ext.attack.trials import read_trials
 from tiny import RATE, noise, tiny_recognizer
 from tiny_cm import write_tones
 from tiny_countermeasure import model
 
 from espnet_ext.attack import PyTorchESPnet
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.runner import AttackRun
 from espnet_ext.attack.settings import AttackSettings
-from espnet_ext.attack.transfer import TransferRun
-from espnet_ext.attack.trials import read_trials
 from espnet_ext.attack.utterances import Utterance
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import read_jsonl

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
+
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.report.countermeasure_inputs import read_models
 from espnet_ext.tasks.countermeasure import CountermeasureTask

@@ -41,7 +41,9 @@ class ArtMethod(Method):
 
     def check(self, victim: "Victim[B]") -> None:
         """See `Method.check`."""
-        if not hasattr(victim, "classifier"):
+        from espnet_ext.victims.base import Classifies
+
+        if not isinstance(victim, Classifies):
             raise InputError(
                 f"method {self.name} is ART's and needs a classifier, which a model of kind "
                 f"{victim.kind} is not; use pgd"
@@ -79,12 +81,14 @@ class ArtMethod(Method):
         x: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Perturbation of `x` (N, F, D) or (N, T), and steps (N,) without a usable gradient."""
-        labels = batch.labels[rows].cpu().numpy()
+        from espnet_ext.victims.base import Classifies
+
+        assert isinstance(victim, Classifies)  # see `check`
         x = x[:, np.newaxis] if self.plane else x
-        classifier = victim.classifier(labels, x.shape[1:], ball.scale)
+        classifier = victim.classifier(batch, rows, x.shape[1:], ball.scale)
         attack = self.art(classifier, ball.norm, eps, x.shape[1:])
         attack.batch_size = len(x)
-        delta = (attack.generate(x, labels) - x).astype(np.float32)
+        delta = (attack.generate(x, classifier.labels) - x).astype(np.float32)
         return (delta[:, 0] if self.plane else delta), classifier.stalled
 
 

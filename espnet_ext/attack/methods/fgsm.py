@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.methods.pgd import Pgd
+from espnet_ext.attack.methods.steps import REPRESENTATION
+from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +27,10 @@ class Fgsm(Method):
     title: ClassVar[str] = "FGSM"
 
     loss: str = ""
+
+    def _check(self) -> None:
+        if self.loss == REPRESENTATION:
+            raise InputError("loss representation is flat at the input, where fgsm begins; use pgd")
 
     def perturb(
         self, victim: "Victim[B]", batch: "B", ball: "Ball"

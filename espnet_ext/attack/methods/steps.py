@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from espnet_ext.attack.engine import State
     from espnet_ext.victims.base import B, Victim
 
+REPRESENTATION = "representation"
+
 CHOICES = {
     "schedule": ("constant", "cosine", "halving"),
     "start": ("clean", "random", "fgsm"),
@@ -60,6 +62,8 @@ class Steps(Method):
                 raise InputError(f"{key} must be one of {', '.join(choices)}, not '{given}'")
         if self.restarts > 1 and self.start != "random":
             raise InputError("restarts need start: random; from another all are equal")
+        if self.loss == REPRESENTATION and self.start != "random":
+            raise InputError("loss representation needs start: random; at the input it is flat")
 
     @property
     def snapshots(self) -> list[int]:

@@ -3,13 +3,11 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from espnet_ext.attack.methods.steps import Steps
+from espnet_ext.attack.methods.steps import REPRESENTATION, Steps
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Victim
-
-REPRESENTATION = "representation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +24,9 @@ class Upstream(Steps):
         """See `Method.check`."""
         if REPRESENTATION not in victim.losses:
             raise InputError(
-                "the attack on the upstream needs a countermeasure with one between its features and "
-                "its encoder, e.g. defense: mockingjay; attack the waveform where it is the front end"
+                "the attack on the upstream needs a countermeasure with one between its features "
+                "and its encoder, e.g. defense: mockingjay; attack the waveform where it is the "
+                "front end"
             )
 
     @property
