@@ -75,11 +75,11 @@ def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
         ValueError: says what is wrong.
     """
     rows = len(batch.names)
-    for name, values in (("inputs", state.inputs), *state.snapshots.items()):
+    for values in (state.inputs, *state.snapshots.values()):
         if values.shape != batch.inputs.shape or values.dtype != torch.float32:
-            raise ValueError(f"{name}: {tuple(values.shape)} {values.dtype}")
+            raise ValueError(f"inputs of {tuple(values.shape)} {values.dtype}")
         if not values.isfinite().all():
-            raise ValueError(f"{name}: NaN or infinity")
+            raise ValueError("NaN or infinity")
     of_each = [*state.values.values(), *state.kept.values(), state.running, state.stalled]
     if any(len(values) != rows for values in of_each):
         raise ValueError("not of as many utterances")

@@ -414,7 +414,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
     def reached(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the greedy transcripts are the targets, or no longer the references."""
         heard = self.transcribe(inputs, batch.lengths[rows])
-        places = torch.arange(len(batch.names))[rows.cpu() if torch.is_tensor(rows) else rows]
+        places = torch.arange(len(batch.names))[rows if isinstance(rows, slice) else rows.cpu()]
         wanted = [batch.transcripts[place] for place in places.tolist()]
         same = [same_text(*pair) == self.targeted for pair in zip(heard, wanted, strict=True)]
         return torch.tensor(same, device=inputs.device)
