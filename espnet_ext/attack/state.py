@@ -63,8 +63,9 @@ def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) 
     device = batch.inputs.device
     state.inputs, state.stalled = state.inputs.to(device), state.stalled.to(device)
     state.running = state.running.to(device)
-    for tensors in (state.snapshots, state.values, state.kept):
-        tensors.update({key: tensor.to(device) for key, tensor in tensors.items()})
+    state.snapshots = {step: tensor.to(device) for step, tensor in state.snapshots.items()}
+    state.values = {step: tensor.to(device) for step, tensor in state.values.items()}
+    state.kept = {name: tensor.to(device) for name, tensor in state.kept.items()}
     return state
 
 
