@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import yaml
 
-from espnet_ext.data.files import read_yaml
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.errors import InputError
 
 BALL = (1e-9, 1e6)
@@ -54,7 +54,7 @@ class AttackOptions:
             InputError: the file is missing or not YAML, has a key that nothing takes, or a
                 value of the wrong type or out of its range; or a change is no such thing.
         """
-        values = {**read_yaml(path), **cls.changed(changes)}
+        values = {**read_with_base(path), **cls.changed(changes)}
         where = " ".join([str(path), *(f"--set {change}" for change in changes)])
         try:
             return cls.from_mapping(values)
