@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 
 import humanfriendly
 import torch
-
-from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
-
 from espnet2.tasks.asr import frontend_choices
 
 from espnet_ext.data.configurations import read_with_base
