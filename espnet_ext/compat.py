@@ -3,6 +3,9 @@
 ESPnet 202511 (Python 3.10, 3.11) keeps the network code in `espnet.nets`,
 ESPnet 202611 (Python 3.12, 3.13) in `espnet2.legacy.nets`. Import these names
 from here and from nowhere else.
+
+ESPnet is first imported here, by `_quick_imports`; the packages `asr` and `tasks` import this
+module before all of theirs. When it has been imported, typeguard and `sys.modules` are as before.
 """
 
 import contextlib
@@ -12,13 +15,21 @@ import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import torch
 import typeguard
+
+Decorator = Callable[..., Callable[..., object]]
+
+# Imported by every task of ESPnet, and used for few models: g2p_en asks the network for NLTK data
+# when it is imported (seconds, or a hang behind a firewall that drops packets), the cleaner reads
+# the grammar of English numbers, and the filters are for augmentation.
+RARELY_USED = ("g2p_en", "tacotron_cleaner", "tacotron_cleaner.cleaners", "scipy.signal")
+# Knows a text-to-speech model by its class, and imports a compiler and statistics with it.
+ATTENTION_PLOTS = "espnet2.main_funcs.calculate_all_attentions"
+ALIGNER = "espnet2.gan_tts.jets.alignments"
 
 
 class _ModuleOnFirstUse(types.ModuleType):
@@ -28,7 +39,7 @@ class _ModuleOnFirstUse(types.ModuleType):
     module for its `__file__`, and torch and typeguard call it while importing.
     """
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
@@ -36,48 +47,50 @@ class _ModuleOnFirstUse(types.ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
-def _find_module(name: str) -> ModuleSpec | None:
-    """As `importlib.util.find_spec`, which raises where the package of a module is absent."""
+class _KnownByName(type):
+    """A class whose instances are those of any class of its name."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return type(instance).__name__ == cls.__name__
+
+
+@contextlib.contextmanager
+def _stands_in(module: types.ModuleType) -> Iterator[None]:
+    """Let `import` find this module inside the block; does nothing where one is imported."""
+    if sys.modules.setdefault(module.__name__, module) is not module:
+        yield
+        return
     try:
-        return importlib.util.find_spec(name)
-    except ModuleNotFoundError:
+        yield
+    finally:
+        if sys.modules.get(module.__name__) is module:
+            del sys.modules[module.__name__]
+
+
+def _on_first_use(name: str) -> types.ModuleType | None:
+    """What stands in for a module that is not imported yet; None where it is not installed."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # nor is the package that it is in
         return None
+    if spec is None:
+        return None
+    module = _ModuleOnFirstUse(name)
+    module.__spec__ = spec
+    if spec.submodule_search_locations is not None:
+        module.__path__ = spec.submodule_search_locations
+    return module
 
 
-def import_on_first_use(name: str) -> None:
-    """Make a later `import name` cheap: the module is imported when a name in it is first used.
-
-    Does nothing where the module is absent or already imported.
-    """
-    spec = None if name in sys.modules else _find_module(name)
-    if spec is not None:
-        module = _ModuleOnFirstUse(name)
-        module.__spec__ = spec
-        if spec.submodule_search_locations is not None:
-            module.__path__ = spec.submodule_search_locations
-        sys.modules[name] = module
-
-
-# ESPnet 202511 imports g2p_en with every tokenizer, and g2p_en asks the network for NLTK data when
-# it is imported: seconds lost, or a hang behind a firewall that drops packets.
-import_on_first_use("g2p_en")
-# A third of the time that ESPnet's tasks take to import: the grammar of English numbers for texts
-# that are to be spoken, and filters for augmentation.
-import_on_first_use("tacotron_cleaner")
-import_on_first_use("tacotron_cleaner.cleaners")
-import_on_first_use("scipy.signal")
-
-
-def check_types_on_first_call() -> None:
-    """Make ESPnet's decorator `typechecked` cheap for functions that are never called.
+def _checked_on_first_call(decorate: Decorator) -> Decorator:
+    """Typeguard's decorator `typechecked`, cheap for functions of ESPnet that are never called.
 
     It parses and compiles a function's whole module again for every function that it decorates:
-    more than half of the time that ESPnet's tasks take to import. Functions of other packages are
-    decorated as before. The checks are the same, and an error of a configuration is found by them.
+    more than half of the time that ESPnet's tasks take to import. The checks are the same, and an
+    error of a configuration is found by them.
     """
-    decorate = typeguard.typechecked
 
-    def _typechecked(target: Any = None, **options: Any) -> Any:
+    def _typechecked(target: object = None, **options: object) -> Callable[..., object]:
         package = getattr(target, "__module__", "").partition(".")[0]
         if (
             options
@@ -85,67 +98,59 @@ def check_types_on_first_call() -> None:
             or not package.startswith("espnet")
         ):
             return decorate(target, **options)
-
-        @functools.cache
-        def _checked() -> Callable[..., Any]:
-            return decorate(target)
+        checked = functools.cache(lambda: decorate(target))
 
         @functools.wraps(target)
-        def _check_and_call(*args: Any, **kwargs: Any) -> Any:
-            return _checked()(*args, **kwargs)
+        def _check_and_call(*args: object, **kwargs: object) -> object:
+            return checked()(*args, **kwargs)
 
         return _check_and_call
 
-    typeguard.typechecked = _typechecked
+    return _typechecked
 
 
-check_types_on_first_call()
+@contextlib.contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Import ESPnet within a second, not twelve; all as before when the block ends.
 
-try:
-    from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
-    from espnet2.legacy.nets.beam_search import BeamSearch
-    from espnet2.legacy.nets.ctc_prefix_score import CTCPrefixScoreTH
-    from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask
-    from espnet2.legacy.nets.pytorch_backend.transformer.add_sos_eos import add_sos_eos
-    from espnet2.legacy.nets.pytorch_backend.transformer.mask import subsequent_mask
-    from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
-except ImportError:
-    from espnet.nets.batch_beam_search import BatchBeamSearch
-    from espnet.nets.beam_search import BeamSearch
-    from espnet.nets.ctc_prefix_score import CTCPrefixScoreTH
-    from espnet.nets.pytorch_backend.nets_utils import make_pad_mask
-    from espnet.nets.pytorch_backend.transformer.add_sos_eos import add_sos_eos
-    from espnet.nets.pytorch_backend.transformer.mask import subsequent_mask
-    from espnet.nets.scorers.ctc import CTCPrefixScorer
-
-
-def _import_attention_plots() -> None:
-    """Import what plots attentions, without the text-to-speech model that it knows by its class.
-
-    That model imports a compiler and statistics, a quarter of the time that ESPnet's tasks take.
+    Modules of ESPnet that are imported here keep what they were given.
     """
-    jets, plots = "espnet2.gan_tts.jets.alignments", "espnet2.main_funcs.calculate_all_attentions"
-    if jets in sys.modules or plots in sys.modules:
-        return
-    stand_in = types.ModuleType(jets)
-    stand_in.__dict__["AlignmentModule"] = type("AlignmentModule", (), {})
-    sys.modules[jets] = stand_in
+    checked = _checked_on_first_call(typeguard.typechecked)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(typeguard, "typechecked", checked))
+        for name in RARELY_USED:
+            module = None if name in sys.modules else _on_first_use(name)
+            if module is not None:
+                stack.enter_context(_stands_in(module))
+        if ATTENTION_PLOTS not in sys.modules:
+            aligner = types.ModuleType(ALIGNER)
+            aligner.__dict__["AlignmentModule"] = _KnownByName("AlignmentModule", (), {})
+            stack.enter_context(_stands_in(aligner))
+        yield
+
+
+with _quick_imports():
+    # With the first comes all that the tasks and models of this project need.
+    for name in ("espnet2.tasks.asr", "espnet2.spk.encoder.xvector_encoder"):
+        importlib.import_module(name)
     try:
-        importlib.import_module(plots)
-    finally:
-        del sys.modules[jets]
-
-
-_import_attention_plots()
+        from espnet2.legacy.nets.beam_search import BeamSearch
+        from espnet2.legacy.nets.ctc_prefix_score import CTCPrefixScoreTH
+        from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask
+        from espnet2.legacy.nets.pytorch_backend.transformer.mask import subsequent_mask
+        from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
+    except ImportError:
+        from espnet.nets.beam_search import BeamSearch
+        from espnet.nets.ctc_prefix_score import CTCPrefixScoreTH
+        from espnet.nets.pytorch_backend.nets_utils import make_pad_mask
+        from espnet.nets.pytorch_backend.transformer.mask import subsequent_mask
+        from espnet.nets.scorers.ctc import CTCPrefixScorer
 
 __all__ = [
-    "BatchBeamSearch",
     "BeamSearch",
     "CTCPrefixScoreTH",
     "CTCPrefixScorer",
-    "add_sos_eos",
     "configuration_file",
-    "import_on_first_use",
     "make_pad_mask",
     "pretrained_loader",
     "subsequent_mask",
@@ -154,7 +159,7 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def pretrained_loader(loader: Callable[..., Any]) -> Iterator[None]:
+def pretrained_loader(loader: Callable[..., object]) -> Iterator[None]:
     """Let ESPnet's `--init_param` call `loader` inside the block.
 
     ESPnet has no hook there: its own loader unpickles without restriction and
@@ -167,17 +172,17 @@ def pretrained_loader(loader: Callable[..., Any]) -> Iterator[None]:
 class _Torch(types.ModuleType):
     """Stands for `torch` in a module that saves and loads by these functions."""
 
-    def __init__(self, save: Callable[..., Any], load: Callable[..., Any]):
+    def __init__(self, save: Callable[..., object], load: Callable[..., object]):
         super().__init__("torch")
         self.save, self.load = save, load
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(torch, name)
 
 
 @contextlib.contextmanager
 def trainer_files(
-    save: Callable[..., Any], load: Callable[..., Any], average: Callable[..., Any]
+    save: Callable[..., object], load: Callable[..., object], average: Callable[..., object]
 ) -> Iterator[None]:
     """Let ESPnet's trainer write, read and average by these functions inside the block.
 

@@ -12,7 +12,7 @@ from espnet_ext.attack.budget import UNITS, Budget
 from espnet_ext.attack.methods import BUILT_IN, method_named
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.options import BALL, AttackOptions, hint
-from espnet_ext.data.files import read_yaml
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.errors import InputError
 from espnet_ext.victims.options import KINDS, VictimOptions
 
@@ -133,7 +133,7 @@ class AttackSettings:
             ... # doctest: +SKIP
         """
         where = " ".join([str(path), *(f"--set {change}" for change in changes)])
-        values = read_yaml(path)
+        values = dict(read_with_base(path))
         for change in changes:
             key, value = _changed(change)
             values[key] = value

@@ -70,23 +70,24 @@ def _check(command: str, options: list[str]) -> None:
     module = importlib.import_module(f"espnet_ext.bin.{command}")
     if hasattr(module, "TASK"):
         # Only here, for this imports ESPnet.
-        from espnet_ext.tasks.configuration import check_training, check_yaml
+        from espnet_ext.tasks.configuration import check_training, parse_training
 
         path, name = module.TASK
         task = getattr(importlib.import_module(path), name)
-        check_yaml(options)
-        check_training(task, _parsed(task.get_parser(), options))
+        check_training(task, parse_training(_refusing(task.get_parser()), options))
         return
     parser = module.get_parser()
     for action in parser._actions:
         # The script gives these.
         action.required = False
-    args = _parsed(parser, options)
+    args = _refusing(parser).parse_args(options)
     if command in KINDS:
         AttackSettings.read(args.config, KINDS[command], args.set)
 
 
-def _parsed(parser: argparse.ArgumentParser, options: list[str]) -> argparse.Namespace:
+def _refusing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """`parser`, which raises InputError in place of printing its usage."""
+
     def _refuse(message: str) -> NoReturn:
         unknown = (
             message.removeprefix("unrecognized arguments: ").partition(" ")[0].partition("=")[0]
@@ -97,7 +98,7 @@ def _parsed(parser: argparse.ArgumentParser, options: list[str]) -> argparse.Nam
 
     # argparse would print the usage, hundreds of lines of ESPnet's training.
     parser.error = _refuse  # type: ignore[method-assign]
-    return parser.parse_args(options)
+    return parser
 
 
 if __name__ == "__main__":

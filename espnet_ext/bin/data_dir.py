@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from espnet_ext.bin import cli
-from espnet_ext.data import check, directory, kaldi, overlap
+from espnet_ext.data import check, kaldi, operations, overlap
 from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.files import write_aside, write_json
 from espnet_ext.errors import InputError
@@ -67,8 +67,6 @@ def _rules(args: argparse.Namespace) -> CharacterRules:
 
 
 def _validate(args: argparse.Namespace) -> None:
-    if Path(args.directory).is_dir():
-        directory.say_leftovers(Path(args.directory))
     check.validate(
         args.directory,
         text=not args.no_text,
@@ -99,7 +97,7 @@ def _fix_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _fix(args: argparse.Namespace) -> None:
     rules = CharacterRules(args.allow_invisible, args.clean, args.normalize)
-    kept, dropped = check.fix(
+    kept, dropped = operations.fix(
         args.directory, allow_loss=args.allow_loss, partial=args.partial, rules=rules
     )
     print(f"{args.directory}: kept {kept} utterances, dropped {dropped}")
@@ -116,7 +114,7 @@ def _copy_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _copy(args: argparse.Namespace) -> None:
     affixes = {name: getattr(args, name) for name in (a[2:].replace("-", "_") for a in _AFFIXES)}
-    directory.copy(args.source, args.destination, rules=_rules(args), **affixes)
+    operations.copy(args.source, args.destination, rules=_rules(args), **affixes)
 
 
 def _subset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +139,7 @@ def _subset(args: argparse.Namespace) -> None:
         utterances = list(kaldi.read_table(args.utt_list, allow_empty=True, strict=False))
     else:
         utterances = _choose(args.source, args.number, args.first)
-    directory.subset(
+    operations.subset(
         args.source,
         args.destination,
         utterances,
@@ -169,7 +167,7 @@ def _combine_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _combine(args: argparse.Namespace) -> None:
-    directory.combine(args.destination, args.sources, fill=args.fill, rules=_rules(args))
+    operations.combine(args.destination, args.sources, fill=args.fill, rules=_rules(args))
 
 
 def _split_arguments(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +178,7 @@ def _split_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _split(args: argparse.Namespace) -> None:
-    directory.split(args.directory, args.number, per_utt=args.per_utt, rules=_rules(args))
+    operations.split(args.directory, args.number, per_utt=args.per_utt, rules=_rules(args))
 
 
 def _overlap_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 
 
-def read_configuration(path: str | Path) -> dict[str, Any]:
+def read_with_base(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of a training or an attack, with what it has from its `base`.
 
     `base: ../conf/train.yaml` names another file, from where this one is. See `merged` for what a
@@ -21,7 +21,7 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
         InputError: see `espnet_ext.data.files.read_yaml`; or a base is not there, or leads back.
 
     Example:
-        >>> read_configuration("egs2/fsdd/mtl_asr1/conf/train.yaml")["max_epoch"]   # doctest: +SKIP
+        >>> read_with_base("egs2/fsdd/mtl_asr1/conf/train.yaml")["max_epoch"]   # doctest: +SKIP
         8
     """
     files, layers = [Path(path).resolve()], [read_yaml(path)]

@@ -10,36 +10,25 @@ import re
 import shutil
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from espnet_ext.data.audio import (
-    Decoded,
-    check_samples,
-    decode_audio,
-    read_audio,
-    resample,
-    write_flac,
-)
+from espnet_ext.data.audio import check_samples, decode_audio, read_audio, resample, write_flac
 from espnet_ext.data.characters import CharacterRules
-from espnet_ext.data.check import is_pipe, parse_segment, validate
-from espnet_ext.data.directory import DataDirectory, check_destination, load
+from espnet_ext.data.check import validate
+from espnet_ext.data.directory import DataDirectory, check_destination, is_pipe, parse_segment
 from espnet_ext.data.files import explained, read_json, write_json
 from espnet_ext.data.ids import file_of
 from espnet_ext.data.locks import locked
-from espnet_ext.data.loss import check_loss
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.errors import InputError, listed, summarize
 
 if TYPE_CHECKING:
     import numpy as np
-
-T = TypeVar("T")
 
 AUDIO_FOLDER = "flac"  # in the destination; holds the files that had to be made
 ORIGIN = "origin.json"  # in the folder of an unfinished run: what it was made from
@@ -102,11 +91,6 @@ class _Recording:
     location: str  # value in wav.scp
     segments: dict[str, tuple[float, float | None]] | None  # utterance -> start, end
 
-    @property
-    def utterances(self) -> list[str]:
-        """Names of the utterances in this recording."""
-        return [self.name] if self.segments is None else list(self.segments)
-
 
 @dataclass(frozen=True)
 class _Formatted:
@@ -145,50 +129,61 @@ def format_directory(
     """
     destination = Path(destination)
     check_destination(destination, [source])
-    data = _load_source(source, options)
-    _check_not_replaced(data, destination)
+    data = _load_source(source, destination, options)
     empty = {u for u, text in data.tables.get("text", {}).items() if not text}
-    recordings = list(_recordings(data, empty))
-    with (
-        locked(destination),
-        _folder_aside(destination / AUDIO_FOLDER, _origin(data, options)) as folder,
-    ):
-        formatted = list(_format_recordings(recordings, options, folder))
+    origin = _origin(data, options)
+    with locked(destination), _folder_aside(destination / AUDIO_FOLDER, origin) as folder:
+        formatted = _format_all(list(_recordings(data, empty)), options, folder)
         _refuse_bad_audio(formatted, options)
-        kept = {f.utterance: f for f in formatted if not f.dropped}
-        _refuse_loss(data, formatted, empty, options, source)
-        _say_unusable(data, kept, options, source)
-        result = _assemble(data, kept, destination)
-        result.write(destination)
-    dropped = Counter(f.dropped for f in formatted if f.dropped)
-    dropped.update({"with empty text": len(empty)} if empty else {})
-    _report(destination, len(result.tables["utt2spk"]), dropped)
-    return dict(dropped)
+        reasons: dict[str, set[str]] = {"with empty text": empty} if empty else {}
+        for each in formatted:
+            if each.dropped:
+                reasons.setdefault(each.dropped, set()).add(each.utterance)
+        made = {f.utterance: f for f in formatted if not f.dropped}
+        if absent := data.tables["utt2spk"].keys() - made.keys() - set().union(*reasons.values()):
+            reasons["not in wav.scp"] = absent
+        if not made:
+            raise InputError(
+                f"{source}: every utterance would be left out ({', '.join(reasons)}); nothing is "
+                "written"
+            )
+        data.check_loss(
+            source,
+            reasons,
+            options.allow_loss,
+            "Mend the data, or change --min_seconds or --max_seconds; or accept the loss with "
+            "--allow_loss true",
+        )
+        _say_unusable(data, made, options, source)
+        _assembled(data, made, destination).write(destination)
+    dropped = {reason: len(some) for reason, some in reasons.items()}
+    said = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())) or "none"
+    logging.info("%s: kept %d utterances; left out: %s", destination, len(made), said)
+    return dropped
 
 
-def _load_source(source: str | Path, options: FormatOptions) -> DataDirectory:
+def _load_source(source: str | Path, destination: Path, options: FormatOptions) -> DataDirectory:
     has_text = Path(source, "text").is_file()
     rules = CharacterRules(allow_invisible=options.allow_invisible)
-    validate(source, text=has_text, allow_empty=["text"], partial=options.partial, rules=rules)
-    data = load(source, allow_empty=["text"], rules=rules)
-    pipes = [key for key, value in data.tables["wav.scp"].items() if is_pipe(value)]
+    data = validate(
+        source, text=has_text, allow_empty=["text"], partial=options.partial, rules=rules
+    )
+    wav_scp = data.tables["wav.scp"]
+    pipes = [key for key, value in wav_scp.items() if is_pipe(value)]
     if pipes and not options.allow_pipes:
         raise InputError(
             f"{Path(source, 'wav.scp')}: {len(pipes)} entries are commands, not files "
-            f"({', '.join(pipes[:3])}); whoever wrote the file decides what they do on this "
+            f"({listed(pipes)}); whoever wrote the file decides what they do on this "
             "machine. Read them, then use --allow_pipes true to run them"
         )
-    return data
-
-
-def _check_not_replaced(data: DataDirectory, destination: Path) -> None:
     folder = (destination / AUDIO_FOLDER).absolute()
-    inside = [v for v in data.tables["wav.scp"].values() if Path(v).absolute().parent == folder]
+    inside = [value for value in wav_scp.values() if Path(value).absolute().parent == folder]
     if inside:
         raise InputError(
             f"wav.scp refers to {len(inside)} files in {folder} ({inside[0]}), which this run "
             "would replace; choose another destination"
         )
+    return data
 
 
 def _recordings(data: DataDirectory, left_out: set[str]) -> Iterator[_Recording]:
@@ -208,8 +203,8 @@ def _recordings(data: DataDirectory, left_out: set[str]) -> Iterator[_Recording]
 
 def _origin(data: DataDirectory, options: FormatOptions) -> dict[str, str]:
     """What decides the content of the files that are made, besides the audio itself."""
-    listed = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
-    digest = hashlib.sha256(repr(listed).encode()).hexdigest()
+    tables = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
+    digest = hashlib.sha256(repr(tables).encode()).hexdigest()
     deciding = asdict(options).keys() - {"threads", "drop_bad_audio", "allow_loss", "partial"}
     # As text, for a longest length may be infinite.
     return {"listed": digest, **{name: str(getattr(options, name)) for name in sorted(deciding)}}
@@ -223,7 +218,11 @@ def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
     """
     aside = final.with_name(f".{final.name}.partial")
     before = final.with_name(f".{final.name}.before")
-    if not _is_from(aside, origin):
+    try:
+        same = read_json(aside / ORIGIN) == origin
+    except InputError:
+        same = False
+    if not same:
         shutil.rmtree(aside, ignore_errors=True)
         write_json(aside / ORIGIN, origin)
     yield aside
@@ -246,101 +245,83 @@ def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _is_from(folder: Path, origin: dict[str, str]) -> bool:
-    try:
-        return bool(read_json(folder / ORIGIN) == origin)
-    except InputError:
-        return False
-
-
-def _format_recordings(
+def _format_all(
     recordings: list[_Recording], options: FormatOptions, folder: Path
-) -> Iterator[_Formatted]:
+) -> list[_Formatted]:
+    formatted: list[_Formatted] = []
     work = partial(_format_recording, options=options, folder=folder)
-    with ThreadPoolExecutor(options.threads) as pool:
-        for results in _with_progress(pool.map(work, recordings), len(recordings)):
-            yield from results
-
-
-def _with_progress(results: Iterable[T], total: int) -> Iterator[T]:
     due = time.monotonic() + PROGRESS_SECONDS
-    for done, result in enumerate(results, 1):
-        yield result
-        if time.monotonic() >= due:
-            logging.info("checked %d of %d recordings", done, total)
-            due = time.monotonic() + PROGRESS_SECONDS
+    with ThreadPoolExecutor(options.threads) as pool:
+        for done, results in enumerate(pool.map(work, recordings), 1):
+            formatted += results
+            if time.monotonic() >= due:
+                logging.info("checked %d of %d recordings", done, len(recordings))
+                due = time.monotonic() + PROGRESS_SECONDS
+    return formatted
 
 
 def _format_recording(
     recording: _Recording, options: FormatOptions, folder: Path
 ) -> list[_Formatted]:
-    finished = file_of(folder, recording.name, ".flac")
-    if recording.segments is None and _is_newer(finished, recording.location):
-        # Its header alone would not show a file that another program, or the disk, has damaged.
+    name, location, segments = recording.name, recording.location, recording.segments
+    finished, source = file_of(folder, name, ".flac"), Path(location)
+    piped = is_pipe(location)
+    there = segments is None and not piped and finished.is_file() and source.is_file()
+    if there and finished.stat().st_mtime_ns >= source.stat().st_mtime_ns:
+        # Of an earlier run; its header alone would not show that something has damaged it.
         with suppress(InputError):
             samples_there = len(read_audio(finished, sample_rate=options.sample_rate)[0])
-            return [_Formatted(recording.name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
-    try:
-        samples, rate, plain = _read(recording, options)
-    except InputError as error:
-        return [_bad(utterance, error) for utterance in recording.utterances]
-    if recording.segments is None:
-        made = is_pipe(recording.location) or _ARCHIVE_ENTRY.fullmatch(recording.location)
-        kept = plain and rate == options.sample_rate and not made
-        here = str(Path(recording.location).absolute()) if kept else ""
-        return [_format_utterance(recording.name, samples, rate, here, options, folder)]
+            return [_Formatted(name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
     formatted = []
-    for utterance, (start, end) in recording.segments.items():
+    where = f"wav.scp: '{name}'" if piped else f"{location}: utterance '{name}'"
+    rate_needed = None if options.resample else options.sample_rate
+    try:
+        content = _content(location, where)
+        samples, rate, plain = decode_audio(
+            content, where, sample_rate=rate_needed, channel=options.channel
+        )
+    except InputError as error:
+        utterances = [name] if segments is None else list(segments)
+        return [_Formatted(u, dropped="with bad audio", problem=str(error)) for u in utterances]
+    if segments is None:
+        kept = plain and rate == options.sample_rate and not isinstance(content, bytes)
+        here = str(source.absolute()) if kept else ""
+        return [_format_utterance(name, samples, rate, here, options, folder)]
+    for utterance, (start, end) in segments.items():
         try:
             cut = _cut(samples, rate, start, end, f"segments: utterance '{utterance}'")
         except InputError as error:
-            formatted.append(_bad(utterance, error))
-            continue
-        formatted.append(_format_utterance(utterance, cut, rate, "", options, folder))
+            problem = _Formatted(utterance, dropped="with bad audio", problem=str(error))
+            formatted.append(problem)
+        else:
+            formatted.append(_format_utterance(utterance, cut, rate, "", options, folder))
     return formatted
 
 
-def _is_newer(finished: Path, location: str) -> bool:
-    """Whether an earlier run has made `finished` of the file at `location`."""
-    if is_pipe(location) or not finished.is_file() or not Path(location).is_file():
-        return False
-    return finished.stat().st_mtime_ns >= Path(location).stat().st_mtime_ns
-
-
-def _bad(utterance: str, error: InputError) -> _Formatted:
-    return _Formatted(utterance, dropped="with bad audio", problem=str(error))
-
-
-def _read(recording: _Recording, options: FormatOptions) -> Decoded:
-    rate = None if options.resample else options.sample_rate
-    if entry := _ARCHIVE_ENTRY.fullmatch(recording.location):
-        where = f"{recording.location}: utterance '{recording.name}'"
-        content = _archive_entry(Path(entry[1]), int(entry[2]), where)
-        return decode_audio(content, where, sample_rate=rate, channel=options.channel)
-    if not is_pipe(recording.location):
-        where = f"{recording.location}: utterance '{recording.name}'"
-        return decode_audio(recording.location, where, sample_rate=rate, channel=options.channel)
-    where = f"wav.scp: '{recording.name}'"
-    command = recording.location.rstrip().removesuffix("|")
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, stdin=subprocess.DEVNULL
-    )
-    if done.returncode:
-        said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
-        raise InputError(f"{where}: the command ended with code {done.returncode} ({said})")
-    return decode_audio(done.stdout, where, sample_rate=rate, channel=options.channel)
-
-
-def _archive_entry(archive: Path, offset: int, where: str) -> bytes:
-    """A WAV file in a Kaldi archive; what comes after it belongs to others."""
-    with archive.open("rb") as file:
-        file.seek(offset)
+def _content(location: str, where: str) -> str | bytes:
+    """A path, or what the command or the entry of an archive gives that wav.scp names."""
+    if is_pipe(location):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", location.rstrip().removesuffix("|")],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            said = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+            raise InputError(f"{where}: the command ended with code {done.returncode} ({said})")
+        return done.stdout
+    entry = _ARCHIVE_ENTRY.fullmatch(location)
+    if not entry:
+        return location
+    with Path(entry[1]).open("rb") as file:
+        file.seek(int(entry[2]))
         head = file.read(8)
         if head[:4] != b"RIFF":
             raise InputError(
                 f"{where}: no WAV file begins there; write one audio file for each recording "
                 "and list those"
             )
+        # What comes after it belongs to others.
         return head + file.read(int.from_bytes(head[4:], "little"))
 
 
@@ -383,48 +364,14 @@ def _refuse_bad_audio(formatted: list[_Formatted], options: FormatOptions) -> No
     problems = sorted({f.problem for f in formatted if f.problem})
     if not problems:
         return
-    listed = f"{len(problems)} problems with audio:\n{summarize(problems, PROBLEMS_SHOWN)}"
-    if options.drop_bad_audio:
-        logging.warning("left out: %s", listed)
-        return
-    raise InputError(f"{listed}\nMend them, or leave them out with --drop_bad_audio true")
-
-
-def _refuse_loss(
-    data: DataDirectory,
-    formatted: list[_Formatted],
-    empty: set[str],
-    options: FormatOptions,
-    source: str | Path,
-) -> None:
-    """Refuse to leave out a class or more than a tenth, unless that is allowed."""
-    reasons: dict[str, set[str]] = {"with empty text": empty} if empty else {}
-    for each in formatted:
-        if each.dropped:
-            reasons.setdefault(each.dropped, set()).add(each.utterance)
-    kept = {f.utterance for f in formatted if not f.dropped}
-    if not kept:
-        raise InputError(
-            f"{source}: every utterance would be left out ({', '.join(reasons)}); nothing is "
-            "written"
-        )
-    check_loss(
-        data,
-        data.tables["utt2spk"],
-        kept,
-        where=source,
-        reasons=reasons,
-        allowed=options.allow_loss,
-        cure="Mend the data, or change --min_seconds or --max_seconds; or accept the loss with "
-        "--allow_loss true",
-    )
+    found = f"{len(problems)} problems with audio:\n{summarize(problems, PROBLEMS_SHOWN)}"
+    if not options.drop_bad_audio:
+        raise InputError(f"{found}\nMend them, or leave them out with --drop_bad_audio true")
+    logging.warning("left out: %s", found)
 
 
 def _say_unusable(
-    data: DataDirectory,
-    kept: Mapping[str, _Formatted],
-    options: FormatOptions,
-    source: str | Path,
+    data: DataDirectory, kept: dict[str, _Formatted], options: FormatOptions, source: str | Path
 ) -> None:
     """Name utterances that are kept here and that most models cannot use in a later stage."""
     texts = data.tables.get("text", {})
@@ -437,16 +384,13 @@ def _say_unusable(
     ):
         if found:
             logging.warning(
-                "%s: %d utterances %s; attacks refuse them, take them out or check them: %s",
-                source,
-                len(found),
-                what,
-                ", ".join(sorted(found)[:PROBLEMS_SHOWN]),
+                f"{source}: {len(found)} utterances {what}; attacks refuse them, take them out or "
+                f"check them: {listed(found, PROBLEMS_SHOWN)}"
             )
 
 
-def _assemble(
-    data: DataDirectory, kept: Mapping[str, _Formatted], destination: Path
+def _assembled(
+    data: DataDirectory, kept: dict[str, _Formatted], destination: Path
 ) -> DataDirectory:
     tables = {name: data.tables[name] for name in data.tables if name != "segments"}
     for name in data.names("recording"):
@@ -457,8 +401,3 @@ def _assemble(
     tables["wav.scp"] = {u: str(destination.absolute() / f.path) for u, f in kept.items()}
     tables["utt2num_samples"] = {u: str(f.samples) for u, f in kept.items()}
     return DataDirectory(tables, data.others).keep(kept)
-
-
-def _report(destination: Path, kept: int, dropped: Counter[str]) -> None:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
-    logging.info("%s: kept %d utterances; left out: %s", destination, kept, reasons or "none")

@@ -4,16 +4,14 @@ A model that has heard its test audio, or the voice that it is tested on, is mea
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from espnet_ext.data.characters import CharacterRules
-from espnet_ext.data.check import is_pipe
-from espnet_ext.data.directory import DataDirectory, load
-from espnet_ext.errors import InputError
+from espnet_ext.data.directory import is_pipe, load
+from espnet_ext.errors import listed, refuse
 
 SHOWN = 3
 # The format stage has decided which characters transcripts may have.
@@ -40,7 +38,7 @@ class Overlap:
     speakers: list[str]
     audio: list[tuple[str, str]]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """The counts, with a few examples of each."""
         return {
             "sets": [self.first, self.second],
@@ -62,8 +60,7 @@ class Overlap:
             ("speakers", self.speakers),
             ("audio files", [a if a == b else f"{a} = {b}" for a, b in self.audio]),
         ):
-            some = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
-            parts.append(f"{len(found)} {name}" + (f" ({some})" if found else ""))
+            parts.append(f"{len(found)} {name}" + (f" ({listed(found, SHOWN)})" if found else ""))
         return f"{self.first} and {self.second} have in common: {', '.join(parts)}"
 
 
@@ -79,51 +76,38 @@ def find_overlaps(directories: Iterable[str | Path]) -> list[Overlap]:
     """
     paths = list(dict.fromkeys(Path(directory) for directory in directories))
     data = {path: load(path, allow_empty=["text"], rules=_CHECKED) for path in paths}
-    audio = _identities(data)
+    sources = {
+        path: {
+            u: value if is_pipe(value) else str(Path(value).resolve())
+            for u in found.tables["utt2spk"]
+            if (value := found.tables.get("wav.scp", {}).get(found.recording(u)))
+        }
+        for path, found in data.items()
+    }
+    known = _digests({source for found in sources.values() for source in found.values()})
+    # Utterance -> what identifies its audio: digest, path or command, and its segment.
+    audio = {
+        path: {
+            u: known.get(source, source)
+            + " ".join(data[path].tables.get("segments", {}).get(u, "").split()[1:])
+            for u, source in sorted(found.items())
+        }
+        for path, found in sources.items()
+    }
     overlaps = []
     for a, b in combinations(paths, 2):
         here, there = data[a].tables["utt2spk"], data[b].tables["utt2spk"]
-        by_content = {content: utterance for utterance, content in sorted(audio[b].items())}
+        same = {content: utterance for utterance, content in audio[b].items()}
         overlaps.append(
             Overlap(
                 str(a),
                 str(b),
                 sorted(here.keys() & there.keys()),
                 sorted(set(here.values()) & set(there.values())),
-                [
-                    (utterance, by_content[content])
-                    for utterance, content in sorted(audio[a].items())
-                    if content in by_content
-                ],
+                [(u, same[content]) for u, content in audio[a].items() if content in same],
             )
         )
     return overlaps
-
-
-def _identities(data: Mapping[Path, DataDirectory]) -> dict[Path, dict[str, str]]:
-    """What identifies the audio of each utterance: digest, path or command, and its segment."""
-    sources = {path: _sources(directory) for path, directory in data.items()}
-    files = {source for found in sources.values() for source in found.values()}
-    known = _digests(files)
-    identities: dict[Path, dict[str, str]] = {}
-    for path, directory in data.items():
-        segments = directory.tables.get("segments", {})
-        identities[path] = {
-            utterance: known.get(source, source)
-            + " ".join(segments.get(utterance, "").split(maxsplit=1)[1:])
-            for utterance, source in sources[path].items()
-        }
-    return identities
-
-
-def _sources(data: DataDirectory) -> dict[str, str]:
-    """The real path of the file, or the command, that each utterance is (a part of)."""
-    wav_scp = data.tables.get("wav.scp", {})
-    return {
-        utterance: value if is_pipe(value) else str(Path(value).resolve())
-        for utterance in data.tables["utt2spk"]
-        if (value := wav_scp.get(data.recording(utterance)))
-    }
 
 
 def _digests(files: Iterable[str]) -> dict[str, str]:
@@ -135,14 +119,13 @@ def _digests(files: Iterable[str]) -> dict[str, str]:
     for whole in (False, True):
         finer: dict[str, list[str]] = {}
         for group in groups.values():
-            if len(group) > 1:
-                for file in group:
-                    finer.setdefault(_digest(file, whole), []).append(file)
+            for file in group if len(group) > 1 else ():
+                finer.setdefault(_ends_digest(file, whole), []).append(file)
         groups = finer
     return {file: digest for digest, group in groups.items() for file in group}
 
 
-def _digest(file: str, whole: bool) -> str:
+def _ends_digest(file: str, whole: bool) -> str:
     size, digest = Path(file).stat().st_size, hashlib.sha256()
     with Path(file).open("rb") as f:
         digest.update(f.read(_ENDS))
@@ -153,7 +136,7 @@ def _digest(file: str, whole: bool) -> str:
     return f"{size} {digest.hexdigest()}"
 
 
-def record(overlaps: Iterable[Overlap], allowed: bool) -> dict[str, Any]:
+def record(overlaps: Iterable[Overlap], allowed: bool) -> dict[str, object]:
     """What is kept of a comparison as JSON, for the report.
 
     Args:
@@ -187,11 +170,11 @@ def refuse_shared_audio(
         sets = {overlap.first, overlap.second}
         if overlap.audio and sets & trained and sets & tested:
             problems.append(overlap.sentence())
-    if problems:
-        raise InputError(
-            "audio of the training set is in the test set as well:\n"
-            + "\n".join(problems)
-            + "\nTake it out of one of them (local/data.sh makes them); or, if results on audio "
-            "that the model was trained on are what you want, allow it with "
-            "--allow_shared_audio true (the report says so then)"
-        )
+    refuse(
+        problems,
+        "audio of the training set is in the test set as well:",
+        "Take it out of one of them (local/data.sh makes them); or, if results on audio that the "
+        "model was trained on are what you want, allow it with --allow_shared_audio true (the "
+        "report says so then)",
+        limit=len(problems),
+    )

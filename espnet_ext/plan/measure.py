@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
-
 from espnet2.text.word_tokenizer import WordTokenizer
 
 from espnet_ext.asr.recognizer import SpeechRecognizer

@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
-
-from espnet2.tasks.abs_task import AbsTask
-
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.errors import InputError
 from espnet_ext.plan.steps import Step, Training, sample_rate
+from espnet_ext.tasks.configuration import CarefulTask
 from espnet_ext.tasks.countermeasure import CountermeasureTask
 from espnet_ext.tasks.countermeasure import encoder_choices as cm_encoders
 from espnet_ext.tasks.mockingjay import MockingjayTask
@@ -30,7 +27,7 @@ TOKENS_A_SECOND = 3.0
 Batch = dict[str, torch.Tensor]
 
 
-def task_of(config: Mapping[str, Any]) -> type[AbsTask]:
+def task_of(config: Mapping[str, Any]) -> type[CarefulTask]:
     """The task that a training YAML is for: its encoder tells.
 
     Raises:
@@ -147,7 +144,7 @@ def example(
 
 
 def training_step(
-    arguments: argparse.Namespace, model: torch.nn.Module, task: type[AbsTask], batch: Batch
+    arguments: argparse.Namespace, model: torch.nn.Module, task: type[CarefulTask], batch: Batch
 ) -> Callable[[], None]:
     """A step as ESPnet's trainer makes it: forward, backward, clipping, optimiser.
 
@@ -215,7 +212,7 @@ def measure_training(
 def measure_step(
     arguments: argparse.Namespace,
     model: torch.nn.Module,
-    task: type[AbsTask],
+    task: type[CarefulTask],
     batch: Batch,
     repeats: int = 3,
 ) -> Step:

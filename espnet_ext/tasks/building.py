@@ -12,9 +12,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-
-from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
-
 from espnet2.tasks.abs_task import AbsTask
 
 from espnet_ext.data.files import read_yaml

@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import inspect
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from espnet2.train.class_choices import ClassChoices
 from espnet2.train.distributed_utils import get_rank
 
 from espnet_ext import compat
-from espnet_ext.data.files import read_yaml
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.locks import locked
 from espnet_ext.data.weights import pickles
@@ -46,7 +47,7 @@ class CarefulTask(AbsTask):
             InputError: the YAML file asks to unpickle, or DeepSpeed is asked for.
         """
         super().check_required_command_args(args)
-        if args.config is not None and read_yaml(args.config).get("allow_pickle"):
+        if args.config is not None and read_with_base(args.config).get("allow_pickle"):
             raise InputError(
                 f"{args.config}: allow_pickle: only the command line may allow it; remove the key, "
                 "and if you trust the source of what is read, say --allow_pickle true"
@@ -66,8 +67,7 @@ class CarefulTask(AbsTask):
                 line may allow.
         """
         if args is None:
-            check_yaml(cmd)
-            args = cls.get_parser().parse_args(cmd)
+            args = parse_training(cls.get_parser(), sys.argv[1:] if cmd is None else cmd)
         check_files(args)
         super().main(args)
 
@@ -100,17 +100,31 @@ class CarefulTask(AbsTask):
             super().main_worker(args)
 
 
-def check_yaml(cmd: Sequence[str] | None) -> None:
-    """Refuse a configuration that ESPnet's parser would trip over.
+def parse_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argparse.Namespace:
+    """The options of a training; ESPnet's parser knows no `base` in a YAML file.
+
+    Args:
+        parser: of a task.
+        cmd: words of the command line; `--config` names the YAML file.
 
     Raises:
-        InputError: names the file and the line.
+        InputError: the file is no configuration, or has a key that is no option.
     """
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config")
-    path = parser.parse_known_args(cmd)[0].config
-    if path is not None:
-        read_yaml(path)
+    only_config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    only_config.add_argument("--config")
+    known, rest = only_config.parse_known_args(cmd)
+    if known.config is not None:
+        values = read_with_base(known.config)
+        options = {action.dest for action in parser._actions}
+        for key in values:
+            if key not in options:
+                close = difflib.get_close_matches(str(key), options, n=1)
+                hint = f"; did you mean '{close[0]}'?" if close else ""
+                raise InputError(f"{known.config}: a training has no option '{key}'{hint}")
+        parser.set_defaults(**values)
+    args = parser.parse_args(rest)
+    args.config = known.config
+    return args
 
 
 def check_files(args: argparse.Namespace) -> None:

@@ -5,9 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import humanfriendly
-
-from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
-
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.cleaner import TextCleaner
 

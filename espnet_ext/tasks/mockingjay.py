@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
-
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask

@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-
-# Before ESPnet: it keeps g2p_en from being imported.
-import espnet_ext.compat  # noqa: F401  # isort: skip
-
 from espnet2.asr.ctc import CTC
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.tasks import asr

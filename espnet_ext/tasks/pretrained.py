@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 
 import humanfriendly
 import torch
-
-from espnet_ext import compat  # noqa: F401  isort: skip  (before ESPnet, see there)
-
 from espnet2.tasks.asr import frontend_choices
 
-from espnet_ext.data.files import read_yaml, write_aside, write_lines
+from espnet_ext.data.configurations import read_with_base
+from espnet_ext.data.files import write_aside, write_lines
 from espnet_ext.data.model_files import find_model
 from espnet_ext.data.weights import pickles, read_weights, write_weights
 from espnet_ext.errors import InputError, summarize
@@ -110,7 +108,7 @@ def prepare(
     config_file, model_file = files
     config = read_configuration(config_file, "a speech recognizer", needed=("token_list",))
     refuse_pickles(config, config_file, allow_pickle)
-    wanted = read_yaml(train_config)
+    wanted = read_with_base(train_config)
     refuse_pickles(wanted, train_config, allow_pickle)
     tokens = _tokens(config, token_type, config_file)
     _check_frontend(config, wanted, train_config)

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from espnet_ext import compat  # isort: skip  (before ESPnet, see there)
-
 from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.types import str2bool
 
+from espnet_ext import compat
 from espnet_ext.data.files import disk_problem, write_aside, write_from_memory
 from espnet_ext.data.weights import TRAINING_STATE, UnsafeFileError, load_tensors
 from espnet_ext.errors import InputError

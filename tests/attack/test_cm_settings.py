@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from espnet_ext.attack.art_attacks import AutoPGD, Square
 from espnet_ext.attack.cm_settings import METHODS, Condition, CountermeasureAttackSettings
 from espnet_ext.attack.countermeasure import PyTorchCountermeasure
 from espnet_ext.attack.linf import LinfPGD, RandomSigns
 from tiny_countermeasure import DIMS, model
 
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 
@@ -23,7 +23,7 @@ def settings(**values):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parts[-4]}-{path.stem}")
 def test_the_attacks_of_the_recipes_are_read(path):
-    values = yaml.safe_load(path.read_text())
+    values = read_with_base(path)
     found = CountermeasureAttackSettings.read(path)
     assert list(found.methods) == values["methods"] and found.conditions()
 

@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 
 import pytest
-import yaml
 from espnet_ext.attack.pgd import ProjectedGradientDescentASR
 
 from espnet_ext.attack.settings import AttackSettings
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.errors import InputError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "egs2").glob("*/mtl_asr1/conf/attack*.yaml"))
@@ -28,7 +28,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parts[-4]}-{path.stem}")
 def test_the_attacks_of_the_recipes_are_read(path):
-    values = yaml.safe_load(path.read_text())
+    values = read_with_base(path)
     found = AttackSettings.read(path)
     for key in ("norm", "eps_step", "targeted", "seed", "batch_size"):
         assert getattr(found, key) == values[key]

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from espnet_ext.data.check import fix, parse_segment, validate
+from espnet_ext.data.check import validate
+from espnet_ext.data.directory import parse_segment
 from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.data.operations import fix
 from espnet_ext.errors import InputError
 
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from espnet_ext.data.check import validate
-from espnet_ext.data.directory import combine, copy, kind_of, split, subset
+from espnet_ext.data.directory import kind_of
 from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.data.operations import combine, copy, split, subset
 from espnet_ext.errors import InputError
 
 TABLES = {"wav.scp", "utt2spk", "spk2utt", "text", "utt2accent", "utt2whatever", "spk2gender"}

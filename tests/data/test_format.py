@@ -6,9 +6,9 @@ import soundfile
 
 from espnet_ext.data.audio import decode_audio, read_audio, write_wav
 from espnet_ext.data.check import validate
-from espnet_ext.data.directory import copy
 from espnet_ext.data.format import FormatOptions, format_directory
 from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.data.operations import copy
 from espnet_ext.errors import InputError
 
 KEEP_RATE = FormatOptions(sample_rate=8000)

@@ -24,11 +24,11 @@ from espnet_ext.attack.utterances import read_utterances
 from espnet_ext.bin import ssl_evaluate
 from espnet_ext.data.audio import write_wav
 from espnet_ext.data.check import validate
-from espnet_ext.data.directory import copy
 from espnet_ext.data.files import write_json, write_jsonl
 from espnet_ext.data.format import FormatOptions, format_directory
 from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.data.operations import copy
 from espnet_ext.errors import InputError
 from espnet_ext.report import countermeasure_figures as figures
 from espnet_ext.report.audio_samples import make_samples
@@ -179,10 +179,10 @@ def test_reports(work, name, monkeypatch):
         figures.draw_all({"options": options, "cells": cells, "histograms": 0, "lnsr": 0}, work)
     assert {path.parent for path in drawn} == {work}
     assert not {"..", "/"} & set(drawn[-1].relative_to(work).parts)
-    if "\n" not in name:
-        (work / "models").write_text(f"{name}\tlcnn\tmel\n")
-        with pytest.raises(InputError, match="cannot be the name of a model"):
-            read_models(work / "models")
+    model = {"architecture": "lcnn", "variant": "mel", "config": "c.yaml"}
+    write_json(work / "models", {name: model})
+    with pytest.raises(InputError, match="cannot be the name of a model"):
+        read_models(work / "models")
     with contextlib.suppress(InputError):
         assert file_of(work, directory_name(name)).parent == work
 

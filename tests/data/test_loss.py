@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from espnet_ext.data.characters import CharacterRules
-from espnet_ext.data.check import fix, validate
-from espnet_ext.data.directory import combine, copy, kind_of, split, subset
+from espnet_ext.data.check import validate
+from espnet_ext.data.directory import is_leftover, kind_of
 from espnet_ext.data.format import FormatOptions, format_directory
 from espnet_ext.data.kaldi import read_table, write_table
-from espnet_ext.data.leftovers import is_leftover
+from espnet_ext.data.operations import combine, copy, fix, split, subset
 from espnet_ext.errors import InputError
 
 LEFTOVERS = [

@@ -7,7 +7,7 @@ import tiny
 import tiny_cm
 import tiny_mockingjay
 
-from espnet_ext.data.files import read_yaml
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.errors import InputError
 from espnet_ext.plan.training import build, example, measure_training, task_of, training_step
 
@@ -22,13 +22,13 @@ def relative(path):
 
 def test_there_are_configurations_of_all_tasks():
     assert len(YAMLS) > 15
-    names = {task_of(read_yaml(path)).__name__ for path in YAMLS}
+    names = {task_of(read_with_base(path)).__name__ for path in YAMLS}
     assert names == {"MTLASRTask", "CountermeasureTask", "MockingjayTask"}
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=relative)
 def test_a_step_trains_the_model(path):
-    config = read_yaml(path)
+    config = read_with_base(path)
     arguments, model = build(config, vocab_size=20, heads=["accent"])
     batch = example(arguments, config, batch=2, seconds=1.0, device="cpu")
     before = {name: value.detach().clone() for name, value in model.named_parameters()}

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from recipes.recipe import TINY, copy_recipe, run, write_settings
 
+from espnet_ext.data.configurations import read_with_base
+
 pytestmark = pytest.mark.recipe
 
 OPTIONS = (
@@ -76,7 +78,7 @@ def _tokens(recipe):
 
 def _configure_tiny(path, tiny):
     """A configuration with the options of `TINY` as keys."""
-    config = yaml.safe_load(path.read_text())
+    config = read_with_base(path)
     words = TINY.split()
     for option, value in zip(words[::2], words[1::2], strict=True):
         key, _, text = value.rpartition("=")

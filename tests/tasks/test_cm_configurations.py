@@ -6,6 +6,7 @@ import pytest
 import yaml
 from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.report.countermeasure_inputs import read_models
 from espnet_ext.tasks.countermeasure import CountermeasureTask
@@ -74,19 +75,19 @@ def test_every_key_is_explained_on_its_line(path):
 
 def test_paper_configurations_are_the_papers():
     conf = ROOT / "egs2/asvspoof2019/cm1/conf"
-    lcnn = yaml.safe_load((conf / "train_lcnn_paper.yaml").read_text())
+    lcnn = read_with_base(conf / "train_lcnn_paper.yaml")
     assert lcnn["encoder_conf"]["channels"] == [32, 48, 64, 32, 32, 80]
     assert (lcnn["encoder_conf"]["dropout_rate"], lcnn["segment_conf"]["num_frames"]) == (0.75, 600)
     assert (lcnn["cm_loss"], lcnn["cm_loss_conf"]["margin"], lcnn["batch_size"]) == (
         *("asoftmax", 4),
         16,
     )
-    senet = yaml.safe_load((conf / "train_senet_paper.yaml").read_text())
+    senet = read_with_base(conf / "train_senet_paper.yaml")
     assert (senet["encoder_conf"]["layers"], senet["batch_size"]) == ([1, 2, 3, 1], 64)
     attack = CountermeasureAttackSettings.read(conf / "attack_paper.yaml")
     assert attack.eps == (0.1, 1.0, 2.0, 4.0, 8.0, 16.0)
     assert (attack.steps, attack.alpha, attack.restarts, attack.train_mode) == (10, 0.1, 5, True)
-    large = yaml.safe_load((ROOT / "egs2/librispeech/ssl1/conf/train_large.yaml").read_text())
+    large = read_with_base(ROOT / "egs2/librispeech/ssl1/conf/train_large.yaml")
     encoder = large["encoder_conf"]
     assert (encoder["num_layers"], encoder["hidden_size"], encoder["downsample"]) == (12, 768, 3)
     assert (large["optim_conf"]["lr"], large["scheduler_conf"]["total_steps"]) == (4e-4, 500000)

@@ -7,6 +7,7 @@ import yaml
 from tiny import TOKENS
 
 from espnet_ext.attack.settings import AttackSettings
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.tasks.mtl_asr import MTLASRTask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ def test_every_key_is_explained_on_its_line(path):
 
 def test_paper_configuration_is_the_papers():
     path = ROOT / "egs2/TEMPLATE/mtl_asr1/conf/train_paper.yaml"
-    conf = yaml.safe_load(path.read_text())
+    conf = read_with_base(path)
     encoder, decoder = conf["encoder_conf"], conf["decoder_conf"]
     assert (encoder["num_blocks"], encoder["attention_heads"]) == (12, 8)
     assert (encoder["linear_units"], encoder["output_size"]) == (2048, 512)
