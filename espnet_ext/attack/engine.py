@@ -182,14 +182,14 @@ class Engine(Generic[B]):
     def _size(self, state: State, rows: Rows, taken: int) -> torch.Tensor | float:
         """Length of the next step, see `Ball.step`."""
         how = self.how
-        if how.eps_step is not None:
-            return how.eps_step
         if self.checkpoints:
             return state.kept["share"][rows]
-        share = how.alpha
+        part = 1.0
         if how.schedule == "cosine":
-            share *= 0.5 * (1.0 + math.cos(math.pi * taken / self.last))
-        return torch.full_like(self.ball.radius[rows], share, dtype=torch.float32)
+            part = 0.5 * (1.0 + math.cos(math.pi * taken / self.last))
+        if how.eps_step is not None:
+            return how.eps_step * part
+        return torch.full_like(self.ball.radius[rows], how.alpha * part, dtype=torch.float32)
 
     def _compare(
         self, state: State, rows: Rows, inputs: torch.Tensor, values: torch.Tensor

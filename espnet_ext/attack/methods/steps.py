@@ -27,10 +27,10 @@ class Steps(Method):
 
     Attributes:
         steps: numbers of steps whose inputs are kept; the last one is the number of steps.
-        eps_step: length of a step in the unit of the budget, constant; null to use `alpha`.
+        eps_step: length of a step in the unit of the budget; null to use `alpha`.
         alpha: length of a step as a fraction of each utterance's own radius.
-        schedule: of alpha: constant; cosine, down to zero; halving, where an utterance makes no
-            progress, as Auto-PGD does.
+        schedule: of the step: constant; cosine, down to zero; halving (of alpha), where an
+            utterance makes no progress, as Auto-PGD does.
         decay: of the accumulated gradient (Dong et al. 2018); 0 for plain PGD.
         restarts: from other random points.
         best: keep the strongest iterate of all steps and restarts, not the last.
@@ -60,6 +60,8 @@ class Steps(Method):
         for key, choices in CHOICES.items():
             if (given := getattr(self, key)) not in choices:
                 raise InputError(f"{key} must be one of {', '.join(choices)}, not '{given}'")
+        if self.schedule == "halving" and self.eps_step is not None:
+            raise InputError("schedule halving is of alpha: leave eps_step out")
         if self.restarts > 1 and self.start != "random":
             raise InputError("restarts need start: random; from another all are equal")
         if self.loss == REPRESENTATION and self.start != "random":
