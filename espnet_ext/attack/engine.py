@@ -184,12 +184,12 @@ class Engine(Generic[B]):
         how = self.how
         if self.checkpoints:
             return state.kept["share"][rows]
-        part = 1.0
-        if how.schedule == "cosine":
-            part = 0.5 * (1.0 + math.cos(math.pi * taken / self.last))
         if how.eps_step is not None:
-            return how.eps_step * part
-        return torch.full_like(self.ball.radius[rows], how.alpha * part, dtype=torch.float32)
+            return how.eps_step
+        share = how.alpha
+        if how.schedule == "cosine":
+            share *= 0.5 * (1.0 + math.cos(math.pi * taken / self.last))
+        return torch.full_like(self.ball.radius[rows], share, dtype=torch.float32)
 
     def _compare(
         self, state: State, rows: Rows, inputs: torch.Tensor, values: torch.Tensor

@@ -27,10 +27,11 @@ class Steps(Method):
 
     Attributes:
         steps: numbers of steps whose inputs are kept; the last one is the number of steps.
-        eps_step: length of a step in the unit of the budget; null to use `alpha`.
+        eps_step: length of a step in the unit of the budget, always the same; null to use `alpha`.
         alpha: length of a step as a fraction of each utterance's own radius.
-        schedule: of the step: constant; cosine, down to zero; halving (of alpha), where an
-            utterance makes no progress, as Auto-PGD does.
+        schedule: of alpha: constant; cosine, down to zero at the last step, so that what is kept of
+            fewer steps is no attack of so many; halving, where an utterance makes no progress, as
+            Auto-PGD does.
         decay: of the accumulated gradient (Dong et al. 2018); 0 for plain PGD.
         restarts: from other random points.
         best: keep the strongest iterate of all steps and restarts, not the last.
