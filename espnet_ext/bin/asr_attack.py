@@ -35,7 +35,7 @@ def main() -> None:
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.attack.utterances import read_utterances
     from espnet_ext.data.locks import locked
-    from espnet_ext.report.scores import write_scores
+    from espnet_ext.report.results import write_scores
 
     settings = AttackSettings.read(args.config, args.set)
     cli.check_speakers(args.utt2spk, args.targets)

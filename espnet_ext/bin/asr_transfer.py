@@ -27,7 +27,7 @@ def main() -> None:
     cli.log_to_stderr()
     from espnet_ext.attack.estimator import PyTorchESPnet
     from espnet_ext.attack.replay import replay
-    from espnet_ext.report.scores import write_scores
+    from espnet_ext.report.results import write_scores
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
     recognizer, device, model = cli.load_recognizer(args)
