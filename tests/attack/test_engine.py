@@ -207,7 +207,9 @@ def test_steps_are_shares_of_each_radius_on_a_schedule(monkeypatch, victim, batc
         shares = [0.5 * (1.0 + math.cos(math.pi * i / 8)) for i in range(8)]
         expected = torch.tensor([0.1 * (s if schedule == "cosine" else 1.0) for s in shares])
         got = step_sizes(victim, batch, method, budgets[norm])
-        torch.testing.assert_close(got, expected.double().unsqueeze(1).expand_as(got), atol=1e-3, rtol=0)
+        torch.testing.assert_close(
+            got, expected.double().unsqueeze(1).expand_as(got), atol=1e-3, rtol=0
+        )
 
 
 def test_a_constant_step_is_in_the_unit_of_the_budget(monkeypatch, victim, batch, budgets):
@@ -385,9 +387,7 @@ def test_success_is_kept_though_other_iterates_and_restarts_have_more_of_the_obj
 
     monkeypatch.setattr(victim, "reached", first_time)
     # Steps as long as the radius overshoot: later restarts are often better.
-    method = Pgd(
-        steps=4, restarts=3, alpha=2.0, best=best, stop_on_success=True, check_every=2
-    )
+    method = Pgd(steps=4, restarts=3, alpha=2.0, best=best, stop_on_success=True, check_every=2)
     end = found(victim, batch, method, budgets[1])[2]
     assert torch.equal(end, reached[0])
 
