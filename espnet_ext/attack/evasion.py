@@ -139,7 +139,9 @@ def check_attack(victim: Victim[B], method: Method, budget: Budget) -> None:
             f"{' or '.join(victim.units)}"
         )
     if budget.norm not in method.norms:
-        raise InputError(f"method {method.name} has no norm {budget.norm:g}; leave it out, or use pgd")
+        raise InputError(
+            f"method {method.name} has no norm {budget.norm:g}; leave it out, or use pgd"
+        )
     method.check(victim)
     loss = getattr(method, "loss", "")
     if loss and loss not in victim.losses:
