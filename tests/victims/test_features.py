@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from espnet_ext.attack.units import NEPER, FeatureSpace, measure_space, static_dimensions
+from espnet_ext.victims.features import NEPER, FeatureSpace, measure_space, static_dimensions
 from tiny_cm import cm_model
 from tiny_countermeasure import DIMS, model, padded, utterances
 
