@@ -23,6 +23,7 @@ setup(
         "espnet_ext.attack": ["*.txt"],
         "espnet_ext.report": ["*.css", "*.jinja", "*.json"],
     },
+    entry_points={"console_scripts": ["espnet-ext = espnet_ext.bin.entry:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         # 202511 is the newest release for Python 3.10 and 3.11, 202611 for 3.12 and 3.13.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from espnet_ext.report.results import AttackScores, attack_rows, score
+
 UTT2SPK = {"u0": "a", "u1": "a", "u2": "a", "u3": "b", "u4": "b", "u5": "b"}
 TARGET = "to be or not to"
 ENVIRONMENT = {"commit": "0123456789ab", "date": "2026-01-01", "packages": {"torch": "2"}}
@@ -49,3 +51,8 @@ def log_rows(wrong: Wrong, **changes: Any) -> list[dict[str, Any]]:
 def constant(first: int, second: int, budget: str = "eps2") -> dict[tuple[str, int], list[int]]:
     """Wrong words of every utterance after 5 and after 10 steps; without attack all five are."""
     return {(budget, 0): [5] * 6, (budget, 5): [first] * 6, (budget, 10): [second] * 6}
+
+
+def scored(rows: Sequence[dict[str, Any]], *speakers: Mapping[str, str]) -> list[AttackScores]:
+    """Scores of the rows of a log."""
+    return score(attack_rows(rows, *speakers))

@@ -15,7 +15,6 @@ LAYERS = [
     {"defense"},
     {"cm"},
     {"tasks", "attack", "report"},
-    {"plan"},
     {"bin"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

@@ -130,17 +130,22 @@ def check_attack(victim: Victim[B], method: Method, budget: Budget) -> None:
     """Refuse what does not go together.
 
     Raises:
-        InputError: the unit of the budget, the loss or the method is not for this kind of model.
+        InputError: the unit of the budget, the loss or the method is not for this kind of model,
+            or the norm of the budget is not for the method.
     """
     if budget.unit not in victim.units:
         raise InputError(
             f"a budget in {budget.unit} is not for what is attacked here; give it in "
             f"{' or '.join(victim.units)}"
         )
+    if budget.norm not in method.norms:
+        raise InputError(
+            f"method {method.name} has no norm {budget.norm:g}; leave it out, or use pgd"
+        )
+    method.check(victim)
     loss = getattr(method, "loss", "")
     if loss and loss not in victim.losses:
         raise InputError(f"loss must be one of {', '.join(victim.losses)}, not '{loss}'")
-    method.check(victim)
 
 
 def ball_of(victim: Victim[B], batch: B, budget: Budget) -> Ball:

@@ -32,7 +32,6 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     from espnet_ext.attack.settings import AttackSettings
-    from espnet_ext.data.attack_log import rows_of_method
     from espnet_ext.data.locks import locked
 
     settings = AttackSettings.read(args.config, "asr", args.set)
@@ -40,7 +39,7 @@ def main() -> None:
     recognizer, device, model = cli.load_recognizer(args)
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.utterances import read_utterances
-    from espnet_ext.report.scores import write_scores
+    from espnet_ext.report.results import write_scores
     from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
@@ -58,7 +57,7 @@ def main() -> None:
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return
-    write_scores(rows_of_method(run.collect()), args.utt2spk, args.output_dir, device, recognizer)
+    write_scores(run.collect(), args.utt2spk, args.output_dir, device, recognizer)
     logging.info("wrote %s/results.json", args.output_dir)
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     from espnet_ext.data.ids import file_of
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
-    from espnet_ext.report.recognition import score_decoded
+    from espnet_ext.report.results import decoded_rows, score_decoded
 
     output = Path(args.output_dir)
     check_directory(output)
@@ -46,6 +46,7 @@ def main() -> None:
     if (Path(args.data_dir) / "text").is_file():
         cli.check_speakers(f"{args.data_dir}/text", f"{args.data_dir}/wav.scp", "transcript")
     recognizer, device, _ = cli.load_recognizer(args)
+    speakers = read_table(Path(args.data_dir) / "utt2spk") if args.by_speaker else None
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
     found = transcribe(
         recognizer,
@@ -65,7 +66,7 @@ def main() -> None:
         "environment": environment(device),
         "ctc_weight": weight,
         "beam_size": args.beam_size,
-        "scores": score_decoded([output], Path(args.data_dir), args.by_speaker),
+        "scores": score_decoded(decoded_rows(output, Path(args.data_dir), speakers)),
     }
     write_json(output / "results.json", results)
 

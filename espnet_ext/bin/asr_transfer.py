@@ -27,9 +27,9 @@ def main() -> None:
     args = get_parser().parse_args()
     cli.log_to_stderr()
     from espnet_ext.attack.replay import replay
-    from espnet_ext.data.attack_log import RECORD, flat_settings, rows_of_method
+    from espnet_ext.data.attack_log import RECORD, flat_settings
     from espnet_ext.data.files import read_record
-    from espnet_ext.report.scores import write_scores
+    from espnet_ext.report.results import write_scores
     from espnet_ext.victims.recognizer import GOALS, PyTorchESPnet
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
@@ -46,7 +46,7 @@ def main() -> None:
         {"model": model, "ctc_weight": victim.ctc_weight},
         args.batch_size,
     )
-    write_scores(rows_of_method(rows), args.utt2spk, args.output_dir, device, recognizer)
+    write_scores(rows, args.utt2spk, args.output_dir, device, recognizer)
 
 
 if __name__ == "__main__":

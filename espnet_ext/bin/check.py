@@ -49,9 +49,14 @@ PROGRAMS = [
 WIDTH = 2 + max(len(r.name) for r in [*REQUIRED, *OPTIONAL, *PROGRAMS])
 
 
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    return argparse.ArgumentParser(description=__doc__)
+
+
 def main() -> None:
     """Print the table; exit with 1 where something needed is missing."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    get_parser().parse_args()
     print(f"{'python':<{WIDTH}}{platform.python_version():<12}{sys.executable}")
     missing = [r for r in REQUIRED if not _show(r, _version(r))]
     print("optional:")

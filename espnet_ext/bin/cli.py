@@ -57,7 +57,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if none else super()._get_help_string(action)
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], command: str | None = None) -> None:
     """Call `main`; print an `InputError` as one readable message and exit with 1.
 
     So it does with a disk that is full, has failed or may not be written to.
@@ -67,6 +67,10 @@ def run(main: Callable[[], None]) -> None:
     `run.sh` it ends as with SIGTERM when the script that has started it dies.
 
     Set `ESPNET_EXT_TRACEBACK=1` to see the traceback as well.
+
+    Args:
+        main: of a command.
+        command: its name in `espnet_ext.bin`, where `sys.argv` does not tell.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -84,8 +88,7 @@ def run(main: Callable[[], None]) -> None:
         message = str(error) if isinstance(error, InputError) else _disk_problem(error)
         if message is None or os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
-        command = Path(sys.argv[0]).stem
-        message = in_words_of_run_sh(message, command, os.environ)
+        message = in_words_of_run_sh(message, command or Path(sys.argv[0]).stem, os.environ)
         # What files of others say must not move the cursor or colour the terminal.
         shown = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
         sys.exit(f"error: {''.join(shown)}")

@@ -9,8 +9,8 @@ import argparse
 from espnet_ext.bin import cli
 
 
-def main() -> None:
-    """Print the list without comments; exit with 1 where a line is wrong."""
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
         formatter_class=cli.HelpFormatter,
@@ -19,7 +19,12 @@ def main() -> None:
     add("kind", choices=("sweep", "models"), help="conf/sweep.yaml or conf/models.yaml of a recipe")
     add("list", help="the file")
     add("--heads", default="", help="classification heads; without one lambda_A must be 1")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Print the list without comments; exit with 1 where something is wrong."""
+    args = get_parser().parse_args()
     from espnet_ext.data.recipe_lists import read_model_list, read_sweep
 
     if args.kind == "sweep":

@@ -1,34 +1,82 @@
-"""The log of a finished attack, as others read it."""
+"""The log of a finished attack, as others read it: the one place that knows its layout."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_ext.data.files import read_jsonl, read_record
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.data.ids import file_of, id_problem
+from espnet_ext.errors import InputError, refuse
 
 LOG, RECORD = "attack_log.jsonl", "attack.json"
-CLEAN = "clean"
+PGD, NOISE, CLEAN = "pgd", "noise", "clean"
 Row = dict[str, Any]
 
 
-def condition_of(row: Mapping[str, Any]) -> str:
-    """Directory of the condition of a row: `<method>/<budget>`, or `clean`.
+class Setting(NamedTuple):
+    """What was done to every utterance.
+
+    Attributes:
+        method: of the attack, "pgd" in logs that do not name it; "noise" is the control.
+        budget: its tag, e.g. "eps2" or "snr35".
+        step: number of steps; 0 for no attack.
+    """
+
+    method: str
+    budget: str
+    step: int
+
+    def wav_dir(self, attack_dir: str | Path) -> Path:
+        """Where the audio is kept, if it is."""
+        by_method = Path(attack_dir) / "adversarial" / self.method
+        folder = by_method if by_method.is_dir() else attack_dir
+        return file_of(folder, self.budget) / f"step{self.step:d}" / "wav"
+
+    def wav(self, attack_dir: str | Path, utterance: str) -> Path | None:
+        """The audio of an utterance; None where it is not kept."""
+        if id_problem(utterance) or id_problem(self.budget):  # no attack has written such a log
+            return None
+        path = file_of(self.wav_dir(attack_dir), utterance, ".wav")
+        return path if path.is_file() else None
+
+
+def setting_of(row: Row) -> Setting:
+    """What was done to the utterance of a row.
 
     Example:
-        >>> condition_of({"method": "pgd", "budget": {"size": 35, "unit": "snr", "tag": "snr35"}})
-        'pgd/snr35'
+        >>> setting_of({"budget": "snr35", "step": 5})
+        Setting(method='pgd', budget='snr35', step=5)
     """
     budget = row["budget"]
-    return CLEAN if budget is None else f"{row['method']}/{budget['tag']}"
+    tag = budget["tag"] if isinstance(budget, dict) else budget
+    return Setting(row.get("method", PGD), tag or CLEAN, row["step"])
+
+
+def by_setting(rows: Sequence[Row]) -> dict[Setting, list[Row]]:
+    """Rows of each setting: methods and budgets in the order of the log, steps ascending.
+
+    Rows without attack that belong to no budget (method "clean") are step 0 of every budget of an
+    attack, and of none of noise.
+    """
+    groups: dict[Setting, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(setting_of(row), []).append(row)
+    clean = groups.pop(Setting(CLEAN, CLEAN, 0), None)
+    places = {setting[:2]: number for number, setting in reversed([*enumerate(groups)])}
+    if clean is not None:
+        for method, budget in places:
+            if method != NOISE:
+                groups[Setting(method, budget, 0)] = clean
+    order = sorted(groups, key=lambda setting: (places[setting[:2]], setting.step))
+    return {setting: groups[setting] for setting in order}
 
 
 def read_attack_log(directory: str | Path) -> list[Row]:
-    """Read `attack_log.jsonl`: every utterance once for each condition and number of steps.
+    """Read `attack_log.jsonl`: every utterance once for each budget and number of steps.
 
     Args:
-        directory: of an attack or a replay. What `attack.json` there does not say is taken from
+        directory: of an attack or a transfer. What `attack.json` there does not say is taken from
             the rows themselves.
 
     Raises:
@@ -45,52 +93,42 @@ def read_attack_log(directory: str | Path) -> list[Row]:
     attack = read_record(record) if record.is_file() else {}
     try:
         problems = _problems(rows, attack)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: rows without {error}, or that are no rows of an attack; run the attack again"
         ) from None
-    if problems:
-        raise InputError(
-            f"{path} is not the whole log of its attack; run the command of the attack again, it "
-            f"collects what its finished batches hold:\n{summarize(problems)}"
-        )
+    refuse(
+        problems,
+        f"{path} is not the whole log of its attack; run the command of the attack again, it "
+        "collects what its finished batches hold:",
+    )
     return rows
 
 
-def _problems(rows: Sequence[Mapping[str, Any]], attack: Mapping[str, Any]) -> list[str]:
-    groups: dict[str, dict[int, Counter[str]]] = {}
-    for row in rows:
-        steps = groups.setdefault(condition_of(row), {})
-        steps.setdefault(row["step"], Counter())[row["utterance"]] += 1
+def _problems(rows: Sequence[Row], attack: Mapping[str, Any]) -> list[str]:
+    groups = by_setting(rows)
     everyone = [name for batch in attack.get("batches") or [] for name in batch]
     everyone = everyone or sorted({row["utterance"] for row in rows})
+    settings = flat_settings(attack.get("settings") or {})
+    problems = []
+    budgets = {budget for _, budget, _ in groups}
+    count = len(settings.get("eps") or ()) + len(settings.get("snr") or ())
+    if count > len(budgets):
+        problems.append(f"rows of {len(budgets)} budgets, of {count} in the settings")
     known = set(everyone)
-    problems = [f"no row of {c}" for c in _conditions(attack) if c not in groups]
-    for condition, steps in groups.items():
-        wanted = _steps(attack, condition) | {*steps}
-        for step in sorted(wanted):
-            found = steps.get(step, Counter())
-            lacking = _some([name for name in everyone if not found[name]])
-            further = _some([n for n, k in found.items() if k > 1 or n not in known])
-            where = f"{condition}, {step} steps"
-            problems += [f"{where}: no row of {lacking}"] if lacking else []
-            problems += [f"{where}: too many rows of {further}"] if further else []
+    for method, budget in dict.fromkeys(setting[:2] for setting in groups):
+        steps = {setting.step for setting in groups if setting.method == method}
+        if method == PGD:
+            steps |= {0, *(settings.get("steps") or ())}
+        for step in sorted(steps):
+            rows_there = groups.get(Setting(method, budget, step), [])
+            found = Counter(row["utterance"] for row in rows_there)
+            where = f"{budget}, {step} steps" if method == PGD else f"{method}, {budget}"
+            lacking = [name for name in everyone if not found[name]]
+            further = [n for n, k in found.items() if k > 1 or n not in known]
+            problems += [f"{where}: no row of {_some(lacking)}"] if lacking else []
+            problems += [f"{where}: too many rows of {_some(further)}"] if further else []
     return problems
-
-
-def _conditions(attack: Mapping[str, Any]) -> list[str]:
-    """The conditions that an attack must have, as far as its record says it."""
-    settings = attack.get("settings") or {}
-    tags = [f"{key}{size:g}" for key in ("eps", "snr") for size in settings.get(key) or ()]
-    methods = settings.get("methods") or {}
-    return [CLEAN, *(f"{method}/{tag}" for method in methods for tag in tags)] if methods else []
-
-
-def _steps(attack: Mapping[str, Any], condition: str) -> set[int]:
-    """Numbers of steps that a condition must have, as far as the record says it."""
-    methods = (attack.get("settings") or {}).get("methods") or {}
-    method = methods.get(condition.partition("/")[0]) or {}
-    return {*method["steps"]} if method.get("method") in ("pgd", "upstream") else set()
 
 
 def _some(names: Sequence[str], limit: int = 5) -> str:
@@ -98,32 +136,19 @@ def _some(names: Sequence[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def rows_of_method(rows: Sequence[Row], method: str = "") -> list[Row]:
-    """Rows of one method and of no attack, as tables of one method read them.
+def condition_of(row: Mapping[str, Any]) -> str:
+    """Directory of the condition of a row: `<method>/<budget>`, or `clean`.
 
-    Their budget is its name, and rows of step 0 stand beside each budget.
-
-    Args:
-        rows: of `read_attack_log`.
-        method: by default the first that is not noise, or else the first.
+    Example:
+        >>> condition_of({"method": "pgd", "budget": {"tag": "snr35"}})
+        'pgd/snr35'
     """
-    clean = [row for row in rows if row["budget"] is None]
-    methods = [row["method"] for row in rows if row["budget"] is not None]
-    chosen = method or next((m for m in methods if m != "noise"), *methods[:1])
-    attacked = [row for row in rows if row["method"] == chosen]
-    tags = dict.fromkeys(row["budget"]["tag"] for row in attacked)
-    radii = {(row["utterance"], row["budget"]["tag"]): row["radius"] for row in attacked}
-    found = [
-        {**row, "budget": tag, "radius": radii[row["utterance"], tag], "seed": attacked[0]["seed"]}
-        for tag in tags
-        for row in clean
-    ] + [{**row, "budget": row["budget"]["tag"]} for row in attacked]
-    order = {tag: place for place, tag in enumerate(tags)}
-    return sorted(found, key=lambda row: (order[row["budget"]], row["utterance"], row["step"]))
+    budget = row["budget"]
+    return CLEAN if budget is None else f"{row['method']}/{budget['tag']}"
 
 
 def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an attack in one level, as reports of one method show them.
+    """Settings of an attack in one level, as reports show them; the first method speaks for all.
 
     Those of earlier versions are in one level already.
     """

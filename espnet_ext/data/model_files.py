@@ -6,11 +6,14 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from espnet_ext.data.archives import archive_folder, is_archive, unpacked
+from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 
 CONFIG, META = "config.yaml", "meta.yaml"
+KINDS = ("asr", "cm", "ssl")
+"""Recognizers, countermeasures, and models of self-supervised learning."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
 HEADS = "model_conf.heads."
@@ -90,6 +93,42 @@ def find_model(
         inside = _config_in(folder, shown, kind)
         chosen = _weights_of(inside, folder, shown, kind)
     return ModelFiles(found, chosen, config_name, _name(chosen, folder, shown))
+
+
+def model_kind(model: str | Path) -> str:
+    """What kind of model a configuration, a model directory or an archive is of.
+
+    Returns:
+        "asr", "cm" or "ssl", see `kind_of`.
+
+    Raises:
+        InputError: nothing is there, or no configuration is found.
+
+    Example:
+        >>> model_kind("egs2/librispeech/ssl1/conf/train_base.yaml")    # doctest: +SKIP
+        'ssl'
+    """
+    folder, shown = _folder(Path(model))
+    if folder is None:
+        return kind_of(read_with_base(model))
+    if meta := _meta(folder):
+        listed = read_yaml(meta).get("yaml_files")
+        for kind in KINDS:
+            if isinstance(listed, dict) and f"{kind}_train_config" in listed:
+                return kind
+    return kind_of(read_yaml(_config_in(folder, shown, "asr")))
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """The task of a configuration: countermeasures and Mockingjays have keys of their own.
+
+    Example:
+        >>> kind_of({"encoder": "lcnn", "segment_conf": {"num_frames": 100}})
+        'cm'
+    """
+    if "segment_conf" in config or config.get("encoder") in ("lcnn", "senet", "xvector"):
+        return "cm"
+    return "ssl" if config.get("encoder") == "mockingjay" else "asr"
 
 
 def model_paths(
@@ -172,10 +211,10 @@ def _preferred(config: Mapping[str, Any], kind: str) -> Iterator[str]:
 
 def _listed(folder: Path, shown: str, section: str, key: str) -> Path | None:
     """The file that the list of a packed model names; None where there is no list."""
-    metas = [folder / META] if (folder / META).is_file() else sorted(folder.glob(f"*/{META}"))
-    if len(metas) != 1:
+    meta = _meta(folder)
+    if meta is None:
         return None
-    files = read_yaml(metas[0]).get(section)
+    files = read_yaml(meta).get(section)
     if not isinstance(files, dict):
         return None
     if not isinstance(files.get(key), str):
@@ -185,10 +224,16 @@ def _listed(folder: Path, shown: str, section: str, key: str) -> Path | None:
         )
     # Packing strips the first slash of a path that leads out of the directory it was called in.
     relative = PurePath(files[key].lstrip("/"))
-    for base in (metas[0].parent, folder):
+    for base in (meta.parent, folder):
         if ".." not in relative.parts and (base / relative).is_file():
             return base / relative
     raise InputError(f"{shown}: its {META} names {files[key]}, which is not in it")
+
+
+def _meta(folder: Path) -> Path | None:
+    """The list of a packed model, where there is one."""
+    metas = [folder / META] if (folder / META).is_file() else sorted(folder.glob(f"*/{META}"))
+    return metas[0] if len(metas) == 1 else None
 
 
 def find_files(section: dict[str, Any], config: str | Path, above: str = "") -> None:

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from espnet_ext.report.card_parts import RECOGNITION, make_card, metrics
 from espnet_ext.report.cautions import attack_cautions, sweep_cautions
 from espnet_ext.report.experiments import Entry, Experiment
-from espnet_ext.report.scores import SEED
+from espnet_ext.report.results import SEED
 from espnet_ext.report.tables import weights
 
 UNDER_ATTACK = ("wer", "adv_twer", "success_rate")

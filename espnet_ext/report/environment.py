@@ -41,7 +41,8 @@ def environment(device: str) -> dict[str, Any]:
 
 def _command() -> str:
     """The command, with absolute paths cut to their last part: they name users and machines."""
-    return shlex.join(Path(a).name if Path(a).is_absolute() else a for a in sys.argv)
+    words = [Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:]]
+    return " ".join([Path(sys.argv[0]).name, shlex.join(words)])  # "espnet-ext attack" is one word
 
 
 def commit() -> str | None:

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from espnet_ext.data.attack_log import (
     LOG,
+    NOISE,
     RECORD,
+    by_setting,
     read_attack_log,
     read_attack_record,
-    rows_of_method,
 )
 from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
@@ -38,9 +39,15 @@ class Experiment(NamedTuple):
         return read_attack_record(path) if path.is_file() else {}
 
     def log(self) -> list[Entry]:
-        """Rows of attack_log.jsonl; empty where it was not kept."""
-        there = (self.directory / LOG).is_file()
-        return rows_of_method(read_attack_log(self.directory)) if there else []
+        """Rows of attack_log.jsonl but of noise, budgets by their tags; empty where not kept."""
+        if not (self.directory / LOG).is_file():
+            return []
+        return [
+            {**row, "method": setting.method, "budget": setting.budget}
+            for setting, rows in by_setting(read_attack_log(self.directory)).items()
+            if setting.method != NOISE
+            for row in rows
+        ]
 
 
 def read_experiment(directory: str | Path) -> Experiment:

@@ -9,7 +9,7 @@ from espnet_ext.bin import cli
 from espnet_ext.errors import InputError
 
 COMMANDS = sorted(
-    {m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)} - {"cli", "advice"}
+    {m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)} - {"cli", "advice", "entry"}
 )
 HEAVY = ("torch", "espnet2", "espnet", "art", "scipy", "matplotlib", "sentencepiece")
 RUN = f"""

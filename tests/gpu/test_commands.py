@@ -17,7 +17,6 @@ from espnet_ext.bin import (
     cm_inference,
     cm_lnsr,
     cm_probe,
-    plan,
     ssl_evaluate,
 )
 from espnet_ext.cm.scores import read_scores
@@ -232,15 +231,3 @@ def test_reconstruction_errors_are_those_of_the_cpu(call, mockingjay, data, tmp_
         call(ssl_evaluate, *options, "--ngpu", where)
         found[where] = read_json(tmp_path / where / "results.json")
     assert set(found[ngpu]) == set(found["0"])
-
-
-def test_plan_measures_on_the_device(call, data, tmp_path, ngpu, capsys):
-    config = {**tiny_config(), **TRAINING}
-    del config["token_list"]
-    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
-    (tmp_path / "sweep.yaml").write_text("conditions: [[1.0, 0.5, 0.5]]")
-    options = ["--train_config", tmp_path / "train.yaml", "--attack_config", data / "asr.yaml"]
-    options += ["--sweep", tmp_path / "sweep.yaml", "--train_utts", 10, "--test_utts", 4]
-    plan.main([str(o) for o in (*options, "--seconds", 1, "--vocab_size", 20, "--ngpu", ngpu)])
-    name = torch.cuda.get_device_name() if ngpu == "1" else "CPU"
-    assert name in capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attack_rows import ENVIRONMENT, UTT2SPK, Wrong, constant, log_rows
+from attack_rows import ENVIRONMENT, UTT2SPK, Wrong, constant, log_rows, scored
 from countermeasure_run import MODELS, lnsr, write_run
 from countermeasure_run import UTT2SPK as SPEAKERS
 
@@ -18,8 +18,8 @@ from espnet_ext.data.recipe_lists import read_sweep
 from espnet_ext.report import countermeasures as cm
 from espnet_ext.report.conditions import Condition
 from espnet_ext.report.countermeasure_inputs import Model, read_run
+from espnet_ext.report.results import SEED, definitions
 from espnet_ext.report.robustness import make_results
-from espnet_ext.report.scores import SEED, definitions, score
 
 TEST_SET = {**UTT2SPK, "u6": "a", "u7": "b"}
 SWEEP = Path(__file__).parents[2] / "egs2" / "fsdd" / "mtl_asr1" / "conf" / "sweep.yaml"
@@ -120,7 +120,7 @@ def attacked(tmp_path) -> Callable[..., tuple[Path, Path]]:
         write_jsonl(directory / "attack_log.jsonl", rows)
         write_json(directory / "attack.json", about)
         scores = {"definitions": definitions("utterance"), "environment": ENVIRONMENT}
-        write_json(directory / "results.json", {**scores, SEED: 3, "scores": score(rows)})
+        write_json(directory / "results.json", {**scores, SEED: 3, "scores": scored(rows)})
         if audio:
             write_audio(directory, tmp_path / "clean", rows)
         wav_scp = tmp_path / "wav.scp"

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from attack_rows import constant, log_rows
+from attack_rows import constant, log_rows, scored
 
 from espnet_ext.report import attack_figures
 from espnet_ext.report.figures import along_loudness, figure_snr
-from espnet_ext.report.scores import score
 
 SNR = {("snr40", 0): [5] * 6, ("snr40", 5): [3] * 6, ("snr40", 10): [2] * 6}
 LOUD = {("snr30", step): wrong for (_, step), wrong in SNR.items()}
@@ -33,7 +32,7 @@ def curve(axis, label):
 
 
 def test_curves_of_an_attack_against_steps_and_loudness(drawn):
-    steps, snr = drawn(attack_figures.attack_curves, score(log_rows(constant(3, 1))))
+    steps, snr = drawn(attack_figures.attack_curves, scored(log_rows(constant(3, 1))))
     assert curve(steps, "AdvTWER, ε = 2") == ([0, 5, 10], [100, 60, 20])
     # The median of 60 - step - number over six utterances.
     assert curve(snr, "AdvTWER, ε = 2") == ([52.5, 47.5], [60, 20])
@@ -45,21 +44,21 @@ def test_curves_of_an_attack_against_steps_and_loudness(drawn):
 
 
 def test_without_references_there_is_no_word_error_rate(drawn):
-    steps, _ = drawn(attack_figures.attack_curves, score(log_rows(constant(3, 1), reference=None)))
+    steps, _ = drawn(attack_figures.attack_curves, scored(log_rows(constant(3, 1), reference=None)))
     assert not [li for li in steps.get_lines() if li.get_label().startswith("WER")]
 
 
 def test_budgets_are_told_apart_by_their_lines(drawn):
-    steps, snr = drawn(attack_figures.attack_curves, score(log_rows({**SNR, **LOUD})))
+    steps, snr = drawn(attack_figures.attack_curves, scored(log_rows({**SNR, **LOUD})))
     assert len({line.get_linestyle() for line in steps.get_lines()}) == 2
     assert snr.get_title() == "each budget after 10 steps"
 
 
 def test_within_one_budget_every_step_is_a_point_and_between_budgets_the_last():
-    one, title = along_loudness(score(log_rows(SNR)))
+    one, title = along_loudness(scored(log_rows(SNR)))
     assert [e["step"] for e in one] == [5, 10] and title == "SNR 40 dB"
     rows = [row | {"snr": row["snr"] and row["snr"] - 20} for row in log_rows(LOUD)]
-    several, title = along_loudness(score([*rows, *log_rows(SNR)]))
+    several, title = along_loudness(scored([*rows, *log_rows(SNR)]))
     assert [(e["budget"], e["step"]) for e in several] == [("snr40", 10), ("snr30", 10)]
     assert title == "each budget after 10 steps"
     assert along_loudness([]) == ([], "")
@@ -97,7 +96,7 @@ def test_silence_and_audio_shorter_than_a_frame_can_be_drawn(drawn):
 
 def test_a_picture_is_written(tmp_path):
     pytest.importorskip("matplotlib")
-    attack_figures.attack_curves(score(log_rows(constant(3, 1))), tmp_path / "a.png")
+    attack_figures.attack_curves(scored(log_rows(constant(3, 1))), tmp_path / "a.png")
     wave = np.random.default_rng(0).normal(size=4000)
     attack_figures.spectrograms({"clean": wave}, 8000, tmp_path / "b.png")
     assert all((tmp_path / n).stat().st_size > 5000 for n in ("a.png", "b.png"))

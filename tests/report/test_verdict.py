@@ -1,10 +1,9 @@
 """The sentences say what the numbers say, whatever one would like them to say."""
 
 import pytest
-from attack_rows import constant, log_rows
+from attack_rows import constant, log_rows, scored
 
 from espnet_ext.report.experiments import read_experiment
-from espnet_ext.report.scores import score
 from espnet_ext.report.verdict import (
     attack_verdict,
     countermeasure_verdict,
@@ -15,7 +14,7 @@ from espnet_ext.report.verdict import (
 
 
 def attack(wrong, **changes):
-    return {"scores": score(log_rows(wrong, **changes))}
+    return {"scores": scored(log_rows(wrong, **changes))}
 
 
 def test_a_sweep_in_three_sentences(three, results):
@@ -76,7 +75,7 @@ def test_an_attack_that_does_nothing_is_not_distinguishable_from_none():
 
 def test_one_utterance_has_no_interval_and_so_no_verdict():
     rows = [row for row in log_rows(constant(3, 0)) if row["utterance"] == "u0"]
-    _, first, _, _ = attack_verdict({"scores": score(rows)}, {})
+    _, first, _, _ = attack_verdict({"scores": scored(rows)}, {})
     assert first.endswith("there are too few utterances for intervals.")
 
 

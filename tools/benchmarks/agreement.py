@@ -8,9 +8,9 @@ take them is shown by ART itself, with a step that is longer by one rounding err
 
 import numpy as np
 from art.attacks.evasion import ProjectedGradientDescent
-from common import get_parser, recognizer, speech, transcripts, verdict
+from common import get_parser, paper_attack, recognizer, speech, transcripts, verdict
 
-from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+from espnet_ext.attack import PyTorchESPnet
 
 LIMIT = 1e-5
 STEP = 0.05
@@ -21,7 +21,7 @@ def differences(seed: int, device: str) -> tuple[np.ndarray, np.ndarray]:
     """Largest difference (4,) of any sample: engine to ART, and ART rounded to ART."""
     estimator = PyTorchESPnet(recognizer(device, seed), 0.3)
     x, y = np.stack(speech(4, 4, 4, 4, seed=seed)), transcripts(4, seed=seed)
-    engine = ProjectedGradientDescentASR(estimator, eps=2.0, eps_step=STEP, max_iter=5)
+    engine = paper_attack(estimator, 5, eps_step=STEP)
     expected, rounded = (
         ProjectedGradientDescent(
             estimator, norm=2, eps=2.0, eps_step=step, max_iter=5, targeted=True, verbose=False

@@ -4,12 +4,22 @@
 import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent
-from common import compare, get_parser, ratio, recognizer, show, speech, transcripts, verdict
+from common import (
+    compare,
+    get_parser,
+    paper_attack,
+    ratio,
+    recognizer,
+    show,
+    speech,
+    transcripts,
+    verdict,
+)
 
 from espnet_ext.asr.losses import frozen
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
-from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+from espnet_ext.attack import PyTorchESPnet
 
 STEPS = 10
 
@@ -54,7 +64,7 @@ def bare_loop(estimator: PyTorchESPnet, x: np.ndarray, y: np.ndarray) -> torch.T
         targets = estimator.targets(list(y))
         for _ in range(STEPS):
             adversarial.requires_grad_()
-            loss = estimator.losses(adversarial, lengths, targets).total.sum()
+            loss = estimator.utterance_losses(adversarial, lengths, targets).total.sum()
             (gradient,) = torch.autograd.grad(loss, adversarial)
             with torch.no_grad():
                 step = 0.05 * gradient / gradient.norm(dim=-1, keepdim=True)
@@ -79,7 +89,7 @@ def main() -> None:
     x, y = np.stack(speech(4, 4, 4, 4)), transcripts(4)
     lean, espresso = PyTorchESPnet(loaded, 0.3), EspressoStyle(loaded, 0.3)
     engine, mixed = (
-        ProjectedGradientDescentASR(estimator, eps=2.0, eps_step=0.05, max_iter=STEPS)
+        paper_attack(estimator, STEPS)
         for estimator in (lean, PyTorchESPnet(loaded, 0.3, autocast="bfloat16"))
     )
     seconds = compare(

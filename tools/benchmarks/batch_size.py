@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Time of an attack step for an utterance at growing batches: which is the cheapest."""
 
+import resource
 from collections.abc import Iterator
 
 import torch
-from common import get_parser, recognizer, speech, transcripts
+from common import compare, get_parser, recognizer, speech, transcripts
 
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.attack import PyTorchESPnet
-from espnet_ext.plan.training import fastest, peak, reset_peak
 
 SECONDS = 4
 
@@ -26,8 +26,15 @@ def step_time(estimator: PyTorchESPnet, batch: int, repeats: int, device: str) -
     waves, lengths = pad(speech(*[SECONDS] * batch), estimator.device)
     with estimator.attack_mode():
         targets = estimator.targets(list(transcripts(batch)))
-        step = fastest(lambda: estimator.input_gradient(waves, lengths, targets), repeats, device)
-    return step / batch
+        cases = {"step": lambda: estimator.input_gradient(waves, lengths, targets)}
+        return min(compare(cases, repeats, device)["step"]) / batch
+
+
+def peak(device: str) -> int:
+    """Bytes at the peak of memory; on a CPU of the process so far."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:
@@ -46,7 +53,8 @@ def main() -> None:
     for batch in sizes(args.most):
         row = f"{batch:>6}"
         for name, estimator in kinds.items():
-            reset_peak(args.device)
+            if args.device != "cpu":
+                torch.cuda.reset_peak_memory_stats()
             try:
                 seconds = step_time(estimator, batch, args.repeats, args.device)
             except torch.OutOfMemoryError:

@@ -19,6 +19,7 @@ from espnet2.text.word_tokenizer import WordTokenizer
 
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.text import TextEncoder
+from espnet_ext.attack import Budget, Evasion, Pgd, PyTorchESPnet
 from espnet_ext.tasks.mtl_asr import MTLASRTask
 
 RATE = 16000
@@ -66,6 +67,14 @@ def transcripts(count: int, words: int = 8, seed: int = 0) -> np.ndarray:
     """Random targets."""
     generator = np.random.default_rng(seed)
     return np.array([" ".join(generator.choice(WORDS, words)) for _ in range(count)])
+
+
+def paper_attack(
+    estimator: PyTorchESPnet, *steps: int, batch_size: int = 20, eps_step: float = 0.05
+) -> Evasion:
+    """PGD as Das and Chau (2022) have it: constant steps from the clean waveform, the last one."""
+    method = Pgd(steps=steps, eps_step=eps_step, start="clean", best=False)
+    return Evasion(estimator, method, Budget(2, 2.0), batch_size)
 
 
 def compare(

@@ -6,7 +6,7 @@ import torch
 from art.attacks.evasion import ProjectedGradientDescent
 from common import compare, get_parser, ratio, show, verdict
 
-from espnet_ext.attack import LinfPGD, PyTorchCountermeasure
+from espnet_ext.attack import Budget, Evasion, Pgd, PyTorchCountermeasure
 from espnet_ext.cm.lcnn import SMALL
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.tasks.countermeasure import CountermeasureTask
@@ -47,17 +47,23 @@ def main() -> None:
     x = generator.standard_normal(SHAPE).astype(np.float32)
     y = np.arange(len(x)) % 2
     estimator = PyTorchCountermeasure(model, SHAPE[1:])
-    plain = {"steps": STEPS, "start": "clean", "batch_size": len(x)}
-    ours = LinfPGD(estimator, EPS, best=False, **plain)
-    best = LinfPGD(estimator, EPS, best=True, **plain)
+    ours, best = (
+        Evasion(
+            estimator,
+            Pgd(steps=(STEPS,), alpha=0.25, schedule="constant", start="clean", best=keep),
+            Budget(np.inf, EPS),
+            len(x),
+        )
+        for keep in (False, True)
+    )
     art = ProjectedGradientDescent(
         estimator, norm=np.inf, eps=EPS, eps_step=0.25 * EPS, max_iter=STEPS, verbose=False
     )
     seconds = compare(
         {
             "bare loop": lambda: bare_loop(model, x, y, args.device),
-            "LinfPGD": lambda: ours.generate(x, y),
-            "LinfPGD, best": lambda: best.generate(x, y),
+            "engine": lambda: ours.generate(x, y),
+            "engine, best": lambda: best.generate(x, y),
             "ART": lambda: art.generate(x, y),
         },
         args.repeats,
@@ -65,8 +71,8 @@ def main() -> None:
     )
     print(f"LCNN, {SHAPE[0]} x {SHAPE[1]} x {SHAPE[2]}, a step ({STEPS} in a run), {args.device}:")
     show(seconds, unit=STEPS)
-    verdict("LinfPGD over a bare loop", ratio(seconds, "LinfPGD", "bare loop"), 1.1)
-    verdict("the same, best step kept", ratio(seconds, "LinfPGD, best", "bare loop"), 1.1)
+    verdict("engine / bare loop", ratio(seconds, "engine", "bare loop"), 1.1)
+    verdict("the same, best step kept", ratio(seconds, "engine, best", "bare loop"), 1.1)
     print(f"{'ART / bare loop':<52}{ratio(seconds, 'ART', 'bare loop'):9.4g}")
     difference = np.abs(ours.generate(x, y) - art.generate(x, y)).max()
     print(f"largest difference to ART's iterates: {difference:.1e}")

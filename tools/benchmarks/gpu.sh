@@ -48,7 +48,7 @@ benchmark() {
 plan() {
     local name=$1 conf=egs2/$2/conf
     shift 2
-    record "${name}" python3 -m espnet_ext.bin.plan --ngpu "${ngpu}" \
+    record "${name}" python3 tools/plan.py --ngpu "${ngpu}" \
         --most "$((most / 4 > 2 ? most / 4 : 2))" "${@//conf\//${conf}/}"
 }
 

@@ -14,12 +14,12 @@ def peak(steps: int, device: str) -> float:
     """Peak memory in MiB of an attack of so many steps, in a process of its own."""
     import numpy as np
     import torch
-    from common import recognizer, speech, transcripts
+    from common import paper_attack, recognizer, speech, transcripts
 
-    from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+    from espnet_ext.attack import PyTorchESPnet
 
     estimator = PyTorchESPnet(recognizer(device), 0.3)
-    attack = ProjectedGradientDescentASR(estimator, eps=2.0, max_iter=steps)
+    attack = paper_attack(estimator, steps)
     attack.generate(np.stack(speech(2, 2)), transcripts(2))
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20

@@ -9,10 +9,10 @@ import math
 from pathlib import Path
 
 import numpy as np
-from common import compare, get_parser, ratio, show
+from common import compare, get_parser, paper_attack, ratio, show
 
 from espnet_ext.asr.waveforms import like
-from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+from espnet_ext.attack import PyTorchESPnet
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.metrics.error_rate import same_text, word_errors
@@ -49,7 +49,7 @@ def main() -> None:
     full = PyTorchESPnet(loaded, args.ctc_weight)
     half = PyTorchESPnet(loaded, args.ctc_weight, autocast="bfloat16")
     attacks = {
-        name: ProjectedGradientDescentASR(estimator, eps=2.0, max_iter=args.steps)
+        name: paper_attack(estimator, args.steps)
         for name, estimator in (("full precision", full), ("bfloat16", half))
     }
     few = slice(0, 8)

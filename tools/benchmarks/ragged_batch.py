@@ -1,10 +1,21 @@
 #!/usr/bin/env python3
 """Time an utterance of a ragged set, against attacking one utterance at a time."""
 
-from common import compare, get_parser, ratio, recognizer, show, speech, transcripts, verdict
+from common import (
+    compare,
+    get_parser,
+    paper_attack,
+    ratio,
+    recognizer,
+    show,
+    speech,
+    transcripts,
+    verdict,
+)
 
 from espnet_ext.asr.waveforms import like
-from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+from espnet_ext.attack import PyTorchESPnet
+from espnet_ext.attack.evasion import ball_of
 
 SECONDS = (2, 3, 4, 5, 6, 7, 8, 9)
 STEPS = 2
@@ -16,10 +27,12 @@ def main() -> None:
     estimator = PyTorchESPnet(recognizer(args.device), 0.3)
     waves, texts = speech(*SECONDS), transcripts(len(SECONDS))
     x = like([], waves)
-    attack = ProjectedGradientDescentASR(estimator, eps=2.0, max_iter=STEPS, batch_size=8)
-    everything = ProjectedGradientDescentASR(
-        estimator, eps=2.0, max_iter=STEPS, batch_size=8, batch_overhead=1000.0
-    )
+    attack = paper_attack(estimator, STEPS, batch_size=8)
+
+    def everything() -> None:
+        batch = estimator.batch([str(s) for s in SECONDS], waves, list(texts))
+        attack.method.run(estimator, batch, ball_of(estimator, batch, attack.budget))
+
     together, alone, padded = "ragged set", "one at a time", "one padded batch of all"
     seconds = compare(
         {
@@ -27,7 +40,7 @@ def main() -> None:
             alone: lambda: [
                 attack.generate(wave[None], [text]) for wave, text in zip(waves, texts, strict=True)
             ],
-            padded: lambda: everything.generate(x, texts),
+            padded: everything,
         },
         args.repeats,
         args.device,

@@ -2,9 +2,19 @@
 """Four numbers of steps in one run, against four runs: the same waveforms in less time."""
 
 import numpy as np
-from common import compare, get_parser, ratio, recognizer, show, speech, transcripts, verdict
+from common import (
+    compare,
+    get_parser,
+    paper_attack,
+    ratio,
+    recognizer,
+    show,
+    speech,
+    transcripts,
+    verdict,
+)
 
-from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+from espnet_ext.attack import PyTorchESPnet
 
 STEPS = (5, 10, 15, 20)
 
@@ -14,8 +24,8 @@ def main() -> None:
     args = get_parser(__doc__).parse_args()
     estimator = PyTorchESPnet(recognizer(args.device), 0.3)
     x, y = np.stack(speech(2, 2)), transcripts(2)
-    once = ProjectedGradientDescentASR(estimator, eps=2.0, steps=STEPS)
-    runs = [ProjectedGradientDescentASR(estimator, eps=2.0, max_iter=s) for s in STEPS]
+    once = paper_attack(estimator, *STEPS)
+    runs = [paper_attack(estimator, s) for s in STEPS]
     seconds = compare(
         {
             "one run": lambda: once.generate_snapshots(x, y),

@@ -1,6 +1,7 @@
 """What every attack is: a frozen dataclass whose fields are its YAML keys."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -26,12 +27,14 @@ class Method(AttackOptions):
         name: in YAML files, directories and logs.
         title: in reports.
         needs: of the model: "gradients", "scores" or "nothing".
+        norms: of budgets that it can be given.
         seed: of all random numbers, which are drawn for each utterance by its id.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     needs: ClassVar[str] = "gradients"
+    norms: ClassVar[tuple[float, ...]] = (2, math.inf)
 
     seed: int = 0
 
