@@ -136,8 +136,7 @@ def test_audio_that_is_not_there_is_named(other, attacked, data, tmp_path):
 def test_a_target_that_the_model_cannot_write_is_named(kind, other, attacked, data, tmp_path):
     if kind != "recognizer":
         pytest.skip("of transcripts")
-    for file in ("attack.json", "attack_log.jsonl"):
-        (tmp_path / file).write_bytes((attacked / file).read_bytes())
+    shutil.copytree(attacked, tmp_path, dirs_exist_ok=True)
     rows = read_jsonl(tmp_path / "attack_log.jsonl")
     write_jsonl(tmp_path / "attack_log.jsonl", [{**row, "target": "lorem"} for row in rows])
     with pytest.raises(InputError, match="lorem"):
@@ -152,7 +151,7 @@ def test_an_untargeted_attack_on_long_references_is_heard(kind, other, attacked,
     rows = [{**r, "target": "one " * 200} for r in read_jsonl(attacked / "attack_log.jsonl")]
     rows = [r for r in rows if r["step"] == 0]
     write_jsonl(tmp_path / "attack_log.jsonl", rows)
-    made_on["settings"] |= {"methods": {}}
+    made_on["settings"] |= {"methods": {}, "eps": [], "snr": []}
     write_json(tmp_path / "attack.json", made_on)
     with pytest.raises(InputError, match="encoder frames"):
         played(other, tmp_path, data, tmp_path / "out")
