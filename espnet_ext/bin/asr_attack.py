@@ -9,10 +9,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Attack any ESPnet2 CTC, attention or hybrid ASR model.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Attack any ESPnet2 CTC, attention or hybrid ASR model.")
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--wav_scp", required=True, help="audio; utterances without a target are left out")
@@ -29,8 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Attack, and write the scores once all shards are finished."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.locks import locked
 

@@ -8,29 +8,21 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Transcribe with any ESPnet2 CTC, attention or hybrid ASR model.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Transcribe with any ESPnet2 CTC, attention or hybrid ASR model.")
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--data_dir", required=True, help="wav.scp; with text and utt2<head> it is scored")
     add("--output_dir", required=True, help="text, utt2<head> of the heads, results.json")
-    add(
-        "--beam_size",
-        type=cli.integer(1),
-        default=1,
-        help="1: greedy, both heads score every token",
-    )
+    text = "1: greedy, both heads score every token"
+    add("--beam_size", type=cli.integer(1), default=1, help=text)
     add("--batch_size", type=cli.integer(1), default=20, help="utterances in a batch")
-    add("--by_speaker", type=cli.boolean, default=False, help="intervals over speakers")
+    cli.add_switch(parser, "--by_speaker", text="intervals over speakers")
     return parser
 
 
 def main() -> None:
     """Transcribe, write, score."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.asr.transcribe import transcribe
     from espnet_ext.data.characters import remove_hidden
     from espnet_ext.data.files import check_directory, write_json

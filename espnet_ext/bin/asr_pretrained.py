@@ -12,10 +12,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser(__doc__)
     add = parser.add_argument
     add(
         "--pretrained",
@@ -32,8 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cmd: list[str] | None = None) -> None:
     """Obtain, check, write."""
-    args = get_parser().parse_args(cmd)
-    cli.log_to_stderr()
+    args = cli.parse(get_parser(), cmd)
     from espnet_ext.tasks.pretrained import obtain, prepare
 
     prepare(

@@ -8,10 +8,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="results.json, RESULTS.md and figures from the logs of a sweep.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("results.json, RESULTS.md and figures from the logs of a sweep.")
     add = parser.add_argument
     add(
         "--conditions",
@@ -34,8 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Collect, write, and say where."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.data.files import read_json, write_json
     from espnet_ext.report.conditions import read_conditions
     from espnet_ext.report.environment import environment

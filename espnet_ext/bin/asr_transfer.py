@@ -8,10 +8,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Transcribe and score the audio of an attack on another model, or head.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Transcribe and score the audio of an attack on another model, or head.")
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--attack_dir", required=True, help="output directory of asr_attack on the other model")
@@ -24,8 +21,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Listen to every saved file, write rows and scores."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.attack.replay import replay
     from espnet_ext.data.attack_log import RECORD, flat_settings
     from espnet_ext.data.files import read_record

@@ -7,10 +7,9 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="card.json (schema: espnet_ext/report/card.schema.json) and card.md, to paste "
-        "into a model card, for each model in results of asr_report, asr_attack and cm_report.",
-        formatter_class=cli.HelpFormatter,
+    parser = cli.parser(
+        "card.json (schema: espnet_ext/report/card.schema.json) and card.md, to paste "
+        "into a model card, for each model in results of asr_report, asr_attack and cm_report."
     )
     add = parser.add_argument
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")
@@ -20,8 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Write the cards, and say where."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.report.card import write_cards
 
     for directory in write_cards(args.experiments, args.output_dir):

@@ -21,7 +21,7 @@ KINDS = {"asr_attack": "asr", "cm_attack": "cm", "cm_lnsr": "cm"}
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = cli.parser(__doc__)
     add = parser.add_argument
     add("--ngpu", type=cli.integer(), default=0, help="GPUs that PyTorch must see")
     add(

@@ -14,9 +14,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0], formatter_class=cli.HelpFormatter
-    )
+    parser = cli.parser(__doc__)
     add = parser.add_argument
     add(
         "--process",

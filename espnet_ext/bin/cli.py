@@ -57,6 +57,19 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if none else super()._get_help_string(action)
 
 
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An empty parser; its description is the first line of a text, say of a module's docstring."""
+    first = (description or "").strip().splitlines()[0]
+    return argparse.ArgumentParser(description=first, formatter_class=HelpFormatter)
+
+
+def parse(parser: argparse.ArgumentParser, cmd: list[str] | None = None) -> argparse.Namespace:
+    """The options of a command that logs what it does; of `sys.argv` where there is no `cmd`."""
+    args = parser.parse_args(cmd)
+    log_to_stderr()
+    return args
+
+
 def run(main: Callable[[], None], command: str | None = None) -> None:
     """Call `main`; print an `InputError` as one readable message and exit with 1.
 
@@ -198,20 +211,17 @@ def several(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
     return parse_all
 
 
-def add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+def add_switch(parser: argparse.ArgumentParser, *names: str, text: str) -> None:
     """An option that takes true or false, false by default."""
-    parser.add_argument(name, type=boolean, default=False, metavar="true|false", help=text)
+    parser.add_argument(*names, type=boolean, default=False, metavar="true|false", help=text)
 
 
 def add_characters(parser: argparse.ArgumentParser) -> None:
     """The options of commands on data directories: what of it may be partial or invisible."""
-    parser.add_argument(
-        "--allow_invisible",
-        "--allow-invisible",
-        type=boolean,
-        default=False,
-        metavar="true|false",
-        help="keep, in transcripts, invisible characters that the spelling of a language needs "
+    add_switch(
+        parser,
+        *("--allow_invisible", "--allow-invisible"),
+        text="keep, in transcripts, invisible characters that the spelling of a language needs "
         "(joiners, zero-width space); else an error",
     )
     parser.add_argument(
@@ -364,17 +374,21 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_model(parser, RECOGNIZER)
     add("--ctc_weight", type=real(0, 1), help="lambda_C of inference (default: that of training)")
-    add("--ngpu", type=integer(), default=0, help="1 to compute on a GPU")
+    add_computing(parser)
+
+
+def add_computing(parser: argparse.ArgumentParser) -> None:
+    """The options that say where a model is computed, and `add_allow_pickle`."""
+    parser.add_argument("--ngpu", type=integer(), default=0, help="1 to compute on a GPU")
     add_allow_pickle(parser)
 
 
 def add_allow_pickle(parser: argparse.ArgumentParser) -> None:
     """The option that lets checkpoints run code, for those who trust their source."""
-    parser.add_argument(
+    add_switch(
+        parser,
         "--allow_pickle",
-        type=boolean,
-        default=False,
-        help="read checkpoints that are pickles, and what classes of ESPnet fetch by themselves; "
+        text="read checkpoints that are pickles, and what classes of ESPnet fetch by themselves; "
         "either can run any code",
     )
 

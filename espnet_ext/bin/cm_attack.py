@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Attack a countermeasure (FGSM, PGD, noise, Auto-PGD, square, upstream), score "
-        "the targets, and drop what was made.",
-        formatter_class=cli.HelpFormatter,
+    parser = cli.parser(
+        "Attack a countermeasure (FGSM, PGD, noise, Auto-PGD, square, upstream), score "
+        "the targets, and drop what was made."
     )
     add = parser.add_argument
     cli.add_role(parser, "source", "the model that the attacker has")
@@ -36,8 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_set(parser)
     add("--output_dir", required=True, help="attack.json, score files, attack_log.jsonl")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
-    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
-    cli.add_allow_pickle(parser)
+    cli.add_computing(parser)
     return parser
 
 
@@ -61,8 +59,7 @@ def target(text: str) -> tuple[str, str, str]:
 
 def main() -> None:
     """Attack, and write the score files once all shards are finished."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.attack.settings import AttackSettings
 
     settings = AttackSettings.read(args.config, "cm", args.set)

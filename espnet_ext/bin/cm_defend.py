@@ -8,10 +8,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Write the cascade of a defence and a trained countermeasure as one model.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Write the cascade of a defence and a trained countermeasure as one model.")
     add = parser.add_argument
     cli.add_model(parser, cli.COUNTERMEASURE, "the countermeasure")
     add("--output_dir", required=True, help="config.yaml and weights of the cascade")
@@ -38,8 +35,7 @@ def key_value(text: str) -> tuple[str, Any]:
 
 def main() -> None:
     """Write the cascade and say where."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     files = cli.find_model(args, cli.COUNTERMEASURE)
     from espnet_ext.tasks.cascade import put_before
 

@@ -15,18 +15,14 @@ if TYPE_CHECKING:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Score utterances with a countermeasure: lines of 'utt attack key score'.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Score utterances with a countermeasure: lines of 'utt attack key score'.")
     add = parser.add_argument
     cli.add_model(parser, cli.COUNTERMEASURE, "the countermeasure")
     add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")
     add("--output", required=True, nargs="+", help="a score file for each, sorted by utterance")
     add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
     add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="score the J-th of N parts")
-    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
-    cli.add_allow_pickle(parser)
+    cli.add_computing(parser)
     return parser
 
 

@@ -14,9 +14,8 @@ MODELS = ("pretrained", "random")
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Attack a countermeasure and measure the noise in each layer of a Mockingjay.",
-        formatter_class=cli.HelpFormatter,
+    parser = cli.parser(
+        "Attack a countermeasure and measure the noise in each layer of a Mockingjay."
     )
     add = parser.add_argument
     cli.add_role(parser, "source", "the countermeasure that the attacker has")
@@ -26,15 +25,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("--config", required=True, help="YAML of the attack")
     cli.add_set(parser)
     add("--output_dir", required=True, help="results.json")
-    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
-    cli.add_allow_pickle(parser)
+    cli.add_computing(parser)
     return parser
 
 
 def main() -> None:
     """Measure and write."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.files import check_directory
 

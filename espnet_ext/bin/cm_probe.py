@@ -17,10 +17,7 @@ SETS = ("train", "dev", "eval")
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Equal error rate of a logistic regression on statistics of each layer.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Equal error rate of a logistic regression on statistics of each layer.")
     add = parser.add_argument
     for name in MODELS:
         cli.add_role(parser, name, f"the countermeasure behind the {name} Mockingjay")
@@ -28,15 +25,13 @@ def get_parser() -> argparse.ArgumentParser:
         add(f"--{name}", required=True, help="data directory: wav.scp, utt2label, utt2attack")
     add("--output_dir", required=True, help="results.json")
     add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
-    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
-    cli.add_allow_pickle(parser)
+    cli.add_computing(parser)
     return parser
 
 
 def main() -> None:
     """Probe both models and write the results."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     output = Path(args.output_dir) / "results.json"
     files = {name: cli.find_role(args, name) for name in MODELS}
     made_from = _made_from(args, files)

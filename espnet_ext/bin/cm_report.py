@@ -8,10 +8,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="results.json, RESULTS.md and figures from the scores of countermeasures.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("results.json, RESULTS.md and figures from the scores of countermeasures.")
     add = parser.add_argument
     add("--models", required=True, help="list of models: name, architecture and variant a line")
     add("--expdir", required=True, help="with <model>_seed<seed>, and with the LNSR results")
@@ -36,8 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Collect, write, and say where."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.data.files import read_json, write_json
     from espnet_ext.report.countermeasure_figures import draw_all
     from espnet_ext.report.countermeasure_inputs import read_models

@@ -15,18 +15,13 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = cli.parser(__doc__)
     add = parser.add_argument
     add("--scores", nargs="+", required=True, help="lines 'utt attack key score', in parts")
     add("--data_dir", help="check that exactly its trials are scored, and draw its speakers")
     add("--asv_scores", help="lines 'CM_KEY ASV_KEY SCORE', for the t-DCF")
-    add(
-        "--part",
-        type=cli.boolean,
-        default=False,
-        metavar="true|false",
-        help="the trials are a part of those that the ASV scores belong to (default: false)",
-    )
+    text = "the trials are a part of those that the ASV scores belong to"
+    cli.add_switch(parser, "--part", text=text)
     point = parser.add_mutually_exclusive_group()
     point.add_argument("--dev_scores", nargs="+", help="clean ones, whose EER threshold is used")
     point.add_argument(

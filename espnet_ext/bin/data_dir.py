@@ -22,7 +22,7 @@ _AFFIXES = ("--utt-prefix", "--utt-suffix", "--spk-prefix", "--spk-suffix")
 
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = cli.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (add_arguments, function, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
@@ -79,12 +79,12 @@ def _validate(args: argparse.Namespace) -> None:
 
 def _fix_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_switch(
-        parser, "--allow-loss", "drop even a whole class or more than a tenth; else an error"
+        parser, "--allow-loss", text="drop even a whole class or more than a tenth; else an error"
     )
     cli.add_switch(
         parser,
         "--clean",
-        "delete invisible characters, make every blank a plain one; else an error",
+        text="delete invisible characters, make every blank a plain one; else an error",
     )
     parser.add_argument(
         "--normalize",
@@ -124,7 +124,7 @@ def _subset_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_switch(
         parser,
         "--allow-loss",
-        "accept that more than a tenth of the list is not there; else an error",
+        text="accept that more than a tenth of the list is not there; else an error",
     )
     parser.add_argument("source")
     parser.add_argument("number", nargs="?", type=cli.integer(1), metavar="N")
@@ -193,7 +193,7 @@ def _overlap_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_switch(
         parser,
         "--allow-shared-audio",
-        "accept audio that is trained on and tested on; else an error",
+        text="accept audio that is trained on and tested on; else an error",
     )
     parser.add_argument("--output", help="JSON file for the report")
 

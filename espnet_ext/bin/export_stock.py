@@ -7,9 +7,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Write a model without its classification heads, as stock ESPnet loads it."
-    )
+    parser = cli.parser("Write a model without its classification heads, as stock ESPnet loads it.")
     add = parser.add_argument
     cli.add_model(parser, cli.RECOGNIZER, "a multi-task model")
     add("--output_dir", required=True, help="config.yaml and model.pth are written here")

@@ -13,14 +13,11 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser(__doc__)
     parser.add_argument("--source", required=True, help="Kaldi data directory")
     parser.add_argument("--destination", required=True, help="data directory to write")
     parser.add_argument("--sample_rate", required=True, type=cli.SAMPLE_RATE, help="in Hz")
-    cli.add_switch(parser, "--resample", "convert other rates; else an error")
+    cli.add_switch(parser, "--resample", text="convert other rates; else an error")
     parser.add_argument(
         "--min_seconds", type=cli.real(0), default=0.1, help="leave out shorter ones"
     )
@@ -30,14 +27,14 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--channel", type=_channel, default="", help="of stereo: mix, 1, 2; else an error"
     )
-    cli.add_switch(parser, "--drop_bad_audio", "leave it out; else an error")
+    cli.add_switch(parser, "--drop_bad_audio", text="leave it out; else an error")
     cli.add_switch(
         parser,
         "--allow_pipes",
-        "run the commands in wav.scp: any command, with your rights; read them first",
+        text="run the commands in wav.scp: any command, with your rights; read them first",
     )
     cli.add_switch(
-        parser, "--allow_loss", "leave out a whole class or more than a tenth; else an error"
+        parser, "--allow_loss", text="leave out a whole class or more than a tenth; else an error"
     )
     cli.add_characters(parser)
     parser.add_argument(
@@ -57,8 +54,7 @@ def _channel(text: str) -> str:
 
 def main(cmd: list[str] | None = None) -> None:
     """Run the command."""
-    args = get_parser().parse_args(cmd)
-    cli.log_to_stderr()
+    args = cli.parse(get_parser(), cmd)
     from espnet_ext.data.format import FormatOptions, format_directory
 
     options = FormatOptions(

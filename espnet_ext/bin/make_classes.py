@@ -8,7 +8,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Write the known labels of a utt2<head> file.")
+    parser = cli.parser("Write the known labels of a utt2<head> file.")
     parser.add_argument(
         "--labels", required=True, help="'utterance label' lines of the training set"
     )

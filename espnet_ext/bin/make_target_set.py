@@ -7,10 +7,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Write strings of words of a vocabulary, no word twice in one.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Write strings of words of a vocabulary, no word twice in one.")
     add = parser.add_argument
     add("--words", nargs="+", required=True, help="the vocabulary")
     add("--longest", type=cli.integer(1), required=True, help="words in the longest string")

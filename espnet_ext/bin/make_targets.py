@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="For each utterance, the target of closest length without a common word.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("For each utterance, the target of closest length without a common word.")
     add = parser.add_argument
     add("--data_dir", required=True, help="with text and utt2spk")
     add("--target_set", default="lorem_ipsum", help="lorem_ipsum (paper), or one target a line")

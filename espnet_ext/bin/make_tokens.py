@@ -7,10 +7,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Write tokens.txt (and bpe.model) from training transcripts.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Write tokens.txt (and bpe.model) from training transcripts.")
     add = parser.add_argument
     add("--text", required=True, help="'utterance transcript' lines")
     add("--token_type", required=True, choices=("word", "char", "bpe"), help="paper: bpe")

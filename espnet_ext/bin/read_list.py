@@ -11,10 +11,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser(__doc__)
     add = parser.add_argument
     add("kind", choices=("sweep", "models"), help="conf/sweep.yaml or conf/models.yaml of a recipe")
     add("list", help="the file")

@@ -7,10 +7,9 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="One HTML file from results of asr_report, asr_attack and cm_report: verdict, "
-        "figures, tables, audio.",
-        formatter_class=cli.HelpFormatter,
+    parser = cli.parser(
+        "One HTML file from results of asr_report, asr_attack and cm_report: verdict, "
+        "figures, tables, audio."
     )
     add = parser.add_argument
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")
@@ -22,8 +21,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Write the page, and say where."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     from espnet_ext.report.page import write_page
 
     write_page(args.experiments, args.output, args.wav_scp, args.utterances)

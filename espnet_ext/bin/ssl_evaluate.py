@@ -15,25 +15,20 @@ FILES = cli.ModelOptions("--ssl_train_config", "--ssl_model_file", kind="ssl")
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Reconstruction error on hidden frames, beside that of interpolation.",
-        formatter_class=cli.HelpFormatter,
-    )
+    parser = cli.parser("Reconstruction error on hidden frames, beside that of interpolation.")
     add = parser.add_argument
     cli.add_model(parser, FILES, "the Mockingjay")
     add("--data_dir", required=True, help="with wav.scp")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     add("--num_pictures", type=cli.integer(), default=4, help="utterances that are drawn")
     add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
-    add("--ngpu", type=cli.integer(), default=0, help="1 to compute on a GPU")
-    cli.add_allow_pickle(parser)
+    cli.add_computing(parser)
     return parser
 
 
 def main() -> None:
     """Reconstruct every utterance, measure, draw a few."""
-    args = get_parser().parse_args()
-    cli.log_to_stderr()
+    args = cli.parse(get_parser())
     files = cli.find_model(args, FILES)
     from espnet_ext.data.ids import check_ids, file_of
     from espnet_ext.data.kaldi import read_table
