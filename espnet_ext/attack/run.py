@@ -408,11 +408,13 @@ class _StateSaver:
         save_state(self.path, self.what, state)
         self.saved = time.monotonic()
         logging.info(
-            "%s: step %d/%d, %.3f s a step; %.1f min of all left",
+            "%s: step %d/%d, %.3f s a step, %d of %d successful so far; left: %.1f min of all",
             self.title,
             state.step,
             self.steps,
             state.seconds / state.step,
+            int((~state.running).sum()),
+            len(state.running),
             self.progress.minutes_left(state.step / self.steps),
         )
 

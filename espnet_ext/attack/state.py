@@ -84,6 +84,9 @@ def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
     of_each = [*state.values.values(), *state.kept.values(), state.running, state.stalled]
     if any(len(values) != rows for values in of_each):
         raise ValueError("not of as many utterances")
+    for name, values in state.kept.items():
+        if values.numel() != rows and values.shape != batch.inputs.shape:
+            raise ValueError(f"{name} of {tuple(values.shape)}")
     if (state.running.dtype, state.stalled.dtype) != (torch.bool, torch.long):
         raise ValueError("tensors of other types")
     if not state.step >= 1 or not math.isfinite(state.seconds):

@@ -21,6 +21,16 @@ class VictimOptions(AttackOptions):
     kind: ClassVar[str]
     defaults: ClassVar[Mapping[str, object]]
 
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Units of budgets that make sense, see `espnet_ext.attack.budget.Budget`."""
+        return ("raw", "snr")
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What attacks of some model of this kind can increase."""
+        return ()
+
 
 @dataclasses.dataclass(frozen=True)
 class RecognizerOptions(VictimOptions):
@@ -85,6 +95,16 @@ class CountermeasureOptions(VictimOptions):
         "frames": (0, 100_000),
         "measured": (1, math.inf),
     }
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """See `VictimOptions.units`."""
+        return super().units if self.space == "waveform" else ("raw", "std", "db")
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """See `VictimOptions.losses`."""
+        return ("cross_entropy", "margin", "representation")
 
     def _check(self) -> None:
         if self.space not in ("features", "waveform"):

@@ -1,11 +1,12 @@
 import pytest
 import torch
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.trials import read_trials
+from espnet_ext.attack.utterances import read_trials
 from tiny_cm import RATE, write_tones
 from tiny_countermeasure import model
 
+from espnet_ext.attack.evasion import ball_of
 from espnet_ext.attack.lnsr import SAME_NORM, LayerwiseNoise
+from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.defense.mockingjay import MockingjayDefense
 from espnet_ext.errors import InputError
@@ -27,7 +28,7 @@ def trials(tmp_path_factory):
 
 def measure(trials, models, **values):
     values = {"methods": ["fgsm", "noise"], "eps": [0.5], "batch_size": 2, **values}
-    settings = CountermeasureAttackSettings.from_mapping(values)
+    settings = AttackSettings.of("cm", values)
     return LayerwiseNoise(model(seed=9), models, settings, trials)
 
 
@@ -63,7 +64,8 @@ def test_a_number_for_the_input_the_embedding_and_each_layer(trials, models, cur
 def test_noise_at_the_input_is_what_was_added(trials, models):
     lnsr = measure(trials, models, methods=["noise"], unit="raw")
     curve = select(lnsr.curves(), model="random", norm="frobenius", centred=False)
-    feats = [lnsr.source.features(*lnsr._speech([trial]))[0] for trial in trials]
+    one = measure(trials, models, methods=["noise"], unit="raw", batch_size=1)
+    feats = [batch.inputs for batch in one._batches()]
     expected = [0.5 * f.numel() ** 0.5 / f.norm().item() for f in feats]
     assert curve["mean"][0] == pytest.approx(sum(expected) / len(expected), rel=1e-5)
 
@@ -71,10 +73,12 @@ def test_noise_at_the_input_is_what_was_added(trials, models):
 def test_layers_are_those_of_the_model(trials, models):
     lnsr = measure(trials, models, methods=["noise"], unit="raw")
     upstream = models["random"].defense.upstream
-    attack = next(iter(lnsr._attacks().values()))
+    (condition,) = lnsr.settings.conditions()
+    method = lnsr.settings.methods[condition.method]
     ratios = []
     for batch in lnsr._batches():
-        noisy = attack.attack_batch(batch)
+        ball = ball_of(lnsr.victim, batch, condition.budget)
+        noisy = method.run(lnsr.victim, batch, ball).snapshots[1]
         for i, length in enumerate(batch.lengths.tolist()):
             pair = []
             for feats in (batch.inputs[i : i + 1, :length], noisy[i : i + 1, :length]):

@@ -6,65 +6,34 @@ from pathlib import Path
 
 import pytest
 import torch
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.runner import AttackRun, save_state
-from espnet_ext.attack.transfer import TransferRun
-from espnet_ext.attack.trials import read_trials
-from tiny import RATE, noise, tiny_recognizer
-from tiny_cm import write_tones
-from tiny_countermeasure import model
+from attack_kinds import contents, run_of, write_data
 
-from espnet_ext.attack import PyTorchESPnet
-from espnet_ext.attack.settings import AttackSettings
-from espnet_ext.attack.utterances import read_utterances
+from espnet_ext.attack import run as runner
+from espnet_ext.attack.state import save_state
 from espnet_ext.data.audio import read_audio, write_wav
-from espnet_ext.data.kaldi import read_table, write_table
+from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
 
-TARGETS = {"a1": "one two", "a2": "three", "b1": "four"}
-RATE_OF = {"recognizer": RATE, "countermeasure": 8000}
 MODEL = {"weights": {"path": "exp/asr/latest.pth", "sha256": "0f3a"}}
-HALVES = ["recognizer", "countermeasure"]
+HALVES = ["recognizer", "features"]
 both = pytest.mark.parametrize("half", HALVES)
-
-
-@pytest.fixture(scope="module")
-def estimator():
-    return PyTorchESPnet(tiny_recognizer(), 0.5)
-
-
-@pytest.fixture(scope="module")
-def countermeasure():
-    return model("lcnn", seed=1)
+FAST = {"steps": [1, 2], "methods": ["pgd"], "snr": []}
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Audio of both halves, of a test's own."""
-    folder = tmp_path / "recognizer"
-    for name, wave in zip(TARGETS, noise(4000, 3900, 3800), strict=True):
-        write_wav(folder / f"{name}.wav", wave, RATE)
-    write_table(folder / "wav.scp", {name: str(folder / f"{name}.wav") for name in TARGETS})
-    write_table(folder / "targets", TARGETS)
-    write_tones(tmp_path / "countermeasure", 4)
+    """Audio of every kind, of a test's own."""
+    for half in (*HALVES, "waveform"):
+        write_data(half, tmp_path / half)
     return tmp_path
 
 
 @pytest.fixture
-def make(data, estimator, countermeasure):
+def make(data):
     """A run of either half on what the data are now."""
 
     def make(half, output="out", model=MODEL, **options):
-        folder = data / half
-        if half == "recognizer":
-            listed = read_utterances(folder / "wav.scp", folder / "targets", None, RATE)
-            settings = AttackSettings(eps=(0.2,), steps=(1, 2), batch_size=2)
-            return AttackRun(estimator, settings, listed, data / output, model, **options)
-        values = {"methods": ["noise"], "eps": [0.1, 0.2], "steps": 1, "batch_size": 2}
-        settings = CountermeasureAttackSettings.from_mapping({**values, **options})
-        trials = read_trials(folder, 8000)
-        models = {"lcnn": countermeasure}
-        return TransferRun(countermeasure, models, settings, trials, data / output, model)
+        return run_of(half, data / half, data / output, model, **{**FAST, **options})
 
     return make
 
@@ -80,18 +49,6 @@ def replace(data, half):
         Path(path).write_bytes(before)
 
     return name, back
-
-
-def contents(directory):
-    """All that a run has written, without times."""
-    found = {}
-    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
-        data = path.read_bytes()
-        if path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in data.decode().splitlines()]
-            data = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-        found[path.relative_to(directory).as_posix()] = data
-    return found
 
 
 @both
@@ -119,7 +76,7 @@ def test_a_model_is_the_same_wherever_it_lies(make, half):
     again = make(half, model=moved)
     assert again.finished() and contents(run.output_dir) == before
     changed = {"weights": {**MODEL["weights"], "sha256": "0f3b"}}
-    with pytest.raises(InputError, match=r"another attack \(different: model"):
+    with pytest.raises(InputError, match=r"another attack \(different: weights"):
         make(half, model=changed)
 
 
@@ -136,25 +93,26 @@ def test_a_clip_that_is_replaced_while_its_attack_runs_is_noticed(make, data, ha
     assert run.finished() and run.collect()
 
 
-def test_a_state_of_other_audio_is_not_gone_on_with(make, data, monkeypatch):
+@both
+def test_a_state_of_other_audio_is_not_gone_on_with(make, data, half, monkeypatch):
     """The clip changed between two runs, and whoever knew it before is gone."""
     saved = []
 
-    def save_and_die(path, batch, state):
-        save_state(path, batch, state)
+    def save_and_die(path, what, state):
+        save_state(path, what, state)
         saved.append(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("espnet_ext.attack.runner.save_state", save_and_die)
+    monkeypatch.setattr(runner, "save_state", save_and_die)
     with pytest.raises(KeyboardInterrupt):
-        make("recognizer", checkpoint_seconds=0.0).run()
+        make(half, checkpoint_seconds=0.0).run()
     monkeypatch.undo()
-    name, _ = replace(data, "recognizer")
+    name, _ = replace(data, half)
     with pytest.raises(InputError, match=rf"has changed since it began \({name}\)"):
-        make("recognizer")
+        make(half)
     state = saved[0].read_bytes()
     shutil.rmtree(data / "out")
-    run = make("recognizer")
+    run = make(half)
     saved[0].parent.mkdir(parents=True)
     saved[0].write_bytes(state)
     with pytest.raises(InputError, match=r"state of other utterances, audio or texts; remove it"):
@@ -221,39 +179,29 @@ def test_logs_without_attack_json_are_refused(make, half, left):
     (run.output_dir / "attack.json").unlink()
     (run.output_dir / "attack_log.jsonl").unlink()
     if left == "state":
-        if half == "countermeasure":
-            return  # has none
         shutil.rmtree(run.output_dir / "log")
-        (run.output_dir / "state" / "eps0.2").mkdir(parents=True, exist_ok=True)
-        (run.output_dir / "state" / "eps0.2" / "00000.pt").write_bytes(b"x")
+        (run.output_dir / "state" / "pgd" / "eps0.2").mkdir(parents=True, exist_ok=True)
+        (run.output_dir / "state" / "pgd" / "eps0.2" / "00000.pt").write_bytes(b"x")
     for act in (lambda: make(half), run.collect):
         with pytest.raises(InputError, match=r"attack\.json: missing.*put it back"):
             act()
     assert not (run.output_dir / "attack.json").exists()
 
 
-def test_adversarial_audio_that_is_lost_is_named(make):
-    run = make("recognizer")
+@pytest.mark.parametrize("half", [*HALVES, "waveform"])
+def test_adversarial_inputs_that_are_lost_are_named(make, half):
+    run = make(half)
     run.run()
     run.collect()
-    lost = run.output_dir / "eps0.2" / "step1" / "wav" / "a2.wav"
+    pattern = "*.ark" if half == "features" else "wav/*.wav"
+    lost = sorted(run.output_dir.glob(f"adversarial/pgd/*/step1/{pattern}"))[0]
+    tag = lost.relative_to(run.output_dir / "adversarial/pgd").parts[0]
     lost.unlink()
-    with pytest.raises(InputError, match=r"a2\.wav: missing; remove .*log/eps0\.2"):
-        make("recognizer").collect()
-
-
-@pytest.mark.parametrize("space", ["features", "waveform"])
-def test_kept_inputs_that_are_lost_are_named(make, space):
-    run = make("countermeasure", keep=True, space=space, unit="raw")
-    run.run()
-    run.collect()
-    pattern = "kept/noise/eps0.1/*.ark" if space == "features" else "kept/noise/eps0.1/wav/*.wav"
-    lost = sorted(run.output_dir.glob(pattern))[0]
-    lost.unlink()
-    with pytest.raises(InputError, match=r"lacks .*remove .*log/noise/eps0\.1"):
-        run.collect()
-    for path in run.output_dir.glob("log/noise/eps0.1/*"):
+    with pytest.raises(InputError, match=rf"lacks .*remove .*log/pgd/{tag}"):
+        make(half).collect()
+    for path in run.output_dir.glob(f"log/pgd/{tag}/*"):
         path.unlink()
+    run = make(half)
     run.run()
     assert run.collect() and lost.exists()
 
@@ -272,7 +220,7 @@ def empty(path):
 
 def flipped(path):
     data = bytearray(path.read_bytes())
-    wave = torch.load(path, weights_only=True)["adversarial"].numpy().tobytes()
+    wave = torch.load(path, weights_only=True)["inputs"].numpy().tobytes()
     data[data.index(wave) + 1001] ^= 0x10
     path.write_bytes(bytes(data))
 
@@ -295,41 +243,38 @@ DAMAGES = {
     "a list": lambda path: torch.save([1, 2], path),
     "a tensor": lambda path: torch.save(torch.ones(3), path),
     "other keys": lambda path: torch.save({"batch": [], "weights": torch.ones(3)}, path),
-    "other shape": saved_again(adversarial=lambda a: a[:, :-1]),
+    "other shape": saved_again(inputs=lambda a: a[:, :-1]),
     "other rows": saved_again(running=lambda a: a[:-1]),
-    "other type": saved_again(adversarial=lambda a: a.double()),
-    "not a number": saved_again(adversarial=lambda a: a * float("nan")),
+    "other type": saved_again(inputs=lambda a: a.double()),
+    "not a number": saved_again(inputs=lambda a: a * float("nan")),
     "snapshot lost": saved_again(snapshots={}),
     "snapshot infinite": saved_again(snapshots=lambda s: {k: v / 0.0 for k, v in s.items()}),
     "step of text": saved_again(step="1"),
     "too many steps": saved_again(step=3),
-    "momentum": saved_again(momentum=lambda a: torch.zeros(2, 4000)),
+    "stalled": saved_again(stalled=lambda a: a.float()),
+    "momentum": saved_again(kept=lambda k: {**k, "momentum": torch.zeros(2, 4000)}),
+    "of fewer utterances": saved_again(kept=lambda k: {n: v[:0] for n, v in k.items()}),
 }
 
 
-@pytest.fixture(scope="module")
-def stopped(estimator, tmp_path_factory):
+@pytest.fixture(scope="module", params=HALVES)
+def stopped(request, tmp_path_factory):
     """A run that was killed in its first batch, and what it would have become."""
     folder = tmp_path_factory.mktemp("stopped")
-    for name, wave in zip(TARGETS, noise(4000, 3900, 3800), strict=True):
-        write_wav(folder / f"{name}.wav", wave, RATE)
-    write_table(folder / "wav.scp", {name: str(folder / f"{name}.wav") for name in TARGETS})
-    write_table(folder / "targets", TARGETS)
-    settings = AttackSettings(eps=(0.2,), steps=(1, 2), batch_size=2)
+    data = write_data(request.param, folder / "data")
 
     def make(output, **options):
-        listed = read_utterances(folder / "wav.scp", folder / "targets", None, RATE)
-        return AttackRun(estimator, settings, listed, output, {"w": "sha"}, **options)
+        return run_of(request.param, data, output, **{**FAST, "eps": [0.2], **options})
 
-    def save_and_die(path, batch, state):
-        save_state(path, batch, state)
+    def save_and_die(path, what, state):
+        save_state(path, what, state)
         raise KeyboardInterrupt
 
     whole = make(folder / "whole")
     whole.run()
     whole.collect()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("espnet_ext.attack.runner.save_state", save_and_die)
+        patch.setattr(runner, "save_state", save_and_die)
         make(folder / "killed", checkpoint_seconds=0.0).run()
     return make, folder
 
@@ -339,7 +284,7 @@ def test_a_damaged_state_is_set_aside_and_its_batch_begins_anew(stopped, tmp_pat
     make, folder = stopped
     output = tmp_path / "out"
     shutil.copytree(folder / "killed", output)
-    (state,) = output.glob("state/*/*.pt")
+    (state,) = output.glob("state/**/*.pt")
     DAMAGES[damage](state)
     broken = state.read_bytes()
     run = make(output)
@@ -348,6 +293,5 @@ def test_a_damaged_state_is_set_aside_and_its_batch_begins_anew(stopped, tmp_pat
     assert "renamed to" in caplog.text and "begins anew" in caplog.text
     aside = state.with_name(f"{state.name}.damaged")
     assert aside.read_bytes() == broken
-    found = {k: v for k, v in contents(output).items() if not k.endswith((".damaged", "scp"))}
-    expected = contents(folder / "whole")
-    assert found == {k: v for k, v in expected.items() if not k.endswith("scp")}
+    found = {k: v for k, v in contents(output).items() if not k.endswith(".damaged")}
+    assert found == contents(folder / "whole")

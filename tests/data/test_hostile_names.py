@@ -10,17 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attack_rows import constant, log_rows
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.runner import AttackRun
-from espnet_ext.attack.transfer import TransferRun
-from espnet_ext.attack.trials import read_trials
 from tiny_cm import write_tones
 from tiny_countermeasure import model
 from tiny_mockingjay import save_checkpoint
 
+from espnet_ext.attack import AttackRun, PyTorchCountermeasure
 from espnet_ext.attack.replay import replay
 from espnet_ext.attack.settings import AttackSettings
-from espnet_ext.attack.utterances import read_utterances
+from espnet_ext.attack.utterances import read_trials, read_utterances
 from espnet_ext.bin import ssl_evaluate
 from espnet_ext.data.audio import write_wav
 from espnet_ext.data.check import validate
@@ -94,26 +91,26 @@ def test_data_directories(work, name):
 @pytest.mark.parametrize("space", ["features", "waveform"])
 def test_kept_inputs_of_countermeasures(work, name, space):
     data = renamed(work / "data", name)
-    source = model("lcnn")
-    settings = CountermeasureAttackSettings.from_mapping(
-        {"methods": ["noise"], "eps": [0.1], "keep": True, "space": space, "unit": "raw"}
+    source = PyTorchCountermeasure(model("lcnn"), space=space)
+    settings = AttackSettings.of(
+        "cm", {"methods": ["noise"], "eps": [0.1], "keep": True, "space": space, "unit": "raw"}
     )
     with pytest.raises(InputError):
         trials = read_trials(data, 8000)
-        TransferRun(source, {"lcnn": source}, settings, trials, work / "out", {})
+        AttackRun(source, settings, trials, work / "out", {}, {"lcnn": source})
     assert not (work / "out").exists()
 
 
 @hostile
 def test_targets_of_countermeasures(work, name):
-    source = model("lcnn")
-    settings = CountermeasureAttackSettings.from_mapping({"methods": ["noise"], "eps": [0.1]})
+    source = PyTorchCountermeasure(model("lcnn"))
+    settings = AttackSettings.of("cm", {"methods": ["noise"], "eps": [0.1]})
     trials = read_trials(write_tones(work / "data", 2), 8000)
     with pytest.raises(InputError, match="cannot be the name of a directory"):
-        TransferRun(source, {name: source}, settings, trials, work / "out", {})
-    for names in (["LCNN", "lcnn"], ["Log"], ["kept"]):
+        AttackRun(source, settings, trials, work / "out", {}, {name: source})
+    for names in (["LCNN", "lcnn"], ["Log"], ["adversarial"]):
         with pytest.raises(InputError, match="cannot be the name of a directory"):
-            TransferRun(source, dict.fromkeys(names, source), settings, trials, work / "out", {})
+            AttackRun(source, settings, trials, work / "out", {}, dict.fromkeys(names, source))
     assert not (work / "out").exists()
 
 
@@ -125,7 +122,7 @@ def test_adversarial_audio_of_recognizers(work, name):
     written_by_hand(work / "targets", {name: "one"})
     with pytest.raises(InputError):
         listed = read_utterances(work / "wav.scp", work / "targets", None, 8000)
-        AttackRun(None, AttackSettings(eps=(1.0,)), listed, work / "out", {})
+        AttackRun(None, AttackSettings.of("asr", {"eps": 1.0}), listed, work / "out", {})
     assert not (work / "out").exists()
 
 
