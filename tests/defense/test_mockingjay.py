@@ -1,10 +1,10 @@
 import pytest
 import torch
-from espnet_ext.attack import Noise, Pgd
 from tiny_countermeasure import DIMS, accuracy, feature_batch, model
 from tiny_mockingjay import ENCODER, save_checkpoint
 from tiny_victims import found as attacked
 
+from espnet_ext.attack import Noise, Pgd
 from espnet_ext.cm.losses import WeightedCrossEntropy
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.senet import SENet
