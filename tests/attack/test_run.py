@@ -1,4 +1,4 @@
-"""One runner: the same promises for recognisers, and for features and waveforms of countermeasures."""
+"""One runner: the same promises for recognisers and countermeasures."""
 
 import errno
 import shutil
