@@ -19,7 +19,7 @@ from espnet_ext.errors import InputError, summarize
 
 T = TypeVar("T")
 CONVERTER = Path(__file__).parents[2] / "tools" / "convert_list.py"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")  # the seed comes behind it, 255 at most
 _MODEL_KEYS = ("like", "architecture", "variant", "base", "config", "options")
 
 

@@ -8,7 +8,7 @@ from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 
 from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.recipe_lists import read_model_list
-from espnet_ext.report.countermeasure_inputs import read_models
+from espnet_ext.report.countermeasure_run import read_models
 from espnet_ext.tasks.countermeasure import CountermeasureTask
 from espnet_ext.tasks.mockingjay import MockingjayTask
 
