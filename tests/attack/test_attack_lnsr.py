@@ -1,12 +1,12 @@
 import pytest
 import torch
-from espnet_ext.attack.utterances import read_trials
 from tiny_cm import RATE, write_tones
 from tiny_countermeasure import model
 
 from espnet_ext.attack.evasion import ball_of
 from espnet_ext.attack.lnsr import SAME_NORM, LayerwiseNoise
 from espnet_ext.attack.settings import AttackSettings
+from espnet_ext.attack.utterances import read_trials
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.defense.mockingjay import MockingjayDefense
 from espnet_ext.errors import InputError

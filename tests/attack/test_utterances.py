@@ -1,10 +1,10 @@
 import dataclasses
 
 import pytest
-from espnet_ext.attack.utterances import digest, read_trials, read_utterances
 from attack_kinds import LENGTHS, TARGETS, write_speech
 from tiny_cm import RATE, write_tones
 
+from espnet_ext.attack.utterances import digest, read_trials, read_utterances
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
