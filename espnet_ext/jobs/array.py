@@ -59,6 +59,29 @@ class JobArray:
         """The log with `*` for the number, for messages."""
         return self._replace(self.log, "*" if len(self.numbers) > 1 else str(self.first))
 
+    def number(self, option: str, default: int) -> int:
+        """The whole number that is the value of an option.
+
+        Raises:
+            InputError: it is not a whole number.
+        """
+        value = self.options.get(option, str(default))
+        if not value.isdecimal():
+            raise InputError(f"--{option} must be a whole number, not '{value}'")
+        return int(value)
+
+    def make_log_folders(self, numbers: Iterable[int]) -> None:
+        """Make the folders of the logs of these jobs.
+
+        Raises:
+            InputError: a folder cannot be made.
+        """
+        for folder in {self.log_of(number).parent for number in numbers}:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder}: cannot make the folder for logs ({error})") from None
+
     def _replace(self, text: str, value: str) -> str:
         return text.replace(self.name, value) if self.name else text
 
@@ -89,7 +112,8 @@ def parse_arguments(arguments: Iterable[str]) -> JobArray:
         raise InputError(
             f"{last - first + 1} jobs would write one log, {log}; put {name} into its name"
         )
-    return JobArray(log, " ".join(map(_quote, command)), name, first, last, options)
+    words = [shlex.quote(w) if re.search(r"\s", w) or not w else w for w in command]
+    return JobArray(log, " ".join(words), name, first, last, options)
 
 
 def _take_options(rest: list[str]) -> Iterator[tuple[str, str]]:
@@ -116,10 +140,6 @@ def _take_range(rest: list[str]) -> tuple[str, int, int] | tuple[None, int, int]
         raise InputError(f"'{rest[0]}' has no jobs; ranges start at 1 and go up")
     rest.pop(0)
     return match[1], first, last
-
-
-def _quote(argument: str) -> str:
-    return shlex.quote(argument) if re.search(r"\s", argument) or not argument else argument
 
 
 def head(command: str) -> bytes:
@@ -190,28 +210,3 @@ def pick_jobs(array: JobArray) -> dict[int, int]:
         for number, code in codes.items()
         if code == 0 or (code is not None and pick == "incomplete")
     }
-
-
-def whole_number(array: JobArray, option: str, default: int) -> int:
-    """The value of an option of `array`.
-
-    Raises:
-        InputError: it is not a whole number.
-    """
-    value = array.options.get(option, str(default))
-    if not value.isdecimal():
-        raise InputError(f"--{option} must be a whole number, not '{value}'")
-    return int(value)
-
-
-def make_log_folders(array: JobArray, numbers: Iterable[int]) -> None:
-    """Make the folders of the logs of these jobs.
-
-    Raises:
-        InputError: a folder cannot be made.
-    """
-    for folder in {array.log_of(number).parent for number in numbers}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot make the folder for logs ({error})") from None

@@ -9,22 +9,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_ext.data.files import disk_problem
 from espnet_ext.errors import InputError
-from espnet_ext.jobs.array import (
-    JobArray,
-    head,
-    make_log_folders,
-    pick_jobs,
-    tail,
-    whole_number,
-)
-from espnet_ext.jobs.messages import say, say_of_stage
-from espnet_ext.jobs.progress import earlier_run, progress_lines
+from espnet_ext.jobs.array import JobArray, head, tail
+from espnet_ext.jobs.program import begin, say, say_of_stage
+from espnet_ext.jobs.progress import progress_lines
 from espnet_ext.jobs.signals import stopping
 
 GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
@@ -58,29 +51,32 @@ def run_jobs(array: JobArray) -> dict[int, int]:
         {1: 0, 2: 1}
     """
     slots = _slots(array)
-    interval = whole_number(array, "progress-seconds", 60)
-    codes = pick_jobs(array)
-    todo = [number for number in array.numbers if number not in codes]
-    make_log_folders(array, todo)
-    found = earlier_run(array, todo)
-    if found:
-        say_of_stage(found)
+    interval = array.number("progress-seconds", 60)
+    codes, todo = begin(array, "run.pl")
     runner = _Runner(array, slots)
     with ThreadPoolExecutor(len(slots)) as pool, stopping(runner.stop):
         futures = {pool.submit(runner.run, number): number for number in todo}
-        _wait(futures, runner, interval)
+        pending, due = set(futures), time.monotonic() + interval
+        while pending:
+            timeout = max(0.0, due - time.monotonic()) if interval else None
+            _, pending = wait(pending, timeout, FIRST_COMPLETED)
+            if interval and pending and time.monotonic() >= due:
+                runner.say_progress(len(futures))
+                due = time.monotonic() + interval
     codes.update({number: future.result() for future, number in futures.items()})
     return dict(sorted(codes.items()))
 
 
 def _slots(array: JobArray) -> list[str | None]:
     """Return one entry for each job that may run at a time: its CUDA_VISIBLE_DEVICES."""
-    gpus = whole_number(array, "gpu", 0)
-    limit = whole_number(array, "max-jobs-run", 0)
+    gpus, limit = array.number("gpu", 0), array.number("max-jobs-run", 0)
     if limit == 0 and "max-jobs-run" in array.options:
         raise InputError("--max-jobs-run must be at least 1")
     if not gpus:
-        return [None] * (limit or _cpus())
+        affinity = hasattr(os, "sched_getaffinity")
+        return [None] * (
+            limit or (len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1)
+        )
     devices = _visible_gpus()
     groups: list[str | None] = [
         ",".join(devices[i : i + gpus]) for i in range(0, len(devices) - gpus + 1, gpus)
@@ -89,12 +85,6 @@ def _slots(array: JobArray) -> list[str | None]:
         say(f"warning: --gpu {gpus}, but {len(devices)} found (nvidia-smi -L); one job at a time")
         groups = [None]
     return [groups[i % len(groups)] for i in range(limit or len(groups))]
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _visible_gpus() -> list[str]:
@@ -142,26 +132,23 @@ class _Runner:
             return 1
         slot = self._free.get()
         try:
-            return self._run(number, slot)
+            log, started = self.array.log_of(number), time.monotonic()
+            with _written(log), log.open("wb") as begun:
+                begun.write(head(self.array.command_of(number)))
+            with log.open("ab", buffering=0) as output:
+                process = self._start(number, output.fileno(), slot)
+                if process is None:
+                    return 1
+                code = process.wait()
+                code = code if code >= 0 else 128 - code
+                with _written(log):
+                    output.write(tail(code, time.monotonic() - started))
+            with self._lock:
+                del self._running[number]
+                self._ended[number] = code, time.monotonic() - started
+            return code
         finally:
             self._free.put(slot)
-
-    def _run(self, number: int, devices: str | None) -> int:
-        log, started = self.array.log_of(number), time.monotonic()
-        with _written(log), log.open("wb") as begun:
-            begun.write(head(self.array.command_of(number)))
-        with log.open("ab", buffering=0) as output:
-            process = self._start(number, output.fileno(), devices)
-            if process is None:
-                return 1
-            code = process.wait()
-            code = code if code >= 0 else 128 - code
-            with _written(log):
-                output.write(tail(code, time.monotonic() - started))
-        with self._lock:
-            del self._running[number]
-            self._ended[number] = code, time.monotonic() - started
-        return code
 
     def _start(
         self, number: int, output: int, devices: str | None
@@ -204,33 +191,17 @@ class _Runner:
         _signal_groups(processes, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         try:
-            while any(_group_exists(p.pid) for p in processes) and time.monotonic() < deadline:
+            while _signal_groups(processes, 0) and time.monotonic() < deadline:
                 time.sleep(0.02)
         finally:
             _signal_groups(processes, signal.SIGKILL)
 
 
-def _signal_groups(processes: "list[subprocess.Popen[bytes]]", number: int) -> None:
+def _signal_groups(processes: "list[subprocess.Popen[bytes]]", number: int) -> int:
+    """Send a signal, or 0 for none, to groups of processes; how many of them exist."""
+    existing = 0
     for process in processes:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, number)
-
-
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except OSError:
-        return False
-    return True
-
-
-def _wait(futures: dict["Future[int]", int], runner: _Runner, interval: int) -> None:
-    """Wait for all jobs; every `interval` seconds (0: never) say how far they are."""
-    pending = set(futures)
-    due = time.monotonic() + interval
-    while pending:
-        timeout = max(0.0, due - time.monotonic()) if interval else None
-        _, pending = wait(pending, timeout, FIRST_COMPLETED)
-        if interval and pending and time.monotonic() >= due:
-            runner.say_progress(len(futures))
-            due = time.monotonic() + interval
+            existing += 1
+    return existing

@@ -1,10 +1,13 @@
-"""What run.pl and slurm.pl have in common."""
+"""What run.pl and slurm.pl have in common: how they begin, what they say, how they end."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from espnet_ext.jobs.array import JobArray, parse_arguments
-from espnet_ext.jobs.messages import report_failures
+from espnet_ext.jobs.array import JobArray, output_lines, parse_arguments, pick_jobs
+from espnet_ext.jobs.progress import earlier_run
+
+LINES_SHOWN = 20
 
 
 def run_program(
@@ -28,3 +31,43 @@ def run_program(
     codes = run(array)
     report_failures(array, codes, program)
     sys.exit(1 if any(codes.values()) else 0)
+
+
+def begin(array: JobArray, program: str) -> tuple[dict[int, int], list[int]]:
+    """Exit codes of the jobs that need not run again, and the others, whose logs have a folder.
+
+    Says what an earlier run has left of them.
+
+    Raises:
+        InputError: a bad value of `pick`, or a folder cannot be made.
+    """
+    codes = pick_jobs(array)
+    todo = [number for number in array.numbers if number not in codes]
+    array.make_log_folders(todo)
+    if found := earlier_run(array, todo):
+        say_of_stage(found, program)
+    return codes, todo
+
+
+def say(message: str, program: str = "run.pl") -> None:
+    """Print a message with the name of the program before it."""
+    print(f"{program}: {message}", file=sys.stderr, flush=True)
+
+
+def say_of_stage(message: str, program: str = "run.pl") -> None:
+    """The same, with the stage of the recipe before it where a main script runs the jobs."""
+    say(message, os.environ.get("RECIPE_STAGE", program))
+
+
+def report_failures(array: JobArray, codes: Mapping[int, int], program: str = "run.pl") -> None:
+    """Say which jobs failed and show the end of the first failing log; silent if none."""
+    failed = [number for number, code in sorted(codes.items()) if code]
+    if not failed:
+        return
+    count = f"{len(failed)} / {len(codes)}" if len(codes) > 1 else "job"
+    say(f"{count} failed, log is in {array.log_pattern}", program)
+    log, code = array.log_of(failed[0]), codes[failed[0]]
+    killed = ", killed, most often for lack of memory" if code == 137 else ""
+    say(f"end of {log} (code {code}{killed}):", program)
+    for line in output_lines(log, LINES_SHOWN) or ["(the command printed nothing)"]:
+        print(f"  {line}", file=sys.stderr)

@@ -19,20 +19,14 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_ext.data.files import write_text
 from espnet_ext.errors import InputError
-from espnet_ext.jobs.array import (
-    JobArray,
-    earlier_code,
-    make_log_folders,
-    pick_jobs,
-    whole_number,
-)
-from espnet_ext.jobs.messages import say, say_of_stage
-from espnet_ext.jobs.progress import earlier_run, progress_lines
+from espnet_ext.jobs.array import JobArray, earlier_code, pick_jobs
+from espnet_ext.jobs.program import begin, say, say_of_stage
+from espnet_ext.jobs.progress import progress_lines
 from espnet_ext.jobs.signals import stopping
 
 PROGRAM = "slurm.pl"
@@ -145,29 +139,20 @@ def read_conf(path: str | Path | None = None) -> SlurmConf:
     text = chosen.read_text(encoding="utf-8") if chosen.is_file() else DEFAULT_CONF
     conf = SlurmConf(["sbatch"], {}, {})
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#", 1)[0].split(None, 1)
-        if words and not _take(conf, words[0], words[1] if len(words) > 1 else ""):
+        kind, rest = [*line.split("#", 1)[0].split(None, 1), "", ""][:2]
+        match = re.fullmatch(r"([\w-]+)=(\S+)\s*(.*)", rest.strip())
+        if kind == "command" and rest:
+            conf.command = shlex.split(rest)
+        elif kind == "option" and match:
+            conf.options[match[1].replace("_", "-"), match[2]] = match[3]
+        elif kind == "default" and match:
+            conf.defaults[match[1].replace("_", "-")] = match[2]
+        elif kind:
             raise InputError(
                 f"{chosen}:{number}: should be 'command ...', 'option name=value ...' or "
                 f"'default name=value', not '{line.strip()}'"
             )
     return conf
-
-
-def _take(conf: SlurmConf, kind: str, rest: str) -> bool:
-    """Put a line into `conf`; tell whether it was understood."""
-    if kind == "command" and rest:
-        conf.command = shlex.split(rest)
-        return True
-    match = re.fullmatch(r"([\w-]+)=(\S+)\s*(.*)", rest)
-    if match is None or kind not in ("option", "default"):
-        return False
-    name = match[1].replace("_", "-")
-    if kind == "option":
-        conf.options[name, match[2]] = match[3]
-    else:
-        conf.defaults[name] = match[2]
-    return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +212,8 @@ def batch_script(array: JobArray, part: Part) -> str:
         f"   command={shlex.quote(array.command_of(number))} ;;"
         for number in part.numbers
     )
-    notice = whole_number(array, "notice-seconds", NOTICE_SECONDS)
-    requeues = whole_number(array, "requeues", 0 if _on_several_nodes(array) else REQUEUES)
+    notice = array.number("notice-seconds", NOTICE_SECONDS)
+    requeues = array.number("requeues", 0 if _on_several_nodes(array) else REQUEUES)
     return (
         "#!/bin/bash\n"
         f"#SBATCH --requeue --open-mode=append --signal=B:USR1@{notice}\n"
@@ -258,7 +243,7 @@ def sbatch_command(array: JobArray, part: Part, conf: SlurmConf, after: str = ""
     Raises:
         InputError: see `SlurmConf.translate`.
     """
-    limit = whole_number(array, "max-jobs-run", 0)
+    limit = array.number("max-jobs-run", 0)
     tasks = _ranges([n - part.offset for n in part.numbers]) + (f"%{limit}" if limit else "")
     output = part.script.with_suffix("")
     return [
@@ -304,16 +289,16 @@ def run_array(array: JobArray) -> dict[int, int]:
         InputError: an option has a bad value, or Slurm refuses the jobs.
     """
     conf = read_conf(array.options.get("config"))
-    retries = whole_number(array, "retries", 0 if _on_several_nodes(array) else 2)
-    codes = pick_jobs(array)
-    todo = [number for number in array.numbers if number not in codes]
-    if array.options.get("dry-run", "false") != "false":
-        return _show(array, todo, conf)
-    make_log_folders(array, todo)
-    found = earlier_run(array, todo)
-    if found:
-        say_of_stage(found, PROGRAM)
+    retries = array.number("retries", 0 if _on_several_nodes(array) else 2)
     largest = max_array_size()
+    if array.options.get("dry-run", "false") != "false":
+        finished = pick_jobs(array)
+        for part in split(array, [n for n in array.numbers if n not in finished], largest):
+            print(
+                shlex.join(sbatch_command(array, part, conf)), batch_script(array, part), sep="\n"
+            )
+        return dict.fromkeys(array.numbers, 0)
+    codes, todo = begin(array, PROGRAM)
     for attempt in range(retries + 1):
         codes |= _run_once(array, split(array, todo, largest), conf)
         cancelled = [number for number in todo if codes[number] == CANCELLED]
@@ -332,13 +317,6 @@ def run_array(array: JobArray) -> dict[int, int]:
     return dict(sorted(codes.items()))
 
 
-def _show(array: JobArray, todo: Sequence[int], conf: SlurmConf) -> dict[int, int]:
-    for part in split(array, todo, max_array_size()):
-        print(shlex.join(sbatch_command(array, part, conf)))
-        print(batch_script(array, part))
-    return dict.fromkeys(array.numbers, 0)
-
-
 def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[int, int]:
     """Submit these jobs and wait for all of them."""
     for part in parts:
@@ -349,7 +327,14 @@ def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[i
             # The log of an earlier run must not tell that this one has ended.
             array.log_of(number).unlink(missing_ok=True)
     jobs: dict[str, Part] = {}
-    with stopping(lambda: _cancel(jobs)):
+
+    def cancel() -> None:
+        if jobs:
+            subprocess.run(["scancel", *jobs], capture_output=True)
+        for part in jobs.values():
+            _record(part).unlink(missing_ok=True)
+
+    with stopping(cancel):
         job = ""
         for part in parts:
             job = _submit(sbatch_command(array, part, conf, job))
@@ -371,13 +356,10 @@ def _refuse_earlier(part: Part) -> None:
     """Refuse to submit what an earlier run has submitted, where that was killed and this lives."""
     try:
         job = _record(part).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return
-    name = f"--name={part.script.stem}"
-    command = ["squeue", "--noheader", f"--jobs={job}", name, "--format=%T"]
-    try:
+        name = f"--name={part.script.stem}"
+        command = ["squeue", "--noheader", f"--jobs={job}", name, "--format=%T"]
         states = subprocess.run(command, capture_output=True, text=True).stdout.split()
-    except OSError:
+    except OSError:  # there was none, or there is no Slurm here
         return
     if LIVE & set(states):
         raise InputError(
@@ -401,7 +383,7 @@ def _submit(command: Sequence[str]) -> str:
 
 def _wait(array: JobArray, jobs: Mapping[str, Part]) -> dict[int, int]:
     todo = [number for part in jobs.values() for number in part.numbers]
-    interval = whole_number(array, "progress-seconds", 60)
+    interval = array.number("progress-seconds", 60)
     codes: dict[int, int] = {}
     gone_since: dict[int, float] = {}
     started: dict[int, float] = {}
@@ -458,23 +440,14 @@ def _states(jobs: Mapping[str, Part]) -> dict[int, str]:
     while True:
         done = subprocess.run([*command, "--format=%F %K %T"], capture_output=True, text=True)
         if done.returncode == 0 or "Invalid job id" in done.stderr:
-            return dict(_parse(done.stdout.splitlines(), jobs))
+            lines = (line.split() for line in done.stdout.splitlines())
+            return {
+                int(task) + jobs[job].offset: state
+                for job, task, state in lines
+                if job in jobs and task.isdecimal()
+            }
         if time.monotonic() > deadline:
             raise InputError(
                 f"Slurm does not answer: {done.stderr.strip()}; jobs {listed} may still run"
             )
         time.sleep(POLL_SECONDS)
-
-
-def _parse(lines: Iterable[str], jobs: Mapping[str, Part]) -> Iterator[tuple[int, str]]:
-    for line in lines:
-        job, task, state = line.split()
-        if job in jobs and task.isdecimal():
-            yield int(task) + jobs[job].offset, state
-
-
-def _cancel(jobs: Mapping[str, Part]) -> None:
-    if jobs:
-        subprocess.run(["scancel", *jobs], capture_output=True)
-    for part in jobs.values():
-        _record(part).unlink(missing_ok=True)

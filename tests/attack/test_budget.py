@@ -71,7 +71,12 @@ def test_a_budget_has_a_name_and_is_an_object_in_json():
         Budget(math.inf, -0.5, "snr"),
     ]
     assert [budget.tag for budget in budgets] == ["eps2", "eps0.05", "snr35", "snr-0.5"]
-    assert budgets[3].to_json() == {"norm": "inf", "size": -0.5, "unit": "snr"}
+    assert budgets[3].to_json() == {
+        "norm": "inf",
+        "size": -0.5,
+        "unit": "snr",
+        "tag": "snr-0.5",
+    }
     assert [Budget.from_json(budget.to_json()) for budget in budgets] == budgets
 
 

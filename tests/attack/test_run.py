@@ -202,7 +202,7 @@ def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(
     kill_after(monkeypatch, saves)
     with pytest.raises(Killed):
         counted(run_of(kind, data, tmp_path / "run", checkpoint_seconds=0.0)).run()
-    (_,) = tmp_path.glob("run/state/**/*.pt")
+    (_state,) = tmp_path.glob("run/state/**/*.pt")
     monkeypatch.undo()
     run = counted(run_of(kind, data, tmp_path / "run"))
     finish(run)

@@ -1,15 +1,16 @@
 import pytest
 import torch
-from espnet_ext.attack.countermeasure import PyTorchCountermeasure
-from espnet_ext.attack.linf import LinfPGD, RandomSigns
 from tiny_countermeasure import DIMS, accuracy, feature_batch, model
 from tiny_mockingjay import ENCODER, save_checkpoint
+from tiny_victims import found as attacked
 
+from espnet_ext.attack import Noise, Pgd
 from espnet_ext.cm.losses import WeightedCrossEntropy
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.senet import SENet
 from espnet_ext.defense import MockingjayDefense
 from espnet_ext.errors import InputError
+from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
 SMALL = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "ff_size": 32, "downsample": 3}
 
@@ -92,7 +93,7 @@ def test_the_adaptive_attacker_goes_through_the_frozen_upstream():
     assert isinstance(net, CountermeasureModel) and isinstance(net.encoder, SENet)
     assert isinstance(net.loss, WeightedCrossEntropy)
     assert accuracy(estimator, batch.inputs, batch) > 0.9
-    found = LinfPGD(estimator, 1.0, steps=20).attack_batch(batch)
+    found = attacked(estimator, batch, Pgd(steps=20, alpha=0.25, schedule="constant"), 1.0)
     assert accuracy(estimator, found, batch) < 0.1
 
 
@@ -100,17 +101,17 @@ def test_the_attack_on_the_upstream_alone_needs_no_head():
     net, batch = trained_cascade()
     estimator = PyTorchCountermeasure(net)
     head = [p.clone() for p in net.encoder.parameters()]
-    attack = LinfPGD(estimator, 0.3, steps=10, loss="representation")
-    found = attack.attack_batch(batch)
+    method = Pgd(steps=10, alpha=0.25, schedule="constant", loss="representation")
+    found = attacked(estimator, batch, method, 0.3)
     with torch.no_grad():
         for parameter in net.encoder.parameters():
             parameter.fill_(float("nan"))
-    assert torch.equal(attack.attack_batch(batch), found)
+    assert torch.equal(attacked(estimator, batch, method, 0.3), found)
     with torch.no_grad():
         for parameter, value in zip(net.encoder.parameters(), head, strict=True):
             parameter.copy_(value)
         clean, _ = net.defense(batch.inputs, batch.lengths)
-        noisy = RandomSigns(estimator, 0.3).attack_batch(batch)
+        noisy = attacked(estimator, batch, Noise(), 0.3)
         by_attack = (net.defense(found, batch.lengths)[0] - clean).norm(dim=(1, 2))
         by_noise = (net.defense(noisy, batch.lengths)[0] - clean).norm(dim=(1, 2))
     assert (by_attack > by_noise).all()

@@ -50,7 +50,7 @@ def test_a_configuration_as_kaldi_has_it(here):
     (here / "conf").mkdir()
     (here / "conf/slurm.conf").write_text(
         "# of our cluster\ncommand sbatch --export=PATH\noption gpu=0 -p cpu\n"
-        "option gpu=* -p gpu --gres=gpu:$0  # any\ndefault gpu=0\n"
+        "option\tgpu=* -p gpu --gres=gpu:$0  # any\n\ndefault gpu=0 \n"
     )
     conf = slurm.read_conf()
     assert conf.command == ["sbatch", "--export=PATH"]

@@ -1,60 +1,42 @@
-"""How the promises reach the engines: the only file here that knows how an attack is called.
+"""How the promises reach the engine: the only file here that knows how an attack is called.
 
 A victim is a tiny model with a few utterances. `attack` runs a method on some of them in memory,
 `begin` prepares a whole run into a directory, and `saved` reads what that has left.
 """
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import kaldiio
 import numpy as np
 import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
-from espnet_ext.attack.pgd import AttackBatch
-from espnet_ext.attack.runner import AttackRun
-from espnet_ext.attack.transfer import TransferRun
-from espnet_ext.attack.trials import Trial
-from espnet_ext.attack.units import FeatureSpace, measure_space
 from tiny import RATE, noise, tiny_recognizer
 from tiny_countermeasure import DIMS, model, utterances
 from tiny_mockingjay import ENCODER
 
-from espnet_ext.asr.waveforms import pad, unpad
-from espnet_ext.attack import (
-    AutoPGD,
-    InputBatch,
-    LinfPGD,
-    ProjectedGradientDescentASR,
-    PyTorchCountermeasure,
-    PyTorchESPnet,
-    RandomSigns,
-    Square,
-)
+from espnet_ext.attack.budget import Budget
+from espnet_ext.attack.evasion import ball_of
+from espnet_ext.attack.kept import read_kept
+from espnet_ext.attack.methods import method_named
+from espnet_ext.attack.run import AttackRun
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.attack.utterances import Utterance
 from espnet_ext.cm import CLASSES
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import read_json, read_jsonl
+from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense import MockingjayDefense, SmoothingFilter
+from espnet_ext.victims.base import ALL
+from espnet_ext.victims.countermeasure import PyTorchCountermeasure
+from espnet_ext.victims.recognizer import PyTorchESPnet
 
 STEPS = 3
-
-
-class Size(NamedTuple):
-    """A budget: norm (2 or infinity), unit (absolute, snr, std, db), value in it."""
-
-    norm: float
-    unit: str
-    value: float
-
-    def __str__(self) -> str:
-        return f"{self.norm:g}-{self.unit}{self.value:g}"
+OPTIONS = {"steps": (STEPS,), "queries": STEPS, "alpha": 0.4, "schedule": "constant"}
+"""Of all methods that have such fields, where nothing else is said."""
 
 
 class Item(NamedTuple):
@@ -81,7 +63,6 @@ class Saved(NamedTuple):
     """What a run has left of an attacked utterance: its row of the log, clean and saved input."""
 
     row: dict
-    method: str
     clean: np.ndarray
     attacked: np.ndarray
 
@@ -103,10 +84,9 @@ class Victim:
     """A tiny model and what is attacked of it.
 
     Attributes:
-        methods: of attack that it has.
-        sizes: a budget in every norm and unit that it has.
-        snapshots: whether one run records several numbers of steps.
-        best: whether the strongest iterate can be kept.
+        kind: of model, as settings name it.
+        methods: of attack that make sense.
+        budgets: in every norm and unit; the first of each norm is the usual one.
         net: the model.
         entrance: module and the name of its method that all attacked inputs pass with their
             lengths.
@@ -114,14 +94,17 @@ class Victim:
         entries: the same as files, for whole runs.
     """
 
-    methods: tuple[str, ...]
-    sizes: tuple[Size, ...]
-    snapshots: bool
-    best: bool
+    kind: str
+    methods: tuple[str, ...] = ("fgsm", "pgd", "noise")
+    budgets: tuple[Budget, ...]
     net: torch.nn.Module
     entrance: tuple[torch.nn.Module, str]
     items: list[Item]
-    entries: list[Utterance] | list[Trial]
+    entries: list[Utterance]
+
+    def estimator(self) -> PyTorchESPnet | PyTorchCountermeasure:
+        """The model as attacks see it."""
+        raise NotImplementedError
 
     @property
     def equal(self) -> list[Item]:
@@ -129,16 +112,75 @@ class Victim:
         shortest = min(len(item.clean) for item in self.items)
         return [item._replace(clean=item.clean[:shortest]) for item in self.items]
 
+    def attack(self, items: Sequence[Item], name: str, budget: Budget, **options: object) -> Found:
+        """Attack utterances together in memory; options that a method has not are left out."""
+        method = method_named(name)
+        known = {field.name for field in dataclasses.fields(method)}
+        given = {key: value for key, value in (OPTIONS | options).items() if key in known}
+        estimator = self.estimator()
+        batch = estimator.batch(*zip(*items, strict=True))
+        ball = ball_of(estimator, batch, budget)
+        state = method.from_mapping(given).run(estimator, batch, ball)
+        found = {step: batch.arrays(inputs) for step, inputs in state.snapshots.items()}
+        return Found(found, state.stalled.tolist())
+
+    def strength(
+        self, items: Sequence[Item], inputs: Sequence[np.ndarray], name: str
+    ) -> np.ndarray:
+        """What an attack makes large, for each utterance alone."""
+        estimator, loss = self.estimator(), "representation" if name == "upstream" else ""
+        found = []
+        with torch.no_grad(), estimator.attack_mode():
+            for item, x in zip(items, inputs, strict=True):
+                batch = estimator.batch([item.name], [item.clean], [item.goal])
+                moved = torch.tensor(x[np.newaxis], device=batch.inputs.device)
+                found.append(float(estimator.objective(batch, loss)(moved, ALL)))
+        return np.array(found)
+
+    def art(self, name: str, budget: Budget, steps: int, alpha: float) -> np.ndarray:
+        """What ART itself makes of utterances of one length, from the clean inputs."""
+        _, x, y = zip(*self.equal, strict=True)
+        options = {"norm": budget.norm, "eps": budget.size, "targeted": self.kind == "asr"}
+        if name == "fgsm":
+            attack = FastGradientMethod(self.estimator(), **options)
+        else:
+            options |= {"eps_step": alpha * budget.size, "max_iter": steps, "verbose": False}
+            attack = ProjectedGradientDescent(self.estimator(), **options)
+        return attack.generate(np.stack(x), np.array(y))
+
+    def used(self, budget: Budget, clean: np.ndarray, attacked: np.ndarray) -> float:
+        """The size of a perturbation as a share of its budget, in double precision."""
+        difference = np.abs(attacked.astype(np.float64) - clean)
+        if budget.unit in ("std", "db"):
+            difference /= self.estimator().scale(budget.unit).double().cpu().numpy()
+        size = difference.max() if budget.norm == math.inf else np.linalg.norm(difference)
+        if budget.unit != "snr":
+            return float(size / budget.size)
+        power = np.square(clean.astype(np.float64)).sum()
+        if budget.norm == math.inf:
+            power /= len(clean)
+        return float(size / (math.sqrt(power) / 10 ** (budget.size / 20)))
+
     @contextlib.contextmanager
-    def spoiled(self, items: Sequence[Item], factor: float) -> Iterator[None]:
-        """Multiply the gradients of all inputs that are as long as one of these by `factor`."""
+    def spoiled(
+        self, items: Sequence[Item], factor: float, times: float = math.inf
+    ) -> Iterator[None]:
+        """Multiply the gradients of all inputs that are as long as one of these by `factor`.
+
+        Args:
+            items: whose lengths.
+            factor: of the gradients.
+            times: first passes in which it is done.
+        """
         module, name = self.entrance
         original = getattr(module, name)
         lengths = torch.tensor([len(item.clean) for item in items])
 
         def spoil(inputs, counts):
+            nonlocal times
             each = torch.ones(len(inputs), *[1] * (inputs.ndim - 1), device=inputs.device)
-            each[torch.isin(counts, lengths.to(counts.device))] = factor
+            if inputs.requires_grad and (times := times - 1) >= 0:
+                each[torch.isin(counts, lengths.to(counts.device))] = factor
             return original(_Scaled.apply(inputs, each), counts)
 
         setattr(module, name, spoil)
@@ -147,139 +189,92 @@ class Victim:
         finally:
             delattr(module, name)  # so that the method of the class is seen again
 
-    def holds(
-        self, size: Size, clean: np.ndarray, attacked: np.ndarray, output: Path | None = None
-    ) -> bool:
-        """Whether an attacked input is within its budget, in double precision.
+    def begin(
+        self,
+        output: Path,
+        budget: Budget | None = None,
+        entries: Sequence[Utterance] | None = None,
+        weights: str = "sha",
+        **settings: object,
+    ) -> AttackRun:
+        """A run of all methods that keeps what was attacked, and its state after every step."""
+        budget = budget or self.budgets[0]
+        estimator = self.estimator()
+        values = OPTIONS | {
+            "methods": [m for m in self.methods if budget.norm in method_named(m).norms],
+            "norm": budget.norm,
+            "unit": "raw" if budget.unit == "snr" else budget.unit,
+            "snr" if budget.unit == "snr" else "eps": [budget.size],
+            "steps": (1, STEPS),
+            "batch_size": 2,
+            "batch_overhead": 0.1,
+            "keep": True,
+        }
+        if self.kind == "cm":
+            values["space"] = estimator.space
+        return AttackRun(
+            estimator,
+            AttackSettings.of(self.kind, values | settings),
+            self.entries if entries is None else entries,
+            output,
+            {"model": {"weights": weights}},
+            {"itself": estimator},
+            checkpoint_seconds=0.0,
+        )
 
-        Args:
-            size: the budget.
-            clean: input.
-            attacked: input.
-            output: of a run, which states what its units are.
-        """
-        difference = np.abs(attacked.astype(np.float64) - clean)
-        if size.norm == 2:
-            difference = np.linalg.norm(difference)
-        return bool((difference <= self.radius(size, clean, output)).all())
+    def saved(self, output: Path, log: Path | None = None) -> Iterator[Saved]:
+        """What the attacked utterances of a log have left, by default of all of a finished run."""
+        clean = self._centres(output)
+        for row in read_jsonl(log or output / "attack_log.jsonl"):
+            if row["method"] == "clean":
+                continue
+            folder = output / "adversarial" / row["method"] / row["budget"]["tag"]
+            tables = (folder / f"step{row['step']}").glob("0*.scp")
+            place = {k: v for table in tables for k, v in read_table(table).items()}[
+                row["utterance"]
+            ]
+            read = (lambda path: read_audio(path)[0]) if place.endswith(".wav") else read_kept
+            yield Saved(row, clean[row["utterance"]], read(place))
 
-    def renamed(self, entry: Utterance | Trial, name: str) -> Utterance | Trial:
-        """The same file under another id."""
-        return replace(entry, name=name)
+    def _centres(self, output: Path) -> dict[str, np.ndarray]:
+        """Clean inputs as they were the centres of balls: features are rounded otherwise alone."""
+        estimator, files = self.estimator(), {entry.name: entry for entry in self.entries}
+        found = {}
+        for names in read_json(output / "attack.json")["batches"]:
+            waves = [read_audio(files[name].path)[0] for name in names]
+            goals = [estimator.goal_of(files[name].labels) for name in names]
+            batch = estimator.speech_batch(names, waves, goals)
+            found |= dict(zip(names, batch.arrays(batch.inputs), strict=True))
+        return found
 
 
 class Recognizer(Victim):
     """A hybrid model, attacked towards transcripts at the CTC weight of its kind."""
 
     kinds: Mapping[str, float] = {"ctc": 1.0, "attention": 0.0, "hybrid": 0.5}
-    methods = ("pgd",)
-    sizes = (
-        Size(2, "absolute", 0.2),
-        Size(2, "snr", 30.0),
-        Size(math.inf, "absolute", 0.003),
-        Size(math.inf, "snr", 30.0),
+    kind = "asr"
+    budgets = (
+        Budget(2, 0.2),
+        Budget(2, 30.0, "snr"),
+        Budget(math.inf, 0.003),
+        Budget(math.inf, 30.0, "snr"),
     )
-    snapshots, best = True, False
 
     def __init__(self, kind: str, folder: Path, device: str):
-        recognizer = tiny_recognizer()
-        self.net = recognizer.model.to(device)
+        self.recognizer, self.weight = tiny_recognizer(), self.kinds[kind]
+        self.net = self.recognizer.model.to(device)
         self.entrance = self.net.frontend, "forward"
-        self.estimator = PyTorchESPnet(recognizer, self.kinds[kind])
         self.entries, self.items = [], []
         targets = {"b": "one", "a": "two three", "c": "six"}
         for name, wave in zip(targets, noise(3200, 4000, 4000), strict=True):
-            path = folder / f"{name}.wav"
+            path, labels = folder / f"{name}.wav", {"reference": "nine", "target": targets[name]}
             write_wav(path, wave, RATE)
-            self.entries.append(Utterance(name, str(path), len(wave), targets[name], "nine"))
+            self.entries.append(Utterance(name, str(path), len(wave), labels))
             self.items.append(Item(name, wave, targets[name]))
 
-    def radius(self, size: Size, clean: np.ndarray, output: Path | None = None) -> float:
-        """Radius of the ball around an utterance, in double precision."""
-        if size.unit == "absolute":
-            return size.value
-        power = np.square(clean.astype(np.float64)).sum()
-        return math.sqrt(power / (1 if size.norm == 2 else len(clean))) / 10 ** (size.value / 20)
-
-    def attack(
-        self,
-        items: Sequence[Item],
-        method: str,
-        size: Size,
-        steps: Sequence[int] = (STEPS,),
-        share: float = 0.4,
-        start: str = "random",
-        **options,
-    ) -> Found:
-        """Attack utterances together in memory; a step is `share` of the absolute size."""
-        attack = ProjectedGradientDescentASR(
-            self.estimator,
-            norm=size.norm,
-            eps_step=self._step(size, share),
-            steps=steps,
-            random_start=start == "random",
-            **{"snr" if size.unit == "snr" else "eps": size.value},
-            **options,
-        )
-        batch = AttackBatch(*map(list, zip(*items, strict=True)))
-        state = attack.attack_batch(batch)
-        return Found(attack.snapshots(batch, state), state.stalled.tolist())
-
-    def _step(self, size: Size, share: float) -> float:
-        absolute = size if size.unit == "absolute" else self.sizes[0 if size.norm == 2 else 2]
-        return share * absolute.value
-
-    def strength(
-        self, items: Sequence[Item], inputs: Sequence[np.ndarray], method: str
-    ) -> np.ndarray:
-        """What the attack makes large, for each utterance alone."""
-        pairs = zip(items, inputs, strict=True)
-        loss = self.estimator.compute_loss
-        return np.array([-loss(x[np.newaxis], [item.goal])[0] for item, x in pairs])
-
-    def art(self, method: str, size: Size, steps: int, share: float) -> np.ndarray:
-        """What ART itself makes of utterances of one length, from the clean inputs."""
-        _, x, y = zip(*self.equal, strict=True)
-        attack = ProjectedGradientDescent(
-            self.estimator,
-            norm=size.norm,
-            eps=size.value,
-            eps_step=share * size.value,
-            max_iter=steps,
-            targeted=True,
-            verbose=False,
-        )
-        return attack.generate(np.stack(x), np.array(y))
-
-    def begin(
-        self,
-        output: Path,
-        size: Size = sizes[0],
-        entries: Sequence[Utterance] | None = None,
-        weights: str = "sha",
-        **settings,
-    ) -> AttackRun:
-        """A run of all methods whose state is saved after every step."""
-        settings = {"steps": (1, STEPS), "batch_size": 2, "batch_overhead": 0.1} | settings
-        settings |= {"norm": size.norm, "eps_step": self._step(size, 0.4), "random_start": True}
-        settings["snr" if size.unit == "snr" else "eps"] = (size.value,)
-        entries = self.entries if entries is None else entries
-        identity = {"weights": weights}
-        return AttackRun(self.estimator, AttackSettings(**settings), entries, output, identity, 0.0)
-
-    def changed(self, entry: Utterance, what: str) -> Utterance:
-        """An utterance with another goal, truth or audio."""
-        changes = {"goal": {"target": "four"}, "truth": {"reference": "eight"}}
-        return replace(entry, **changes.get(what, {"samples": 2999}))
-
-    def saved(self, output: Path, log: Path | None = None) -> Iterator[Saved]:
-        """What the attacked utterances of a log have left, by default of all of a finished run."""
-        clean = {item.name: item.clean for item in self.items}
-        for row in read_jsonl(log or output / "attack_log.jsonl"):
-            if row["step"]:
-                folder = output / row["budget"] / f"step{row['step']}" / "wav"
-                wave = read_audio(folder / f"{row['utterance']}.wav")[0]
-                yield Saved(row, "pgd", clean[row["utterance"]], wave)
+    def estimator(self) -> PyTorchESPnet:
+        """See `Victim.estimator`."""
+        return PyTorchESPnet(self.recognizer, self.weight)
 
 
 class Countermeasure(Victim):
@@ -290,7 +285,7 @@ class Countermeasure(Victim):
         "filter": lambda: SmoothingFilter(DIMS, "mean", 3),
         "mockingjay": lambda: MockingjayDefense(DIMS, encoder_conf=ENCODER, seed=1),
     }
-    snapshots, best = False, True
+    kind = "cm"
     space: str
 
     def __init__(self, kind: str, folder: Path, device: str):
@@ -299,24 +294,21 @@ class Countermeasure(Victim):
         encoder = "lcnn" if kind == "filter" else "senet"
         self.net = model(encoder, defense, dims=dims).to(device)
         self.entrance = self._entrance()
-        self.estimator = PyTorchCountermeasure(self.net, space=self.space)
         if defense is None and self.space == "features":
             self.methods = tuple(m for m in self.methods if m != "upstream")
         waves = utterances(3, seed=3, samples=(3000, 4400))[0]
-        self.entries, self.items, speech = [], [], []
-        for name, wave, samples in zip("bac", waves, (2400, 3000, 3000), strict=True):
-            wave = wave[:samples]
+        waves = [wave[:n] for wave, n in zip(waves, (2400, 3000, 3000), strict=True)]
+        self.measured = self._estimator().calibrate(waves, [1.0], "raw")
+        self.entries, self.items = [], []
+        for name, wave in zip("bac", waves, strict=True):
             path = folder / f"{name}.wav"
             write_wav(path, wave, RATE)
-            speech.append(pad([wave], device))
+            batch = self._estimator().speech_batch([name], [wave], [0])
             with torch.no_grad():
-                feats, frames = self.net.features(*speech[-1])
-                label = int(self.net.logits(feats, frames).argmax())
-            key, attack = CLASSES[label], "-" if label else "A01"
-            self.entries.append(Trial(name, str(path), len(wave), key, attack))
-            clean = wave if self.space == "waveform" else unpad(feats, frames)[0]
-            self.items.append(Item(name, clean, label))
-        self.measured = measure_space(self.net, speech)
+                label = int(self._estimator().logits(batch.inputs, batch.lengths).argmax())
+            labels = {"key": CLASSES[label], "attack": "-" if label else "A01"}
+            self.entries.append(Utterance(name, str(path), len(wave), labels))
+            self.items.append(Item(name, batch.arrays(batch.inputs)[0], label))
 
     def _entrance(self) -> tuple[torch.nn.Module, str]:
         if self.space == "waveform":
@@ -325,154 +317,28 @@ class Countermeasure(Victim):
             return self.net, "logits"
         return self.net.defense, "forward"
 
-    def radius(
-        self, size: Size, clean: np.ndarray, output: Path | None = None
-    ) -> float | np.ndarray:
-        """Radius of the ball in each dimension, in double precision; of a run as it states it."""
-        if size.unit == "absolute":
-            return size.value
-        space = self.measured
-        if output is not None:
-            space = FeatureSpace.from_json(read_json(output / "attack.json")["space"])
-        return size.value * space.scale(size.unit).double().numpy()
+    def _estimator(self) -> PyTorchCountermeasure:
+        return PyTorchCountermeasure(self.net, space=self.space)
 
-    def attack(
-        self,
-        items: Sequence[Item],
-        method: str,
-        size: Size,
-        steps: Sequence[int] = (STEPS,),
-        share: float = 0.4,
-        **options,
-    ) -> Found:
-        """Attack utterances together in memory; a step is `share` of the radius."""
-        scale = 1.0 if size.unit == "absolute" else self.measured.scale(size.unit)
-        (count,) = steps
-        climb = {"steps": count, "alpha": share, **options}
-        make, given = {
-            "fgsm": (LinfPGD.fgsm, {}),
-            "pgd": (LinfPGD, climb),
-            "noise": (RandomSigns, {}),
-            "upstream": (LinfPGD, climb | {"loss": "representation"}),
-            "apgd": (AutoPGD, {"steps": count}),
-            "square": (Square, {"queries": count}),
-        }[method]
-        batch = self._batch(items, [item.clean for item in items])
-        found, stalled = make(self.estimator, size.value, scale, **given).attack_counted(batch)
-        return Found({count: unpad(found, batch.lengths)}, stalled.tolist())
-
-    def _batch(self, items: Sequence[Item], inputs: Sequence[np.ndarray]) -> InputBatch:
-        rows = [torch.tensor(x, device=self.estimator.device) for x in inputs]
-        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        lengths = torch.tensor([len(row) for row in rows], device=padded.device)
-        labels = torch.tensor([item.goal for item in items], device=padded.device)
-        return InputBatch([item.name for item in items], padded, lengths, labels)
-
-    @torch.no_grad()
-    def strength(
-        self, items: Sequence[Item], inputs: Sequence[np.ndarray], method: str
-    ) -> np.ndarray:
-        """What the attack makes large, for each utterance alone."""
-        found = []
-        for item, x in zip(items, inputs, strict=True):
-            batch, clean = (self._batch([item], [one]) for one in (x, item.clean))
-            if method == "upstream":
-                after, before = (
-                    self.estimator.representations(b.inputs, b.lengths)[0] for b in (batch, clean)
-                )
-                found.append(float((after - before).norm()))
-            else:
-                loss = self.estimator.losses(batch.inputs, batch.lengths, batch.labels)
-                found.append(float(loss))
-        return np.array(found)
-
-    def art(self, method: str, size: Size, steps: int, share: float) -> np.ndarray:
-        """What ART itself makes of utterances of one length, from the clean inputs."""
-        _, x, y = zip(*self.equal, strict=True)
-        estimator = PyTorchCountermeasure(self.net, x[0].shape, space=self.space)
-        options = {"norm": size.norm, "eps": size.value}
-        if method == "fgsm":
-            attack = FastGradientMethod(estimator, **options)
-        else:
-            options |= {"eps_step": share * size.value, "max_iter": steps, "verbose": False}
-            attack = ProjectedGradientDescent(estimator, **options)
-        return attack.generate(np.stack(x), np.array(y))
-
-    def begin(
-        self,
-        output: Path,
-        size: Size | None = None,
-        entries: Sequence[Trial] | None = None,
-        weights: str = "sha",
-        **settings,
-    ) -> TransferRun:
-        """A run of all methods that keeps what was attacked."""
-        size = size or self.sizes[0]
-        options = {
-            "methods": list(self.methods),
-            "eps": [size.value],
-            "unit": "raw" if size.unit == "absolute" else size.unit,
-            "space": self.space,
-            "steps": STEPS,
-            "queries": STEPS,
-            "batch_size": 2,
-            "batch_overhead": 0.1,
-            "keep": True,
-        }
-        return TransferRun(
-            self.net,
-            {"itself": self.net},
-            CountermeasureAttackSettings.from_mapping(options | settings),
-            self.entries if entries is None else entries,
-            output,
-            {"weights": weights},
-        )
-
-    def changed(self, entry: Trial, what: str) -> Trial:
-        """An utterance with another goal, truth or audio."""
-        key = CLASSES[1 - CLASSES.index(entry.key)]
-        changes = {"goal": {"key": key}, "truth": {"attack": "A09"}}
-        return replace(entry, **changes.get(what, {"samples": 2999}))
-
-    def saved(self, output: Path, log: Path | None = None) -> Iterator[Saved]:
-        """What the attacked utterances of a log have left, by default of all of a finished run."""
-        clean = self._clean(output)
-        for row in read_jsonl(log or output / "attack_log.jsonl"):
-            if not row["eps"]:
-                continue
-            folder = output / "kept" / row["method"] / f"eps{row['eps']:g}"
-            if self.space == "waveform":
-                attacked = read_audio(folder / "wav" / f"{row['utterance']}.wav")[0]
-            else:
-                tables = [kaldiio.load_scp(str(path)) for path in folder.glob("0*.scp")]
-                attacked = next(t[row["utterance"]] for t in tables if row["utterance"] in t)
-            yield Saved(row, row["method"], clean[row["utterance"]], attacked)
-
-    def _clean(self, output: Path) -> dict[str, np.ndarray]:
-        """Inputs as they were the centres of their balls."""
-        clean = {item.name: item.clean for item in self.items}
-        if self.space == "waveform":
-            return clean
-        # Features are rounded otherwise alone than in their batch.
-        for path in (output / "log" / "clean").glob("*.jsonl"):
-            files = {entry.name: entry for entry in self.entries}
-            entries = [files[row["utterance"]] for row in read_jsonl(path)]
-            speech = pad([read_audio(e.path)[0] for e in entries], self.estimator.device)
-            with torch.no_grad():
-                rows = unpad(*self.net.features(*speech))
-            clean |= {entry.name: row for entry, row in zip(entries, rows, strict=True)}
-        return clean
+    def estimator(self) -> PyTorchCountermeasure:
+        """See `Victim.estimator`."""
+        estimator = self._estimator()
+        estimator.calibrated(self.measured)
+        return estimator
 
 
 class Features(Countermeasure):
     """A countermeasure whose features are attacked."""
 
     space = "features"
-    methods = ("fgsm", "pgd", "noise", "upstream", "apgd", "square")
-    sizes = (
-        Size(math.inf, "std", 0.3),
-        Size(math.inf, "db", 1.0),
-        Size(math.inf, "absolute", 0.3),
+    methods = (*Victim.methods, "upstream", "apgd", "square")
+    budgets = (
+        Budget(math.inf, 0.3, "std"),
+        Budget(math.inf, 1.0, "db"),
+        Budget(math.inf, 0.3),
+        Budget(2, 3.0, "std"),
+        Budget(2, 10.0, "db"),
+        Budget(2, 3.0),
     )
 
 
@@ -480,8 +346,13 @@ class Waveforms(Countermeasure):
     """A countermeasure whose waveforms are attacked."""
 
     space = "waveform"
-    methods = ("fgsm", "pgd", "noise", "upstream", "apgd")
-    sizes = (Size(math.inf, "absolute", 0.01),)
+    methods = (*Victim.methods, "upstream", "apgd")
+    budgets = (
+        Budget(math.inf, 0.01),
+        Budget(math.inf, 20.0, "snr"),
+        Budget(2, 0.5),
+        Budget(2, 20.0, "snr"),
+    )
 
 
 VICTIMS = {

@@ -1,5 +1,6 @@
 """What a run of all methods promises about its directory, whatever happens to it."""
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 from promises.adapters import STEPS, VICTIMS
 
+from espnet_ext.attack.methods import method_named
 from espnet_ext.data.files import read_jsonl
 from espnet_ext.errors import InputError
 
 every_victim = pytest.mark.parametrize("name", VICTIMS)
-one_of_each_kind = pytest.mark.parametrize(
-    "name", ["recognizer-hybrid", "features-mockingjay", "waveforms-filter"]
-)
+ONE_OF_EACH_KIND = ("recognizer-hybrid", "features-mockingjay", "waveforms-filter")
+one_of_each_kind = pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 
 
 @pytest.fixture
@@ -29,10 +30,11 @@ def victim(name, victim_of):
 def finished(victim_of, tmp_path_factory):
     """The directory of a whole run of a victim, made once."""
 
-    def run(name, *size):
-        return finish(victim_of(name).begin(tmp_path_factory.mktemp("whole"), *size))
+    @functools.cache
+    def run(name, budget):
+        return finish(victim_of(name).begin(tmp_path_factory.mktemp("whole"), budget))
 
-    return functools.cache(run)
+    return lambda name, budget=None: run(name, budget or victim_of(name).budgets[0])
 
 
 def finish(run):
@@ -56,20 +58,20 @@ def contents(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"),
+    ("name", "budget"),
     [
-        pytest.param(name, size, id=f"{name}-{size}")
+        pytest.param(name, budget, id=f"{name}-{budget.norm:g}-{budget.tag}")
         for name, (kind, _) in VICTIMS.items()
-        for size in kind.sizes
+        for budget in kind.budgets[:: len(kind.budgets) - 1 if name in ONE_OF_EACH_KIND else 99]
     ],
 )
-def test_what_is_saved_holds_the_budget_in_double_precision(victim, name, size, finished):
-    output = finished(name, size)
-    found = list(victim.saved(output))
-    assert {one.method for one in found} == set(victim.methods)
-    for row, method, clean, attacked in found:
+def test_what_is_saved_holds_the_budget_in_double_precision(victim, name, budget, finished):
+    found = list(victim.saved(finished(name, budget)))
+    expected = [m for m in victim.methods if budget.norm in method_named(m).norms]
+    assert {one.row["method"] for one in found} == set(expected)
+    for row, clean, attacked in found:
         assert attacked.shape == clean.shape and attacked.dtype == np.float32
-        assert victim.holds(size, clean, attacked, output), (method, row["utterance"])
+        assert victim.used(budget, clean, attacked) <= 1.0, row
 
 
 @every_victim
@@ -118,7 +120,7 @@ def test_what_is_finished_is_never_attacked_again(victim, name, finished, tmp_pa
     shutil.copytree(finished(name), tmp_path / "copy")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "copy").rglob("*.*") if p.is_file()}
     run = victim.begin(tmp_path / "copy")
-    run.estimator = None  # any use of the model would fail
+    run.victim = None  # any use of the model would fail
     run.run()
     assert run.finished()
     assert {p: p.stat().st_mtime_ns for p in before} == before
@@ -131,7 +133,7 @@ def test_rows_say_where_gradients_said_nothing(victim, tmp_path):
         finish(victim.begin(tmp_path))
     rows = list(read_jsonl(tmp_path / "attack_log.jsonl"))
     for row in rows:
-        method, stalled = row.get("method", "pgd"), row["stalled_steps"]
+        method, stalled = row["method"], row["stalled_steps"]
         if row["utterance"] != first.name or method in ("clean", "noise", "square"):
             assert stalled == 0, row
         elif method != "apgd":  # ART does not attack what is misclassified
@@ -152,17 +154,27 @@ def test_a_directory_belongs_to_one_attack(victim, name, finished, change):
         "batch_size": {"batch_size": 1},
     }.get(change)
     if options is None:
-        options = {"entries": [victim.changed(first, change), *others]}
+        options = {"entries": [dataclasses.replace(first, **other(first, change)), *others]}
     before = contents(finished(name))
     with pytest.raises(InputError, match="another attack"):
         victim.begin(finished(name), **options)
     assert contents(finished(name)) == before
 
 
+def other(entry, change):
+    """Fields of an utterance with another goal, truth or audio."""
+    if change == "samples":
+        return {"samples": entry.samples - 1}
+    goals = {"target": "four", "key": {"spoof": "bonafide"}.get(entry.labels.get("key"), "spoof")}
+    changed = goals if change == "goal" else {"reference": "eight", "attack": "A09"}
+    return {"labels": {k: changed.get(k, v) for k, v in entry.labels.items()}}
+
+
 @one_of_each_kind
 @pytest.mark.parametrize("bad", ["../x", "/x", ".x", "-x", "a/b", "..", "a\\b", ""])
 def test_an_id_that_is_no_file_name_is_refused_before_anything_is_written(victim, tmp_path, bad):
-    entries = [victim.renamed(victim.entries[0], bad), *victim.entries[1:]]
+    first, *others = victim.entries
+    entries = [dataclasses.replace(first, name=bad), *others]
     with pytest.raises(InputError, match="cannot name files"):
         victim.begin(tmp_path / "out", entries=entries)
     assert not list(tmp_path.iterdir())

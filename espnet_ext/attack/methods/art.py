@@ -2,7 +2,7 @@
 
 ART wants inputs of one length, one epsilon for all dimensions, and draws from NumPy's global
 generator. Here utterances of one length and radius are attacked together, in multiples of the
-scale, with the generator set and put back.
+scale, with the generators put back.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class ArtMethod(Method):
             inputs = batch.inputs[rows, :length]
             x = inputs if ball.scale is None else inputs / ball.scale
             names = " ".join(batch.names[row] for row in rows)
-            with _numpy_seed(f"{self.seed} {self.title} {names}"):
+            with _seeded(f"{self.seed} {self.title} {names}"):
                 delta, counted = self._delta(victim, batch, rows, ball, eps, x.cpu().numpy())
             change = torch.from_numpy(delta).to(inputs)
             moved[rows, :length] = inputs + (change if ball.scale is None else change * ball.scale)
@@ -93,12 +93,18 @@ class ArtMethod(Method):
 
 
 @contextlib.contextmanager
-def _numpy_seed(key: str) -> Iterator[None]:
-    """NumPy's global generator, which ART draws from, by `key`; afterwards as before."""
+def _seeded(key: str) -> Iterator[None]:
+    """NumPy's global generator, which ART draws from, by `key`; afterwards as before.
+
+    So is PyTorch's, which the data loaders of ART draw from.
+    """
+    import torch
+
     before = np.random.get_state()
     digest = hashlib.sha256(key.encode()).digest()
     try:
         np.random.seed(int.from_bytes(digest[:4], "big"))
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
         np.random.set_state(before)

@@ -96,7 +96,7 @@ def test_the_attack_on_the_upstream_moves_its_representations():
 
 
 @pytest.mark.parametrize(
-    "budget", [Budget(2, 1.0), Budget(2, 20, "snr"), Budget(math.inf, 0.01)], ids=str
+    "budget", [Budget(2, 20, "snr"), Budget(math.inf, 0.01)], ids=["L2", "Linf"]
 )
 @pytest.mark.parametrize("goal", ["transcript", "not_reference"])
 @pytest.mark.parametrize(
@@ -104,10 +104,9 @@ def test_the_attack_on_the_upstream_moves_its_representations():
     [
         Fgsm(),
         Pgd(steps=10, eps_step=0.05, start="clean", best=False),
-        Pgd(steps=10, restarts=2),
-        Pgd(steps=10, schedule="halving", start="fgsm"),
+        Pgd(steps=5, schedule="halving", start="fgsm"),
     ],
-    ids=["fgsm", "the paper's", "restarts", "halving"],
+    ids=["fgsm", "the paper's", "halving"],
 )
 def test_a_recogniser_is_led_to_the_target_or_away_from_the_reference(goal, budget, method):
     victim, batch = recognizer(goal)

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from espnet_ext.attack.units import NEPER, FeatureSpace, measure_space, static_dimensions
 from tiny_cm import cm_model
 from tiny_countermeasure import DIMS, model, padded, utterances
 
@@ -10,6 +9,7 @@ from espnet_ext.data.audio import read_audio
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.normalize import FixedNormalize
 from espnet_ext.frontend.spectrogram import DecibelFrontend
+from espnet_ext.victims.features import NEPER, FeatureSpace, measure_space, static_dimensions
 
 
 def batches(count=8):

@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from espnet_ext.attack.resynthesis import Resynthesis, can_resynthesize
 from tiny_cm import cm_model
 from tiny_countermeasure import model, padded, utterances
+
+from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
 
 SPECTROGRAM = {
     "frontend": "spectrogram",

@@ -7,11 +7,12 @@ from art.attacks.evasion import (
     ProjectedGradientDescent,
     SquareAttack,
 )
-from espnet_ext.attack.countermeasure import PyTorchCountermeasure, frozen
 from tiny_countermeasure import DIMS, FRAMES, feature_batch, model, trained, wave_batch
+from tiny_victims import alone, values
 
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
+from espnet_ext.victims.countermeasure import PyTorchCountermeasure, frozen
 
 EPS = 1.0
 
@@ -163,15 +164,11 @@ def test_the_losses_of_a_batch_are_those_of_its_utterances(net):
     batch = feature_batch(net, 4)
     estimator = PyTorchCountermeasure(net)
     for loss in ("cross_entropy", "margin"):
-        together = estimator.losses(batch.inputs, batch.lengths, batch.labels, loss)
-        for row, length in enumerate(batch.lengths.tolist()):
-            alone = estimator.losses(
-                batch.inputs[row : row + 1, :length],
-                batch.lengths[row : row + 1],
-                batch.labels[row : row + 1],
-                loss,
-            )
-            torch.testing.assert_close(alone[0], together[row], atol=1e-4, rtol=1e-4)
+        together = values(estimator, batch, batch.inputs, loss)
+        for row in range(4):
+            one = alone(batch, row)
+            found = values(estimator, one, one.inputs, loss)[0]
+            torch.testing.assert_close(found, together[row], atol=1e-4, rtol=1e-4)
 
 
 def test_margin_and_cross_entropy_have_one_sign_of_gradient(net):
@@ -180,8 +177,8 @@ def test_margin_and_cross_entropy_have_one_sign_of_gradient(net):
     signs = []
     for loss in ("cross_entropy", "margin"):
         inputs = batch.inputs.clone().requires_grad_()
-        values = estimator.losses(inputs, batch.lengths, batch.labels, loss)
-        signs.append(torch.autograd.grad(values.sum(), inputs)[0].sign())
+        gains = estimator.objective(batch, loss)(inputs, slice(None))
+        signs.append(torch.autograd.grad(gains.sum(), inputs)[0].sign())
     assert (signs[0] != signs[1]).float().mean() < 0.01
 
 

@@ -15,8 +15,8 @@ from tiny import RATE, noise, tiny_recognizer
 
 from espnet_ext.asr.losses import frozen, prepare_targets, utterance_losses
 from espnet_ext.asr.waveforms import like, pad
-from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
 from espnet_ext.errors import InputError
+from espnet_ext.victims.recognizer import PyTorchESPnet
 
 Y = np.array(["one two", "three", "four five six"])
 
@@ -221,16 +221,18 @@ def test_a_target_too_long_for_the_audio_is_refused_with_the_utterance(estimator
     waves, names = like([], noise(2000, 8000)), ["u1", "u2"]
     frames = estimator.recognizer.frames.of(2000)
     texts = [" ".join(["one"] * frames), "one"]
-    options = {"eps": 1.0, "max_iter": 1}
     needed = rf"utterance u1: .* needs {2 * frames - 1} encoder frames.* has {frames}"
     with pytest.raises(InputError, match=needed):
-        ProjectedGradientDescentASR(estimator, **options).generate(waves, texts, names=names)
+        estimator.batch(names, waves, texts)
     # A decoder needs no blank between equal tokens, but stops at as many tokens as frames.
     decoder = PyTorchESPnet(estimator.recognizer, 0.0)
-    ProjectedGradientDescentASR(decoder, **options).generate(waves, texts, names=names)
+    decoder.batch(names, waves, texts)
+    # What is only to be left need not have room.
+    away = PyTorchESPnet(estimator.recognizer, 0.5, goal="not_reference")
+    assert away.batch(names, waves, [" ".join(["one"] * 40), "one"]).names == names
     texts[0] += " one"
     with pytest.raises(InputError, match=rf"utterance u1: .* needs {frames + 1} encoder frames"):
-        ProjectedGradientDescentASR(decoder, **options).generate(waves, texts, names=names)
+        decoder.batch(names, waves, texts)
 
 
 def test_audio_too_short_for_the_model_is_heard_as_nothing_and_has_no_gradient(estimator):
@@ -276,6 +278,7 @@ def test_waveforms_and_transcripts_that_do_not_fit_are_refused(
         ({"ctc_weight": 2.0}, "between 0 and 1"),
         ({"output_case": "title"}, "output_case"),
         ({"autocast": "float16"}, "autocast"),
+        ({"goal": "anything"}, "goal must be one of transcript, not_reference"),
         ({"loss_ctc_weight": 1.5}, "between 0 and 1"),
         ({"loss_ctc_weight": "trainin"}, "a number or 'training'"),
         ({"ctc_weight": "0.5"}, "a number between"),
