@@ -159,7 +159,7 @@ class AttackSettings:
         for key in values:
             if key not in known:
                 raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
-        return cls(
+        found = cls(
             RunOptions(**_those_of(RunOptions, values)),
             victim(**_those_of(victim, values)),
             {
@@ -167,6 +167,28 @@ class AttackSettings:
                 for name, (method, own) in methods.items()
             },
         )
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        """Refuse what no model of the kind takes: before one is trained, not after.
+
+        `espnet_ext.attack.evasion.check_attack` asks the model itself.
+        """
+        for budget in self.run.budgets():
+            if budget.unit not in self.victim.units:
+                units = " or ".join(self.victim.units)
+                raise InputError(
+                    f"a budget in {budget.unit} is not for what is attacked; give unit: {units}"
+                )
+        for method in self.methods.values():
+            loss = getattr(method, "loss", "")
+            if loss and loss not in self.victim.losses:
+                raise InputError(
+                    f"loss must be one of {', '.join(self.victim.losses)}, not '{loss}'"
+                )
+            if method.needs_features and "snr" in self.victim.units:
+                raise InputError(f"method {method.name} is for space: features")
 
     def conditions(self) -> list[Condition]:
         """Every method with every budget."""

@@ -109,8 +109,13 @@ def _problems(rows: Sequence[Row], attack: Mapping[str, Any]) -> list[str]:
     groups = by_setting(rows)
     everyone = [name for batch in attack.get("batches") or [] for name in batch]
     everyone = everyone or sorted({row["utterance"] for row in rows})
-    settings = flat_settings(attack.get("settings") or {})
-    problems = []
+    settings = attack.get("settings") or {}
+    methods = settings.get("methods")
+    problems = [
+        f"no row of {method}"
+        for method in (methods if isinstance(methods, Mapping) else ())
+        if method not in {setting.method for setting in groups}
+    ]
     budgets = {budget for _, budget, _ in groups}
     count = len(settings.get("eps") or ()) + len(settings.get("snr") or ())
     if count > len(budgets):
@@ -118,8 +123,10 @@ def _problems(rows: Sequence[Row], attack: Mapping[str, Any]) -> list[str]:
     known = set(everyone)
     for method, budget in dict.fromkeys(setting[:2] for setting in groups):
         steps = {setting.step for setting in groups if setting.method == method}
-        if method == PGD:
-            steps |= {0, *(settings.get("steps") or ())}
+        # Each method has steps of its own; in earlier versions there was one.
+        own = methods.get(method, {}) if isinstance(methods, Mapping) else settings
+        if own.get("method", PGD) == PGD and method != NOISE:
+            steps |= {0, *(own.get("steps") or ())}
         for step in sorted(steps):
             rows_there = groups.get(Setting(method, budget, step), [])
             found = Counter(row["utterance"] for row in rows_there)

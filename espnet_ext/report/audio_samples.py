@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from espnet_ext.data.attack_log import setting_of
 from espnet_ext.data.audio import read_audio
-from espnet_ext.data.ids import file_of, id_problem
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
 from espnet_ext.report.attack_figures import spectrograms
@@ -127,14 +127,9 @@ def _audio(
 
 def _last_wav(attack_dir: Path, budget: str, rows: Sequence[Entry]) -> Path | None:
     """The file after the most steps, as the attack names it; None where it is not kept."""
-    utterance = rows[0]["utterance"]
-    if id_problem(utterance) or id_problem(budget):  # no attack of ours has written such a log
-        return None
     attacked = [row for row in rows if row["budget"] == budget and row["step"]]
     last = max(attacked, key=lambda row: row["step"])
-    folder = file_of(file_of(Path(attack_dir) / "adversarial", last["method"]), budget)
-    path = file_of(folder / f"step{last['step']:d}" / "wav", utterance, ".wav")
-    return path if path.is_file() else None
+    return setting_of(last).wav(attack_dir, last["utterance"])
 
 
 def _player(wave: np.ndarray, sample_rate: int) -> str:

@@ -29,7 +29,7 @@ class VictimOptions(AttackOptions):
     @property
     def losses(self) -> tuple[str, ...]:
         """What attacks of some model of this kind can increase."""
-        return ()
+        return ("hybrid",)
 
 
 @dataclasses.dataclass(frozen=True)

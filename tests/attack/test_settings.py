@@ -1,20 +1,33 @@
-import inspect
 import json
 import math
 from pathlib import Path
 
 import pytest
-from espnet_ext.attack.pgd import ProjectedGradientDescentASR
+from attack_kinds import settings_of
 
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.data.configurations import read_with_base
 from espnet_ext.errors import InputError
 
-CONFIGS = sorted((Path(__file__).parents[2] / "egs2").glob("*/mtl_asr1/conf/attack*.yaml"))
+EGS = Path(__file__).parents[2] / "egs2"
+CONFIGS = [
+    (kind, path)
+    for kind, recipe in (("asr", "mtl_asr1"), ("cm", "cm1"))
+    for path in sorted(EGS.glob(f"*/{recipe}/conf/attack*.yaml"))
+]
+both = pytest.mark.parametrize("kind", ["asr", "cm"])
 
 
-def settings(**values) -> AttackSettings:
-    return AttackSettings.from_mapping({"eps": [2.0], **values})
+def settings(kind="asr", **values) -> AttackSettings:
+    return AttackSettings.of(kind, {"eps": [2.0], **values})
+
+
+def value(found, key):
+    """A key wherever it is."""
+    for part in (found.run, found.victim, *found.methods.values()):
+        if hasattr(part, key):
+            return getattr(part, key)
+    raise KeyError(key)
 
 
 @pytest.fixture
@@ -26,26 +39,25 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parts[-4]}-{path.stem}")
-def test_the_attacks_of_the_recipes_are_read(path):
+@pytest.mark.parametrize(("kind", "path"), CONFIGS, ids=lambda x: getattr(x, "stem", x))
+def test_the_attacks_of_the_recipes_are_read(kind, path):
     values = read_with_base(path)
-    found = AttackSettings.read(path)
-    for key in ("norm", "eps_step", "targeted", "seed", "batch_size"):
-        assert getattr(found, key) == values[key]
-    assert found.steps == tuple(values["steps"])
-    assert len(found.budgets()) == len(values["eps"]) + len(values["snr"]) > 0
+    found = AttackSettings.read(path, kind)
+    count = len(values.get("eps") or []) + len(values.get("snr") or [])
+    assert len(found.run.budgets()) == count > 0
+    assert len(found.conditions()) == count * len(found.methods)
+    for key in {"seed", "batch_size", "eps_step"} & set(values):
+        assert value(found, key) == values[key]
 
 
-def test_without_options_it_is_the_attack_of_the_paper():
-    found = settings()
-    assert (found.norm, found.eps_step, found.targeted, found.decay) == (2, 0.05, True, 0.0)
-    assert found.steps == (500, 1000, 1500, 2000)
-
-
-def test_every_value_is_a_budget_of_its_own():
-    found = AttackSettings.from_mapping({"norm": "inf", "eps": [0.5, 2], "snr": [41, 35.5]})
-    assert [budget.tag for budget in found.budgets()] == ["eps0.5", "eps2", "snr41", "snr35.5"]
-    assert {budget.norm for budget in found.budgets()} == {math.inf}
+def test_every_method_meets_every_budget():
+    found = settings("cm", methods=["pgd", "noise"], eps=[0.1, 16])
+    assert [c.tag for c in found.conditions()] == [
+        "pgd/eps0.1", "pgd/eps16", "noise/eps0.1", "noise/eps16",
+    ]  # fmt: skip
+    found = settings(norm="inf", eps=[0.5, 2], snr=[41, 35.5])
+    assert [b.tag for b in found.run.budgets()] == ["eps0.5", "eps2", "snr41", "snr35.5"]
+    assert {b.norm for b in found.run.budgets()} == {math.inf}
 
 
 @pytest.mark.parametrize(
@@ -60,134 +72,130 @@ def test_every_value_is_a_budget_of_its_own():
         ({"steps": 10}, {"steps": (10,)}),
         ({"steps": [5.0, "10"]}, {"steps": (5, 10)}),
         ({"batch_size": 4.0}, {"batch_size": 4}),
-        ({"targeted": False}, {"targeted": False}),
-        ({"autocast": "bfloat16"}, {"autocast": "bfloat16"}),
+        ({"keep": True}, {"keep": True}),
     ],
 )
-def test_what_a_person_would_call_a_number_is_one(values, expected):
-    found = settings(**values)
-    assert {key: getattr(found, key) for key in expected} == expected
+@both
+def test_what_a_person_would_call_a_number_is_one(kind, values, expected):
+    found = settings(kind, **values)
+    for key, wanted in expected.items():
+        assert value(found, key) == wanted and type(value(found, key)) in (type(wanted), float)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"eps_stp": 1}, "an attack has no option 'eps_stp'; did you mean 'eps_step'?"),
-        ({"zzz": 1}, "an attack has no option 'zzz'"),
-        ({"targeted": "yes"}, "targeted must be true or false, not 'yes'"),
-        ({"random_start": 1}, "random_start must be true or false, not 1"),
-        ({"eps": ["a"]}, "eps must be a number, not 'a'"),
-        ({"eps": None}, "eps must be a number, not None"),
-        ({"eps": True}, "eps must be a number, not True"),
-        ({"seed": True}, "seed must be a whole number, not True"),
-        ({"steps": [1.5]}, "steps must be a whole number, not 1.5"),
-        ({"batch_size": "many"}, "batch_size must be a whole number, not 'many'"),
-        ({"decay": [1]}, "decay must be a number, not [1]"),
-        ({"norm": 1}, "norm must be 2 or inf, not 1"),
-        ({"loss_ctc_weight": "train"}, "loss_ctc_weight must be a number, not 'train'"),
-        ({"norm": -math.inf}, "norm must be 2 or inf, not -inf"),
-        ({"norm": "l2"}, "norm must be 2 or inf, not l2"),
-        ({"eps": [0]}, "eps must be between 1e-09 and 1e+06, not 0.0"),
-        ({"eps": [2.0, -1]}, "eps must be between 1e-09 and 1e+06, not -1.0"),
-        ({"snr": [1e9]}, "snr must be between -100 and 200, not 1000000000.0"),
-        ({"snr": ["35 dB"]}, "snr must be a number, not '35 dB'"),
-        ({"eps_step": 0}, "eps_step must be between 1e-09 and 1e+06, not 0.0"),
-        ({"steps": [0]}, "steps must be between 1 and 1e+07, not 0"),
-        ({"steps": []}, "no number of steps: give steps as a list, e.g. steps: [100]"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
-        ({"check_every": -1}, "check_every must be at least 1, not -1"),
-        ({"batch_overhead": -1}, "batch_overhead must be between 0 and 1e+06, not -1.0"),
-        ({"decay": -0.1}, "decay must be between 0 and 10, not -0.1"),
-        ({"autocast": "float16"}, "autocast must be bfloat16 or null, not 'float16'"),
-        ({"loss_ctc_weight": 1.5}, "loss_ctc_weight must be between 0 and 1, not 1.5"),
-        ({"eps": []}, "no budget: give eps, snr or both as lists, e.g. eps: [2.0]"),
-    ],
-)
-def test_bad_options_are_refused(values, message):
+BAD = [
+    ("asr", {"eps_stp": 1}, "an attack has no option 'eps_stp'; did you mean 'eps_step'?"),
+    ("asr", {"zzz": 1}, "an attack has no option 'zzz'"),
+    ("cm", {"step": 10}, "no option 'step'; did you mean 'steps'"),
+    ("asr", {"goal": "yes"}, "goal must be transcript or not_reference, not 'yes'"),
+    ("asr", {"best": 1}, "best must be true or false, not 1"),
+    ("cm", {"keep": "yes"}, "keep must be true or false"),
+    ("asr", {"eps": ["a"]}, "eps must be a number, not 'a'"),
+    ("asr", {"eps": None}, "eps must be a number, not None"),
+    ("asr", {"eps": True}, "eps must be a number, not True"),
+    ("asr", {"seed": True}, "seed must be a whole number, not True"),
+    ("asr", {"steps": [1.5]}, "steps must be a whole number, not 1.5"),
+    ("asr", {"batch_size": "many"}, "batch_size must be a whole number, not 'many'"),
+    ("asr", {"decay": [1]}, "decay must be a number"),
+    ("asr", {"norm": 1}, "norm must be 2 or inf, not 1"),
+    ("asr", {"norm": -math.inf}, "norm must be 2 or inf, not -inf"),
+    ("asr", {"norm": "l2"}, "norm must be 2 or inf, not l2"),
+    ("asr", {"loss_ctc_weight": "train"}, "loss_ctc_weight must be a number, not 'train'"),
+    ("asr", {"loss_ctc_weight": 1.5}, "loss_ctc_weight must be between 0 and 1, not 1.5"),
+    ("asr", {"autocast": "float16"}, "autocast must be bfloat16 or null, not 'float16'"),
+    ("asr", {"eps": [0]}, "eps must be between 1e-09 and 1e+06, not 0.0"),
+    ("asr", {"eps": [2.0, -1]}, "eps must be between 1e-09 and 1e+06, not -1.0"),
+    ("asr", {"eps": [math.inf]}, "eps must be"),
+    ("asr", {"snr": [1e9]}, "snr must be between -100 and 200, not 1000000000.0"),
+    ("asr", {"snr": ["35 dB"]}, "snr must be a number, not '35 dB'"),
+    ("asr", {"snr": [math.nan]}, "snr must be"),
+    ("asr", {"eps_step": 0}, "eps_step must be between 1e-09 and 1e+06"),
+    ("asr", {"eps_step": math.nan}, "eps_step must be"),
+    ("asr", {"steps": [0]}, "steps must be between 1 and 1e+07, not 0"),
+    ("asr", {"steps": []}, "no number of steps: give steps as a list, e.g. steps: [100]"),
+    ("asr", {"steps": [10**23]}, "steps must be"),
+    ("cm", {"batch_size": 0}, "batch_size must be at least 1, not 0"),
+    ("asr", {"check_every": -1}, "check_every must be"),
+    ("asr", {"batch_overhead": -1}, "batch_overhead must be between 0 and 1e+06, not -1.0"),
+    ("asr", {"decay": -0.1}, "decay must be between 0 and 10, not -0.1"),
+    ("cm", {"alpha": 0}, "alpha must be between"),
+    ("asr", {"eps": []}, "no budget: give eps, snr or both as lists, e.g. eps: [2.0]"),
+    ("asr", {"eps": [2, 2.0]}, "must differ"),
+    ("asr", {"eps": [1.0, 1.0000001]}, "must differ"),
+    ("cm", {"methods": ["pdg"]}, "unknown method 'pdg'; did you mean 'pgd'"),
+    ("cm", {"methods": []}, "methods must be a list of names that differ"),
+    ("cm", {"methods": ["pgd", "pgd"]}, "methods must be a list of names that differ"),
+    ("asr", {"methods": [{"name": "x"}]}, "mappings with the key method"),
+    ("asr", {"methods": [{"method": "pgd", "stepz": 1}]}, "'stepz'; did you mean 'steps'"),
+    ("asr", {"methods": [{"method": "pgd", "name": "../x"}]}, "a word of letters"),
+    ("cm", {"frames": -1}, "frames must be between 0 and 100000"),
+    ("cm", {"measured": 0}, "measured must be at least 1"),
+    ("cm", {"unit": "sigma"}, "unit must be one of"),
+    ("asr", {"unit": "std"}, "a budget in std is not for what is attacked"),
+    ("cm", {"snr": [30]}, "a budget in snr is not for what is attacked"),
+    ("cm", {"start": "zero"}, "start must be one of"),
+    ("cm", {"loss": "dlr"}, "loss must be one of"),
+    ("cm", {"start": "clean", "restarts": 2}, "need start: random"),
+    ("cm", {"space": "waveform"}, "unit: raw"),
+    ("cm", {"space": "waveform", "unit": "raw", "methods": ["square"]}, "space: features"),
+    ("cm", {"space": "waveform", "unit": "raw", "frames": 10}, "for space: features"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "values", "message"), BAD)
+def test_bad_options_are_refused(kind, values, message):
     with pytest.raises(InputError) as error:
-        settings(**values)
-    assert str(error.value) == message
-
-
-@pytest.mark.parametrize("values", [{"batch_size": 0}, {"steps": (0,)}, {"eps": (math.nan,)}])
-def test_settings_made_in_python_are_checked_as_well(values):
-    with pytest.raises(InputError, match=next(iter(values))):
-        AttackSettings(**{"eps": (1.0,), **values})
+        settings(kind, **values)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("eps: [2.0", "not valid YAML"),
-        ("", "expected keys with values"),
-        ("- eps", "expected keys with values"),
+        ("", "expected keys"),
+        ("- eps", "expected keys"),
         ("eps: [2.0]\nstep: 3\n", "no option 'step'; did you mean 'steps'"),
         ("steps: [5]\n", "no budget"),
+        ("2: 3\n", "no option '2'"),
     ],
 )
-def test_a_bad_file_is_named(write, content, message):
+@both
+def test_a_bad_file_is_named(write, kind, content, message):
     with pytest.raises(InputError, match=rf"attack\.yaml(:1)?: .*{message}"):
-        AttackSettings.read(write(content))
+        AttackSettings.read(write(content), kind)
+    with pytest.raises(InputError, match=r"none\.yaml: no such"):
+        AttackSettings.read(write(content).with_name("none.yaml"), kind)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.yaml: no such configuration"):
-        AttackSettings.read(tmp_path / "none.yaml")
+@pytest.mark.parametrize("content", ["steps: [1e3]", "batch_size: 1e1"])
+def test_whole_numbers_may_be_written_with_an_exponent(write, content):
+    assert AttackSettings.read(write(f"eps: 2\n{content}\n"), "asr")
 
 
+@pytest.mark.parametrize("name", ["recognizer", "features", "waveform"])
 @pytest.mark.parametrize("norm", [2, "inf"])
-def test_settings_are_the_same_after_json(norm):
-    first = settings(norm=norm, snr=[35], steps=[1, 2])
-    text = json.dumps(first.to_json(), allow_nan=False)
-    assert AttackSettings.from_mapping(json.loads(text)) == first
-
-
-def test_every_option_is_one_of_the_attack_or_of_the_estimator():
-    options = set(inspect.signature(ProjectedGradientDescentASR.__init__).parameters)
-    assert set(settings().to_json()) - options == {"autocast"}
-    chosen = settings(loss_ctc_weight=0.5).to_json()
-    assert set(chosen) - options == {"autocast", "loss_ctc_weight"}
+def test_settings_are_json(name, norm):
+    first = settings_of(name, norm=norm)
+    assert json.loads(json.dumps(first.to_json(), allow_nan=False))["norm"] == norm
+    assert settings_of(name, norm=norm).to_json() == first.to_json()
 
 
 @pytest.mark.parametrize(
     ("given", "expected"), [(None, None), ("training", "training"), (0.5, 0.5), ("0", 0.0)]
 )
 def test_the_attacked_loss_is_chosen(given, expected):
-    found = settings(loss_ctc_weight=given)
-    assert found.loss_ctc_weight == expected
-    assert AttackSettings.from_mapping(json.loads(json.dumps(found.to_json()))) == found
+    assert settings(loss_ctc_weight=given).victim.loss_ctc_weight == expected
 
 
-def test_attacks_begun_before_there_was_a_choice_go_on():
-    assert "loss_ctc_weight" not in settings().to_json()
+def test_a_key_goes_to_every_method_that_takes_it_and_mappings_have_their_own():
+    long = {"method": "pgd", "name": "long", "steps": 90, "restarts": 3}
+    found = settings("cm", methods=["pgd", "noise", "apgd", "square", long], steps=7, seed=5)
+    assert {m.seed for m in found.methods.values()} == {5}
+    assert found.methods["pgd"].steps == (7,) and found.methods["long"].steps == (90,)
+    assert (found.methods["pgd"].restarts, found.methods["long"].restarts) == (1, 3)
+    assert found.methods["long"].name == "pgd"
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"steps": [math.inf]},
-        {"steps": [10**23]},
-        {"eps": [math.inf]},
-        {"snr": [math.nan]},
-        {"eps_step": math.nan},
-    ],
-)
-def test_numbers_that_no_attack_can_have_are_refused(values):
-    with pytest.raises(InputError):
-        settings(**values)
-
-
-def test_a_key_that_is_no_word_is_refused(write):
-    with pytest.raises(InputError, match="no option '2'"):
-        AttackSettings.read(write("2: 3\n"))
-
-
-@pytest.mark.parametrize("content", ["steps: [1e3]", "batch_size: 1e1"])
-def test_whole_numbers_may_be_written_with_an_exponent(write, content):
-    assert AttackSettings.read(write(f"eps: 2\n{content}\n"))
-
-
-@pytest.mark.parametrize("eps", [[2, 2.0], [1.0, 1.0000001]])
-def test_budgets_of_one_name_are_refused(eps):
-    with pytest.raises(InputError):
-        settings(eps=eps)
+def test_the_attack_on_the_upstream_begins_at_random():
+    found = settings("cm", methods=["pgd", "upstream"], start="fgsm").methods
+    assert (found["pgd"].start, found["upstream"].start) == ("fgsm", "random")

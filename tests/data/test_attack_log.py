@@ -51,3 +51,26 @@ def test_a_log_that_is_not_whole_is_refused_and_says_who_is_missing(tmp_path, ch
 def test_without_attack_json_the_rows_speak_for_themselves(tmp_path):
     with pytest.raises(InputError, match="no row of u5"):
         read_attack_log(write(tmp_path, ROWS[:-1], record=None))
+
+
+METHODS = {
+    "long": {"method": "pgd", "steps": [10]},
+    "pgd": {"method": "pgd", "steps": [5]},
+    "noise": {"method": "noise"},
+}
+
+
+def test_every_method_has_steps_of_its_own(tmp_path):
+    def rows(method, budget, step):
+        return [{"utterance": n, "method": method, "budget": budget, "step": step} for n in NAMES]
+
+    budget = {"size": 2.0, "unit": "raw", "tag": "eps2"}
+    record = {"settings": {"eps": [2.0], "methods": METHODS}, "batches": [NAMES]}
+    attacked = rows("long", budget, 10) + rows("pgd", budget, 5)
+    whole = rows("clean", None, 0) + attacked + rows("noise", budget, 1)
+    assert read_attack_log(write(tmp_path, whole, record)) == whole
+    for lost, named in ((-6, "noise"), (-12, "pgd|eps2, 5 steps")):
+        with pytest.raises(InputError, match=f"no row of ({named})"):
+            read_attack_log(write(tmp_path, whole[:lost], record))
+    with pytest.raises(InputError, match="long, eps2: no row of u0"):
+        read_attack_log(write(tmp_path, [*whole[:6], *whole[7:]], record))

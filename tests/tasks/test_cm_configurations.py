@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from espnet_ext.attack.cm_settings import CountermeasureAttackSettings
 
+from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.report.countermeasure_run import read_models
@@ -54,7 +54,7 @@ def test_mockingjay_is_built(path, tmp_path):
 
 @pytest.mark.parametrize("path", ATTACKS, ids=relative)
 def test_attack_is_read(path):
-    settings = CountermeasureAttackSettings.read(path)
+    settings = AttackSettings.read(path, "cm")
     assert "noise" in settings.methods  # no attack without its control
 
 
@@ -84,9 +84,10 @@ def test_paper_configurations_are_the_papers():
     )
     senet = read_with_base(conf / "train_senet_paper.yaml")
     assert (senet["encoder_conf"]["layers"], senet["batch_size"]) == ([1, 2, 3, 1], 64)
-    attack = CountermeasureAttackSettings.read(conf / "attack_paper.yaml")
-    assert attack.eps == (0.1, 1.0, 2.0, 4.0, 8.0, 16.0)
-    assert (attack.steps, attack.alpha, attack.restarts, attack.train_mode) == (10, 0.1, 5, True)
+    attack = AttackSettings.read(conf / "attack_paper.yaml", "cm")
+    assert attack.run.eps == (0.1, 1.0, 2.0, 4.0, 8.0, 16.0) and attack.victim.train_mode
+    pgd = attack.methods["pgd"]
+    assert (pgd.steps, pgd.alpha, pgd.restarts) == ((10,), 0.1, 5)
     large = read_with_base(ROOT / "egs2/librispeech/ssl1/conf/train_large.yaml")
     encoder = large["encoder_conf"]
     assert (encoder["num_layers"], encoder["hidden_size"], encoder["downsample"]) == (12, 768, 3)

@@ -60,11 +60,13 @@ def test_paper_configuration_is_the_papers():
     assert decoder["linear_units"] == 2048
     assert (conf["optim_conf"]["lr"], conf["max_epoch"]) == (1e-3, 30)
     assert conf["best_model_criterion"] == [["valid", "loss", "min"]]
-    attack = AttackSettings.read(path.with_name("attack_paper.yaml"))
-    assert (attack.norm, attack.eps, attack.eps_step) == (2, (2.0,), 0.05)
-    assert attack.steps == (500, 1000, 1500, 2000)
+    attack = AttackSettings.read(path.with_name("attack_paper.yaml"), "asr")
+    pgd = attack.methods["pgd"]
+    assert (attack.run.norm, attack.run.eps, pgd.eps_step) == (2, (2.0,), 0.05)
+    assert pgd.steps == (500, 1000, 1500, 2000)
+    assert (pgd.start, pgd.best, attack.victim.goal) == ("clean", False, "transcript")
 
 
 @pytest.mark.parametrize("path", ATTACKS, ids=relative)
 def test_attack_configurations_are_read(path):
-    assert AttackSettings.read(path).budgets()
+    assert AttackSettings.read(path, "asr").conditions()

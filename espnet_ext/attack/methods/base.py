@@ -27,6 +27,7 @@ class Method(AttackOptions):
         name: in YAML files, directories and logs.
         title: in reports.
         needs: of the model: "gradients", "scores" or "nothing".
+        needs_features: whether it is for features of two dimensions alone, not for waveforms.
         norms: of budgets that it can be given.
         seed: of all random numbers, which are drawn for each utterance by its id.
     """
@@ -34,6 +35,7 @@ class Method(AttackOptions):
     name: ClassVar[str]
     title: ClassVar[str]
     needs: ClassVar[str] = "gradients"
+    needs_features: ClassVar[bool] = False
     norms: ClassVar[tuple[float, ...]] = (2, math.inf)
 
     seed: int = 0

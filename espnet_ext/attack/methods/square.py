@@ -32,6 +32,7 @@ class Square(ArtMethod):
     needs: ClassVar[str] = "scores"
     norms: ClassVar[tuple[float, ...]] = (math.inf,)  # ART's L2 fails on planes that are no squares
     plane: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = True
     limits: ClassVar[dict[str, tuple[float, float]]] = {"queries": COUNT, "first_share": (0.0, 1.0)}
 
     queries: int = 1000
