@@ -9,7 +9,7 @@ from espnet_ext.data.files import write_json, write_lines
 from espnet_ext.report.countermeasure_layout import Layout, read_layout
 from espnet_ext.report.countermeasure_records import Results
 from espnet_ext.report.countermeasure_run import Model, Run, read_run
-from espnet_ext.report.countermeasures import make_results
+from espnet_ext.report.countermeasures import measure_run
 from espnet_ext.report.records import check
 
 # (utterance, attack, key, speaker); score +1 is answered "bona fide", -1 "spoof" (see `DEV`).
@@ -131,5 +131,5 @@ def results_of(
 ) -> Results:
     """Results of a run on disk, as they are read back from results.json."""
     run, options = read(expdir, models, seeds, layout), {"resamples": 99} | options
-    found = make_results(run, {"commit": "0123456789ab"}, **options)
+    found = measure_run(run, {"commit": "0123456789ab"}, **options)
     return check(json.loads(json.dumps(found, allow_nan=False)), Results, "results.json")

@@ -33,7 +33,7 @@ def main() -> None:
     from espnet_ext.report.countermeasure_figures import draw_all
     from espnet_ext.report.countermeasure_layout import read_layout
     from espnet_ext.report.countermeasure_markdown import write_results
-    from espnet_ext.report.countermeasures import make_results
+    from espnet_ext.report.countermeasures import measure_run
     from espnet_ext.report.environment import environment
     from espnet_ext.report.overlap import read_overlap
     from espnet_ext.report.training import write_training
@@ -42,7 +42,7 @@ def main() -> None:
     utt2spk = read_table(args.utt2spk)
     run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk, layout)
     measured = args.seeds if args.lnsr else []
-    made = make_results(
+    made = measure_run(
         run,
         environment("cpu"),
         asv_scores=inputs.read_asv(args.asv_scores, run.trials) if args.asv_scores else None,

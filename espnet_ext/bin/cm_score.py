@@ -35,17 +35,17 @@ def main() -> None:
     """Read, check, measure, write and show."""
     args = get_parser().parse_args()
     from espnet_ext.data.files import write_json
-    from espnet_ext.report.countermeasure_scores import make_results, summary
+    from espnet_ext.report.countermeasure_scores import measure_scores, summary
     from espnet_ext.report.environment import environment
 
     output = Path(args.output or Path(args.scores[0]).parent / "results.json")
-    results = make_results(**read_inputs(args))
+    results = measure_scores(**read_inputs(args))
     write_json(output, {**results, "environment": environment("cpu")})
     print(f"{summary(results)}\n\n{output}")
 
 
 def read_inputs(args: argparse.Namespace) -> dict[str, Any]:
-    """Read and check all files of the command line, as arguments of `make_results`.
+    """Read and check all files of the command line, as arguments of `measure_scores`.
 
     Raises:
         InputError: see `espnet_ext.cm.scores`.

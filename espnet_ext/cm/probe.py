@@ -13,7 +13,7 @@ import torch
 
 from espnet_ext.cm import CLASSES
 from espnet_ext.cm.model import CountermeasureModel
-from espnet_ext.cm.scoring import Trial, read_speech
+from espnet_ext.cm.scoring import read_speech
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.eer import equal_error_rate
 
@@ -93,7 +93,7 @@ def statistics(states: torch.Tensor) -> torch.Tensor:
 def measure(
     model: CountermeasureModel,
     paths: Mapping[str, str],
-    trials: Mapping[str, Trial],
+    trials: Mapping[str, tuple[str, str]],
     batches: Sequence[Sequence[str]],
 ) -> LabelledStatistics:
     """Statistics of each layer for the utterances of a data directory.

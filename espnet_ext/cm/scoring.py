@@ -13,10 +13,8 @@ from espnet_ext.data.audio import audio_length, read_audio
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
 
-Trial = tuple[str, str]
 
-
-def read_trials(data_dir: str | Path) -> dict[str, Trial]:
+def read_trials(data_dir: str | Path) -> dict[str, tuple[str, str]]:
     """Attack and key of each utterance of a data directory, in the order of `wav.scp`.
 
     Args:
@@ -142,7 +140,9 @@ def read_speech(
     return torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(device), lengths
 
 
-def trial_scores(scores: Mapping[str, float], trials: Mapping[str, Trial]) -> list[TrialScore]:
+def trial_scores(
+    scores: Mapping[str, float], trials: Mapping[str, tuple[str, str]]
+) -> list[TrialScore]:
     """Lines of a score file.
 
     Args:

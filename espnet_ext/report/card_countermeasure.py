@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from espnet_ext.data.attack_log import NOISE
 from espnet_ext.report.card_parts import COUNTERMEASURE, make_card, metrics
 from espnet_ext.report.countermeasure_findings import cautions, sentence
-from espnet_ext.report.countermeasure_records import NOISE, CellResult, ModelResult, Results
+from espnet_ext.report.countermeasure_records import CellResult, ModelResult, Results
 from espnet_ext.report.countermeasure_tables import METHODS, method_name
 from espnet_ext.report.experiments import Entry
 

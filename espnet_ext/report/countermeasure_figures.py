@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import write_figure
 from espnet_ext.data.ids import file_of
 from espnet_ext.report.countermeasure_layout import Style
 from espnet_ext.report.countermeasure_records import (
-    NOISE,
     CellResult,
     Histogram,
     LnsrCurve,
     ModelResult,
-    Numbers,
     PanelOf,
     Results,
 )
 from espnet_ext.report.countermeasure_tables import MISSING, method_name
 from espnet_ext.report.figures import load_pyplot
+from espnet_ext.report.results import Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +140,7 @@ def figure_2(results: Results, path: str | Path, measure: Accuracy = "balanced_a
     rows = (len(results["panels"]) + 1) // 2
     with _figure(path, rows, 2, figsize=(12.5, 4.5 * rows), sharey=True) as (figure, axes):
         for axis, panel in zip(axes.flat, results["panels"], strict=False):
-            _panel(axis, results, panel, measure)
+            _draw_panel(axis, results, panel, measure)
         for axis in axes[:, 0]:
             axis.set_ylabel(labels[measure])
         for axis in axes[-1]:
@@ -161,7 +161,7 @@ def eps_label(results: Results) -> str:
     return EPS_LABELS.get(str(unit), "ε in the unit of what is attacked")
 
 
-def _panel(axis: "Axes", results: Results, panel: PanelOf, measure: Accuracy) -> None:
+def _draw_panel(axis: "Axes", results: Results, panel: PanelOf, measure: Accuracy) -> None:
     names = results["layout"].get("architectures", {})
     variants = f"{names.get(panel['architecture'], panel['architecture'])} and its variants"
     source = f" from {panel['source']}" if panel["source"] else ""
@@ -190,7 +190,7 @@ def _panel(axis: "Axes", results: Results, panel: PanelOf, measure: Accuracy) ->
         shift = 1.025 ** (number - (len(models) - 1) / 2)
         style = style_of(model["variant"], results)
         for method in (panel["method"], NOISE):
-            _curve(
+            _accuracy_curve(
                 axis,
                 model,
                 [c for c in own if c["method"] == method],
@@ -200,13 +200,13 @@ def _panel(axis: "Axes", results: Results, panel: PanelOf, measure: Accuracy) ->
                 style,
             )
     axis.set_xscale("log")
-    ticks = _spread(eps)
+    ticks = _apart(eps)
     axis.set_xticks([_clean_place(eps[0]), *ticks], ["clean", *(f"{e:g}" for e in ticks)])
     axis.set_xticks([], minor=True)
     axis.grid(alpha=0.25)
 
 
-def _curve(
+def _accuracy_curve(
     axis: "Axes",
     model: ModelResult,
     cells: Sequence[CellResult],
@@ -240,7 +240,7 @@ def _bars(values: Sequence[Numbers]) -> np.ndarray:
     return np.stack([point - low, high - point]).clip(min=0.0)
 
 
-def _spread(eps: Sequence[float]) -> list[float]:
+def _apart(eps: Sequence[float]) -> list[float]:
     """Those epsilons, from the largest down, whose labels do not touch."""
     kept: list[float] = []
     least = (eps[-1] / eps[0]) ** (1 / 18)
@@ -298,7 +298,7 @@ def score_histograms(results: Results, path: str | Path) -> None:
     grid = _figure(path, len(targets), len(columns), figsize=size, sharex=True)
     with grid as (figure, axes):
         for (row, column), axis in np.ndenumerate(axes):
-            _histogram(axis, found.get((targets[row], columns[column])))
+            _draw_histogram(axis, found.get((targets[row], columns[column])))
         for axis, eps in zip(axes[0], columns, strict=True):
             attack = f"{method_name(entries[0]['method'])}, ε {eps:g}" if eps else "no attack"
             axis.set_title(attack)
@@ -311,7 +311,7 @@ def score_histograms(results: Results, path: str | Path) -> None:
         figure.tight_layout()
 
 
-def _histogram(axis: "Axes", entry: Histogram | None) -> None:
+def _draw_histogram(axis: "Axes", entry: Histogram | None) -> None:
     if entry is None:
         axis.text(0.5, 0.5, MISSING, ha="center", transform=axis.transAxes)
         return

@@ -4,17 +4,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from espnet_ext.data.attack_log import CLEAN, NOISE
 from espnet_ext.report.countermeasure_records import (
-    CLEAN,
-    NOISE,
     CellResult,
     Comparison,
     ModelResult,
-    Numbers,
     Rates,
     Results,
 )
 from espnet_ext.report.countermeasure_tables import MISSING, method_name, shown
+from espnet_ext.report.results import Numbers
 from espnet_ext.report.tables import by_chance, excludes_zero
 
 CHANCE_EER = 40.0  # percent; 50 is chance
@@ -51,7 +50,7 @@ def findings(results: Results) -> list[str]:
     """What to know first, and the sentence of every fact.
 
     Args:
-        results: of `espnet_ext.report.countermeasures.make_results`.
+        results: of `espnet_ext.report.countermeasures.measure_run`.
     """
     return [sentence(f) for f in (*cautions(results["models"]), *facts(results))]
 
@@ -274,7 +273,7 @@ def _panel(v: dict[str, Any]) -> str:
     return f"Panel {v['label']} ({method_name(v['method'])} from {v['source']})"
 
 
-def _listed(values: dict[str, Numbers], unit: str = "") -> str:
+def _intervals(values: dict[str, Numbers], unit: str = "") -> str:
     return "; ".join(f"{name} {shown(value)}{unit}" for name, value in values.items())
 
 
@@ -357,16 +356,16 @@ SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "near_chance": lambda v: (
         "Nothing follows about the robustness of a countermeasure that is near chance without "
         f"attack (EER of {CHANCE_EER:g} % or more, or an interval that reaches 50 %): EER of "
-        f"{_listed(v['models'], ' %')}."
+        f"{_intervals(v['models'], ' %')}."
     ),
     "lowest_eer": lambda v: f"Without attack {v['model']} has the lowest EER, {shown(v['eer'])} %.",
     "at_chance": lambda v: (
         "Not distinguishable from chance even without attack, in balanced accuracy: "
-        f"{_listed(v['models'], ' %')}."
+        f"{_intervals(v['models'], ' %')}."
     ),
     "cost": lambda v: (
         f"Without attack, points of balanced accuracy against {v['baseline']} (below zero: what "
-        f"the defence costs): {_listed(v['differences'])}."
+        f"the defence costs): {_intervals(v['differences'])}."
     ),
     "beyond_noise": lambda v: (
         f"{method_name(v['method'])} from another model: of {v['signs'].total} conditions (source, "

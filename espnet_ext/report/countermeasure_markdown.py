@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import write_text
 from espnet_ext.report.countermeasure_findings import findings
-from espnet_ext.report.countermeasure_records import NOISE, Counts, Results
+from espnet_ext.report.countermeasure_records import Counts, Results
 from espnet_ext.report.countermeasure_tables import (
     attack_tables,
     clean_cost_table,
@@ -62,14 +63,14 @@ def about(results: Results) -> str:
     all_spoof = 100.0 * attacked["spoof"] / (attacked["spoof"] + attacked["bonafide"])
     return (
         f"{len(results['models'])} countermeasures, training seeds "
-        f"{', '.join(map(str, results['seeds']))}; evaluation set of {_trials(evaluation)}; "
-        f"attacked: {_trials(attacked) if results['cells'] else 'none'}. Answers are taken at the "
+        f"{', '.join(map(str, results['seeds']))}; evaluation set of {_counted(evaluation)}; "
+        f"attacked: {_counted(attacked) if results['cells'] else 'none'}. Answers are taken at the "
         "threshold of the clean development set. Always answering 'spoof' has "
         f"{all_spoof:.1f} % plain and 50 % balanced accuracy."
     )
 
 
-def _trials(counts: Counts) -> str:
+def _counted(counts: Counts) -> str:
     return (
         f"{counts['bonafide']} bona fide and {counts['spoof']} spoof trials of "
         f"{counts['speakers']} speakers"

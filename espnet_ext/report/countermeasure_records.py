@@ -3,15 +3,10 @@
 `espnet_ext.report.records.schema(Results)` is its JSON schema.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 from espnet_ext.report.countermeasure_layout import Layout
-
-KIND: Literal["countermeasure_report"] = "countermeasure_report"
-VERSION = 1
-CLEAN, NOISE = "clean", "noise"  # methods: no attack, random signs
-Numbers = Sequence[float | None]
+from espnet_ext.report.results import Numbers
 
 
 class Counts(TypedDict):

@@ -24,13 +24,13 @@ from espnet_ext.cm.scores import (
     read_asv_scores,
     read_scores,
 )
-from espnet_ext.data.attack_log import RECORD, read_attack_record
+from espnet_ext.data.attack_log import CLEAN, NOISE, RECORD, read_attack_record
 from espnet_ext.data.files import read_json
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics.eer import EqualErrorRate, equal_error_rate
 from espnet_ext.report.countermeasure_layout import Layout
-from espnet_ext.report.countermeasure_records import CLEAN, NOISE, PanelOf
+from espnet_ext.report.countermeasure_records import PanelOf
 
 
 class Model(NamedTuple):

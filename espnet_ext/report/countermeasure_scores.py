@@ -11,12 +11,9 @@ from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.report import tables
 from espnet_ext.report.countermeasure_measures import Measures, tandem_weights
-from espnet_ext.report.countermeasure_records import Numbers
 from espnet_ext.report.countermeasure_run import answered, trials_of
+from espnet_ext.report.results import Numbers
 
-KIND: Literal["countermeasure_scores"] = "countermeasure_scores"
-VERSION = 1
-KEYS = ("bonafide", "spoof")
 Answer = Literal[
     "accuracy", "balanced_accuracy", "bonafide_accuracy", "spoof_accuracy", "spoof_accept_rate"
 ]
@@ -52,7 +49,7 @@ class Threshold(NamedTuple):
     source: str
 
 
-class AttackScores(TypedDict):
+class SpoofScores(TypedDict):
     """The spoofs of one attack: against all bona fide trials, and at the operating point."""
 
     attack: str
@@ -80,7 +77,7 @@ class Scores(TypedDict):
     bonafide_accuracy: Numbers | None
     spoof_accuracy: Numbers | None
     spoof_accept_rate: Numbers | None
-    attacks: list[AttackScores]
+    attacks: list[SpoofScores]
 
 
 def threshold_of(dev: Sequence[TrialScore], source: str) -> Threshold:
@@ -89,12 +86,12 @@ def threshold_of(dev: Sequence[TrialScore], source: str) -> Threshold:
     Raises:
         InputError: a class has no trials.
     """
-    _check_classes(dev, source)
+    _refuse_one_class(dev, source)
     found = equal_error_rate(by_key(dev, "bonafide"), by_key(dev, "spoof"))
     return Threshold(found.threshold, f"equal error rate of {source}")
 
 
-def make_results(
+def measure_scores(
     scores: Sequence[TrialScore],
     *,
     asv: Sequence[AsvScore] | None = None,
@@ -118,7 +115,7 @@ def make_results(
         InputError: a class has no trials, an utterance has no speaker, or the scores of
             speaker verification allow no t-DCF.
     """
-    _check_classes(scores, "the score file")
+    _refuse_one_class(scores, "the score file")
     trials = trials_of(scores, utt2spk)
     errors, weights = tandem_weights(asv) if asv is not None else (None, None)
     measures = Measures(trials, resamples, weights)
@@ -133,15 +130,17 @@ def make_results(
 
     unit = "speaker" if utt2spk else "trial"
     return {
-        "kind": KIND,
-        "version": VERSION,
+        "kind": "countermeasure_scores",
+        "version": 1,
         "definitions": {
             name: text.format(resamples=resamples, unit=unit) for name, text in DEFINITIONS.items()
         },
-        "trials": {key: len(by_key(scores, key)) for key in KEYS},
+        "trials": {key: len(by_key(scores, key)) for key in ("bonafide", "spoof")},
         "speakers": measures.draws.counts.shape[1] if utt2spk else None,
         "eer": curves["eer"],
-        "eer_threshold": equal_error_rate(*(by_key(scores, key) for key in KEYS)).threshold,
+        "eer_threshold": equal_error_rate(
+            by_key(scores, "bonafide"), by_key(scores, "spoof")
+        ).threshold,
         "min_tdcf_2019": curves.get("min_tdcf_2019"),
         "min_tdcf_2021": curves.get("min_tdcf_2021"),
         "asv": {**errors._asdict(), **weights._asdict()} if errors and weights else None,
@@ -163,8 +162,8 @@ def make_results(
     }
 
 
-def _check_classes(scores: Sequence[TrialScore], source: str) -> None:
-    for key in KEYS:
+def _refuse_one_class(scores: Sequence[TrialScore], source: str) -> None:
+    for key in ("bonafide", "spoof"):
         if not any(row.key == key for row in scores):
             raise InputError(f"{source}: no {key} trials among {len(scores)}; score all trials")
 
@@ -173,7 +172,7 @@ def summary(results: Scores) -> str:
     """Two small tables for a terminal or a README: all trials, and a row for each attack.
 
     Args:
-        results: of `make_results`, or read from `results.json`.
+        results: of `measure_scores`, or read from `results.json`.
     """
     counts = results["trials"]
     rates = [(f"{name.replace('_', ' ')} %", results[name], 1) for name in ANSWERS]

@@ -2,14 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-from espnet_ext.report.countermeasure_records import (
-    CLEAN,
-    NOISE,
-    ModelResult,
-    Numbers,
-    Rates,
-    Results,
-)
+from espnet_ext.data.attack_log import CLEAN, NOISE
+from espnet_ext.report.countermeasure_records import ModelResult, Rates, Results
+from espnet_ext.report.results import Numbers
 from espnet_ext.report.tables import ARROWS, excludes_zero, interval, markdown_table
 
 METHODS = {

@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 
 from espnet_ext.cm.scores import AsvScore
+from espnet_ext.data.attack_log import NOISE
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed, tandem_weights
 from espnet_ext.report.countermeasure_records import (
-    KIND,
-    NOISE,
-    VERSION,
     Attack,
     CellResult,
     Comparison,
@@ -63,7 +61,7 @@ DEFINITIONS = {
 }
 
 
-def make_results(
+def measure_run(
     run: Run,
     environment: Mapping[str, Any],
     *,
@@ -91,16 +89,16 @@ def make_results(
     weights = tandem_weights(asv_scores)[1] if asv_scores is not None else None
     measures = Measures(run.trials, resamples, weights)
     return {
-        "kind": KIND,
-        "version": VERSION,
+        "kind": "countermeasure_report",
+        "version": 1,
         "definitions": {k: text.format(resamples=resamples) for k, text in DEFINITIONS.items()},
         "environment": dict(environment),
         "resamples": resamples,
         "layout": run.layout,
         "seeds": run.seeds,
         "trials": {
-            "evaluation": _counts(run.trials),
-            "attacked": _counts(run.trials.part(run.attacked)),
+            "evaluation": _count(run.trials),
+            "attacked": _count(run.trials.part(run.attacked)),
         },
         "models": [model_result(run, measures, model) for model in run.models],
         "cells": [cell_result(run, measures, cell) for cell in run.cells],
@@ -117,7 +115,7 @@ def make_results(
     }
 
 
-def _counts(trials: Trials) -> Counts:
+def _count(trials: Trials) -> Counts:
     bonafide = int(trials.bonafide.sum())
     return {
         "bonafide": bonafide,

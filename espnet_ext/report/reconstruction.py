@@ -14,7 +14,7 @@ from espnet_ext.ssl.baselines import interpolate
 from espnet_ext.ssl.pictures import Reconstruction
 
 PREDICTORS = ("model", "linear interpolation", "zero")
-ANSWERS = {
+VERDICTS = {
     -1: "beats linear interpolation over the gap",
     0: "cannot be told from linear interpolation over the gap",
     1: "is worse than linear interpolation over the gap",
@@ -26,7 +26,7 @@ DEFINITION = (
 )
 
 
-class Errors(NamedTuple):
+class HiddenErrors(NamedTuple):
     """Absolute errors of an utterance, summed over hidden frames and dimensions.
 
     sums: one number a predictor, in the order of `PREDICTORS`; values: that were predicted.
@@ -36,17 +36,17 @@ class Errors(NamedTuple):
     values: int
 
 
-def errors_of(row: Reconstruction) -> Errors:
-    """Errors of the model, of linear interpolation over the gap, and of predicting zero."""
+def errors_of(row: Reconstruction) -> HiddenErrors:
+    """HiddenErrors of the model, of linear interpolation over the gap, and of predicting zero."""
     hidden, target = row.hidden, row.target
     length = torch.tensor([len(target)])
     line = interpolate(target.unsqueeze(0), hidden.unsqueeze(0), length).squeeze(0)
     predictions = (row.predicted, line, torch.zeros_like(target))
     sums = tuple(float((p - target)[hidden].abs().double().sum()) for p in predictions)
-    return Errors(sums, int(hidden.sum()) * target.size(-1))
+    return HiddenErrors(sums, int(hidden.sum()) * target.size(-1))
 
 
-def summarise(errors: Sequence[Errors]) -> dict[str, Interval]:
+def summarise(errors: Sequence[HiddenErrors]) -> dict[str, Interval]:
     """Mean error of each predictor over all hidden frames, with its interval."""
     counts = [float(e.values) for e in errors]
     return {
@@ -55,7 +55,7 @@ def summarise(errors: Sequence[Errors]) -> dict[str, Interval]:
     }
 
 
-def difference(errors: Sequence[Errors]) -> Interval:
+def difference(errors: Sequence[HiddenErrors]) -> Interval:
     """Mean error of the model less that of interpolation on the same frames, paired."""
     sums = [[e.sums[number] for e in errors] for number in (0, 1)]
     counts = [float(e.values) for e in errors]
@@ -67,7 +67,7 @@ def _not_percent(found: Interval) -> Interval:
 
 
 def write_reconstruction(
-    errors: dict[str, Errors], output_dir: str | Path, pictures: Sequence[str], device: str
+    errors: dict[str, HiddenErrors], output_dir: str | Path, pictures: Sequence[str], device: str
 ) -> None:
     """Write `results.json` and `RESULTS.md`.
 
@@ -112,7 +112,8 @@ def render_reconstruction(results: dict[str, Any], pictures: Sequence[str]) -> s
 def _verdict(found: dict[str, list[float]], less: Sequence[float | None]) -> str:
     model, line, zero = (found[name][0] for name in PREDICTORS)
     return (
-        f"The model {ANSWERS[excludes_zero(less)]} (paired difference {interval(less, digits=3)}); "
+        f"The model {VERDICTS[excludes_zero(less)]} (paired difference "
+        f"{interval(less, digits=3)}); "
         f"its error is {_beside(model, zero)} that of the zero predictor, that of interpolation "
         f"{_beside(line, zero)} it."
     )

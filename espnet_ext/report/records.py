@@ -36,38 +36,38 @@ def check(value: object, kind: type[T], where: str) -> T:
         >>> check([1, 2.5], list[float], "report.yaml: eps")
         [1, 2.5]
     """
-    _check(value, kind, where)
+    _refuse(value, kind, where)
     return cast(T, value)
 
 
-def _check(value: object, kind: Any, where: str) -> None:
+def _refuse(value: object, kind: Any, where: str) -> None:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         for option in arguments:
             with contextlib.suppress(InputError):
-                _check(value, option, where)
+                _refuse(value, option, where)
                 return
     if is_typeddict(kind) and isinstance(value, dict):
         known = get_type_hints(kind)
-        _check_keys(value, known, kind.__required_keys__, where)
+        _refuse_keys(value, known, kind.__required_keys__, where)
         for key, item in value.items():
-            _check(item, known[key], f"{where}: {key}")
+            _refuse(item, known[key], f"{where}: {key}")
     elif origin in (list, Sequence) and isinstance(value, list):
         for number, item in enumerate(value, 1):
-            _check(item, arguments[0], f"{where}: entry {number}")
+            _refuse(item, arguments[0], f"{where}: entry {number}")
     elif origin is dict and isinstance(value, dict):
         for key, item in value.items():
-            _check(item, arguments[1], f"{where}: {key}")
+            _refuse(item, arguments[1], f"{where}: {key}")
     elif not (
         kind is Any
         or type(value) is kind
         or (kind is float and type(value) is int)
         or (origin is Literal and value in arguments)
     ):
-        raise InputError(f"{where}: expected {_name(kind)}, got {value!r:.60}")
+        raise InputError(f"{where}: expected {_in_words(kind)}, got {value!r:.60}")
 
 
-def _check_keys(
+def _refuse_keys(
     value: dict[str, object], known: Collection[str], required: frozenset[str], where: str
 ) -> None:
     for key in value:
@@ -79,7 +79,7 @@ def _check_keys(
         raise InputError(f"{where}: lacks '{key}'")
 
 
-def _name(kind: Any) -> str:
+def _in_words(kind: Any) -> str:
     names = {str: "text", float: "a number", int: "a whole number", bool: "true or false"}
     if is_typeddict(kind):
         return f"keys {', '.join(get_type_hints(kind))}"

@@ -153,7 +153,7 @@ def countermeasures(tmp_path) -> Path:
     """The directory of a countermeasure result: two seeds, white box, transfer, random signs."""
     write_run(tmp_path / "cm")
     run, curves = read(tmp_path / "cm"), {0: lnsr(), 1: lnsr(1.0)}
-    found = cm.make_results(run, ENVIRONMENT, lnsr=curves, resamples=99)
+    found = cm.measure_run(run, ENVIRONMENT, lnsr=curves, resamples=99)
     directory = tmp_path / "report_cm"
     write_json(directory / "results.json", found)
     return directory

@@ -144,10 +144,10 @@ def test_a_variant_has_one_colour_everywhere_and_strangers_differ(results):
 
 def test_labels_of_epsilons_do_not_touch():
     eps = [0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1, 2, 4, 8, 16]
-    shown = module._spread(eps)
+    shown = module._apart(eps)
     assert shown[-1] == 16 and shown[0] == 0.003 and {0.1, 1}.issubset(shown)
     assert min(b / a for a, b in pairwise(shown)) > 1.5
-    assert module._spread([0.3]) == [0.3]
+    assert module._apart([0.3]) == [0.3]
 
 
 def test_heat_maps_show_the_chosen_attack_and_the_control(results, drawn):

@@ -10,7 +10,7 @@ from espnet_ext.report.countermeasure_scores import (
     ANSWERS,
     DEFINITIONS,
     Threshold,
-    make_results,
+    measure_scores,
     summary,
     threshold_of,
 )
@@ -42,7 +42,7 @@ def asv() -> list[AsvScore]:
 def results(scores, asv) -> dict:
     utt2spk = {row.utterance: row.utterance[-1] for row in scores}
     point = Threshold(0.0, "dev/scores.txt")
-    return make_results(scores, asv=asv, threshold=point, utt2spk=utt2spk, resamples=200)
+    return measure_scores(scores, asv=asv, threshold=point, utt2spk=utt2spk, resamples=200)
 
 
 def test_the_worked_example(results):
@@ -77,7 +77,7 @@ def test_each_attack_has_a_row(results):
 def test_counts_and_what_is_drawn(results, scores):
     assert results["trials"] == {"bonafide": 5, "spoof": 10} and results["speakers"] == 5
     assert "200 draws of speakers" in results["definitions"]["interval"]
-    alone = make_results(scores, resamples=20)
+    alone = measure_scores(scores, resamples=20)
     assert alone["speakers"] is None
     assert "20 draws of trials" in alone["definitions"]["interval"]
 
@@ -95,7 +95,7 @@ def test_every_number_has_its_definition(results):
 
 
 def test_what_cannot_be_had_is_left_out_by_name(scores):
-    found = make_results(scores, resamples=20)
+    found = measure_scores(scores, resamples=20)
     missing = {name for name, value in found.items() if value is None}
     assert missing == {"min_tdcf_2019", "min_tdcf_2021", "asv", "threshold", "speakers", *ANSWERS}
     assert found["attacks"][0]["spoof_accept_rate"] is None
@@ -118,7 +118,7 @@ def test_the_tables(results):
 
 
 def test_the_same_scores_give_the_same_numbers(scores, asv):
-    one, two = (make_results(list(rows), asv=asv, resamples=50) for rows in (scores, scores))
+    one, two = (measure_scores(list(rows), asv=asv, resamples=50) for rows in (scores, scores))
     assert one == two
 
 
@@ -131,18 +131,18 @@ def test_the_threshold_of_development_data(scores):
 
 def test_scores_of_one_class_are_refused(scores):
     with pytest.raises(InputError, match="no spoof trials among 5; score all trials"):
-        make_results(scores[:5])
+        measure_scores(scores[:5])
 
 
 def test_an_utterance_without_a_speaker_is_refused(scores):
     with pytest.raises(InputError, match="no speaker of 'b4'"):
-        make_results(scores, utt2spk={row.utterance: "s" for row in scores[:4] + scores[5:]})
+        measure_scores(scores, utt2spk={row.utterance: "s" for row in scores[:4] + scores[5:]})
 
 
 def test_a_verifier_that_accepts_no_spoof(scores, asv):
     bad = [row._replace(score=row.score - 9.0 * (row.key == "spoof")) for row in asv]
     with pytest.raises(InputError, match=r"accepts no spoof.*; leave out --asv_scores"):
-        make_results(scores, asv=bad, resamples=20)
+        measure_scores(scores, asv=bad, resamples=20)
 
 
 def test_a_verifier_that_is_wrong_about_everyone(scores, asv):
@@ -150,7 +150,7 @@ def test_a_verifier_that_is_wrong_about_everyone(scores, asv):
     bad = [*targets, *(row for row in asv if row.key == "spoof")]
     bad += [AsvScore("bonafide", "nontarget", 1.0)] * 20
     with pytest.raises(InputError, match=r"negative t-DCF weights .*check the ASV scores"):
-        make_results(scores, asv=bad, resamples=20)
+        measure_scores(scores, asv=bad, resamples=20)
 
 
 def test_random_scores_are_near_chance():
@@ -159,5 +159,5 @@ def test_random_scores_are_near_chance():
         TrialScore(f"u{n}", "A07" if n % 2 else "-", "spoof" if n % 2 else "bonafide", float(s))
         for n, s in enumerate(generator.normal(size=400))
     ]
-    value, low, high = make_results(rows, resamples=300)["eer"]
+    value, low, high = measure_scores(rows, resamples=300)["eer"]
     assert low < 50.0 < high and abs(value - 50.0) < 6.0
