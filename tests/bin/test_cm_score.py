@@ -27,8 +27,8 @@ ASV = ["bonafide target 3", "bonafide target 2", "bonafide nontarget 1", "bonafi
 def files(tmp_path, monkeypatch):
     """Scores, verification scores and a data directory, in the current directory."""
     monkeypatch.chdir(tmp_path)
-    quick = partial(countermeasure_scores.make_results, resamples=50)
-    monkeypatch.setattr(countermeasure_scores, "make_results", quick)
+    quick = partial(countermeasure_scores.measure_scores, resamples=50)
+    monkeypatch.setattr(countermeasure_scores, "measure_scores", quick)
     write_scores("exp/scores.txt", ROWS)
     (tmp_path / "asv").write_text("".join(f"{a}\n" for a in [*ASV, *["A07 spoof 2.5"] * 4]))
     write_table("data/utt2spk", {row.utterance: row.utterance[1] for row in ROWS})
