@@ -88,4 +88,4 @@ def _has_option(command: str, name: str, said_by: str) -> bool:
     if hasattr(module, "get_parser"):
         return f"--{name}" in module.get_parser()._option_string_actions
     # ESPnet's parser takes seconds to build: what the help of the training names.
-    return command == said_by and f"--{name} " in module.HELP + module.cli.TRAINING_OPTIONS
+    return command == said_by and f"--{name} " in module.HELP + module.training.TRAINING_OPTIONS

@@ -1,6 +1,6 @@
 """Train a multi-task ASR model, or collect statistics for it."""
 
-from espnet_ext.bin import cli
+from espnet_ext.bin import cli, training
 
 TASK = ("espnet_ext.tasks.mtl_asr", "MTLASRTask")
 HELP = """usage: python -m espnet_ext.bin.asr_train --config CONF.yaml --output_dir DIR [option ...]
@@ -21,7 +21,7 @@ are those of espnet2.bin.asr_train; the most used are
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    cli.train(HELP, *TASK)
+    training.train(HELP, *TASK)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import difflib
 import importlib
 import itertools
 import shlex
-from collections.abc import Iterator
 from typing import NoReturn
 
 from espnet_ext.attack.settings import AttackSettings
@@ -49,20 +48,16 @@ def main(cmd: list[str] | None = None) -> None:
         parser.error("nothing to check: give --for or --ngpu")
     if args.ngpu:
         cli.check_gpus(args.ngpu)
-    for source, command, *options in _groups(args.commands):
+    # The words between each two --for.
+    bounds = [-1, *(i for i, word in enumerate(args.commands) if word == "--for")]
+    bounds.append(len(args.commands))
+    groups = [args.commands[a + 1 : b] for a, b in itertools.pairwise(bounds) if a + 1 < b]
+    for source, command, *options in groups:
         try:
             _check(command, options)
         except InputError as error:
             given = shlex.join([command, *options])
             raise InputError(f"{error}\nCorrect {source}. This would run: {given}") from None
-
-
-def _groups(words: list[str]) -> Iterator[list[str]]:
-    """The words between each two --for."""
-    bounds = [-1, *(index for index, word in enumerate(words) if word == "--for"), len(words)]
-    for start, end in itertools.pairwise(bounds):
-        if start + 1 < end:
-            yield words[start + 1 : end]
 
 
 def _check(command: str, options: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import importlib
 import json
 import logging
 import math
@@ -20,6 +19,7 @@ from espnet_ext.jobs.signals import end_with_parent
 
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
+    from espnet_ext.cm.model import CountermeasureModel
     from espnet_ext.data.model_files import ModelFiles
 
 
@@ -306,6 +306,19 @@ def find_role(args: argparse.Namespace, role: str) -> "ModelFiles":
     return find_model(args, _role(role))
 
 
+def load_countermeasure(files: "ModelFiles", args: argparse.Namespace) -> "CountermeasureModel":
+    """A countermeasure on the device of `add_computing`'s options.
+
+    Raises:
+        InputError: see `device` and `espnet_ext.tasks.loading.load_countermeasure`.
+    """
+    from espnet_ext.tasks import loading
+
+    return loading.load_countermeasure(
+        files.config, files.weights, device=device(args.ngpu), allow_pickle=args.allow_pickle
+    )
+
+
 def role_digests(files: Mapping[str, "ModelFiles"]) -> dict[str, dict[str, str]]:
     """`model_digests` of the models of `find_role`: ROLE_config and ROLE_checkpoint of each."""
     return {
@@ -481,33 +494,3 @@ def check_gpus(wanted: int) -> None:
         raise InputError(
             f"--ngpu {wanted}, but PyTorch sees {there or 'no'} GPU{plural}; use --ngpu {there}"
         )
-
-
-TRAINING_OPTIONS = """\
-  --init_param FILE          start from these weights; prints what was loaded
-  --ignore_init_mismatch B   leave out what has no place in the model (default false)
-  --resume B                 go on with the training in --output_dir (default false)
-  --collect_stats B          collect shapes and feature statistics in place of training
-  --allow_pickle B           read checkpoints that are pickles, and what classes of ESPnet fetch
-                             by themselves (default false); on the command line only
-  --dry_run B                build the model and stop
-  --ngpu N                   GPUs, 0 for the CPU
-  --help_all                 every option of ESPnet
-  --print_config             the whole configuration with its defaults
-"""
-
-
-def train(text: str, module: str, task: str) -> None:
-    """Run ESPnet's training with a task of this project; without options, print its help.
-
-    Args:
-        text: the help, which `TRAINING_OPTIONS` ends.
-        module: of the task; imported when it is needed, for that takes seconds.
-        task: name of the class.
-    """
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(text + TRAINING_OPTIONS)
-        return
-    task_class = getattr(importlib.import_module(module), task)
-    task_class.main(cmd=["--help" if a == "--help_all" else a for a in arguments])

@@ -1,7 +1,6 @@
 """Put a defence before a trained countermeasure."""
 
 import argparse
-from typing import Any
 
 from espnet_ext.bin import cli
 
@@ -18,7 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def key_value(text: str) -> tuple[str, Any]:
+def key_value(text: str) -> tuple[str, object]:
     """Type of an option that takes KEY=VALUE, the value as in YAML.
 
     Example:

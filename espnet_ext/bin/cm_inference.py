@@ -34,14 +34,7 @@ def main() -> None:
         parser.error("give as many --output as --data_dir")
     cli.log_to_stderr()
     files = cli.find_model(args, cli.COUNTERMEASURE)
-    from espnet_ext.tasks.loading import load_countermeasure
-
-    model = load_countermeasure(
-        files.config,
-        files.weights,
-        device=cli.device(args.ngpu),
-        allow_pickle=args.allow_pickle,
-    )
+    model = cli.load_countermeasure(files, args)
     made_from = cli.model_digests(files, "checkpoint")
     for data_dir, output in zip(args.data_dir, args.output, strict=True):
         score(model, data_dir, Path(output), args.shard, args.batch_size, made_from)
@@ -78,7 +71,11 @@ def score(
     lengths = audio_lengths(paths, model.sample_rate, model.window)
     batches = plan_batches(lengths, batch_size)
     # What an earlier run has left must not be mixed with this one, which is not refused any more.
-    for stale in (output, files[part - 1], *([_about(files[part - 1])] if parts > 1 else ())):
+    for stale in (
+        output,
+        files[part - 1],
+        *([files[part - 1].with_suffix(".json")] if parts > 1 else ()),
+    ):
         stale.unlink(missing_ok=True)
     scores: dict[str, float] = {}
     for number, found in enumerate(score_batches(model, paths, batches[part - 1 :: parts]), 1):
@@ -98,13 +95,8 @@ def score(
     }
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     about = {"made_from": digest, **cli.digests(scores=files[part - 1])}
-    write_json(_about(files[part - 1]), about)
+    write_json(files[part - 1].with_suffix(".json"), about)
     _join(files, output, digest)
-
-
-def _about(part: Path) -> Path:
-    """What says what a part is made from."""
-    return part.with_suffix(".json")
 
 
 def _join(files: list[Path], output: Path, made_from: str) -> None:
@@ -113,7 +105,8 @@ def _join(files: list[Path], output: Path, made_from: str) -> None:
     from espnet_ext.data.files import read_record
 
     for file in files:
-        about = read_record(_about(file)) if _about(file).is_file() else {}
+        record = file.with_suffix(".json")  # says what a part is made from
+        about = read_record(record) if record.is_file() else {}
         if not file.is_file() or not about:
             logging.info("%s is not there yet; the last part puts all together", file)
             return

@@ -9,7 +9,6 @@ from espnet_ext.bin import cli
 if TYPE_CHECKING:
     from espnet_ext.cm.model import CountermeasureModel
     from espnet_ext.cm.probe import LabelledStatistics
-    from espnet_ext.data.model_files import ModelFiles
 
 MODELS = ("pretrained", "random")
 SETS = ("train", "dev", "eval")
@@ -34,40 +33,28 @@ def main() -> None:
     args = cli.parse(get_parser())
     output = Path(args.output_dir) / "results.json"
     files = {name: cli.find_role(args, name) for name in MODELS}
-    made_from = _made_from(args, files)
+    parts = [(part, Path(getattr(args, part))) for part in SETS]
+    tables = {f"{p}/{n}": folder / n for p, folder in parts for n in ("wav.scp", "utt2label")}
+    audio = {f"{p}/audio": {"sha256": cli.audio_digest(at / "wav.scp")} for p, at in parts}
+    made_from = cli.role_digests(files) | cli.digests(**tables) | audio
     if cli.is_made(output, made_from):
         return
     from espnet_ext.cm.probe import layer_names, probe
     from espnet_ext.data.files import write_json
     from espnet_ext.report.environment import environment
-    from espnet_ext.tasks.loading import load_countermeasure
 
-    device = cli.device(args.ngpu)
     rows = []
     for name, at in files.items():
-        model = load_countermeasure(
-            at.config, at.weights, device=device, allow_pickle=args.allow_pickle
-        )
+        model = cli.load_countermeasure(at, args)
         layers = layer_names(model, name)
         train, dev, test = (_measure(model, getattr(args, s), args.batch_size) for s in SETS)
         for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):
             rows.append({"model": name, "layer": layer, "dev_eer": on_dev, "eval_eer": on_test})
             print(f"{name:<12}{layer:<12}dev {100 * on_dev:5.1f} %  eval {100 * on_test:5.1f} %")
-    write_json(output, {"rows": rows, "made_from": made_from, "environment": environment(device)})
-
-
-def _made_from(
-    args: argparse.Namespace, files: dict[str, "ModelFiles"]
-) -> dict[str, dict[str, str]]:
-    data = {
-        f"{part}/{name}": Path(getattr(args, part)) / name
-        for part in SETS
-        for name in ("wav.scp", "utt2label")
-    }
-    audio = {
-        f"{part}/audio": {"sha256": cli.audio_digest(data[f"{part}/wav.scp"])} for part in SETS
-    }
-    return cli.role_digests(files) | cli.digests(**data) | audio
+    write_json(
+        output,
+        {"rows": rows, "made_from": made_from, "environment": environment(cli.device(args.ngpu))},
+    )
 
 
 def _measure(model: "CountermeasureModel", data_dir: str, batch_size: int) -> "LabelledStatistics":

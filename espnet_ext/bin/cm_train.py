@@ -1,6 +1,6 @@
 """Train a countermeasure, or collect statistics for it."""
 
-from espnet_ext.bin import cli
+from espnet_ext.bin import cli, training
 
 TASK = ("espnet_ext.tasks.countermeasure", "CountermeasureTask")
 HELP = """usage: python -m espnet_ext.bin.cm_train --config CONF.yaml --output_dir DIR [option ...]
@@ -26,7 +26,7 @@ Train a spoofing countermeasure. The options are those of any ESPnet task; the m
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    cli.train(HELP, *TASK)
+    training.train(HELP, *TASK)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import argparse
 import codecs
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from espnet_ext.bin import cli
@@ -24,17 +24,92 @@ def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = cli.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (add_arguments, function, text) in _COMMANDS.items():
+
+    def new(
+        function: Callable[[argparse.Namespace], None], text: str, *positionals: str
+    ) -> argparse.ArgumentParser:
+        """A sub-command; names of one argument each, `...` behind that of several."""
+        name = function.__name__.strip("_")
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
-        add_arguments(command)
+        for positional in positionals:
+            many = "+" if positional.endswith("...") else None
+            command.add_argument(positional.removesuffix("..."), nargs=many)
+        return command
+
+    _add_directories(new)
+    _add_tables(new)
     return parser
+
+
+def _add_directories(new: Callable[..., argparse.ArgumentParser]) -> None:
+    """Sub-commands on data directories."""
+    text = "sort, squeeze blanks, keep what all files have"
+    validate = new(_validate, "check a data directory", "directory")
+    fix = new(_fix, text, "directory")
+    copy = new(_copy, "copy, optionally with new names", "source", "destination")
+    subset = new(_subset, "take listed or some utterances", "source")
+    combine = new(_combine, "merge data directories", "destination", "sources...")
+    split = new(_split, "split for parallel jobs", "directory")
+    for command in (validate, fix, copy, subset, combine, split):
+        cli.add_characters(command)
+    for option in ("--no-text", "--no-wav"):
+        validate.add_argument(option, action="store_true")
+    for option in ("--no-feats", "--no-spk-sort", "--non-print"):
+        validate.add_argument(option, action="store_true", help="always so; for Kaldi's callers")
+    text = "drop even a whole class or more than a tenth; else an error"
+    cli.add_switch(fix, "--allow-loss", text=text)
+    text = "delete invisible characters, make every blank a plain one; else an error"
+    cli.add_switch(fix, "--clean", text=text)
+    text = "bring all ids, transcripts and labels to this Unicode form"
+    fix.add_argument("--normalize", choices=("NFC", "NFD", "NFKC", "NFKD"), help=text)
+    for option in _AFFIXES:
+        copy.add_argument(option, default="")
+    copy.add_argument("--validate-opts", help="ignored; for Kaldi's callers")
+    which = subset.add_mutually_exclusive_group()
+    which.add_argument("--utt-list", metavar="FILE", help="utterances, first word of each line")
+    which.add_argument("--first", action="store_true", help="the first N, not N spread evenly")
+    text = "accept that more than a tenth of the list is not there; else an error"
+    cli.add_switch(subset, "--allow-loss", text=text)
+    subset.add_argument("number", nargs="?", type=cli.integer(1), metavar="N")
+    subset.add_argument("destination")
+    combine.add_argument("--fill", help="value where a source lacks a utt2* or spk2* file")
+    for option in ("--extra-files", "--skip-fix"):
+        combine.add_argument(option, help="ignored; for Kaldi's callers")
+    split.add_argument("--per-utt", action="store_true", help="do not keep speakers together")
+    split.add_argument("number", type=cli.integer(1))
+
+
+def _add_tables(new: Callable[..., argparse.ArgumentParser]) -> None:
+    """Sub-commands on tables, and on what sets have in common."""
+    overlap = new(_overlap, "what sets have in common")
+    for name, text in (
+        ("train", "sets that are trained on"),
+        ("valid", "sets that choose an epoch or a threshold"),
+        ("test", "sets that results are reported on"),
+    ):
+        sets = overlap.add_argument(f"--{name}", nargs="+", default=[], action="extend", help=text)
+        sets.metavar = "DIR"
+    text = "accept audio that is trained on and tested on; else an error"
+    cli.add_switch(overlap, "--allow-shared-audio", text=text)
+    overlap.add_argument("--output", help="JSON file for the report")
+    new(_split_scp, "split a list into equal parts", "scp", "parts...")
+    filter_scp = new(_filter_scp, "keep the lines whose key is listed", "ids")
+    filter_scp.add_argument("--exclude", action="store_true", help="keep the lines not in the list")
+    text = "word compared, from 1"
+    filter_scp.add_argument("-f", dest="field", type=cli.integer(1), default=1, help=text)
+    invert = (
+        new(_utt2spk_to_spk2utt, "invert utt2spk"),
+        new(_spk2utt_to_utt2spk, "invert spk2utt"),
+    )
+    for command, name in ((filter_scp, "scp"), *((command, "table") for command in invert)):
+        text = "default: standard input"
+        command.add_argument(name, nargs="?", default="/dev/stdin", help=text)
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Run a sub-command."""
-    args = get_parser().parse_args(_normalize(sys.argv[1:] if cmd is None else cmd))
-    cli.log_to_stderr()
+    args = cli.parse(get_parser(), _normalize(sys.argv[1:] if cmd is None else cmd))
     args.function(args)
 
 
@@ -53,15 +128,6 @@ def _normalize(arguments: Iterable[str]) -> list[str]:
     return result
 
 
-def _validate_arguments(parser: argparse.ArgumentParser) -> None:
-    for option in ("--no-text", "--no-wav"):
-        parser.add_argument(option, action="store_true")
-    for option in ("--no-feats", "--no-spk-sort", "--non-print"):
-        parser.add_argument(option, action="store_true", help="always so; for Kaldi's callers")
-    cli.add_characters(parser)
-    parser.add_argument("directory")
-
-
 def _rules(args: argparse.Namespace) -> CharacterRules:
     return CharacterRules(allow_invisible=args.allow_invisible)
 
@@ -77,24 +143,6 @@ def _validate(args: argparse.Namespace) -> None:
     print(f"{args.directory}: valid data directory")
 
 
-def _fix_arguments(parser: argparse.ArgumentParser) -> None:
-    cli.add_switch(
-        parser, "--allow-loss", text="drop even a whole class or more than a tenth; else an error"
-    )
-    cli.add_switch(
-        parser,
-        "--clean",
-        text="delete invisible characters, make every blank a plain one; else an error",
-    )
-    parser.add_argument(
-        "--normalize",
-        choices=("NFC", "NFD", "NFKC", "NFKD"),
-        help="bring all ids, transcripts and labels to this Unicode form",
-    )
-    cli.add_characters(parser)
-    parser.add_argument("directory")
-
-
 def _fix(args: argparse.Namespace) -> None:
     rules = CharacterRules(args.allow_invisible, args.clean, args.normalize)
     kept, dropped = operations.fix(
@@ -103,33 +151,9 @@ def _fix(args: argparse.Namespace) -> None:
     print(f"{args.directory}: kept {kept} utterances, dropped {dropped}")
 
 
-def _copy_arguments(parser: argparse.ArgumentParser) -> None:
-    for option in _AFFIXES:
-        parser.add_argument(option, default="")
-    parser.add_argument("--validate-opts", help="ignored; for Kaldi's callers")
-    parser.add_argument("source")
-    parser.add_argument("destination")
-    cli.add_characters(parser)
-
-
 def _copy(args: argparse.Namespace) -> None:
     affixes = {name: getattr(args, name) for name in (a[2:].replace("-", "_") for a in _AFFIXES)}
     operations.copy(args.source, args.destination, rules=_rules(args), **affixes)
-
-
-def _subset_arguments(parser: argparse.ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--utt-list", metavar="FILE", help="utterances, first word of each line")
-    which.add_argument("--first", action="store_true", help="the first N, not N spread evenly")
-    cli.add_switch(
-        parser,
-        "--allow-loss",
-        text="accept that more than a tenth of the list is not there; else an error",
-    )
-    parser.add_argument("source")
-    parser.add_argument("number", nargs="?", type=cli.integer(1), metavar="N")
-    parser.add_argument("destination")
-    cli.add_characters(parser)
 
 
 def _subset(args: argparse.Namespace) -> None:
@@ -138,64 +162,21 @@ def _subset(args: argparse.Namespace) -> None:
     if args.utt_list is not None:
         utterances = list(kaldi.read_table(args.utt_list, allow_empty=True, strict=False))
     else:
-        utterances = _choose(args.source, args.number, args.first)
-    operations.subset(
-        args.source,
-        args.destination,
-        utterances,
-        allow_loss=args.allow_loss,
-        rules=_rules(args),
-    )
-
-
-def _choose(source: str, number: int, first: bool) -> list[str]:
-    utterances = sorted(kaldi.read_table(Path(source, "utt2spk")))
-    if not 1 <= number <= len(utterances):
-        raise InputError(f"{source}: has {len(utterances)} utterances, not {number}")
-    if first:
-        return utterances[:number]
-    return [utterances[i * len(utterances) // number] for i in range(number)]
-
-
-def _combine_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fill", help="value where a source lacks a utt2* or spk2* file")
-    for option in ("--extra-files", "--skip-fix"):
-        parser.add_argument(option, help="ignored; for Kaldi's callers")
-    parser.add_argument("destination")
-    parser.add_argument("sources", nargs="+")
-    cli.add_characters(parser)
+        known, number = sorted(kaldi.read_table(Path(args.source, "utt2spk"))), args.number
+        if number > len(known):
+            raise InputError(f"{args.source}: has {len(known)} utterances, not {number}")
+        spread = [known[i * len(known) // number] for i in range(number)]
+        utterances = known[:number] if args.first else spread
+    loss, rules = args.allow_loss, _rules(args)
+    operations.subset(args.source, args.destination, utterances, allow_loss=loss, rules=rules)
 
 
 def _combine(args: argparse.Namespace) -> None:
     operations.combine(args.destination, args.sources, fill=args.fill, rules=_rules(args))
 
 
-def _split_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--per-utt", action="store_true", help="do not keep speakers together")
-    parser.add_argument("directory")
-    parser.add_argument("number", type=cli.integer(1))
-    cli.add_characters(parser)
-
-
 def _split(args: argparse.Namespace) -> None:
     operations.split(args.directory, args.number, per_utt=args.per_utt, rules=_rules(args))
-
-
-def _overlap_arguments(parser: argparse.ArgumentParser) -> None:
-    for name, text in (
-        ("train", "sets that are trained on"),
-        ("valid", "sets that choose an epoch or a threshold"),
-        ("test", "sets that results are reported on"),
-    ):
-        parser.add_argument(
-            f"--{name}", nargs="+", default=[], action="extend", metavar="DIR", help=text
-        )
-    cli.add_switch(
-        parser,
-        "--allow-shared-audio",
-        text="accept audio that is trained on and tested on; else an error",
-    )
-    parser.add_argument("--output", help="JSON file for the report")
 
 
 def _overlap(args: argparse.Namespace) -> None:
@@ -206,10 +187,6 @@ def _overlap(args: argparse.Namespace) -> None:
         write_json(args.output, overlap.record(overlaps, args.allow_shared_audio))
     if not args.allow_shared_audio:
         overlap.refuse_shared_audio(overlaps, args.train, args.test)
-
-
-def _table_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", nargs="?", default="/dev/stdin", help="default: standard input")
 
 
 def _utt2spk_to_spk2utt(args: argparse.Namespace) -> None:
@@ -231,25 +208,11 @@ def _print_lines(lines: Iterable[bytes]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _split_scp_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scp")
-    parser.add_argument("parts", nargs="+", help="files to write")
-
-
 def _split_scp(args: argparse.Namespace) -> None:
     lines = _read_lines(args.scp)
     for path, part in zip(args.parts, kaldi.split_lines(lines, len(args.parts)), strict=True):
         with write_aside(path) as aside:
             aside.write_bytes(b"".join(part))
-
-
-def _filter_scp_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--exclude", action="store_true", help="keep the lines not in the list")
-    parser.add_argument(
-        "-f", dest="field", type=cli.integer(1), default=1, help="word compared, from 1"
-    )
-    parser.add_argument("ids", help="list; the first word of each line counts")
-    parser.add_argument("scp", nargs="?", default="/dev/stdin", help="default: standard input")
 
 
 def _filter_scp(args: argparse.Namespace) -> None:
@@ -267,20 +230,6 @@ def _read_lines(path: str) -> list[bytes]:
     kaldi.check_line_ends(path, data.decode("latin1"))
     return [line + b"\n" for line in data.removesuffix(b"\n").split(b"\n")] if data else []
 
-
-_COMMANDS = {
-    "validate": (_validate_arguments, _validate, "check a data directory"),
-    "fix": (_fix_arguments, _fix, "sort, squeeze blanks, keep what all files have"),
-    "copy": (_copy_arguments, _copy, "copy, optionally with new names"),
-    "subset": (_subset_arguments, _subset, "take listed or some utterances"),
-    "combine": (_combine_arguments, _combine, "merge data directories"),
-    "split": (_split_arguments, _split, "split for parallel jobs"),
-    "overlap": (_overlap_arguments, _overlap, "what sets have in common"),
-    "utt2spk_to_spk2utt": (_table_arguments, _utt2spk_to_spk2utt, "invert utt2spk"),
-    "spk2utt_to_utt2spk": (_table_arguments, _spk2utt_to_utt2spk, "invert spk2utt"),
-    "split_scp": (_split_scp_arguments, _split_scp, "split a list into equal parts"),
-    "filter_scp": (_filter_scp_arguments, _filter_scp, "keep the lines whose key is listed"),
-}
 
 if __name__ == "__main__":
     cli.run(main)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from espnet_ext import __version__
 from espnet_ext.bin import cli
+from espnet_ext.bin.training import TRAINING_OPTIONS
 from espnet_ext.errors import InputError
 
 
@@ -86,11 +87,16 @@ complete -o default -F _espnet_ext espnet-ext
 
 
 def main() -> None:
-    """Run the command that the words name."""
-    cli.run(_main)
+    """Run the command that the words of `sys.argv` name; see `cli.run` for how it ends."""
+    cli.run(dispatch)
 
 
-def _main() -> None:
+def dispatch() -> None:
+    """Run the command that the words name, or print help, version or completion.
+
+    Raises:
+        InputError: there is no such command, or no such kind of model.
+    """
     words = sys.argv[1:]
     if not words or words[0] in HELP:
         print(usage())
@@ -138,7 +144,11 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     rest, modules = list(words), VERBS[name].modules
     if "" in modules:
         return [modules[""]], rest
-    kind = _take(rest, "--kind") or _found_kind(name, rest)
+    if "--kind" in rest[:-1]:
+        at = rest.index("--kind")
+        _, kind = rest.pop(at), rest.pop(at)
+    else:
+        kind = _found_kind(name, rest)
     if kind is None and (not rest or set(HELP) & set(rest)):
         return [*modules.values()], ["--help"]
     if kind is None:
@@ -148,16 +158,6 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     if modules[kind] == "cm_attack":  # its other models are targets
         rest = ["--source" if word == "--model" else word for word in rest]
     return [modules[kind]], rest
-
-
-def _take(words: list[str], option: str) -> str | None:
-    """Remove an option and its value."""
-    if option not in words[:-1]:
-        return None
-    at = words.index(option)
-    value = words[at + 1]
-    del words[at : at + 2]
-    return value
 
 
 def _found_kind(name: str, words: Sequence[str]) -> str | None:
@@ -179,7 +179,7 @@ def options(module: str) -> list[str]:
     """Options of a command, and names of its sub-commands; of trainings those of their help."""
     command = importlib.import_module(f"espnet_ext.bin.{module}")
     if not hasattr(command, "get_parser"):
-        return re.findall(r"--\w+", command.HELP + cli.TRAINING_OPTIONS)
+        return re.findall(r"--\w+", command.HELP + TRAINING_OPTIONS)
     found: list[str] = []
     for action in command.get_parser()._actions:
         found += action.option_strings

@@ -6,6 +6,7 @@ Example:
 """
 
 import argparse
+import dataclasses
 import os
 
 from espnet_ext.bin import cli
@@ -57,19 +58,8 @@ def main(cmd: list[str] | None = None) -> None:
     args = cli.parse(get_parser(), cmd)
     from espnet_ext.data.format import FormatOptions, format_directory
 
-    options = FormatOptions(
-        sample_rate=args.sample_rate,
-        resample=args.resample,
-        min_seconds=args.min_seconds,
-        max_seconds=args.max_seconds,
-        drop_bad_audio=args.drop_bad_audio,
-        channel=args.channel,
-        allow_pipes=args.allow_pipes,
-        allow_loss=args.allow_loss,
-        allow_invisible=args.allow_invisible,
-        partial=tuple(args.partial),
-        threads=args.num_threads,
-    )
+    given = vars(args) | {"partial": tuple(args.partial), "threads": args.num_threads}
+    options = FormatOptions(**{f.name: given[f.name] for f in dataclasses.fields(FormatOptions)})
     format_directory(args.source, args.destination, options)
 
 

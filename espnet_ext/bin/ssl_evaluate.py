@@ -2,13 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from espnet_ext.bin import cli
-
-if TYPE_CHECKING:
-    from espnet_ext.ssl.model import MockingjayModel
-    from espnet_ext.ssl.pictures import Reconstruction
 
 FILES = cli.ModelOptions("--ssl_train_config", "--ssl_model_file", kind="ssl")
 
@@ -30,6 +25,8 @@ def main() -> None:
     """Reconstruct every utterance, measure, draw a few."""
     args = cli.parse(get_parser())
     files = cli.find_model(args, FILES)
+    from espnet_ext.asr.waveforms import pad
+    from espnet_ext.data.audio import read_audio
     from espnet_ext.data.ids import check_ids, file_of
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.reconstruction import errors_of, write_reconstruction
@@ -45,25 +42,17 @@ def main() -> None:
     check_ids(audio, f"{args.data_dir}/wav.scp")
     drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}
     errors = {}
-    names = list(audio)
+    names, rate, where = list(audio), model.frontend.fs, next(model.parameters()).device
     for start in range(0, len(names), args.batch_size):
         batch = {name: audio[name] for name in names[start : start + args.batch_size]}
-        for row in _reconstruct(model, batch):
+        waves = [read_audio(path, sample_rate=rate, utterance=u)[0] for u, path in batch.items()]
+        for row in model.reconstruct(*pad(waves, where), list(batch)):
             errors[row.utterance] = errors_of(row)
             if row.utterance in drawn:
                 write_picture(row, drawn[row.utterance])
     pictures = [path.name for path in drawn.values()]
     write_reconstruction(errors, args.output_dir, pictures, device)
     write_training([files.config.parent], args.output_dir)
-
-
-def _reconstruct(model: "MockingjayModel", audio: dict[str, str]) -> list["Reconstruction"]:
-    from espnet_ext.asr.waveforms import pad
-    from espnet_ext.data.audio import read_audio
-
-    rate = model.frontend.fs
-    waves = [read_audio(path, sample_rate=rate, utterance=u)[0] for u, path in audio.items()]
-    return model.reconstruct(*pad(waves, next(model.parameters()).device), list(audio))
 
 
 if __name__ == "__main__":

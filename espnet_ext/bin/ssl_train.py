@@ -1,6 +1,6 @@
 """Pretrain a Mockingjay, or collect statistics for it."""
 
-from espnet_ext.bin import cli
+from espnet_ext.bin import cli, training
 
 TASK = ("espnet_ext.tasks.mockingjay", "MockingjayTask")
 HELP = """usage: python -m espnet_ext.bin.ssl_train --config CONF.yaml --output_dir DIR [option ...]
@@ -25,7 +25,7 @@ ESPnet's training commands; the most used are
 
 def main() -> None:
     """Run ESPnet's training with this project's task."""
-    cli.train(HELP, *TASK)
+    training.train(HELP, *TASK)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from espnet_ext.bin import cli
 from espnet_ext.errors import InputError
 
 COMMANDS = sorted(
-    {m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)} - {"cli", "advice", "entry"}
+    {m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)}
+    - {"cli", "advice", "entry", "training"}
 )
 HEAVY = ("torch", "espnet2", "espnet", "art", "scipy", "matplotlib", "sentencepiece")
 RUN = f"""
