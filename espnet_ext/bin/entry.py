@@ -144,11 +144,10 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     rest, modules = list(words), VERBS[name].modules
     if "" in modules:
         return [modules[""]], rest
+    kind = None if "--kind" in rest[:-1] else _found_kind(name, rest)
     if "--kind" in rest[:-1]:
         at = rest.index("--kind")
         _, kind = rest.pop(at), rest.pop(at)
-    else:
-        kind = _found_kind(name, rest)
     if kind is None and (not rest or set(HELP) & set(rest)):
         return [*modules.values()], ["--help"]
     if kind is None:

@@ -63,7 +63,8 @@ def test_the_kind_of_a_model_is_found_in_its_directory(model, verb, kind, module
     assert modules == [module]
     known = entry.options(module)
     assert [word for word in rest if word.startswith("--")][-1] in known
-    assert entry.chosen(verb, ["--kind", kind, "--x", "1"])[0] == [module]
+    told = entry.chosen(verb, ["--kind", kind, "--model", "absent"])
+    assert told[0] == [module] and "--kind" not in told[1]
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
