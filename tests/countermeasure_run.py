@@ -1,9 +1,16 @@
 """Score files of a run of countermeasures, laid out as the recipe does, with known answers."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet_ext.data.files import write_json, write_lines
+from espnet_ext.report.countermeasure_layout import Layout, read_layout
+from espnet_ext.report.countermeasure_records import Results
+from espnet_ext.report.countermeasure_run import Model, Run, read_run
+from espnet_ext.report.countermeasures import make_results
+from espnet_ext.report.records import check
 
 # (utterance, attack, key, speaker); score +1 is answered "bona fide", -1 "spoof" (see `DEV`).
 TRIALS = [
@@ -26,6 +33,8 @@ MODELS = [
     ("lcnn_mock", "lcnn", "mock"),
     ("senet_mel", "senet", "mel"),
 ]
+LISTED = [Model(*model) for model in MODELS]
+LAYOUT_FILE = Path(__file__).parents[1] / "egs2/TEMPLATE/cm1/starter/conf/report.yaml"
 PERFECT = [1, 1, 1, 1, -1, -1, -1, -1, -1, -1]
 HALF = [1, 1, -1, -1, 1, 1, 1, -1, -1, -1]  # bona fide 2 of 4, spoof 3 of 6
 ALL_SPOOF = [-1] * 10
@@ -100,3 +109,27 @@ def write_run(expdir: Path, seeds: Sequence[int] = (0, 1)) -> None:
         about = {"settings": {"steps": 10}, "eps_in_db": {"0.1": 1.0 + seed, "8": 80.0}}
         write_json(expdir / f"senet_mel_seed{seed}" / "attack" / "attack.json", about)
         write_json(expdir / f"lnsr_seed{seed}" / "results.json", lnsr())
+
+
+def read(
+    expdir: Path,
+    models: Sequence[Model] = LISTED,
+    seeds: Sequence[int] = (0, 1),
+    layout: Layout | None = None,
+) -> Run:
+    """A run on disk, with the layout of the recipes."""
+    layout = read_layout(LAYOUT_FILE) if layout is None else layout
+    return read_run(models, expdir, seeds, "attack", UTT2SPK, layout)
+
+
+def results_of(
+    expdir: Path,
+    models: Sequence[Model] = LISTED,
+    seeds: Sequence[int] = (0, 1),
+    layout: Layout | None = None,
+    **options: Any,
+) -> Results:
+    """Results of a run on disk, as they are read back from results.json."""
+    run, options = read(expdir, models, seeds, layout), {"resamples": 99} | options
+    found = make_results(run, {"commit": "0123456789ab"}, **options)
+    return check(json.loads(json.dumps(found, allow_nan=False)), Results, "results.json")

@@ -17,14 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--attack_name", default="attack", help="directory of the attack below each source")
     add("--utt2spk", required=True, help="speakers of the evaluation set")
     add("--asv_scores", help="scores of speaker verification on it, for the t-DCF")
-    add("--transfer_method", default="pgd", help="of the heat map")
-    add("--transfer_eps", default=0.3, type=cli.real(above=0), help="of the heat map")
-    add(
-        "--histogram_eps",
-        default="0.3 1 8",
-        type=cli.several(cli.real(above=0)),
-        help="of the score histograms",
-    )
+    add("--layout", help="YAML of panels, rivals and styles, e.g. conf/report.yaml of the recipe")
     add("--resamples", default=4999, type=cli.integer(1), help="draws of the bootstrap")
     add("--overlap", help="what the sets have in common, JSON that stage 2 writes; if it is there")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
@@ -35,41 +28,35 @@ def main() -> None:
     """Collect, write, and say where."""
     args = cli.parse(get_parser())
     from espnet_ext.data.files import read_json, write_json
+    from espnet_ext.data.kaldi import read_table
+    from espnet_ext.report import countermeasure_run as inputs
     from espnet_ext.report.countermeasure_figures import draw_all
-    from espnet_ext.report.countermeasure_inputs import read_models
+    from espnet_ext.report.countermeasure_layout import read_layout
     from espnet_ext.report.countermeasure_markdown import write_results
+    from espnet_ext.report.countermeasures import make_results
+    from espnet_ext.report.environment import environment
     from espnet_ext.report.overlap import read_overlap
     from espnet_ext.report.training import write_training
 
+    layout, models = read_layout(args.layout), inputs.read_models(args.models)
+    utt2spk = read_table(args.utt2spk)
+    run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk, layout)
+    measured = args.seeds if args.lnsr else []
+    made = make_results(
+        run,
+        environment("cpu"),
+        asv_scores=inputs.read_asv(args.asv_scores, run.trials) if args.asv_scores else None,
+        lnsr=inputs.read_seeds(args.expdir, "lnsr", measured),
+        probe=inputs.read_seeds(args.expdir, "probe", measured),
+        resamples=args.resamples,
+    )
     output = Path(args.output_dir)
-    write_json(output / "results.json", _collect(args) | read_overlap(args.overlap))
-    names = [f"{m.name}_seed{seed}" for m in read_models(args.models) for seed in args.seeds]
+    write_json(output / "results.json", {**made, **read_overlap(args.overlap)})
+    names = [f"{model.name}_seed{seed}" for model in models for seed in args.seeds]
     write_training([Path(args.expdir) / name for name in names], output)
     results = read_json(output / "results.json")
     write_results(results, output / "RESULTS.md", draw_all(results, output))
     print(f"{output}/RESULTS.md")
-
-
-def _collect(args: argparse.Namespace) -> dict[str, object]:
-    from espnet_ext.data.kaldi import read_table
-    from espnet_ext.report import countermeasure_inputs as inputs
-    from espnet_ext.report.countermeasures import Options, make_results
-    from espnet_ext.report.environment import environment
-
-    models, utt2spk = inputs.read_models(args.models), read_table(args.utt2spk)
-    run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk)
-    asv = inputs.read_asv(args.asv_scores, run.trials) if args.asv_scores else None
-    measured = args.seeds if args.lnsr else []
-    return make_results(
-        run,
-        environment("cpu"),
-        asv_scores=asv,
-        lnsr=inputs.read_seeds(args.expdir, "lnsr", measured),
-        probe=inputs.read_seeds(args.expdir, "probe", measured),
-        options=Options(
-            args.resamples, args.transfer_method, args.transfer_eps, tuple(args.histogram_eps)
-        ),
-    )
 
 
 if __name__ == "__main__":

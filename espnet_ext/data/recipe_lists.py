@@ -15,13 +15,11 @@ from typing import NamedTuple, TypeVar
 
 from espnet_ext.data.configurations import merged
 from espnet_ext.data.files import read_yaml
-from espnet_ext.data.ids import id_problem
 from espnet_ext.errors import InputError, summarize
 
 T = TypeVar("T")
 CONVERTER = Path(__file__).parents[2] / "tools" / "convert_list.py"
-RESERVED_NAMES = ("all", "other", "self")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")  # the seed comes behind it, 255 at most
 _MODEL_KEYS = ("like", "architecture", "variant", "base", "config", "options")
 
 
@@ -187,12 +185,7 @@ def _models(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> tu
 
 
 def _model_line(name: object, model: Mapping[str, object]) -> ModelLine:
-    if (
-        not isinstance(name, str)
-        or not _NAME.fullmatch(name)
-        or name in RESERVED_NAMES
-        or id_problem(name)
-    ):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in ("all", "other", "self"):
         raise ValueError(f"'{name}' cannot be the name of a model, which directories have")
     for problem in _unknown_keys(model, _MODEL_KEYS):
         raise ValueError(problem)

@@ -15,7 +15,9 @@ from espnet_ext.errors import InputError
 from espnet_ext.report.card_countermeasure import countermeasure_cards
 from espnet_ext.report.card_markdown import card_markdown
 from espnet_ext.report.card_recognition import attack_card, sweep_cards
+from espnet_ext.report.countermeasure_records import Results
 from espnet_ext.report.experiments import ATTACK, SWEEP, Entry, Experiment, read_experiment
+from espnet_ext.report.records import check
 
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
 
@@ -49,7 +51,8 @@ def _cards(experiment: Experiment) -> list[Entry]:
         return sweep_cards(experiment.results)
     if experiment.kind == ATTACK:
         return attack_card(experiment)
-    return countermeasure_cards(experiment.results)
+    found = check(experiment.results, Results, f"{experiment.directory}/results.json")
+    return countermeasure_cards(found)
 
 
 def write_cards(directories: Sequence[str | Path], output_dir: str | Path) -> list[Path]:

@@ -1,13 +1,14 @@
 """Robustness cards of attacked spoofing countermeasures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from espnet_ext.report.card_parts import COUNTERMEASURE, make_card, metrics
-from espnet_ext.report.cautions import countermeasure_cautions
+from espnet_ext.report.countermeasure_findings import cautions, sentence
+from espnet_ext.report.countermeasure_records import NOISE, CellResult, ModelResult, Results
 from espnet_ext.report.countermeasure_tables import METHODS, method_name
 from espnet_ext.report.experiments import Entry
 
-CONTROL = "noise"
 CLEAN_RATES = ("eer", "min_tdcf_2019", "min_tdcf_2021")
 ACCURACIES = ("balanced_accuracy", "spoof_accept_rate")
 UNDER_ATTACK = (*ACCURACIES, "success_rate", "loss", "beyond_noise")
@@ -16,7 +17,7 @@ UNITS = {"std": "standard deviations of each feature", "db": "dB", "raw": "of wh
 ITERATED = ("pgd", "apgd", "upstream")
 
 
-def countermeasure_cards(results: Entry) -> list[Entry]:
+def countermeasure_cards(results: Results) -> list[Entry]:
     """A card for each countermeasure that was attacked, training seeds pooled.
 
     Args:
@@ -25,16 +26,16 @@ def countermeasure_cards(results: Entry) -> list[Entry]:
     return [_card(model, results) for model in results["models"] if _cells(model, results)]
 
 
-def _cells(model: Entry, results: Entry) -> list[Entry]:
+def _cells(model: ModelResult, results: Results) -> list[CellResult]:
     """Attacks on a countermeasure, without the control."""
     return [
         cell
         for cell in results["cells"]
-        if cell["target"] == model["name"] and cell["method"] != CONTROL
+        if cell["target"] == model["name"] and cell["method"] != NOISE
     ]
 
 
-def _card(model: Entry, results: Entry) -> Entry:
+def _card(model: ModelResult, results: Results) -> Entry:
     cells = _cells(model, results)
     trials = results["trials"]
     clean = {
@@ -57,15 +58,15 @@ def _card(model: Entry, results: Entry) -> Entry:
         results["definitions"],
         gaps,
         results["environment"],
-        countermeasure_cautions([model]),
+        [sentence(finding) for finding in cautions([model])],
     )
 
 
-def _attack(cell: Entry, results: Entry) -> Entry:
-    about = results["attack"].get(cell["source"], {})
-    settings = about.get("settings") or {}
+def _attack(cell: CellResult, results: Results) -> Entry:
+    about = results["attack"].get(cell["source"])
+    settings = (about and about["settings"]) or {}
     own = cell["source"] == cell["target"]
-    snr = about.get("by_eps", {}).get(f"snr_{cell['method']}", {})
+    snr = about["by_eps"].get(f"snr_{cell['method']}", {}) if about else {}
     unit = settings.get("unit")
     return {
         "method": method_name(cell["method"]),
@@ -84,7 +85,7 @@ def _attack(cell: Entry, results: Entry) -> Entry:
     }
 
 
-def _steps(method: str, settings: Entry) -> int | None:
+def _steps(method: str, settings: Mapping[str, Any]) -> int | None:
     if method == "fgsm":
         return 1
     if method == "square":
@@ -92,20 +93,22 @@ def _steps(method: str, settings: Entry) -> int | None:
     return settings.get("steps") if method in ITERATED else None
 
 
-def _control(cell: Entry, cells: Sequence[Entry]) -> Entry | None:
-    key = ("source", "target", "eps")
+def _control(cell: CellResult, cells: Sequence[CellResult]) -> Entry | None:
+    key = cell["source"], cell["target"], NOISE, cell["eps"]
     for other in cells:
-        if other["method"] == CONTROL and all(other[k] == cell[k] for k in key):
-            return {"method": method_name(CONTROL), "metrics": metrics(other, UNDER_CONTROL)}
+        if (other["source"], other["target"], other["method"], other["eps"]) == key:
+            return {"method": method_name(NOISE), "metrics": metrics(other, UNDER_CONTROL)}
     return None
 
 
-def _not_tested(model: Entry, cells: Sequence[Entry], attacks: Sequence[Entry]) -> list[str]:
+def _not_tested(
+    model: ModelResult, cells: Sequence[CellResult], attacks: Sequence[Entry]
+) -> list[str]:
     """What the numbers of a card do not speak of."""
     found = [
         f"{name} on this model"
         for method, name in METHODS.items()
-        if method not in {CONTROL, *(cell["method"] for cell in cells)}
+        if method not in {NOISE, *(cell["method"] for cell in cells)}
     ]
     access = {attack["access"] for attack in attacks}
     if "white box" not in access:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from espnet_ext.report.experiments import Entry
 from espnet_ext.report.figures import budget_name
-from espnet_ext.report.tables import interval, weights
+from espnet_ext.report.tables import weights
 
 WEAK_WER = 50.0  # percent: half of the words are wrong without any attack
 UNLIKE_WER = 10.0  # points between two models whose AdvTWER is compared
-CHANCE_EER = 40.0  # percent; 50 is chance
 LONG_STEP = 0.2  # of the radius of the ball; 0.3 to 0.6 found a third of what falling steps found
 
 
@@ -52,32 +51,6 @@ def attack_cautions(scores: Sequence[Entry], settings: Entry) -> list[str]:
     """
     clean = [entry["wer"][0] for entry in scores if entry["step"] == 0 and "wer" in entry]
     return [*_weak({"this model": clean[0]} if clean else {}), *_long_steps(settings, scores)]
-
-
-def countermeasure_cautions(models: Sequence[Entry]) -> list[str]:
-    """Of countermeasures that cannot tell bona fide speech from spoofs without any attack.
-
-    Args:
-        models: of the results of `cm_report`.
-    """
-    chance = [
-        f"{model['name']} {interval(model['eer'])} %"
-        for model in models
-        if model["seeds"] and at_chance(model["eer"])
-    ]
-    if not chance:
-        return []
-    return [
-        "Nothing follows about the robustness of a countermeasure that is near chance without "
-        f"attack (EER of {CHANCE_EER:g} % or more, or an interval that reaches 50 %): EER of "
-        f"{'; '.join(chance)}."
-    ]
-
-
-def at_chance(eer: Sequence[float | None]) -> bool:
-    """Whether an equal error rate (value, low, high) in percent is near that of guessing."""
-    value, _, high = eer
-    return (value or 0.0) >= CHANCE_EER or (high or 0.0) >= 50.0
 
 
 def _name(condition: Entry) -> str:

@@ -1,20 +1,16 @@
 """RESULTS.md of the countermeasure half, made from results.json and nothing else."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from espnet_ext.data.files import write_text
 from espnet_ext.report.countermeasure_findings import findings
+from espnet_ext.report.countermeasure_records import NOISE, Counts, Results
 from espnet_ext.report.countermeasure_tables import (
-    Entry,
-    beyond_noise_table,
-    classes_table,
+    attack_tables,
     clean_cost_table,
     clean_table,
-    comparison_table,
     eps_table,
-    harm_table,
     kinds_table,
     lnsr_table,
     method_name,
@@ -29,7 +25,7 @@ TRANSFER_LEGEND = (
 )
 
 
-def write_results(results: Entry, path: str | Path, figures: Mapping[str, str]) -> None:
+def write_results(results: Results, path: str | Path, figures: Mapping[str, str]) -> None:
     """Write RESULTS.md.
 
     Args:
@@ -40,37 +36,27 @@ def write_results(results: Entry, path: str | Path, figures: Mapping[str, str]) 
     write_text(path, render_results(results, figures))
 
 
-def render_results(results: Entry, figures: Mapping[str, str]) -> str:
+def render_results(results: Results, figures: Mapping[str, str]) -> str:
     """The text of RESULTS.md; arguments as for `write_results`."""
+    missing = "\n".join(f"- {line}" for line in results["missing"])
+    definitions = "\n".join(f"- `{k}`: {v}" for k, v in results["definitions"].items())
     sections = [
         "# Countermeasures under attack",
         about(results),
-        *_missing(results),
+        *_titled("## What is missing", missing),
         "## What the intervals say",
         "\n".join(f"- {line}" for line in findings(results)),
         *(f"![{caption}]({name})\n\n{caption}" for name, caption in figures.items()),
         *table_sections(results),
         "## How it was made",
-        _settings(results),
+        "Settings of the attack, environment, command and every number: "
+        "[results.json](results.json).",
+        f"Definitions:\n\n{definitions}",
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def table_sections(results: Entry) -> list[str]:
-    """All tables with their headings, the part of RESULTS.md that the page has as well."""
-    return [
-        "## Without attack",
-        clean_table(results),
-        *_titled("### What a defence costs", clean_cost_table(results)),
-        *_kinds(results),
-        *_attack_sections(results),
-        *_lnsr(results),
-        *_titled("## Linear probe by layer", probe_table(results)),
-        *overlap_sections(results),
-    ]
-
-
-def about(results: Entry) -> str:
+def about(results: Results) -> str:
     """What was scored and attacked, in one paragraph."""
     evaluation, attacked = results["trials"]["evaluation"], results["trials"]["attacked"]
     all_spoof = 100.0 * attacked["spoof"] / (attacked["spoof"] + attacked["bonafide"])
@@ -83,66 +69,37 @@ def about(results: Entry) -> str:
     )
 
 
-def _trials(counts: Entry) -> str:
+def _trials(counts: Counts) -> str:
     return (
         f"{counts['bonafide']} bona fide and {counts['spoof']} spoof trials of "
         f"{counts['speakers']} speakers"
     )
 
 
-def _missing(results: Entry) -> list[str]:
-    if not results["missing"]:
-        return []
-    return ["## What is missing", "\n".join(f"- {line}" for line in results["missing"])]
+def _titled(title: str, text: str | None) -> list[str]:
+    return [title, text] if text else []
 
 
-def _titled(title: str, table: str | None) -> list[str]:
-    return [] if table is None else [title, table]
-
-
-def _kinds(results: Entry) -> list[str]:
-    sections = []
-    for architecture in dict.fromkeys(m["architecture"] for m in results["models"]):
-        table = kinds_table(results, architecture)
-        sections += _titled(f"### EER by kind of spoof, {architecture}", table)
-    return sections
-
-
-def _attack_sections(results: Entry) -> list[str]:
-    """A section a source and method; random signs have no table of their own excess."""
-    sections = []
-    for source in dict.fromkeys(cell["source"] for cell in results["cells"]):
+def table_sections(results: Results) -> list[str]:
+    """All tables with their headings, the part of RESULTS.md that the page has as well."""
+    sections = ["## Without attack", clean_table(results)]
+    sections += _titled("### What a defence costs", clean_cost_table(results))
+    for architecture in dict.fromkeys(model["architecture"] for model in results["models"]):
+        title = f"### EER by kind of spoof, {architecture}"
+        sections += _titled(title, kinds_table(results, architecture))
+    attacks = dict.fromkeys((cell["source"], cell["method"]) for cell in results["cells"])
+    for source in dict.fromkeys(source for source, _ in attacks):
         sections += [f"## Attacks from {source}"]
         sections += _titled("### Size of ε", eps_table(results, source))
-        cells = [cell for cell in results["cells"] if cell["source"] == source]
-        for method in dict.fromkeys(cell["method"] for cell in cells):
-            sections += _method_section(results, source, method)
-    return sections
-
-
-def _method_section(results: Entry, source: str, method: str) -> list[str]:
-    sections = [f"### {method_name(method)} from {source}"]
-    if method != "noise":
-        sections += [TRANSFER_LEGEND, beyond_noise_table(results, source, method)]
-    sections += [classes_table(results, source, method), harm_table(results, source, method)]
-    comparison = comparison_table(results, source, method)
-    return [*sections, *([comparison] if comparison else [])]
-
-
-def _lnsr(results: Entry) -> list[str]:
-    sections = []
+        for method in (method for other, method in attacks if other == source):
+            sections += [f"### {method_name(method)} from {source}"]
+            sections += [TRANSFER_LEGEND] if method != NOISE else []
+            sections += attack_tables(results, source, method).values()
+    layers = []
     for norm in ("frobenius", "spectral"):
         for centred in (False, True):
             title = f"### {norm.capitalize()} norm{', centred' if centred else ''}"
-            sections += _titled(title, lnsr_table(results, norm, centred))
-    return ["## Layerwise noise-to-signal ratio", *sections] if sections else []
-
-
-def _settings(results: Entry) -> str:
-    definitions = "\n".join(f"- `{k}`: {v}" for k, v in results["definitions"].items())
-    attack = json.dumps(results["attack"], indent=2)
-    environment = json.dumps(results["environment"], indent=2)
-    return (
-        f"Definitions:\n\n{definitions}\n\nAttack:\n\n```json\n{attack}\n```\n\n"
-        f"Environment:\n\n```json\n{environment}\n```"
-    )
+            layers += _titled(title, lnsr_table(results, norm, centred))
+    sections += ["## Layerwise noise-to-signal ratio", *layers] if layers else []
+    sections += _titled("## Linear probe by layer", probe_table(results))
+    return [*sections, *overlap_sections(results)]

@@ -1,116 +1,141 @@
 """Measures of countermeasure scores with their intervals, the same for every command.
 
 `cm_score` (one score file) and `cm_report` (many) take their numbers from here, so that one score
-file has one interval.
+file has one interval. Rows are those of one condition of the long table of
+`espnet_ext.report.countermeasure_run`: by seed and trial, with score and right.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
+from espnet_ext.cm.scores import AsvScore, by_key
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import Draws, Interval, equal_error, interval
-from espnet_ext.metrics.classification import Answers
 from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.metrics.tdcf import (
     Coefficients,
     VerificationErrors,
     coefficients,
     min_tdcf,
+    normalised_cost,
     verification_errors,
 )
-from espnet_ext.report.countermeasure_inputs import Trials
+from espnet_ext.report.countermeasure_records import Curves, Rates
+from espnet_ext.report.countermeasure_run import Rows, Trials
 
 
-def answer_measures(draws: Draws, answers: Answers) -> dict[str, Interval]:
-    """Accuracies at an operating point."""
-    spoof, bonafide = (answers.of_class(draws, c) for c in (False, True))
-    return {
-        "balanced_accuracy": interval(0.5 * (spoof + bonafide)),
-        "accuracy": interval(answers.accuracy(draws)),
-        "bonafide_accuracy": interval(bonafide),
-        "spoof_accuracy": interval(spoof),
-        "spoof_accept_rate": interval(100.0 - spoof),
-    }
-
-
-def curve_measures(
-    draws: Draws, trials: Trials, scores: np.ndarray, weights: Coefficients | None
-) -> dict[str, Any]:
-    """What needs no operating point: error rates, and t-DCFs where there are weights.
+class Measures:
+    """All measures of a report, from the same draws, so that any two are paired.
 
     Args:
-        draws: of the units of the trials.
-        trials: N of them.
-        scores: of K training seeds (K, N).
+        trials: of the evaluation set.
+        resamples: draws of the bootstrap.
         weights: of the t-DCF.
     """
-    kinds = np.array([attack or "" for attack in trials.attacks])
-    measures: dict[str, Any] = {
-        "eer": _eer_interval(draws, trials, scores),
-        "eer_by_seed": [_eer(row, trials.bonafide) for row in scores],
-        "eer_by_attack": {
-            str(kind): _eer_interval(draws, trials, scores, trials.bonafide | (kinds == kind))
-            for kind in np.unique(kinds[~trials.bonafide])
-        },
-    }
-    if weights is not None:
-        first = _tdcf_interval(draws, trials, scores, weights)
-        measures |= {"min_tdcf_2019": first, "min_tdcf_2021": _in_form_2021(first, weights)}
-    return measures
+
+    def __init__(self, trials: Trials, resamples: int, weights: Coefficients | None = None) -> None:
+        self.draws, self.weights = Draws(int(trials.unit.max()) + 1, resamples), weights
+
+    def share(
+        self,
+        rows: Rows,
+        over: np.ndarray | None = None,
+        counted: np.ndarray | None = None,
+        *,
+        seeds: bool = True,
+    ) -> np.ndarray:
+        """Share of counted trials in percent, for every draw (R + 1,).
+
+        Args:
+            rows: of a condition, K training seeds of N trials.
+            over: which trials it is the share of, (K, N) or (N,); all if not given.
+            counted: 1.0 or 0.0 (K, N); those with the right answer if not given.
+            seeds: draw training seeds as well; otherwise they are pooled.
+        """
+        counted = rows.right if counted is None else counted
+        over = np.ones(counted.shape) if over is None else over.astype(np.float64)
+        return self.draws.ratio(counted * over, over, rows.trials.unit, draw_seeds=seeds)
+
+    def rates(self, rows: Rows) -> Rates:
+        """Accuracies at the operating point."""
+        bonafide = rows.trials.bonafide
+        spoof, real = (self.share(rows, chosen) for chosen in (~bonafide, bonafide))
+        return {
+            "balanced_accuracy": interval(0.5 * (spoof + real)),
+            "accuracy": interval(self.share(rows)),
+            "bonafide_accuracy": interval(real),
+            "spoof_accuracy": interval(spoof),
+            "spoof_accept_rate": interval(100.0 - spoof),
+        }
+
+    def difference(self, first: Rows, second: Rows) -> Interval:
+        """Balanced accuracy of the first less that of the second, paired, seeds pooled."""
+        bonafide, balanced = first.trials.bonafide, []
+        for rows in (first, second):
+            spoof, real = (self.share(rows, c, seeds=False) for c in (~bonafide, bonafide))
+            balanced.append(0.5 * (spoof + real))
+        return interval(balanced[0] - balanced[1])
+
+    def curves(self, rows: Rows) -> Curves:
+        """What needs no operating point: error rates, and t-DCFs where there are weights."""
+        (_, bonafide, attacks, units), scores, _ = rows
+
+        def rate(row: np.ndarray, real: np.ndarray) -> float:
+            return 100.0 * equal_error_rate(row[real], row[~real]).rate
+
+        def eer(chosen: np.ndarray) -> Interval:
+            some, real = scores[:, chosen], bonafide[chosen]
+            drawn = self.draws.curve(some, real, units[chosen], equal_error)
+            return interval(drawn, float(np.mean([rate(row, real) for row in some])))
+
+        found: Curves = {
+            "eer": eer(np.ones(len(bonafide), dtype=bool)),
+            "eer_by_seed": [rate(row, bonafide) for row in scores],
+            "eer_by_attack": {
+                str(kind): eer(bonafide | (attacks == kind))
+                for kind in np.unique(attacks[~bonafide])
+            },
+        }
+        if (weights := self.weights) is None:
+            return found
+
+        def cost(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+            return np.asarray(normalised_cost(miss, false_alarm, weights).min(axis=1))
+
+        drawn = self.draws.curve(scores, bonafide, units, cost)
+        exact = [min_tdcf(row[bonafide], row[~bonafide], weights).value for row in scores]
+        found["min_tdcf_2019"] = first = interval(drawn, float(np.mean(exact)))
+        # The two forms differ by a shift and a scale, see `espnet_ext.metrics.tdcf`.
+        least = min(weights.c1, weights.c2)
+        total = weights.c0 + least
+        found["min_tdcf_2021"] = first.map(lambda value: (weights.c0 + least * value) / total)
+        return found
 
 
-def tandem_weights(asv_scores: Mapping[str, np.ndarray]) -> tuple[VerificationErrors, Coefficients]:
+def balanced_by_seed(rows: Rows) -> np.ndarray:
+    """Balanced accuracy of each training seed in percent (K,)."""
+    bonafide = rows.trials.bonafide
+    spoof, real = (rows.right[:, chosen].mean(axis=1) for chosen in (~bonafide, bonafide))
+    return np.asarray(50.0 * (spoof + real))
+
+
+def tandem_weights(asv: Iterable[AsvScore]) -> tuple[VerificationErrors, Coefficients]:
     """Errors of a speaker verification system at its own EER, and the weights of the t-DCF.
-
-    Args:
-        asv_scores: by kind of trial: target, nontarget, spoof.
 
     Raises:
         InputError: they allow no t-DCF.
     """
-    target, nontarget, spoof = (asv_scores[key] for key in ("target", "nontarget", "spoof"))
+    asv = list(asv)
     try:
-        errors = verification_errors(target, nontarget, spoof)
+        errors = verification_errors(
+            by_key(asv, "target"), by_key(asv, "nontarget"), by_key(asv, "spoof")
+        )
         weights = coefficients(errors)
+        if min(weights.c1, weights.c2) <= 0.0:
+            raise ValueError("the ASV system accepts no spoof, or rejects every target")
     except ValueError as error:
-        raise InputError(_no_tdcf(str(error))) from None
-    if min(weights.c1, weights.c2) <= 0.0:
-        raise InputError(_no_tdcf("the ASV system accepts no spoof, or rejects every target"))
+        raise InputError(
+            f"ASV scores: {error}; leave out --asv_scores to go without the t-DCF"
+        ) from None
     return errors, weights
-
-
-def _no_tdcf(why: str) -> str:
-    return f"ASV scores: {why}; leave out --asv_scores to go without the t-DCF"
-
-
-def _eer(scores: np.ndarray, bonafide: np.ndarray) -> float:
-    return 100.0 * equal_error_rate(scores[bonafide], scores[~bonafide]).rate
-
-
-def _eer_interval(
-    draws: Draws, trials: Trials, scores: np.ndarray, chosen: np.ndarray | slice = slice(None)
-) -> Interval:
-    scores, bonafide = scores[:, chosen], trials.bonafide[chosen]
-    drawn = draws.curve(scores, bonafide, trials.units[chosen], equal_error)
-    return interval(drawn, float(np.mean([_eer(row, bonafide) for row in scores])))
-
-
-def _tdcf_interval(
-    draws: Draws, trials: Trials, scores: np.ndarray, weights: Coefficients
-) -> Interval:
-    def measure(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-        cost = weights.c1 * miss + weights.c2 * false_alarm
-        return np.asarray(cost.min(axis=1) / min(weights.c1, weights.c2))
-
-    drawn = draws.curve(scores, trials.bonafide, trials.units, measure)
-    values = [min_tdcf(r[trials.bonafide], r[~trials.bonafide], weights).value for r in scores]
-    return interval(drawn, float(np.mean(values)))
-
-
-def _in_form_2021(values: Interval, weights: Coefficients) -> Interval:
-    """The two forms of the t-DCF differ by a shift and a scale, see `espnet_ext.metrics.tdcf`."""
-    least = min(weights.c1, weights.c2)
-    total = weights.c0 + least
-    return values.map(lambda value: (weights.c0 + least * value) / total)

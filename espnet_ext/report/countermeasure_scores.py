@@ -1,35 +1,26 @@
 """Every metric of one score file of a countermeasure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 
 from espnet_ext.cm.scores import AsvScore, TrialScore, by_key
 from espnet_ext.errors import InputError
-from espnet_ext.metrics import tdcf
-from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, Draws, Interval
-from espnet_ext.metrics.bootstrap import interval as interval_of
-from espnet_ext.metrics.classification import Answers, decide
+from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.metrics.eer import equal_error_rate
-from espnet_ext.report.countermeasure_inputs import Trials, scored_trials, trials_of
-from espnet_ext.report.countermeasure_measures import (
-    answer_measures,
-    curve_measures,
-    tandem_weights,
-)
-from espnet_ext.report.tables import interval, markdown_table
+from espnet_ext.report import tables
+from espnet_ext.report.countermeasure_measures import Measures, tandem_weights
+from espnet_ext.report.countermeasure_records import Numbers
+from espnet_ext.report.countermeasure_run import answered, trials_of
 
-Entry = dict[str, Any]
+KIND: Literal["countermeasure_scores"] = "countermeasure_scores"
+VERSION = 1
 KEYS = ("bonafide", "spoof")
-ASV_KEYS = ("target", "nontarget", "spoof")
-ANSWERS = (
-    "accuracy",
-    "balanced_accuracy",
-    "bonafide_accuracy",
-    "spoof_accuracy",
-    "spoof_accept_rate",
-)
+Answer = Literal[
+    "accuracy", "balanced_accuracy", "bonafide_accuracy", "spoof_accuracy", "spoof_accept_rate"
+]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 DEFINITIONS = {
     "eer": "equal error rate in percent as in the official code of ASVspoof 2019 and 2021: mean of "
@@ -50,7 +41,7 @@ DEFINITIONS = {
     "spoof_accept_rate": "share of spoofs answered 'bona fide', in percent",
     "attacks": "eer: spoofs of one attack against all bona fide trials",
     "interval": "95 % percentile bootstrap of {resamples} draws of {unit}s with seed 0; thresholds "
-    "and the verification system are taken as they are",
+    f"and the verification system are taken as they are; {TOO_NARROW}",
 }
 
 
@@ -59,6 +50,37 @@ class Threshold(NamedTuple):
 
     value: float
     source: str
+
+
+class AttackScores(TypedDict):
+    """The spoofs of one attack: against all bona fide trials, and at the operating point."""
+
+    attack: str
+    trials: int
+    eer: Numbers
+    spoof_accept_rate: Numbers | None
+
+
+class Scores(TypedDict):
+    """What results.json of `cm_score` holds; what cannot be had without an input is None."""
+
+    kind: Literal["countermeasure_scores"]
+    version: int
+    definitions: dict[str, str]
+    trials: dict[str, int]
+    speakers: int | None
+    eer: Numbers
+    eer_threshold: float
+    min_tdcf_2019: Numbers | None
+    min_tdcf_2021: Numbers | None
+    asv: dict[str, float] | None
+    threshold: dict[str, float | str] | None
+    accuracy: Numbers | None
+    balanced_accuracy: Numbers | None
+    bonafide_accuracy: Numbers | None
+    spoof_accuracy: Numbers | None
+    spoof_accept_rate: Numbers | None
+    attacks: list[AttackScores]
 
 
 def threshold_of(dev: Sequence[TrialScore], source: str) -> Threshold:
@@ -79,7 +101,7 @@ def make_results(
     threshold: Threshold | None = None,
     utt2spk: Mapping[str, str] | None = None,
     resamples: int = RESAMPLES,
-) -> Entry:
+) -> Scores:
     """All metrics of a score file; what cannot be had without an input is None.
 
     Args:
@@ -90,47 +112,55 @@ def make_results(
         resamples: draws of the bootstrap.
 
     Returns:
-        a dictionary that can be written as JSON; intervals are `[value, low, high]`.
+        a dictionary that can be written as JSON; intervals are value, low, high.
 
     Raises:
         InputError: a class has no trials, an utterance has no speaker, or the scores of
             speaker verification allow no t-DCF.
     """
     _check_classes(scores, "the score file")
-    scored = scored_trials(scores)
-    trials = trials_of(scored, utt2spk)
-    draws = Draws(trials.unit_count, resamples)
-    errors, weights = tandem_weights(_by_kind(asv)) if asv is not None else (None, None)
-    measures = curve_measures(draws, trials, scored.scores[None], weights)
-    rates = measures["eer_by_attack"]
+    trials = trials_of(scores, utt2spk)
+    errors, weights = tandem_weights(asv) if asv is not None else (None, None)
+    measures = Measures(trials, resamples, weights)
+    point = threshold.value if threshold else np.inf
+    rows = answered(scores, trials, point, "the score file")
+    curves, rates = measures.curves(rows), measures.rates(rows) if threshold else None
+
+    def accepted(attack: str) -> Numbers | None:
+        if threshold is None:
+            return None
+        return interval(measures.share(rows, trials.attack == attack, 1.0 - rows.right))
+
+    unit = "speaker" if utt2spk else "trial"
     return {
-        "definitions": _definitions("speaker" if utt2spk else "trial", resamples),
+        "kind": KIND,
+        "version": VERSION,
+        "definitions": {
+            name: text.format(resamples=resamples, unit=unit) for name, text in DEFINITIONS.items()
+        },
         "trials": {key: len(by_key(scores, key)) for key in KEYS},
-        "speakers": trials.unit_count if utt2spk else None,
-        "eer": measures["eer"],
+        "speakers": measures.draws.counts.shape[1] if utt2spk else None,
+        "eer": curves["eer"],
         "eer_threshold": equal_error_rate(*(by_key(scores, key) for key in KEYS)).threshold,
-        **{f"min_tdcf_{v}": measures.get(f"min_tdcf_{v}") for v in tdcf.VERSIONS},
+        "min_tdcf_2019": curves.get("min_tdcf_2019"),
+        "min_tdcf_2021": curves.get("min_tdcf_2021"),
         "asv": {**errors._asdict(), **weights._asdict()} if errors and weights else None,
-        **_answers(draws, trials, scored.scores, threshold),
+        "threshold": threshold._asdict() if threshold else None,
+        "accuracy": rates and rates["accuracy"],
+        "balanced_accuracy": rates and rates["balanced_accuracy"],
+        "bonafide_accuracy": rates and rates["bonafide_accuracy"],
+        "spoof_accuracy": rates and rates["spoof_accuracy"],
+        "spoof_accept_rate": rates and rates["spoof_accept_rate"],
         "attacks": [
             {
                 "attack": attack,
-                "trials": trials.attacks.count(attack),
-                "eer": rates[attack],
-                "spoof_accept_rate": _accepted(draws, trials, scored.scores, threshold, attack),
+                "trials": int((trials.attack == attack).sum()),
+                "eer": eer,
+                "spoof_accept_rate": accepted(attack),
             }
-            for attack in rates
+            for attack, eer in curves["eer_by_attack"].items()
         ],
     }
-
-
-def _by_kind(asv: Sequence[AsvScore]) -> dict[str, np.ndarray]:
-    return {key: by_key(asv, key) for key in ASV_KEYS}
-
-
-def _definitions(unit: str, resamples: int) -> Entry:
-    text = DEFINITIONS["interval"].format(resamples=resamples, unit=unit)
-    return {**DEFINITIONS, "interval": f"{text}; {TOO_NARROW}"}
 
 
 def _check_classes(scores: Sequence[TrialScore], source: str) -> None:
@@ -139,55 +169,30 @@ def _check_classes(scores: Sequence[TrialScore], source: str) -> None:
             raise InputError(f"{source}: no {key} trials among {len(scores)}; score all trials")
 
 
-def _answers(
-    draws: Draws, trials: Trials, scores: np.ndarray, threshold: Threshold | None
-) -> Entry:
-    """Accuracies at the operating point."""
-    if threshold is None:
-        return {"threshold": None, **dict.fromkeys(ANSWERS)}
-    right = (decide(scores, threshold.value) == trials.bonafide).astype(np.float64)
-    answers = Answers(right[None], trials.bonafide, trials.units)
-    measures = answer_measures(draws, answers)
-    return {"threshold": threshold._asdict(), **{name: measures[name] for name in ANSWERS}}
-
-
-def _accepted(
-    draws: Draws, trials: Trials, scores: np.ndarray, threshold: Threshold | None, attack: str
-) -> Interval | None:
-    """Share of the spoofs of one attack above the threshold."""
-    if threshold is None:
-        return None
-    accepted = decide(scores, threshold.value)[None].astype(np.float64)
-    chosen = np.array([name == attack for name in trials.attacks])
-    return interval_of(draws.ratio(accepted * chosen, chosen, trials.units))
-
-
-def summary(results: Entry) -> str:
-    """Two small tables for a terminal or a README: all trials, and by attack.
+def summary(results: Scores) -> str:
+    """Two small tables for a terminal or a README: all trials, and a row for each attack.
 
     Args:
         results: of `make_results`, or read from `results.json`.
     """
-    rows = [["EER %", interval(results["eer"])]]
-    rows += [
-        [f"min t-DCF ({version} form)", interval(results[f"min_tdcf_{version}"], 4)]
-        for version in tdcf.VERSIONS
-    ]
-    rows += [[f"{name.replace('_', ' ')} %", interval(results[name])] for name in ANSWERS]
     counts = results["trials"]
-    title = f"{counts['bonafide']} bona fide, {counts['spoof']} spoof"
-    overall = markdown_table([title, "value (95 % interval)"], rows)
-    return f"{overall}\n\n{attack_table(results)}"
-
-
-def attack_table(results: Entry) -> str:
-    """A row for each attack.
-
-    Args:
-        results: of `make_results`, or read from `results.json`.
-    """
+    rates = [(f"{name.replace('_', ' ')} %", results[name], 1) for name in ANSWERS]
     rows = [
-        [e["attack"], str(e["trials"]), interval(e["eer"]), interval(e["spoof_accept_rate"])]
-        for e in results["attacks"]
+        ("EER %", results["eer"], 1),
+        ("min t-DCF (2019 form)", results["min_tdcf_2019"], 4),
+        ("min t-DCF (2021 form)", results["min_tdcf_2021"], 4),
+        *rates,
     ]
-    return markdown_table(["attack", "trials", "EER %", "spoof accept rate %"], rows)
+    overall = tables.markdown_table(
+        [f"{counts['bonafide']} bona fide, {counts['spoof']} spoof", "value (95 % interval)"],
+        [[name, tables.interval(value, digits)] for name, value, digits in rows],
+    )
+    attacks = tables.markdown_table(
+        ["attack", "trials", "EER %", "spoof accept rate %"],
+        [
+            [e["attack"], str(e["trials"])]
+            + [tables.interval(value) for value in (e["eer"], e["spoof_accept_rate"])]
+            for e in results["attacks"]
+        ],
+    )
+    return f"{overall}\n\n{attacks}"

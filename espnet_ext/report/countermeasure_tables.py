@@ -1,11 +1,17 @@
 """Markdown tables of the countermeasure half, from results.json."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from espnet_ext.report.tables import excludes_zero, interval, markdown_table
+from espnet_ext.report.countermeasure_records import (
+    CLEAN,
+    NOISE,
+    ModelResult,
+    Numbers,
+    Rates,
+    Results,
+)
+from espnet_ext.report.tables import ARROWS, excludes_zero, interval, markdown_table
 
-Entry = dict[str, Any]
 METHODS = {
     "pgd": "PGD",
     "fgsm": "FGSM",
@@ -15,15 +21,15 @@ METHODS = {
     "upstream": "attack on the upstream",
 }
 MISSING = "missing"
-CLEAN_COLUMNS = {
-    "eer": "eval EER %",
-    "min_tdcf_2019": "min t-DCF (2019)",
-    "min_tdcf_2021": "min t-DCF (2021)",
-    "dev_eer": "dev EER % by seed",
-    "balanced_accuracy": "balanced accuracy %",
-    "bonafide_accuracy": "bona fide right %",
-    "spoof_accuracy": "spoof right %",
-    "accuracy": "plain accuracy %",
+CLEAN_COLUMNS: dict[str, Callable[[ModelResult], str]] = {
+    "eval EER %": lambda model: shown(model["eer"]),
+    "min t-DCF (2019)": lambda model: shown(model["min_tdcf_2019"], 3),
+    "min t-DCF (2021)": lambda model: shown(model["min_tdcf_2021"], 3),
+    "dev EER % by seed": lambda model: " / ".join(f"{value:.1f}" for value in model["dev_eer"]),
+    "balanced accuracy %": lambda model: shown(model["clean"]["balanced_accuracy"]),
+    "bona fide right %": lambda model: shown(model["clean"]["bonafide_accuracy"]),
+    "spoof right %": lambda model: shown(model["clean"]["spoof_accuracy"]),
+    "plain accuracy %": lambda model: shown(model["clean"]["accuracy"]),
 }
 
 
@@ -37,7 +43,7 @@ def method_name(method: str) -> str:
     return METHODS.get(method, method)
 
 
-def shown(value: Sequence[float | None] | None, digits: int = 1) -> str:
+def shown(value: Numbers | None, digits: int = 1) -> str:
     """A value with its interval, or "missing".
 
     Example:
@@ -47,38 +53,51 @@ def shown(value: Sequence[float | None] | None, digits: int = 1) -> str:
     return MISSING if value is None or value[0] is None else interval(value, digits)
 
 
-def arrow(value: Sequence[float | None]) -> str:
-    """An arrow where the whole interval lies above or below zero."""
-    return {1: " ↑", -1: " ↓", 0: ""}[excludes_zero(value)]
+def with_arrow(value: Numbers | None) -> str:
+    """The same of a difference, with an arrow where the whole interval is above or below zero."""
+    return shown(value) + (ARROWS[excludes_zero(value)] if value else "")
 
 
-def clean_table(results: Entry) -> str:
+def pivot_table(heading: str, entries: Iterable[tuple[str, float, str]]) -> str:
+    """A table with a row per name and a column per epsilon; what was not run is "missing".
+
+    Args:
+        heading: of the first column.
+        entries: name, epsilon (0 for none), and text of the cell.
+
+    Example:
+        >>> print(pivot_table("target", [("lcnn", 0, "99"), ("lcnn", 0.1, "50")]))
+        | target | clean | ε 0.1 |
+        |:--|--:|--:|
+        | lcnn | 99 | 50 |
+    """
+    found = {(name, eps): text for name, eps, text in entries}
+    eps = sorted({eps for _, eps in found})
+    rows = [
+        [name, *(found.get((name, e), MISSING) for e in eps)]
+        for name in dict.fromkeys(name for name, _ in found)
+    ]
+    return markdown_table([heading, *(f"ε {e:g}" if e else "clean" for e in eps)], rows)
+
+
+def clean_table(results: Results) -> str:
     """Error rates and accuracies of every countermeasure without attack."""
-    found = {key for model in results["models"] for key in model}
-    columns = {k: name for k, name in CLEAN_COLUMNS.items() if k in found or "accuracy" in k}
+    tandem = any("min_tdcf_2019" in model for model in results["models"])
+    columns = {k: cell for k, cell in CLEAN_COLUMNS.items() if tandem or "t-DCF" not in k}
     rows = [
         [
             model["name"],
             model["variant"],
             str(len(model["seeds"])),
-            *(_clean_cell(model, key) for key in columns),
+            *(cell(model) if model["seeds"] else MISSING for cell in columns.values()),
         ]
         for model in results["models"]
     ]
-    return markdown_table(["countermeasure", "variant", "seeds", *columns.values()], rows)
+    return markdown_table(["countermeasure", "variant", "seeds", *columns], rows)
 
 
-def _clean_cell(model: Entry, key: str) -> str:
-    if not model["seeds"]:
-        return MISSING
-    if key == "dev_eer":
-        return " / ".join(f"{value:.1f}" for value in model[key])
-    value = model["clean"][key] if "accuracy" in key else model.get(key)
-    return shown(value, 3 if "tdcf" in key else 1)
-
-
-def kinds_table(results: Entry, architecture: str) -> str | None:
-    """EER of each kind of spoof against all bona fide trials, a column a countermeasure."""
+def kinds_table(results: Results, architecture: str) -> str | None:
+    """EER of each kind of spoof against all bona fide trials, a column per countermeasure."""
     models = [m for m in results["models"] if m["architecture"] == architecture and m["seeds"]]
     if not models:
         return None
@@ -87,120 +106,64 @@ def kinds_table(results: Entry, architecture: str) -> str | None:
     return markdown_table(["EER %", *(model["name"] for model in models)], rows)
 
 
-def cells_of(results: Entry, source: str, method: str) -> list[Entry]:
-    """Conditions of one source and method."""
-    return [c for c in results["cells"] if (c["source"], c["method"]) == (source, method)]
+def attack_tables(results: Results, source: str, method: str) -> dict[str, str]:
+    """The tables of one source and method, by their first heading; a column per epsilon.
 
-
-def by_eps(
-    entries: Sequence[Entry], cell: Callable[[Entry], str], heading: str, label: str = "target"
-) -> str:
-    """A table with a column an epsilon; what was not run is "missing".
-
-    Args:
-        entries: with keys eps and `label`.
-        cell: text of an entry.
-        heading: of the first column.
-        label: key that names the rows.
+    Points lost beyond random signs (none for these themselves), accuracy by class, spoofs accepted
+    and success, and every countermeasure against its rivals, where there are such.
     """
-    eps = sorted({entry["eps"] for entry in entries})
-    found = {(entry[label], entry["eps"]): entry for entry in entries}
-    rows = [
-        [name, *(cell(found[name, e]) if (name, e) in found else MISSING for e in eps)]
-        for name in dict.fromkeys(entry[label] for entry in entries)
-    ]
-    return markdown_table([heading, *(f"ε {e:g}" for e in eps)], rows)
-
-
-def beyond_noise_table(results: Entry, source: str, method: str) -> str:
-    """Loss of balanced accuracy beyond that under random signs; arrows where it is certain."""
-
-    def cell(entry: Entry) -> str:
-        value = entry["beyond_noise"]
-        return MISSING if value is None else shown(value) + arrow(value)
-
-    return by_eps(_named(cells_of(results, source, method)), cell, "points beyond random signs")
-
-
-def classes_table(results: Entry, source: str, method: str) -> str:
-    """Balanced accuracy, and in brackets the accuracies of bona fide and of spoof."""
-
-    def cell(entry: Entry) -> str:
-        return _with_classes(entry)
-
-    entries = _named([*_clean_cells(results, source, method), *cells_of(results, source, method)])
-    return by_eps(entries, cell, "balanced % (bona fide / spoof)").replace("ε 0 |", "clean |", 1)
-
-
-def _with_classes(entry: Entry) -> str:
-    keys = ("balanced_accuracy", "bonafide_accuracy", "spoof_accuracy")
-    values = [entry[key][0] for key in keys]
-    return "{:.1f} ({:.1f} / {:.1f})".format(*values)
-
-
-def _clean_cells(results: Entry, source: str, method: str) -> list[Entry]:
-    """The targets of one source and method without attack, on the attacked trials."""
-    targets = dict.fromkeys(cell["target"] for cell in cells_of(results, source, method))
+    cells = [c for c in results["cells"] if (c["source"], c["method"]) == (source, method)]
+    rivals = [c for c in results["comparisons"] if (c["source"], c["method"]) == (source, method)]
     models = {model["name"]: model for model in results["models"]}
-    return [
-        {"source": source, "target": t, "eps": 0.0, **models[t]["attacked_clean"]} for t in targets
-    ]
+    named = [(f"{c['target']}{' (white box)' * (c['target'] == source)}", c) for c in cells]
+    clean = {name: models[c["target"]]["attacked_clean"] for name, c in named}
+    found = {
+        "points beyond random signs": [
+            (name, c["eps"], with_arrow(c["beyond_noise"])) for name, c in named if method != NOISE
+        ],
+        "balanced % (bona fide / spoof)": [
+            *((name, 0.0, _by_class(rates)) for name, rates in clean.items()),
+            *((name, c["eps"], _by_class(c)) for name, c in named),
+        ],
+        "spoofs accepted % / success %": [
+            (name, c["eps"], " / ".join(map(_point, (c["spoof_accept_rate"], c["success_rate"]))))
+            for name, c in named
+        ],
+        "points of balanced accuracy": [
+            (f"{c['target']} less {c['baseline']}", c["eps"] or 0.0, with_arrow(c["difference"]))
+            for c in rivals
+        ],
+    }
+    return {heading: pivot_table(heading, rows) for heading, rows in found.items() if rows}
 
 
-def harm_table(results: Entry, source: str, method: str) -> str:
-    """Spoof-accept rate, and success among the trials that were right before."""
-
-    def cell(entry: Entry) -> str:
-        return " / ".join(
-            MISSING if entry[key][0] is None else f"{entry[key][0]:.1f}"
-            for key in ("spoof_accept_rate", "success_rate")
-        )
-
-    return by_eps(_named(cells_of(results, source, method)), cell, "spoofs accepted % / success %")
+def _by_class(rates: Rates) -> str:
+    balanced, bonafide, spoof = (
+        rates[key][0] for key in ("balanced_accuracy", "bonafide_accuracy", "spoof_accuracy")
+    )
+    return f"{balanced:.1f} ({bonafide:.1f} / {spoof:.1f})"
 
 
-def _named(entries: Iterable[Entry]) -> list[Entry]:
-    """Entries whose target is marked where it is the source itself."""
-    return [
-        e | {"target": f"{e['target']} (white box)"} if e["target"] == e["source"] else e
-        for e in entries
-    ]
+def _point(value: Numbers) -> str:
+    return MISSING if value[0] is None else f"{value[0]:.1f}"
 
 
-def comparison_table(results: Entry, source: str, method: str) -> str | None:
-    """Balanced accuracy of each countermeasure less that of another under the same attack."""
-    entries = [
-        c | {"pair": f"{c['target']} less {c['baseline']}"}
-        for c in results["comparisons"]
-        if (c["source"], c["method"]) == (source, method)
-    ]
-    if not entries:
-        return None
-
-    def cell(entry: Entry) -> str:
-        return shown(entry["difference"]) + arrow(entry["difference"])
-
-    return by_eps(entries, cell, "points of balanced accuracy", "pair")
-
-
-def clean_cost_table(results: Entry) -> str | None:
-    """The same without attack: what a defence costs."""
+def clean_cost_table(results: Results) -> str | None:
+    """What a defence costs without attack."""
     rows = [
-        [
-            f"{c['target']} less {c['baseline']}",
-            shown(c["difference"]) + arrow(c["difference"]),
-        ]
+        [f"{c['target']} less {c['baseline']}", with_arrow(c["difference"])]
         for c in results["comparisons"]
-        if c["method"] == "clean"
+        if c["method"] == CLEAN
     ]
     return markdown_table(["without attack", "points of balanced accuracy"], rows) if rows else None
 
 
-def eps_table(results: Entry, source: str) -> str | None:
+def eps_table(results: Results, source: str) -> str | None:
     """What each epsilon means in other units, as the attack measured it."""
-    tables = results["attack"].get(source, {}).get("by_eps", {})
-    if not tables:
+    attack = results["attack"].get(source)
+    if attack is None or not attack["by_eps"]:
         return None
+    tables = attack["by_eps"]
     eps = sorted({e for table in tables.values() for e in table}, key=float)
     header = ["ε", *(key.removeprefix("eps_").replace("_", " ") for key in tables)]
     rows = [
@@ -210,26 +173,25 @@ def eps_table(results: Entry, source: str) -> str | None:
     return markdown_table(header, rows)
 
 
-def lnsr_table(results: Entry, norm: str, centred: bool) -> str | None:
+def lnsr_table(results: Results, norm: str, centred: bool) -> str | None:
     """LNSR by layer, means over pairs and training seeds."""
     lnsr = results["lnsr"]
-    curves = [
-        c for c in (lnsr["curves"] if lnsr else []) if (c["norm"], c["centred"]) == (norm, centred)
-    ]
+    if lnsr is None:
+        return None
+    curves = [c for c in lnsr["curves"] if (c["norm"], c["centred"]) == (norm, centred)]
     if not curves:
         return None
-    curves.sort(key=lambda c: (c["eps"], c["perturbation"], c["model"]))
     rows = [
         [
             f"{c['model']}, {method_name(c['perturbation'])}, ε {c['eps']:g}",
             *(f"{value:.3f}" for value in c["mean"]),
         ]
-        for c in curves
+        for c in sorted(curves, key=lambda c: (c["eps"], c["perturbation"], c["model"]))
     ]
     return markdown_table([f"LNSR, {norm}", *lnsr["layers"]], rows)
 
 
-def probe_table(results: Entry) -> str | None:
+def probe_table(results: Results) -> str | None:
     """Equal error rates of the linear probe."""
     rows = [
         [f"{r['model']}, {r['layer']}", f"{r['dev_eer']:.1f}", f"{r['eval_eer']:.1f}"]

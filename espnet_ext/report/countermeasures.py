@@ -1,24 +1,33 @@
 """The results of the countermeasure half: clean scores, scores under attack, LNSR."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, Draws, Interval, interval
-from espnet_ext.metrics.classification import Answers, decide
-from espnet_ext.metrics.tdcf import Coefficients
-from espnet_ext.report.countermeasure_histograms import histograms
-from espnet_ext.report.countermeasure_inputs import Cell, Model, Run, ordered, panels
-from espnet_ext.report.countermeasure_lnsr import lnsr_results, probe_results
-from espnet_ext.report.countermeasure_measures import (
-    answer_measures,
-    curve_measures,
-    tandem_weights,
+from espnet_ext.cm.scores import AsvScore
+from espnet_ext.errors import InputError
+from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
+from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed, tandem_weights
+from espnet_ext.report.countermeasure_records import (
+    KIND,
+    NOISE,
+    VERSION,
+    Attack,
+    CellResult,
+    Comparison,
+    Counts,
+    Histogram,
+    Lnsr,
+    LnsrCurve,
+    ModelResult,
+    ProbeRow,
+    Results,
 )
+from espnet_ext.report.countermeasure_run import Cell, Model, Rows, Run, Trials, clean, panels
 
-Entry = dict[str, Any]
-NOISE = "noise"
+BINS, WIDEST = 24, 4.0  # of histograms, and where their outer bins end
+CURVE = ("model", "perturbation", "eps", "norm", "centred")  # what an LNSR curve is of
 
 DEFINITIONS = {
     "eer": "equal error rate in percent, as the official code of ASVspoof 2019 has it; mean over "
@@ -46,7 +55,7 @@ DEFINITIONS = {
     "interval": "95 % percentile bootstrap of {resamples} draws with seed 0; speakers and "
     "training seeds are drawn, except for loss, beyond_noise and difference, where speakers are "
     "drawn and training seeds are pooled. With few training seeds the interval understates how "
-    "much training varies",
+    f"much training varies; {TOO_NARROW}",
     "lnsr": "layerwise noise-to-signal ratio, Wu et al. 2020, equation 3: mean over pairs of "
     "|h' - h| / |h| (the paper writes the sum); mean, lowest and highest training seed",
     "histograms": "scores less the threshold, over the standard deviation of the clean scores of "
@@ -54,63 +63,52 @@ DEFINITIONS = {
 }
 
 
-class Options(NamedTuple):
-    """What a reader may choose.
-
-    Attributes:
-        resamples: draws of the bootstrap.
-        transfer_method: of the heat map.
-        transfer_eps: of the heat map.
-        histogram_eps: of the histograms, those that exist.
-    """
-
-    resamples: int = RESAMPLES
-    transfer_method: str = "pgd"
-    transfer_eps: float = 0.3
-    histogram_eps: tuple[float, ...] = (0.3, 1.0, 8.0)
-
-
 def make_results(
     run: Run,
     environment: Mapping[str, Any],
     *,
-    asv_scores: Mapping[str, np.ndarray] | None = None,
+    asv_scores: Sequence[AsvScore] | None = None,
     lnsr: Mapping[int, Any] | None = None,
     probe: Mapping[int, Any] | None = None,
-    options: Options | None = None,
-) -> Entry:
+    resamples: int = RESAMPLES,
+) -> Results:
     """Everything that tables, figures and sentences are made from.
 
     Args:
-        run: of `espnet_ext.report.countermeasure_inputs.read_run`.
+        run: of `espnet_ext.report.countermeasure_run.read_run`.
         environment: of `espnet_ext.report.environment.environment`.
-        asv_scores: of `read_asv_scores`, for the t-DCF.
+        asv_scores: of `read_asv`, for the t-DCF.
         lnsr: results of the LNSR stage by seed.
         probe: results of the linear probe by seed.
-        options: see `Options`.
+        resamples: draws of the bootstrap.
 
     Returns:
-        a dictionary that can be written as JSON; intervals are `[value, low, high]`.
+        a dictionary that can be written as JSON; intervals are value, low, high.
 
     Raises:
         InputError: the ASV scores allow no t-DCF, or LNSR results are of different layers.
     """
-    options = options or Options()
-    scored = Scored(run, Draws(run.trials.unit_count, options.resamples))
     weights = tandem_weights(asv_scores)[1] if asv_scores is not None else None
+    measures = Measures(run.trials, resamples, weights)
     return {
-        "definitions": _definitions(options.resamples),
+        "kind": KIND,
+        "version": VERSION,
+        "definitions": {k: text.format(resamples=resamples) for k, text in DEFINITIONS.items()},
         "environment": dict(environment),
-        "options": {**options._asdict(), "histogram_eps": list(options.histogram_eps)},
+        "resamples": resamples,
+        "layout": run.layout,
         "seeds": run.seeds,
-        "trials": {"evaluation": _counts(run.trials), "attacked": _counts(run.attacked)},
-        "models": [clean_entry(scored, m, weights) for m in run.models],
-        "cells": [attack_entry(scored, cell) for cell in ordered(run)],
+        "trials": {
+            "evaluation": _counts(run.trials),
+            "attacked": _counts(run.trials.part(run.attacked)),
+        },
+        "models": [model_result(run, measures, model) for model in run.models],
+        "cells": [cell_result(run, measures, cell) for cell in run.cells],
         "panels": panels(run),
-        "comparisons": comparisons(scored),
-        "histograms": histograms(run, options.histogram_eps),
-        "attack": {source: _settings(found) for source, found in run.settings.items()},
-        "lnsr": lnsr_results(lnsr or {}),
+        "comparisons": comparisons(run, measures),
+        "histograms": histograms(run),
+        "attack": {source: _attack(found) for source, found in run.settings.items()},
+        "lnsr": lnsr_results(lnsr) if lnsr else None,
         "probe": probe_results(probe or {}),
         "missing": [
             *run.missing,
@@ -119,170 +117,199 @@ def make_results(
     }
 
 
-class Scored:
-    """Answers of a run, and the draws that all intervals are made of."""
-
-    def __init__(self, run: Run, draws: Draws) -> None:
-        self.run, self.draws = run, draws
-
-    def seeds(self, model: str) -> list[int]:
-        """Training seeds that have clean scores."""
-        return [seed for seed in self.run.seeds if (model, seed) in self.run.clean]
-
-    def clean(self, model: str, seeds: Sequence[int], attacked: bool) -> Answers:
-        """Answers without attack, on the trials that are attacked or on all."""
-        positions = self.run.positions if attacked else slice(None)
-        scores = {s: self.run.clean[model, s].scores[positions] for s in seeds}
-        return self._answers(model, scores, attacked)
-
-    def attacked(self, cell: Cell, seeds: Sequence[int]) -> Answers:
-        """Answers under attack."""
-        scores = {s: self.run.attack[cell][s] for s in seeds}
-        return self._answers(cell.target, scores, attacked=True)
-
-    def _answers(self, model: str, scores: Mapping[int, np.ndarray], attacked: bool) -> Answers:
-        trials = self.run.attacked if attacked else self.run.trials
-        given = [decide(s, self.run.clean[model, k].threshold) for k, s in scores.items()]
-        right = (np.stack(given) == trials.bonafide).astype(np.float64)
-        return Answers(right, trials.bonafide, trials.units)
-
-
-def _definitions(resamples: int) -> Entry:
-    text = DEFINITIONS["interval"].format(resamples=resamples)
-    return {**DEFINITIONS, "interval": f"{text}; {TOO_NARROW}"}
-
-
-def _counts(trials: Any) -> Entry:
+def _counts(trials: Trials) -> Counts:
     bonafide = int(trials.bonafide.sum())
     return {
         "bonafide": bonafide,
         "spoof": len(trials.bonafide) - bonafide,
-        "speakers": len(np.unique(trials.units)),
+        "speakers": len(np.unique(trials.unit)),
     }
 
 
-def clean_entry(scored: Scored, model: Model, weights: Coefficients | None) -> Entry:
+def model_result(run: Run, measures: Measures, model: Model) -> ModelResult:
     """Scores of a model without attack; without any of its seeds, its name only."""
-    seeds = scored.seeds(model.name)
-    entry: Entry = {**model._asdict(), "seeds": seeds}
-    if not seeds:
-        return entry
-    entry["dev_eer"] = [100.0 * scored.run.clean[model.name, s].dev_eer for s in seeds]
-    scores = np.stack([scored.run.clean[model.name, s].scores for s in seeds])
-    entry |= curve_measures(scored.draws, scored.run.trials, scores, weights)
-    for key, attacked in (("clean", False), ("attacked_clean", True)):
-        entry[key] = answer_measures(scored.draws, scored.clean(model.name, seeds, attacked))
-    return entry
+    seeds = run.seeds_of(model.name)
+    found = ModelResult(
+        name=model.name, architecture=model.architecture, variant=model.variant, seeds=seeds
+    )
+    if seeds:
+        rows = run.of(clean(model.name), seeds)
+        found["dev_eer"] = [100.0 * run.thresholds[model.name, seed].rate for seed in seeds]
+        found.update(measures.curves(rows))
+        found["clean"] = measures.rates(rows)
+        attacked = run.of(clean(model.name), seeds, attacked=True)
+        found["attacked_clean"] = measures.rates(attacked)
+    return found
 
 
-def attack_entry(scored: Scored, cell: Cell) -> Entry:
+def cell_result(run: Run, measures: Measures, cell: Cell) -> CellResult:
     """Scores of a countermeasure under one attack."""
-    seeds = sorted(scored.run.attack[cell])
-    attacked = scored.attacked(cell, seeds)
-    clean = scored.clean(cell.target, seeds, attacked=True)
-    success = scored.draws.ratio((1.0 - attacked.right) * clean.right, clean.right, attacked.units)
-    return {
-        **cell._asdict(),
+    seeds = run.cells[cell]
+    attacked, before = run.of(cell, seeds), run.of(clean(cell.target), seeds, attacked=True)
+    found: CellResult = {
+        "source": cell.source,
+        "target": cell.target,
+        "method": cell.method,
+        "eps": cell.eps,
         "seeds": seeds,
-        **answer_measures(scored.draws, attacked),
-        "success_rate": interval(success),
-        "loss": _difference(scored, clean, attacked),
-        **_beyond_noise(scored, cell),
+        **measures.rates(attacked),
+        "success_rate": interval(measures.share(attacked, before.right, 1.0 - attacked.right)),
+        "loss": measures.difference(before, attacked),
+        "beyond_noise": None,
     }
-
-
-def _difference(scored: Scored, first: Answers, second: Answers) -> Interval:
-    """Balanced accuracy of the first less that of the second, paired, seeds pooled."""
-    draws = scored.draws
-    return interval(first.balanced(draws, False) - second.balanced(draws, False))
-
-
-def _beyond_noise(scored: Scored, cell: Cell) -> Entry:
     control = cell._replace(method=NOISE)
-    seeds = sorted({*scored.run.attack[cell]} & {*scored.run.attack.get(control, {})})
-    if cell.method == NOISE or not seeds:
-        return {"beyond_noise": None}
-    noise, attacked = scored.attacked(control, seeds), scored.attacked(cell, seeds)
-    gaps = noise.balanced_by_seed() - attacked.balanced_by_seed()
-    return {
-        "beyond_noise": _difference(scored, noise, attacked),
-        "beyond_noise_by_seed": gaps.tolist(),
-    }
+    both = [seed for seed in seeds if seed in run.cells.get(control, [])]
+    if cell.method != NOISE and both:
+        noise, attacked = run.of(control, both), run.of(cell, both)
+        gaps = balanced_by_seed(noise) - balanced_by_seed(attacked)
+        found["beyond_noise"] = measures.difference(noise, attacked)
+        found["beyond_noise_by_seed"] = gaps.tolist()
+    return found
 
 
-def comparisons(scored: Scored) -> list[Entry]:
-    """Every countermeasure against the undefended one, and Mockingjay against random weights.
+def comparisons(run: Run, measures: Measures) -> list[Comparison]:
+    """Every countermeasure against its rivals of the layout.
 
-    Without attack (method "clean", epsilon None, all trials), and under every attack that
-    neither of the two is the source of.
+    Without attack (method "clean", all trials), and under every attack that neither of the two is
+    the source of.
     """
-    return [
-        entry
-        for target, baseline in _rivals(scored.run)
-        for entry in [_clean_comparison(scored, target, baseline)]
-        + [
-            _attacked_comparison(scored, cell, baseline)
-            for cell in ordered(scored.run)
-            if cell.target == target
-        ]
-        if entry is not None
+    first = {(m.architecture, m.variant): m.name for m in reversed(run.models)}
+    rivals = [
+        (model.name, baseline)
+        for model in run.models
+        for rival in run.layout.get("rivals", [])
+        if rival["variant"] in ("*", model.variant)
+        and (baseline := first.get((model.architecture, rival["baseline"])))
+        not in (None, model.name)
     ]
+    found: list[Comparison] = []
+    for target, baseline in rivals:
+        seeds = [s for s in run.seeds_of(target) if s in run.seeds_of(baseline)]
+        conditions = [(clean(target), seeds)] + [
+            (cell, [s for s in seeds if s in run.cells.get(cell._replace(target=baseline), [])])
+            for cell, seeds in run.cells.items()
+            if cell.target == target and cell.source not in (target, baseline)
+        ]
+        for cell, both in conditions:
+            if both:
+                other = cell._replace(target=baseline)
+                found.append(
+                    {
+                        "source": cell.source or None,
+                        "target": target,
+                        "method": cell.method,
+                        "eps": cell.eps if cell.source else None,
+                        "baseline": baseline,
+                        "difference": measures.difference(run.of(cell, both), run.of(other, both)),
+                    }
+                )
+    return found
 
 
-def _rivals(run: Run) -> Iterable[tuple[str, str]]:
-    by_variant = {(m.architecture, m.variant): m.name for m in reversed(run.models)}
-    for model in run.models:
-        mel = by_variant.get((model.architecture, "mel"))
-        rand = by_variant.get((model.architecture, "rand"))
-        if mel is not None and mel != model.name:
-            yield model.name, mel
-        if rand is not None and model.variant == "mock":
-            yield model.name, rand
+def histograms(run: Run) -> list[Histogram]:
+    """Counts of scores of the variants of the layout, under the attack of their panel."""
+    wanted = run.layout.get("histograms")
+    if wanted is None:
+        return []
+    found = []
+    for panel in panels(run):
+        for model in run.models:
+            shown = (panel["method"], panel["architecture"]) == (wanted["method"], model[1])
+            source = panel["source"]
+            if not shown or source is None or model.variant not in wanted["variants"]:
+                continue
+            cells = [c for c in run.cells if c[:3] == (source, model.name, wanted["method"])]
+            cells = [cell for cell in cells if cell.eps in wanted["eps"]] or cells
+            if cells:
+                before = run.of(clean(model.name), run.cells[cells[0]], attacked=True)
+                found.append(_histogram(run, cells[0], None, before))
+            found += [_histogram(run, c, c.eps, run.of(c, run.cells[c])) for c in cells]
+    return found
 
 
-def _clean_comparison(scored: Scored, target: str, baseline: str) -> Entry | None:
-    seeds = [seed for seed in scored.seeds(target) if seed in scored.seeds(baseline)]
-    if not seeds:
-        return None
-    sides = (scored.clean(name, seeds, attacked=False) for name in (target, baseline))
+def _histogram(run: Run, cell: Cell, eps: float | None, rows: Rows) -> Histogram:
+    edges = np.linspace(-WIDEST, WIDEST, BINS + 1)
+    # About the threshold, in deviations of the clean scores of each seed.
+    points = [run.thresholds[cell.target, seed].threshold for seed in run.cells[cell]]
+    spread = run.of(clean(cell.target), run.cells[cell]).score.std(axis=1, keepdims=True)
+    scaled = (rows.score - np.array(points)[:, None]) / np.where(spread == 0.0, 1.0, spread)
+    inside, bonafide = scaled.clip(edges[0], edges[-1]), rows.trials.bonafide
     return {
-        "target": target,
-        "baseline": baseline,
-        "source": None,
-        "method": "clean",
-        "eps": None,
-        "difference": _difference(scored, *sides),
+        "target": cell.target,
+        "source": cell.source,
+        "method": cell.method,
+        "eps": eps,
+        "edges": edges.tolist(),
+        "bonafide": np.histogram(inside[:, bonafide], edges)[0].tolist(),
+        "spoof": np.histogram(inside[:, ~bonafide], edges)[0].tolist(),
     }
 
 
-def _attacked_comparison(scored: Scored, cell: Cell, baseline: str) -> Entry | None:
-    other = cell._replace(target=baseline)
-    found = scored.run.attack
-    seeds = sorted({*found[cell]} & {*found.get(other, {})})
-    if not seeds or cell.source in (cell.target, baseline):
-        return None
-    sides = (scored.attacked(side, seeds) for side in (cell, other))
-    return {**cell._asdict(), "baseline": baseline, "difference": _difference(scored, *sides)}
-
-
-def _settings(found: Mapping[int, Any]) -> Entry:
+def _attack(found: Mapping[int, Any]) -> Attack:
     """attack.json of the first seed, and its tables by epsilon as means over seeds."""
     first = found[min(found)]
-    tables = [
-        key for key, value in first.items() if key not in ("settings", "space") and _is_table(value)
+    tables: dict[str, dict[str, float]] = {}
+    for key, value in first.items():
+        numbers = isinstance(value, dict) and all(
+            isinstance(v, int | float) for v in value.values()
+        )
+        if numbers and key not in ("settings", "space"):
+            every = [of_seed.get(key, {}) for of_seed in found.values()]
+            tables[key] = {
+                eps: float(np.mean([t[eps] for t in every if eps in t])) for eps in value
+            }
+    return {"settings": first.get("settings"), "space": first.get("space"), "by_eps": tables}
+
+
+def lnsr_results(found: Mapping[int, Any]) -> Lnsr:
+    """LNSR curves as mean, lowest and highest over training seeds.
+
+    Raises:
+        InputError: the seeds have different layers.
+    """
+    layers = found[min(found)]["layers"]
+    if any(result["layers"] != layers for result in found.values()):
+        raise InputError("LNSR results of different layers; repeat that stage for every seed")
+    same: dict[tuple[Any, ...], list[LnsrCurve]] = {}
+    for result in found.values():
+        for curve in result["curves"]:
+            same.setdefault(tuple(curve[key] for key in CURVE), []).append(curve)
+    curves: list[LnsrCurve] = []
+    for seeds in same.values():
+        means = np.array([curve["mean"] for curve in seeds], dtype=np.float64)
+        pooled: LnsrCurve = {
+            **seeds[0],
+            "mean": means.mean(axis=0).tolist(),
+            "low": means.min(axis=0).tolist(),
+            "high": means.max(axis=0).tolist(),
+            "sum": np.mean([curve["sum"] for curve in seeds], axis=0).tolist(),
+        }
+        curves.append(pooled)
+    return {"layers": layers, "seeds": sorted(found), "curves": curves}
+
+
+def probe_results(found: Mapping[int, Any]) -> list[ProbeRow]:
+    """Equal error rates of the linear probe in percent, means over seeds.
+
+    Args:
+        found: the rates are fractions of 1.
+
+    Raises:
+        InputError: a rate is no fraction.
+    """
+    rows: dict[tuple[str, str], list[Any]] = {}
+    for seed, result in found.items():
+        for row in result["rows"]:
+            if not all(0.0 <= row[key] <= 1.0 for key in ("dev_eer", "eval_eer")):
+                raise InputError(f"probe_seed{seed}: equal error rates must be fractions of 1")
+            rows.setdefault((row["model"], row["layer"]), []).append(row)
+    return [
+        {
+            "model": model,
+            "layer": layer,
+            "seeds": len(same),
+            "dev_eer": 100.0 * float(np.mean([row["dev_eer"] for row in same])),
+            "eval_eer": 100.0 * float(np.mean([row["eval_eer"] for row in same])),
+        }
+        for (model, layer), same in rows.items()
     ]
-    return {
-        "settings": first.get("settings"),
-        "space": first.get("space"),
-        "by_eps": {key: _mean_table([f.get(key, {}) for f in found.values()]) for key in tables},
-    }
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values())
-
-
-def _mean_table(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {
-        eps: float(np.mean([table[eps] for table in tables if eps in table])) for eps in tables[0]
-    }

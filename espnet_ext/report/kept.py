@@ -7,7 +7,9 @@ from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
 from espnet_ext.report import countermeasure_markdown, markdown
 from espnet_ext.report.countermeasure_figures import captions
+from espnet_ext.report.countermeasure_records import Results
 from espnet_ext.report.reconstruction import render_reconstruction
+from espnet_ext.report.records import check
 
 
 def render(folder: str | Path) -> str:
@@ -26,8 +28,9 @@ def render(folder: str | Path) -> str:
     if "conditions" in results:
         return markdown.render_results(results, "figure1.png")
     if "cells" in results:
-        shown = {name: text for name, text in captions(results).items() if name in pictures}
-        return countermeasure_markdown.render_results(results, shown)
+        found = check(results, Results, f"{folder}/results.json")
+        shown = {name: text for name, text in captions(found).items() if name in pictures}
+        return countermeasure_markdown.render_results(found, shown)
     if "predictors" in results:
         return render_reconstruction(results, pictures)
     raise InputError(

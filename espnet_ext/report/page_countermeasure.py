@@ -5,11 +5,12 @@ import tempfile
 
 from espnet_ext.data.ids import file_of
 from espnet_ext.report.countermeasure_figures import draw_all
-from espnet_ext.report.countermeasure_findings import findings
+from espnet_ext.report.countermeasure_findings import findings, verdict
 from espnet_ext.report.countermeasure_markdown import about, table_sections
-from espnet_ext.report.experiments import Entry, Experiment
+from espnet_ext.report.countermeasure_records import Results
+from espnet_ext.report.experiments import Experiment
 from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
-from espnet_ext.report.verdict import countermeasure_verdict
+from espnet_ext.report.records import check
 
 NO_AUDIO = (
     "A report of countermeasures keeps scores and no audio, and attacks on features make none: "
@@ -26,23 +27,24 @@ ALTS = {
 
 def countermeasure_section(experiment: Experiment) -> Section:
     """Of the results of `cm_report`."""
-    results = experiment.results
+    results = check(experiment.results, Results, f"{experiment.directory}/results.json")
     what_they_say = ["## What the intervals say", "\n".join(f"- {s}" for s in findings(results))]
     return Section(
         title=f"Countermeasures: {experiment.name}",
         about=about(results),
-        verdict=countermeasure_verdict(results),
+        verdict=verdict(results),
         notes=[*results["missing"], NO_AUDIO],
         figures=_figures(results),
         tables=folds([*table_sections(results), *what_they_say], opened=1),
         samples=[],
         definitions=results["definitions"],
-        settings=json.dumps(_settings(results), indent=2),
+        # Statistics of features stay in results.json.
+        settings=json.dumps({k: v["settings"] for k, v in results["attack"].items()}, indent=2),
         environment=environment_rows(results["environment"]),
     )
 
 
-def _figures(results: Entry) -> list[Figure]:
+def _figures(results: Results) -> list[Figure]:
     with tempfile.TemporaryDirectory() as directory:
         return [
             png(file_of(directory, name), _alt(name), caption)
@@ -53,8 +55,3 @@ def _figures(results: Entry) -> list[Figure]:
 def _alt(name: str) -> str:
     stem = name.removesuffix(".png")
     return ALTS.get(stem) or ALTS[stem.split("_")[0]]
-
-
-def _settings(results: Entry) -> Entry:
-    """Settings of the attack of each source; statistics of its features stay in results.json."""
-    return {source: found.get("settings") for source, found in results["attack"].items()}

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from espnet_ext.report.cautions import attack_cautions, countermeasure_cautions, sweep_cautions
-from espnet_ext.report.countermeasure_tables import method_name, shown
+from espnet_ext.report.cautions import attack_cautions, sweep_cautions
 from espnet_ext.report.experiments import Entry
 from espnet_ext.report.figures import budget_name
 from espnet_ext.report.markdown import attacked_settings, baseline
@@ -146,69 +145,3 @@ def _apart(clean: Entry, worst: Entry, key: str) -> str:
 
 def _decibel(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.1f} dB"
-
-
-def countermeasure_verdict(results: Entry) -> list[str]:
-    """Of countermeasures: without attack, attacks from other models, and Mockingjay."""
-    cautions = countermeasure_cautions(results["models"])
-    return [*cautions, _clean(results), _transferred(results), _defence(results)]
-
-
-def _clean(results: Entry) -> str:
-    models = [model for model in results["models"] if model["seeds"]]
-    best = min(models, key=lambda model: model["eer"][0])
-    chance = [m["name"] for m in models if _covers(m["clean"]["balanced_accuracy"], 50.0)]
-    at_chance = f"{len(chance)} ({', '.join(chance)})" if chance else "none"
-    return (
-        f"Without attack {best['name']} has the lowest EER of {len(models)} countermeasures, "
-        f"{shown(best['eer'])} %; not distinguishable from chance in balanced accuracy: "
-        f"{at_chance}."
-    )
-
-
-def _covers(value: Sequence[float | None], point: float) -> bool:
-    _, low, high = value
-    return low is not None and high is not None and low <= point <= high
-
-
-def _transferred(results: Entry) -> str:
-    cells = [c for c in results["cells"] if c["source"] != c["target"] and c["beyond_noise"]]
-    if not cells:
-        return "No attack from another model was compared with random signs of the same ε."
-    signs = [excludes_zero(cell["beyond_noise"]) for cell in cells]
-    methods = ", ".join(method_name(m) for m in dict.fromkeys(c["method"] for c in cells))
-    return (
-        f"Of {len(cells)} attacks from another model ({methods}; each source, target and ε) "
-        f"{signs.count(1)} cost more balanced accuracy than random signs of the same ε, "
-        f"{signs.count(-1)} less, and {signs.count(0)} are not distinguishable from them by their "
-        f"95 % intervals; {by_chance(len(cells))}."
-    )
-
-
-def _defence(results: Entry) -> str:
-    """Mockingjay against no defence, and against the same network with random weights."""
-    variants = {model["name"]: model["variant"] for model in results["models"]}
-    attacked = [
-        c
-        for c in results["comparisons"]
-        if c["method"] not in ("clean", "noise") and variants[c["target"]] == "mock"
-    ]
-    parts = [
-        f"{phrase} {_signs(same)}"
-        for variant, phrase in (
-            ("mel", "against no defence"),
-            ("rand", "against the same network with random weights"),
-        )
-        if (same := [c for c in attacked if variants[c["baseline"]] == variant])
-    ]
-    if not parts:
-        return "No countermeasure behind Mockingjay was compared under attack."
-    return f"Balanced accuracy behind Mockingjay under the same attack, {'; '.join(parts)}."
-
-
-def _signs(comparisons: Sequence[Entry]) -> str:
-    signs = [excludes_zero(comparison["difference"]) for comparison in comparisons]
-    return (
-        f"is higher in {signs.count(1)}, lower in {signs.count(-1)} and not distinguishable in "
-        f"{signs.count(0)} of {len(signs)} conditions"
-    )

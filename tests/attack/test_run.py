@@ -1,4 +1,4 @@
-"""One runner: the same promises for recognisers and countermeasures, features and waveforms."""
+"""One runner: the same promises for recognisers and countermeasures."""
 
 import errno
 import shutil

@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from countermeasure_run import UTT2SPK, write_list, write_run
+from countermeasure_run import LAYOUT_FILE, UTT2SPK, write_list, write_run
 
 from espnet_ext.bin import cm_report
 from espnet_ext.data.files import write_lines
@@ -32,7 +32,8 @@ def run(tmp_path, monkeypatch):
 
     def run(*options: str):
         command = ["cm_report", "--models", models, "--expdir", tmp_path / "exp"]
-        command += ["--utt2spk", utt2spk, "--output_dir", output, "--resamples", "99", *options]
+        command += ["--utt2spk", utt2spk, "--output_dir", output, "--resamples", "99"]
+        command += ["--layout", LAYOUT_FILE, *options]
         monkeypatch.setattr(sys, "argv", [str(word) for word in command])
         cm_report.main()
         return output
@@ -88,12 +89,30 @@ def test_verification_scores_add_the_tandem_cost(run, tmp_path):
     assert "min t-DCF (2019)" in (output / "RESULTS.md").read_text()
 
 
-def test_pictures_follow_the_options(run, tmp_path):
+def test_pictures_follow_the_layout(run, tmp_path):
     write_run(tmp_path / "exp")
-    options = ["--transfer_method", "fgsm", "--transfer_eps", "8", "--histogram_eps", "0.1"]
-    output = run("--seeds", "0 1", *options)
-    assert (output / "transfer_fgsm_8.png").exists()
-    assert {h["eps"] for h in read_results(output)["histograms"]} == {None, 0.1}
+    layout = tmp_path / "report.yaml"
+    layout.write_text("heat_map: {method: fgsm, eps: 8}\n")
+    output = run("--seeds", "0 1", "--layout", str(layout))
+    assert {p.name for p in output.glob("*.png")} == {"transfer_fgsm_8.png", "figure3.png"}
+    assert read_results(output)["layout"] == {"heat_map": {"method": "fgsm", "eps": 8}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("heatmap: 1", r"report.yaml: nothing takes 'heatmap'; did you mean 'heat_map'"),
+        ("heat_map: {method: pgd}", "report.yaml: heat_map: lacks 'eps'"),
+        ("lnsr_eps: [8, a]", "report.yaml: lnsr_eps: entry 2: expected a number, got 'a'"),
+        ("panels: 1", "report.yaml: panels: expected a list, got 1"),
+    ],
+)
+def test_a_layout_that_is_none_is_refused(run, tmp_path, text, message):
+    write_run(tmp_path / "exp")
+    (tmp_path / "report.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        run("--layout", str(tmp_path / "report.yaml"))
+    assert not (tmp_path / "report").exists()
 
 
 def test_a_run_without_scores_is_refused_with_what_makes_them(run, tmp_path):

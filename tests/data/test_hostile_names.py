@@ -30,7 +30,7 @@ from espnet_ext.errors import InputError
 from espnet_ext.report import countermeasure_figures as figures
 from espnet_ext.report.audio_samples import make_samples
 from espnet_ext.report.card import directory_name
-from espnet_ext.report.countermeasure_inputs import read_models
+from espnet_ext.report.countermeasure_run import read_models
 from espnet_ext.tasks.mtl_asr import read_heads
 
 LONG = "u" * 300
@@ -171,9 +171,10 @@ def test_reports(work, name, monkeypatch):
     for picture in ("figure_2", "figure_2_plain", "transfer"):
         monkeypatch.setattr(figures, picture, lambda _, path: drawn.append(path))
     cells = [{"method": name, "eps": 0.1}]
-    options = {"transfer_method": name, "transfer_eps": 0.1}
+    layout = {"heat_map": {"method": name, "eps": 0.1}}
     with contextlib.suppress(InputError):
-        figures.draw_all({"options": options, "cells": cells, "histograms": 0, "lnsr": 0}, work)
+        results = {"layout": layout, "cells": cells, "panels": [1], "histograms": 0, "lnsr": 0}
+        figures.draw_all(results, work)
     assert {path.parent for path in drawn} == {work}
     assert not {"..", "/"} & set(drawn[-1].relative_to(work).parts)
     model = {"architecture": "lcnn", "variant": "mel", "config": "c.yaml"}

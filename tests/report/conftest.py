@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attack_rows import ENVIRONMENT, UTT2SPK, Wrong, constant, log_rows, scored
-from countermeasure_run import MODELS, lnsr, write_run
-from countermeasure_run import UTT2SPK as SPEAKERS
+from countermeasure_run import lnsr, read, write_run
 
 from espnet_ext.data.audio import write_wav
 from espnet_ext.data.files import write_json, write_jsonl
@@ -17,7 +16,6 @@ from espnet_ext.data.kaldi import write_table
 from espnet_ext.data.recipe_lists import read_sweep
 from espnet_ext.report import countermeasures as cm
 from espnet_ext.report.conditions import Condition
-from espnet_ext.report.countermeasure_inputs import Model, read_run
 from espnet_ext.report.results import SEED, definitions
 from espnet_ext.report.robustness import make_results
 
@@ -154,9 +152,8 @@ def sweep(three, results, tmp_path) -> Path:
 def countermeasures(tmp_path) -> Path:
     """The directory of a countermeasure result: two seeds, white box, transfer, random signs."""
     write_run(tmp_path / "cm")
-    run = read_run([Model(*m) for m in MODELS], tmp_path / "cm", (0, 1), "attack", SPEAKERS)
-    options = cm.Options(resamples=99)
-    found = cm.make_results(run, ENVIRONMENT, lnsr={0: lnsr(), 1: lnsr(1.0)}, options=options)
+    run, curves = read(tmp_path / "cm"), {0: lnsr(), 1: lnsr(1.0)}
+    found = cm.make_results(run, ENVIRONMENT, lnsr=curves, resamples=99)
     directory = tmp_path / "report_cm"
     write_json(directory / "results.json", found)
     return directory

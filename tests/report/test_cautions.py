@@ -6,10 +6,10 @@ from attack_rows import constant
 from espnet_ext.report import cautions
 from espnet_ext.report.card import cards_of
 from espnet_ext.report.card_markdown import card_markdown
-from espnet_ext.report.countermeasure_findings import findings
+from espnet_ext.report.countermeasure_findings import findings, verdict
 from espnet_ext.report.experiments import read_experiment
 from espnet_ext.report.markdown import render_results
-from espnet_ext.report.verdict import countermeasure_verdict, sweep_verdict
+from espnet_ext.report.verdict import sweep_verdict
 
 
 def pair(add, results, errors=(0, 0)):
@@ -84,7 +84,7 @@ def test_a_countermeasure_near_chance_is_named_first(countermeasures, eer, chanc
     experiment = read_experiment(countermeasures)
     experiment.results["models"][0]["eer"] = eer
     name = experiment.results["models"][0]["name"]
-    for sentences in (countermeasure_verdict(experiment.results), findings(experiment.results)):
+    for sentences in (verdict(experiment.results), findings(experiment.results)):
         assert ("near chance" in sentences[0] and name in sentences[0]) == chance
     cards = {card["model"]["name"]: card for card in cards_of(experiment)}
     assert bool(cards[name]["cautions"]) == chance

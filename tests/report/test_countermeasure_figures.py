@@ -1,34 +1,22 @@
-import json
 import struct
 import sys
 from itertools import pairwise
 
 import pytest
-from countermeasure_run import MODELS, UTT2SPK, lnsr, write_clean, write_run
+from countermeasure_run import LAYOUT_FILE, lnsr, results_of, write_clean, write_run
 
 from espnet_ext.errors import InputError
 from espnet_ext.report import countermeasure_figures as module
-from espnet_ext.report.countermeasure_inputs import Model, read_run
-from espnet_ext.report.countermeasures import Options, make_results
+from espnet_ext.report.countermeasure_layout import read_layout
 
-LISTED = [Model(*model) for model in MODELS]
+STYLES = read_layout(LAYOUT_FILE)["styles"]
 pytest.importorskip("matplotlib")
 
 
 @pytest.fixture
-def make(tmp_path):
-    def make(seeds=(0, 1), **options):
-        run = read_run(LISTED, tmp_path, seeds, "attack", UTT2SPK)
-        found = make_results(run, {}, options=Options(resamples=99), **options)
-        return json.loads(json.dumps(found))
-
-    return make
-
-
-@pytest.fixture
-def results(tmp_path, make):
+def results(tmp_path):
     write_run(tmp_path)
-    return make(lnsr={0: lnsr(), 1: lnsr(1.0)})
+    return results_of(tmp_path, lnsr={0: lnsr(), 1: lnsr(1.0)})
 
 
 @pytest.fixture
@@ -86,15 +74,17 @@ def test_every_picture_is_written(results, tmp_path):
     assert "what the paper plots" in captions["figure2_plain.png"]
 
 
-def test_without_data_no_picture_is_promised(tmp_path, make):
+def test_without_data_no_picture_is_promised(tmp_path):
     write_clean(tmp_path, "lcnn_mel", 0)
-    assert module.draw_all(make([0]), tmp_path / "report") == {}
+    assert module.draw_all(results_of(tmp_path, seeds=[0]), tmp_path / "report") == {}
 
 
 def test_an_epsilon_without_conditions_has_no_heat_map(results):
-    results["options"]["transfer_eps"] = 2.0
-    names = [name for name, _, _ in module._plan(results)]
+    results["layout"]["heat_map"]["eps"] = 2.0
+    names = module.captions(results)
     assert "histograms.png" in names and not [n for n in names if n.startswith("transfer")]
+    del results["layout"]["heat_map"]
+    assert module.captions(results) == names
 
 
 def test_a_panel_shows_clean_and_attacked_accuracy_of_every_variant(results, drawn):
@@ -143,11 +133,13 @@ def test_intervals_are_bars_and_none_is_no_bar():
     assert module._bars([[50.0, 40.0, 55.0], [30.0, None, None]]).tolist() == [[10, 0], [5, 0]]
 
 
-def test_a_variant_has_one_colour_everywhere_and_strangers_differ():
-    variants = ["mel", "mock", "db", "lfcc", "db"]
-    found = [module.style_of(v, variants) for v in variants]
-    assert found[2] == found[4] and len({*found}) == 4
-    assert found[1] == module.style_of("mock", ["mock"]) == module.STYLES["mock"]
+def test_a_variant_has_one_colour_everywhere_and_strangers_differ(results):
+    for model, variant in zip(results["models"], ("mock", "db", "lfcc"), strict=True):
+        model["variant"] = variant
+    found = [module.style_of(v, results)["colour"] for v in ("mel", "mock", "db", "lfcc")]
+    assert len({*found}) == 4 and found[1] == STYLES["mock"]["colour"]
+    results["layout"] = {}
+    assert {module.style_of(v, results)["name"] for v in ("db", "random")} == {"db", "random"}
 
 
 def test_labels_of_epsilons_do_not_touch():
@@ -196,8 +188,8 @@ def test_ratios_have_a_row_a_norm_and_a_column_an_epsilon(results, drawn):
     lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
     assert list(lines["pretrained, PGD"].get_ydata()) == [8.5, 1.5, 1.0]
     assert lines["pretrained, random signs"].get_linestyle() == "--"
-    assert lines["pretrained, PGD"].get_color() == module.STYLES["mock"][0]
-    assert lines["random, PGD"].get_color() == module.STYLES["rand"][0]
+    assert lines["pretrained, PGD"].get_color() == STYLES["mock"]["colour"]
+    assert lines["random, PGD"].get_color() == STYLES["rand"]["colour"]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +202,7 @@ def test_ratios_have_a_row_a_norm_and_a_column_an_epsilon(results, drawn):
     ],
 )
 def test_the_epsilons_of_the_paper_are_shown_and_a_few_smaller_ones(eps, expected):
-    assert module._chosen_eps(eps) == expected
+    assert module._chosen_eps(eps, [8, 16]) == expected
 
 
 def test_without_matplotlib_the_cure_is_told(results, tmp_path, monkeypatch):

@@ -1,29 +1,14 @@
-import json
-
 import pytest
-from countermeasure_run import ALL_SPOOF, HALF, MODELS, UTT2SPK, lnsr, write_clean, write_run
+from countermeasure_run import ALL_SPOOF, HALF, lnsr, results_of, write_clean, write_run
 
 from espnet_ext.report import countermeasure_findings as module
-from espnet_ext.report.countermeasure_inputs import Model, read_run
-from espnet_ext.report.countermeasures import Options, make_results
-
-LISTED = [Model(*model) for model in MODELS]
+from espnet_ext.report.countermeasure_findings import Finding, Signs
 
 
 @pytest.fixture
-def make(tmp_path):
-    def make(seeds=(0, 1), **options):
-        run = read_run(LISTED, tmp_path, seeds, "attack", UTT2SPK)
-        found = make_results(run, {}, options=Options(resamples=199), **options)
-        return json.loads(json.dumps(found))
-
-    return make
-
-
-@pytest.fixture
-def results(tmp_path, make):
+def results(tmp_path):
     write_run(tmp_path)
-    return make(lnsr={0: lnsr()})
+    return results_of(tmp_path, lnsr={0: lnsr()})
 
 
 def entry(results: dict, target: str, method: str, eps: float) -> dict:
@@ -31,74 +16,78 @@ def entry(results: dict, target: str, method: str, eps: float) -> dict:
     return next(c for c in results["cells"] if (c["target"], c["method"], c["eps"]) == key)
 
 
+def found(results: dict, kind: str, facts=module.facts) -> list[dict]:
+    """Values of the facts of one kind."""
+    return [finding.values for finding in facts(results) if finding.kind == kind]
+
+
 def test_the_best_countermeasure_and_the_cost_of_a_defence_are_told(results):
-    first, cost = module.clean_sentences(results)
-    assert first == "Without attack lcnn_mel has the lowest EER, 0.0 (0.0 to 0.0) %."
-    assert "against lcnn_mel" in cost and cost.endswith(": lcnn_mock 0.0 (0.0 to 0.0).")
+    assert found(results, "lowest_eer") == [{"model": "lcnn_mel", "eer": [0.0] * 3, "of": 3}]
+    (cost,) = found(results, "cost")
+    assert cost == {"baseline": "lcnn_mel", "differences": {"lcnn_mock": [0.0] * 3}}
 
 
-def test_a_countermeasure_at_chance_is_named(tmp_path, make):
+def test_a_countermeasure_at_chance_is_named(tmp_path):
     write_run(tmp_path)
     for seed in (0, 1):
         write_clean(tmp_path, "lcnn_mock", seed, HALF)
-    lines = module.clean_sentences(make())
-    (line,) = [line for line in lines if line.startswith("Not distinguishable from chance")]
-    assert "lcnn_mock 50.0 (" in line and "lcnn_mel" not in line
+    (chance,) = found(results_of(tmp_path), "at_chance")
+    assert list(chance["models"]) == ["lcnn_mock"]
+    assert chance["models"]["lcnn_mock"][0] == 50.0
 
 
 def test_transfers_are_counted_without_the_white_box(results):
-    pgd, strongest, fgsm = sorted(
-        module.transfer_sentences(results), key=lambda s: ("FGSM" in s, "most certain" in s)
-    )
-    assert pgd.startswith("PGD from another model: of 6 conditions (source, target and ε) 3 lose")
-    assert ", 0 less, 3 are not distinguishable; about 0.3 would" in pgd
-    assert "PGD from senet_mel on lcnn_mel at ε" in strongest and "50.0 (" in strongest
-    assert "of 6 conditions (source, target and ε) 0 lose" in fgsm
+    counts = {v["method"]: v["signs"] for v in found(results, "beyond_noise")}
+    assert counts == {"pgd": Signs(3, 0, 3), "fgsm": Signs(0, 0, 6)}
+    (strongest,) = found(results, "most_certain")
+    assert (strongest["source"], strongest["target"]) == ("senet_mel", "lcnn_mel")
+    assert strongest["beyond_noise"][0] == 50.0
 
 
 def test_less_harm_than_noise_is_counted_as_less(results):
     for cell in results["cells"]:
         if cell["method"] == "fgsm":
             cell["beyond_noise"] = [-5.0, -9.0, -1.0]
-    (line,) = [line for line in module.transfer_sentences(results) if "FGSM" in line]
-    assert "0 lose more balanced accuracy" in line and ", 6 less, 0 are not" in line
+    counts = {v["method"]: v["signs"] for v in found(results, "beyond_noise")}
+    assert counts["fgsm"] == Signs(0, 6, 0)
 
 
 def test_a_missing_control_is_no_comparison(results):
     entry(results, "lcnn_mel", "pgd", 0.1)["beyond_noise"] = None
-    assert "PGD from another model: of 5 conditions" in module.transfer_sentences(results)[-2]
+    counts = {v["method"]: v["signs"].total for v in found(results, "beyond_noise")}
+    assert counts == {"pgd": 5, "fgsm": 6}
 
 
 def test_where_noise_alone_harms_is_told(results):
-    (line,) = module.control_sentences(results)
-    assert line.endswith("control: lcnn_mel none; lcnn_mock 0.1; senet_mel none.")
+    least = {"lcnn_mel": None, "lcnn_mock": 0.1, "senet_mel": None}
+    assert found(results, "harmful_noise") == [{"least_eps": least}]
 
 
 def test_defences_are_counted_in_both_directions(results):
-    a, b = module.defence_sentences(results)
-    assert a.startswith("Panel A (PGD from senet_mel): balanced accuracy against lcnn_mel")
-    assert "lcnn_mock higher at 0, lower at 0 of 3" in a
-    assert b.startswith("Panel B (FGSM") and "lcnn_mock higher at 0, lower at 3 of 3" in b
+    a, b = found(results, "rivals")
+    assert (a["label"], a["baseline"], b["label"]) == ("A", "lcnn_mel", "B")
+    assert a["targets"] == {"lcnn_mock": {"signs": Signs(0, 0, 3), "above": []}}
+    assert b["targets"] == {"lcnn_mock": {"signs": Signs(0, 3, 0), "above": []}}
     for comparison in results["comparisons"]:
         if (comparison["method"], comparison["eps"]) == ("pgd", 8.0):
             comparison["difference"] = [5.0, 1.0, 9.0]
-    assert "lcnn_mock higher at 1 (ε 8), lower at 0 of 3" in module.defence_sentences(results)[0]
+    first = found(results, "rivals")[0]["targets"]
+    assert first == {"lcnn_mock": {"signs": Signs(1, 0, 2), "above": [8.0]}}
 
 
 def test_flatness_by_a_constant_answer_is_told(results):
-    lines = module.constant_sentences(results)
-    (mock,) = [line for line in lines if "Panel A" in line and "balanced accuracy of" in line]
-    assert "lcnn_mock is 100.0 (100.0 to 100.0) % without attack and 50.0" in mock
-    assert "with 0.0 % of bona fide and 100.0 % of spoofs right" in mock
-    assert "answers 'spoof' to nearly everything, so its plain accuracy of 60.0 %" in mock
-    assert "Panel A (PGD from senet_mel): at their largest ε these answer 'spoof'" in lines[1]
-    assert lines[1].endswith("everything, lcnn_mock.")
+    mock, _ = found(results, "constancy")
+    assert (mock["label"], mock["model"], mock["answer"]) == ("A", "lcnn_mock", "spoof")
+    assert (mock["before"][0], mock["balanced_accuracy"][0]) == (100.0, 50.0)
+    assert (mock["bonafide_accuracy"][0], mock["spoof_accuracy"][0]) == (0.0, 100.0)
+    constant, _ = found(results, "constant")
+    assert (constant["label"], constant["answer"]) == ("A", "spoof")
+    assert constant["models"] == ["lcnn_mock"]
 
 
 def test_only_the_largest_epsilon_is_asked(results):
     entry(results, "lcnn_mock", "pgd", 8.0)["bonafide_accuracy"] = [60.0, 50.0, 70.0]
-    first = module.constant_sentences(results)[0]
-    assert first.endswith("It does not give one answer to everything.")
+    assert [v["answer"] for v in found(results, "constancy")] == [None, "spoof"]
 
 
 @pytest.mark.parametrize(
@@ -119,43 +108,65 @@ def test_a_constant_answer_needs_both_classes(bonafide, spoof, expected):
 
 
 def test_the_white_box_is_told_with_the_least_epsilon(results):
-    assert module.white_box_sentences(results) == [
-        "PGD from senet_mel on itself leaves the least accuracy at ε 0.1: 0.0 % (balanced 0.0 %)."
-    ]
+    (white,) = found(results, "white_box")
+    assert (white["source"], white["eps"], white["accuracy"][0]) == ("senet_mel", 0.1, 0.0)
 
 
 def test_strength_of_pgd_and_fgsm_is_compared(results):
     for eps, accuracy in ((0.1, 10.0), (0.3, 0.0), (8.0, -1.0)):
         own = entry(results, "senet_mel", "pgd", eps)
         results["cells"].append({**own, "method": "fgsm", "accuracy": [accuracy, None, None]})
-    line = module.white_box_sentences(results)[-1]
-    assert line == (
-        "PGD on senet_mel itself is at least as strong as FGSM at 2 of 3 ε (weaker at ε 8)."
-    )
+    expected = {"source": "senet_mel", "eps": [0.1, 0.3, 8.0], "weaker": [8.0]}
+    assert found(results, "strength") == [expected]
 
 
 def test_what_the_layers_leave_is_told_beside_the_control(results):
-    frobenius, spectral = module.lnsr_sentences(results)
-    assert frobenius == (
-        "LNSR of layer 1 over that of embedding, frobenius norm, pretrained / random: PGD "
-        "0.500 / 1.000 at ε 1, 0.500 / 1.000 at ε 8; random signs 0.500 / 1.000 at ε 1, "
-        "0.500 / 1.000 at ε 8."
-    )
-    assert "spectral norm" in spectral
+    frobenius, spectral = found(results, "lnsr")
+    assert (frobenius["norm"], frobenius["first"]) == ("frobenius", "embedding")
+    left = {
+        (perturbation, eps, model): ratio
+        for perturbation in ("pgd", "noise")
+        for eps in (1.0, 8.0)
+        for model, ratio in (("pretrained", 0.5), ("random", 1.0))
+    }
+    assert frobenius["left"] == spectral["left"] == left
 
 
 def test_a_missing_curve_is_missing(results):
     curves = results["lnsr"]["curves"]
     results["lnsr"]["curves"] = [c for c in curves if c["perturbation"] == "noise"]
-    assert "PGD missing; random signs 0.500 / 1.000" in module.lnsr_sentences(results)[0]
+    (*_, line) = module.findings(results)
+    assert "PGD missing; random signs 0.500 / 1.000" in line
 
 
-def test_without_attack_and_lnsr_only_clean_sentences_are_left(tmp_path, make):
+def test_without_attack_and_lnsr_only_clean_facts_are_left(tmp_path):
     write_clean(tmp_path, "lcnn_mel", 0, ALL_SPOOF)
-    lines = module.findings(make([0]))
-    assert lines and all("ithout attack" in line for line in lines)
+    kinds = {finding.kind for finding in module.facts(results_of(tmp_path, seeds=[0]))}
+    assert kinds <= {"lowest_eer", "at_chance", "cost"}
 
 
-def test_all_sentences_end_and_none_is_twice(results):
+def test_every_kind_has_a_sentence_that_says_its_values(results):
     lines = module.findings(results)
     assert len(lines) == len(set(lines)) and all(line.endswith(".") for line in lines)
+    fact = Finding("beyond_noise", {"method": "pgd", "signs": Signs(31, 42, 53)})
+    assert all(number in module.sentence(fact) for number in ("126", "31", "42", "53", "PGD"))
+
+
+def test_the_verdict_has_the_facts_of_both_halves_of_the_question(results):
+    first, second, third = module.summary_facts(results)
+    assert first.values == {"model": "lcnn_mel", "eer": [0.0] * 3, "of": 3, "at_chance": []}
+    # PGD on lcnn_mel beats random signs at three epsilons; on lcnn_mock, and FGSM on both, never.
+    assert second.values == {"methods": ["fgsm", "pgd"], "signs": Signs(3, 0, 9)}
+    # lcnn_mock answers "spoof": 50 against 50 under PGD, 50 against 100 under FGSM.
+    against = {"no defence": Signs(0, 3, 3)}
+    assert third.values == {"defence": "Mockingjay", "against": against}
+    assert len(module.verdict(results)) == 3
+
+
+def test_the_verdict_says_what_was_not_compared(results):
+    results["models"][1]["clean"]["balanced_accuracy"] = [52.0, 48.0, 56.0]
+    results["cells"], results["comparisons"] = [], []
+    first, second, third = module.verdict(results)
+    assert first.endswith("balanced accuracy: 1 (lcnn_mock).")
+    assert second == "No attack from another model was compared with random signs of the same ε."
+    assert third == "No countermeasure behind Mockingjay was compared under attack."

@@ -10,7 +10,6 @@ from espnet_ext.report.countermeasure_scores import (
     ANSWERS,
     DEFINITIONS,
     Threshold,
-    attack_table,
     make_results,
     summary,
     threshold_of,
@@ -90,7 +89,7 @@ def test_intervals_hold_their_values(results):
 
 
 def test_every_number_has_its_definition(results):
-    derived = {"definitions", "trials", "speakers", "eer_threshold"}
+    derived = {"kind", "version", "definitions", "trials", "speakers", "eer_threshold"}
     assert set(results) - derived <= set(DEFINITIONS)
     assert "too narrow where few are drawn" in results["definitions"]["interval"]
 
@@ -115,7 +114,7 @@ def test_the_tables(results):
     assert lines[0] == "| 5 bona fide, 10 spoof | value (95 % interval) |"
     assert any(line.startswith("| min t-DCF (2021 form) | 0.2386 (") for line in lines)
     assert any(line.startswith("| spoof accept rate % | 10.0 (") for line in lines)
-    assert attack_table(results).splitlines()[-1].startswith("| A08 | 5 | 0.0 (0.0 to 0.0) |")
+    assert lines[-1].startswith("| A08 | 5 | 0.0 (0.0 to 0.0) |")
 
 
 def test_the_same_scores_give_the_same_numbers(scores, asv):

@@ -1,23 +1,28 @@
-import json
-
 import pytest
-from countermeasure_run import MODELS, UTT2SPK, lnsr, write_clean, write_run
+from countermeasure_run import LISTED, lnsr, results_of, write_clean, write_run
 
 from espnet_ext.report import countermeasure_tables as tables
-from espnet_ext.report.countermeasure_inputs import Model, read_run
-from espnet_ext.report.countermeasures import Options, make_results
+from espnet_ext.report.countermeasure_run import Model
 
-LISTED = [Model(*model) for model in MODELS]
+BEYOND, CLASSES, HARM, RIVALS = (
+    "points beyond random signs",
+    "balanced % (bona fide / spoof)",
+    "spoofs accepted % / success %",
+    "points of balanced accuracy",
+)
 
 
 @pytest.fixture
 def results(tmp_path):
     write_run(tmp_path)
-    run = read_run([*LISTED, Model("absent", "lcnn", "rand")], tmp_path, [0, 1], "attack", UTT2SPK)
     probe = {"model": "random", "layer": "input", "dev_eer": 0.25, "eval_eer": 0.5}
-    options = Options(resamples=99)
-    found = make_results(run, {}, lnsr={0: lnsr()}, probe={0: {"rows": [probe]}}, options=options)
-    return json.loads(json.dumps(found))
+    models = [*LISTED, Model("absent", "lcnn", "rand")]
+    return results_of(tmp_path, models, lnsr={0: lnsr()}, probe={0: {"rows": [probe]}})
+
+
+def attack(results: dict, heading: str, method: str = "pgd") -> list[list[str]]:
+    """Rows of a table of the attack from senet_mel."""
+    return rows(tables.attack_tables(results, "senet_mel", method)[heading])
 
 
 def rows(table: str) -> list[list[str]]:
@@ -43,10 +48,16 @@ def test_values_are_shown_with_their_intervals_or_as_missing():
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [([1, 0.5, 2], " ↑"), ([-1, -2, -0.5], " ↓"), ([1, 0.0, 2], ""), ([1, None, None], "")],
+    [
+        ([1, 0.5, 2], "1.0 (0.5 to 2.0) ↑"),
+        ([-1, -2, -0.5], "-1.0 (-2.0 to -0.5) ↓"),
+        ([1, 0.0, 2], "1.0 (0.0 to 2.0)"),
+        ([1, None, None], "1.0"),
+        (None, "missing"),
+    ],
 )
 def test_arrows_need_the_whole_interval(value, expected):
-    assert tables.arrow(value) == expected
+    assert tables.with_arrow(value) == expected
 
 
 def test_methods_have_names():
@@ -85,7 +96,7 @@ def test_kinds_of_spoof_have_a_row_each(results):
 
 
 def test_harm_beyond_noise_is_that_of_the_results(results):
-    header, *body = rows(tables.beyond_noise_table(results, "senet_mel", "pgd"))
+    header, *body = attack(results, BEYOND)
     assert header[1:] == ["ε 0.1", "ε 0.3", "ε 8"]
     assert [row[0] for row in body] == ["lcnn_mel", "lcnn_mock", "senet_mel (white box)"]
     expected = entry(results, "lcnn_mel", "pgd", 0.3)["beyond_noise"]
@@ -96,27 +107,27 @@ def test_harm_beyond_noise_is_that_of_the_results(results):
 def test_a_missing_control_and_a_missing_epsilon_are_missing(results):
     entry(results, "lcnn_mel", "pgd", 0.1)["beyond_noise"] = None
     results["cells"].remove(entry(results, "lcnn_mock", "pgd", 8.0))
-    _, mel, mock, _ = rows(tables.beyond_noise_table(results, "senet_mel", "pgd"))
+    _, mel, mock, _ = attack(results, BEYOND)
     assert (mel[1], mock[3]) == ("missing", "missing") and "missing" not in (mel[2], mock[2])
 
 
 def test_a_constant_answer_shows_in_the_classes(results):
-    header, *body = rows(tables.classes_table(results, "senet_mel", "pgd"))
+    header, *body = attack(results, CLASSES)
     assert header[1:] == ["clean", "ε 0.1", "ε 0.3", "ε 8"]
     assert body[1] == ["lcnn_mock", "100.0 (100.0 / 100.0)", *["50.0 (0.0 / 100.0)"] * 3]
 
 
 def test_accepted_spoofs_and_success_are_shown(results):
-    _, mel, mock, white = rows(tables.harm_table(results, "senet_mel", "pgd"))
+    _, mel, mock, white = attack(results, HARM)
     assert mel[1] == "50.0 / 50.0" and mock[1] == "0.0 / 40.0"
     assert white == ["senet_mel (white box)", *["100.0 / 100.0"] * 3]
 
 
 def test_comparisons_are_those_of_the_results(results):
-    header, (pair, *values) = rows(tables.comparison_table(results, "senet_mel", "fgsm"))
+    header, (pair, *values) = attack(results, RIVALS, "fgsm")
     assert pair == "lcnn_mock less lcnn_mel" and header[1] == "ε 0.1"
     assert values == ["-50.0 (-50.0 to -50.0) ↓"] * 3
-    assert tables.comparison_table(results, "lcnn_mel", "fgsm") is None
+    assert RIVALS not in tables.attack_tables({**results, "comparisons": []}, "senet_mel", "fgsm")
 
 
 def test_the_cost_of_a_defence_is_shown(results):
@@ -148,6 +159,8 @@ def test_the_probe_is_shown(results):
 
 def test_without_models_of_an_architecture_there_is_no_table(tmp_path):
     write_clean(tmp_path, "lcnn_mel", 0)
-    run = read_run(LISTED, tmp_path, [0], "attack", UTT2SPK)
-    found = make_results(run, {}, options=Options(resamples=9))
-    assert tables.kinds_table(found, "senet") is None
+    assert tables.kinds_table(results_of(tmp_path, seeds=[0]), "senet") is None
+
+
+def test_random_signs_are_not_compared_with_themselves(results):
+    assert BEYOND not in tables.attack_tables(results, "senet_mel", "noise")

@@ -1,40 +1,44 @@
-import json
-
 import numpy as np
 import pytest
 from countermeasure_run import (
     ALL_BONAFIDE,
-    MODELS,
-    UTT2SPK,
+    LAYOUT_FILE,
+    LISTED,
     lnsr,
+    read,
+    results_of,
     write_attack,
     write_clean,
     write_run,
 )
 
+from espnet_ext.cm.scores import AsvScore
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.tdcf import coefficients, min_tdcf, verification_errors
-from espnet_ext.report.countermeasure_inputs import Model, read_run
-from espnet_ext.report.countermeasures import Options, make_results
+from espnet_ext.report.countermeasure_layout import read_layout
+from espnet_ext.report.countermeasure_run import Model
+from espnet_ext.report.countermeasures import (
+    BINS,
+    WIDEST,
+    histograms,
+    lnsr_results,
+    probe_results,
+)
 
-LISTED = [Model(*model) for model in MODELS]
 ASV = {
-    "target": np.array([3, 2.5, 2, 1.5, 0.2]),
-    "nontarget": np.array([0.5, -0.5, -1, -2, -3]),
-    "spoof": np.array([2.2, 1.0, 0.8, -0.3]),
+    "target": [3, 2.5, 2, 1.5, 0.2],
+    "nontarget": [0.5, -0.5, -1, -2, -3],
+    "spoof": [2.2, 1.0, 0.8, -0.3],
 }
+
+
+def asv_rows(scores: dict) -> list[AsvScore]:
+    return [AsvScore("-", key, float(score)) for key, found in scores.items() for score in found]
 
 
 @pytest.fixture
 def make(tmp_path):
-    """Results of the run on disk, as they are read back from results.json."""
-
-    def make(models=LISTED, seeds=(0, 1), **options):
-        run = read_run(models, tmp_path, seeds, "attack", UTT2SPK)
-        found = make_results(run, {"commit": "0"}, options=Options(resamples=199), **options)
-        return json.loads(json.dumps(found, allow_nan=False))
-
-    return make
+    return lambda **options: results_of(tmp_path, **options)
 
 
 @pytest.fixture
@@ -155,7 +159,7 @@ def test_what_is_attacked_by_itself_is_not_compared(tmp_path, make):
 def test_mockingjay_is_compared_with_random_weights_too(tmp_path, make):
     write_run(tmp_path, [0])
     write_clean(tmp_path, "lcnn_rand", 0, ALL_BONAFIDE)
-    results = make([*LISTED, Model("lcnn_rand", "lcnn", "rand")], seeds=[0])
+    results = make(models=[*LISTED, Model("lcnn_rand", "lcnn", "rand")], seeds=[0])
     pairs = {(c["target"], c["baseline"]) for c in results["comparisons"]}
     mel = {(name, "lcnn_mel") for name in ("lcnn_mock", "lcnn_rand")}
     assert pairs == {*mel, ("lcnn_mock", "lcnn_rand")}
@@ -165,7 +169,7 @@ def test_mockingjay_is_compared_with_random_weights_too(tmp_path, make):
 
 def test_a_model_without_scores_has_its_name_only(tmp_path, make):
     write_run(tmp_path)
-    results = make([*LISTED, Model("lcnn_rand", "lcnn", "rand")])
+    results = make(models=[*LISTED, Model("lcnn_rand", "lcnn", "rand")])
     assert results["models"][3] == {
         "name": "lcnn_rand",
         "architecture": "lcnn",
@@ -180,7 +184,7 @@ def test_costs_are_those_of_the_official_example(tmp_path, make):
     scores = [2.0, 1.5, 1.0, -0.5, 0.8, 0.0, -1.0, -1.2, -2.0, -2.5]
     lines = [line.rsplit(maxsplit=1)[0] for line in path.read_text().splitlines()]
     path.write_text("".join(f"{a} {b}\n" for a, b in zip(lines, scores, strict=True)))
-    model = make(seeds=[0], asv_scores=ASV)["models"][0]
+    model = make(seeds=[0], asv_scores=asv_rows(ASV))["models"][0]
     weights = coefficients(verification_errors(*ASV.values()))
     for year in ("2019", "2021"):
         expected = min_tdcf(scores[:4], scores[4:], weights, year).value
@@ -196,7 +200,7 @@ def test_without_verification_scores_there_is_no_tandem_cost(results):
 def test_a_verification_system_that_accepts_no_spoof_is_refused(tmp_path, make):
     write_run(tmp_path)
     with pytest.raises(InputError, match="accepts no spoof"):
-        make(asv_scores={**ASV, "spoof": np.array([-9.0])})
+        make(asv_scores=asv_rows({**ASV, "spoof": [-9.0]}))
 
 
 def test_settings_of_the_attack_are_means_over_seeds(results):
@@ -206,7 +210,7 @@ def test_settings_of_the_attack_are_means_over_seeds(results):
 
 
 def test_definitions_name_the_draws(results):
-    assert "bootstrap of 199 draws" in results["definitions"]["interval"]
+    assert "bootstrap of 99 draws" in results["definitions"]["interval"]
     assert "too narrow where few are drawn" in results["definitions"]["interval"]
 
 
@@ -214,3 +218,113 @@ def test_lnsr_that_is_not_there_is_missing(tmp_path, results, make):
     assert results["lnsr"] is None and "no LNSR results" in results["missing"][-1]
     found = make(lnsr={0: lnsr()})
     assert found["lnsr"]["seeds"] == [0] and "LNSR" not in "".join(found["missing"])
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_run(tmp_path)
+    return read(tmp_path)
+
+
+def shown(run, eps: list[float]) -> list:
+    """Histograms at some epsilons."""
+    layout = read_layout(LAYOUT_FILE)
+    run.layout = {**layout, "histograms": {**layout["histograms"], "eps": eps}}
+    return histograms(run)
+
+
+def histogram(entries: list, target: str, eps: float | None) -> dict:
+    return next(e for e in entries if (e["target"], e["eps"]) == (target, eps))
+
+
+def test_undefended_and_mockingjay_countermeasures_are_shown_at_the_epsilons_asked_for(run):
+    found = shown(run, [0.3, 8.0, 99.0])
+    expected = [(t, e) for t in ("lcnn_mel", "lcnn_mock") for e in (None, 0.3, 8.0)]
+    assert [(e["target"], e["eps"]) for e in found] == expected
+    assert {(e["source"], e["method"]) for e in found} == {("senet_mel", "pgd")}
+
+
+def test_without_any_of_them_all_are_shown(run):
+    assert len(shown(run, [99.0])) == 2 * (1 + 3)
+
+
+def test_every_trial_of_every_seed_is_counted(run):
+    for entry in shown(run, [0.3]):
+        assert (sum(entry["bonafide"]), sum(entry["spoof"])) == (8, 12)
+        assert len(entry["bonafide"]) == BINS and len(entry["edges"]) == BINS + 1
+
+
+def test_scores_stand_about_the_threshold_in_deviations_of_the_clean_ones(run):
+    clean = histogram(shown(run, [0.3]), "lcnn_mel", None)
+    deviation = np.std([1.0] * 4 + [-1.0] * 6)
+    edges = np.array(clean["edges"])
+    for key, score in (("bonafide", 1.0), ("spoof", -1.0)):
+        (place,) = np.flatnonzero(clean[key])
+        assert edges[place] <= (score + 0.5) / deviation <= edges[place + 1]
+
+
+def test_scores_beyond_the_edges_stand_in_the_outer_bins(run):
+    for (cell, _), rows in run.table.items():
+        if cell.method == "clean":
+            rows.score[:] = 1000.0 * np.sign(run.trials.bonafide - 0.5)
+            rows.score[0, 0] = 1e9
+    found = histogram(shown(run, [0.3]), "lcnn_mel", None)
+    assert found["edges"][-1] == WIDEST and sum(found["bonafide"]) == 8
+
+
+def test_without_attack_or_wish_there_are_no_histograms(tmp_path, run):
+    run.layout = {}
+    assert histograms(run) == []
+    write_clean(tmp_path / "clean", "lcnn_mel", 0)
+    assert histograms(read(tmp_path / "clean", seeds=[0])) == []
+
+
+def curve(results: dict, **wanted) -> dict:
+    return next(c for c in results["curves"] if wanted.items() <= c.items())
+
+
+def test_no_probe_gives_no_rows():
+    assert probe_results({}) == []
+
+
+def test_curves_are_means_with_the_range_over_seeds():
+    found = lnsr_results({0: lnsr(), 1: lnsr(shift=1.0)})
+    assert found["layers"] == ["input", "embedding", "layer 1"] and found["seeds"] == [0, 1]
+    one = curve(found, model="pretrained", perturbation="pgd", eps=8.0, norm="frobenius")
+    assert one["mean"] == [8.5, 1.5, 1.0] and one["sum"] == [80.0, 10.0, 5.0]
+    assert (one["low"], one["high"]) == ([8.0, 1.0, 0.5], [9.0, 2.0, 1.5])
+    assert one["centred"] is False and len(found["curves"]) == 16
+
+
+def test_a_curve_that_one_seed_lacks_is_that_of_the_other():
+    short = lnsr(shift=1.0)
+    short["curves"] = short["curves"][1:]
+    found = lnsr_results({0: lnsr(), 1: short})
+    assert found["curves"][0]["mean"] == lnsr()["curves"][0]["mean"]
+
+
+def test_other_layers_are_refused():
+    with pytest.raises(InputError, match="different layers"):
+        lnsr_results({0: lnsr(), 1: {"layers": ["input"], "curves": []}})
+
+
+def row(layer: str, dev: float, evaluation: float) -> dict:
+    return {"model": "pretrained", "layer": layer, "dev_eer": dev, "eval_eer": evaluation}
+
+
+def test_the_probe_is_in_percent_and_a_mean_over_seeds():
+    found = probe_results(
+        {
+            0: {"rows": [row("embedding", 0.25, 0.5)]},
+            1: {"rows": [row("embedding", 0.75, 0.25), row("layer 1", 0.5, 0.5)]},
+        }
+    )
+    assert found == [
+        {**row("embedding", 50.0, 37.5), "seeds": 2},
+        {**row("layer 1", 50.0, 50.0), "seeds": 1},
+    ]
+
+
+def test_percent_in_place_of_fractions_is_refused():
+    with pytest.raises(InputError, match="fractions of 1"):
+        probe_results({0: {"rows": [row("embedding", 25.0, 30.0)]}})

@@ -35,8 +35,8 @@ def test_pictures_that_were_not_kept_are_not_linked(tmp_path):
 
 
 def test_captions_name_what_there_is_data_for():
-    options = {"transfer_method": "pgd", "transfer_eps": 0.3}
-    results = {"options": options, "cells": [], "histograms": [], "lnsr": []}
+    layout = {"heat_map": {"method": "pgd", "eps": 0.3}}
+    results = {"layout": layout, "cells": [], "panels": [1], "histograms": [], "lnsr": []}
     assert captions(results) == {}
     found = captions({**results, "cells": [{"method": "pgd", "eps": 0.3}], "lnsr": [1]})
     assert list(found) == [

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from espnet_ext.attack.settings import AttackSettings
 
+from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.recipe_lists import read_model_list
-from espnet_ext.report.countermeasure_inputs import read_models
+from espnet_ext.report.countermeasure_run import read_models
 from espnet_ext.tasks.countermeasure import CountermeasureTask
 from espnet_ext.tasks.mockingjay import MockingjayTask
 

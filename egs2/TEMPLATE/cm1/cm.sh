@@ -63,6 +63,9 @@ lnsr_source=senet_mel    # model that they are made with
 lnsr_pretrained=lcnn_mock           # countermeasure with the pretrained Mockingjay
 lnsr_random=lcnn_rand    # countermeasure with the random one
 
+# Report
+report_config=conf/report.yaml      # panels of the figures, who is compared with whom, colours
+
 help_message=$(cat << EOF
 Usage: ./run.sh [--stage N] [--stop_stage M] [--option value ...]
 
@@ -94,7 +97,7 @@ check_whole 0 ssl_seed
 check_whole 1 attack_shards
 check_options format_args train_args ssl_args attack_args lnsr_args
 check_weights 5
-check_files models asv_scores
+check_files models asv_scores report_config
 if [[ -n ${ssl_checkpoint} && (! -e ${ssl_checkpoint} || ${ssl_checkpoint} == *[[:space:]]*) ]]; then
     refuse "--ssl_checkpoint must be a path without blanks that is there, not '${ssl_checkpoint}'"
 fi
@@ -392,6 +395,7 @@ main() {
         python3 -m espnet_ext.bin.cm_report --models "${models}" --expdir "${expdir}" \
             --seeds "${seeds}" --attack_name "${attack_name}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --lnsr "${with_lnsr}" \
+            --layout "${report_config}" \
             --overlap "${overlap}" --output_dir "${report_dir}" "${asv[@]}"
         python3 -m espnet_ext.bin.report "${report_dir}" --output "${report_dir}/report.html"
         if [ "${attack_config}" != none ]; then

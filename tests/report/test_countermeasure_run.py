@@ -1,7 +1,7 @@
-import numpy as np
 import pytest
 from countermeasure_run import (
     ALL_SPOOF,
+    LISTED,
     MODELS,
     PERFECT,
     TRIALS,
@@ -11,13 +11,14 @@ from countermeasure_run import (
     write_list,
     write_run,
 )
+from countermeasure_run import read as read_there
 
 from espnet_ext.data.files import write_json, write_lines
 from espnet_ext.errors import InputError
-from espnet_ext.report.countermeasure_inputs import (
+from espnet_ext.report.countermeasure_run import (
     Cell,
     Model,
-    ordered,
+    clean,
     panels,
     read_asv,
     read_models,
@@ -25,13 +26,11 @@ from espnet_ext.report.countermeasure_inputs import (
     read_seeds,
 )
 
-LISTED = [Model(*model) for model in MODELS]
-
 
 @pytest.fixture
 def read(tmp_path):
-    def read(models=LISTED, seeds=(0, 1)):
-        return read_run(models, tmp_path, seeds, "attack", UTT2SPK)
+    def read(models=LISTED, seeds=(0, 1), layout=None):
+        return read_there(tmp_path, models, seeds, layout)
 
     return read
 
@@ -44,42 +43,41 @@ def test_a_list_that_is_not_there_is_refused(tmp_path):
 def test_clean_scores_come_with_the_threshold_of_the_development_set(tmp_path, read):
     write_run(tmp_path)
     run = read()
-    assert sorted(run.clean) == sorted((m[0], s) for m in MODELS for s in (0, 1))
-    clean = run.clean["lcnn_mel", 0]
-    assert (clean.threshold, clean.dev_eer) == (-0.5, 0.0)
-    assert clean.scores.tolist() == PERFECT
+    assert sorted(run.thresholds) == sorted((m[0], s) for m in MODELS for s in (0, 1))
+    assert run.thresholds["lcnn_mel", 0] == (0.0, -0.5)
+    rows = run.of(clean("lcnn_mel"), [0, 1])
+    assert rows.score.tolist() == [PERFECT] * 2 and rows.right.tolist() == [[1.0] * 10] * 2
 
 
 def test_trials_are_sorted_and_know_class_attack_and_speaker(tmp_path, read):
     write_run(tmp_path)
     trials = read().trials
-    assert trials.utterances == tuple(u for u, *_ in TRIALS)
+    assert trials.utterance.tolist() == [u for u, *_ in TRIALS]
     assert trials.bonafide.tolist() == [True] * 4 + [False] * 6
-    assert trials.attacks[3:5] == (None, "A07")
-    assert trials.units.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
-    assert trials.unit_count == 4
+    assert trials.attack[3:5].tolist() == ["-", "A07"]
+    assert trials.unit.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
 
 def test_the_order_of_lines_does_not_matter(tmp_path, read):
     write_run(tmp_path)
     path = tmp_path / "lcnn_mel_seed0" / "score" / "eval" / "scores.txt"
-    before = read().clean["lcnn_mel", 0].scores
+    before = read().of(clean("lcnn_mel"), [0]).score
     write_lines(path, reversed(path.read_text().splitlines()))
-    assert (read().clean["lcnn_mel", 0].scores == before).all()
+    assert (read().of(clean("lcnn_mel"), [0]).score == before).all()
 
 
 def test_attacks_are_found_with_their_conditions(tmp_path, read):
     write_run(tmp_path)
     run = read()
-    found = run.attack[Cell("senet_mel", "lcnn_mock", "pgd", 0.1)]
-    assert sorted(found) == [0, 1] and found[1].tolist() == ALL_SPOOF
-    assert len(run.attack) == 3 * (3 + 3 + 2)
+    cell = Cell("senet_mel", "lcnn_mock", "pgd", 0.1)
+    assert run.cells[cell] == [0, 1] and run.of(cell, [1]).score.tolist() == [ALL_SPOOF]
+    assert len(run.cells) == 3 * (3 + 3 + 2)
     assert run.settings["senet_mel"][1]["settings"] == {"steps": 10}
 
 
 def test_conditions_are_in_the_order_of_the_list_and_of_epsilon(tmp_path, read):
     write_run(tmp_path)
-    cells = ordered(read())
+    cells = list(read().cells)
     assert [c.eps for c in cells[:3]] == [0.1, 0.3, 8.0]
     assert list(dict.fromkeys(c.target for c in cells)) == ["lcnn_mel", "lcnn_mock", "senet_mel"]
 
@@ -101,9 +99,10 @@ def test_a_part_of_the_set_may_be_attacked(tmp_path, read):
         lines = path.read_text().splitlines()
         write_lines(path, [lines[1], lines[4], lines[9]])
     run = read()
-    assert run.attacked.utterances == ("b2", "x1", "x6")
-    assert run.positions.tolist() == [1, 4, 9]
-    assert run.attacked.units.tolist() == [1, 0, 1]
+    assert run.attacked.tolist() == [1, 4, 9]
+    for rows in (run.of(clean("lcnn_mel"), [0], attacked=True), run.of(next(iter(run.cells)), [0])):
+        assert rows.trials.utterance.tolist() == ["b2", "x1", "x6"]
+        assert rows.trials.unit.tolist() == [1, 0, 1] and rows.score.shape == (1, 3)
 
 
 def test_nothing_at_all_is_refused_with_what_makes_it(tmp_path, read):
@@ -115,7 +114,7 @@ def test_a_model_without_clean_scores_is_missing_and_no_error(tmp_path, read):
     write_run(tmp_path)
     (tmp_path / "lcnn_mock_seed1" / "score" / "dev" / "scores.txt").unlink()
     run = read()
-    assert ("lcnn_mock", 1) not in run.clean
+    assert run.seeds_of("lcnn_mock") == [0]
     (line,) = [line for line in run.missing if "clean" in line]
     assert line == "lcnn_mock: no clean scores (lcnn_mock_seed1/score/dev/scores.txt)"
 
@@ -123,7 +122,7 @@ def test_a_model_without_clean_scores_is_missing_and_no_error(tmp_path, read):
 def test_without_attacks_there_is_a_line_that_says_so(tmp_path, read):
     write_clean(tmp_path, "lcnn_mel", 0)
     run = read(LISTED[:1], [0])
-    assert run.attack == {} and len(run.missing) == 1
+    assert run.cells == {} and len(run.missing) == 1
     assert run.missing[0].startswith("no attack scores at all")
 
 
@@ -158,7 +157,7 @@ def test_targets_that_are_not_listed_are_left_out_and_named_once(tmp_path, read)
     write_run(tmp_path)
     write_attack(tmp_path, "senet_mel", "stranger", 0, {"pgd/eps1": PERFECT, "fgsm/eps1": PERFECT})
     run = read()
-    assert not [cell for cell in run.attack if cell.target == "stranger"]
+    assert not [cell for cell in run.cells if cell.target == "stranger"]
     assert len([line for line in run.missing if line.startswith("stranger: attacked")]) == 1
 
 
@@ -228,11 +227,7 @@ def test_scores_of_speaker_verification_are_read(tmp_path, read):
     write_run(tmp_path)
     write_lines(tmp_path / "asv.txt", asv_lines())
     found = read_asv(tmp_path / "asv.txt", read().trials)
-    assert {key: values.tolist() for key, values in found.items()} == {
-        "target": [2.0, 1.0],
-        "nontarget": [-1.0],
-        "spoof": [1.5] * 6,
-    }
+    assert [row.score for row in found] == [2.0, 1.0, -1.0, *[1.5] * 6]
 
 
 def test_scores_of_speaker_verification_on_another_set_are_refused(tmp_path, read):
@@ -251,8 +246,13 @@ def test_the_list_of_the_fixture_is_that_of_the_run(tmp_path):
     assert read_models(write_list(tmp_path / "models.yaml")) == LISTED
 
 
-def test_subset_keeps_the_numbers_of_speakers(tmp_path, read):
+def test_budgets_in_decibel_are_named_as_left_out(tmp_path, read):
     write_run(tmp_path)
-    part = read().trials.subset(np.array([2, 7]))
-    assert (part.units.tolist(), part.unit_count) == ([2, 3], 4)
-    assert part.attacks == (None, "A08") and part.bonafide.tolist() == [True, False]
+    write_attack(tmp_path, "senet_mel", "lcnn_mel", 0, {"pgd/snr30": PERFECT})
+    assert "senet_mel: pgd within snr30 is left out" in " ".join(read().missing)
+
+
+def test_without_a_layout_nothing_is_missing_of_its_panels(tmp_path, read):
+    write_run(tmp_path)
+    run = read(layout={})
+    assert panels(run) == [] and run.missing == []
