@@ -119,7 +119,7 @@ def _load(
     files: dict[str | None, "ModelFiles"], device: str, allow_pickle: bool
 ) -> dict["ModelFiles", "CountermeasureModel"]:
     """Each model once, however many names it has."""
-    from espnet_ext.tasks.cm_loading import load_countermeasure
+    from espnet_ext.tasks.loading import load_countermeasure
 
     return {
         at: load_countermeasure(at.config, at.weights, device=device, allow_pickle=allow_pickle)

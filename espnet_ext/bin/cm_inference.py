@@ -34,7 +34,7 @@ def main() -> None:
         parser.error("give as many --output as --data_dir")
     cli.log_to_stderr()
     files = cli.find_model(args, cli.COUNTERMEASURE)
-    from espnet_ext.tasks.cm_loading import load_countermeasure
+    from espnet_ext.tasks.loading import load_countermeasure
 
     model = load_countermeasure(
         files.config,

@@ -47,7 +47,7 @@ def main() -> None:
     from espnet_ext.attack.utterances import read_trials
     from espnet_ext.data.files import write_json
     from espnet_ext.report.environment import environment
-    from espnet_ext.tasks.cm_loading import load_countermeasure
+    from espnet_ext.tasks.loading import load_countermeasure
 
     device = cli.device(args.ngpu)
     source, *models = (

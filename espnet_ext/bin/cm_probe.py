@@ -40,7 +40,7 @@ def main() -> None:
     from espnet_ext.cm.probe import layer_names, probe
     from espnet_ext.data.files import write_json
     from espnet_ext.report.environment import environment
-    from espnet_ext.tasks.cm_loading import load_countermeasure
+    from espnet_ext.tasks.loading import load_countermeasure
 
     device = cli.device(args.ngpu)
     rows = []

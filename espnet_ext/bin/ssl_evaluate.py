@@ -35,7 +35,7 @@ def main() -> None:
     from espnet_ext.report.reconstruction import errors_of, write_reconstruction
     from espnet_ext.report.training import write_training
     from espnet_ext.ssl.pictures import write_picture
-    from espnet_ext.tasks.ssl_loading import load_mockingjay
+    from espnet_ext.tasks.loading import load_mockingjay
 
     device = cli.device(args.ngpu)
     model = load_mockingjay(

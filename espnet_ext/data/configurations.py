@@ -7,8 +7,11 @@ from typing import Any
 from espnet_ext.data.files import read_yaml
 from espnet_ext.errors import InputError
 
+Config = dict[str, Any]
+"""Keys and values of a YAML file, or of a part of one; whoever uses a value has it checked."""
 
-def read_with_base(path: str | Path) -> dict[str, Any]:
+
+def read_with_base(path: str | Path) -> Config:
     """Read a YAML file of a training or an attack, with what it has from its `base`.
 
     `base: ../conf/train.yaml` names another file, from where this one is. See `merged` for what a
@@ -37,13 +40,13 @@ def read_with_base(path: str | Path) -> dict[str, Any]:
                 f"{shown}: base: there is no {files[-1]}; give its path from this file"
             )
         layers.append(read_yaml(files[-1]))
-    values: dict[str, Any] = {}
+    values: Config = {}
     for layer in reversed(layers):
         values = merged(values, layer)
     return values
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
     """`below` with the values of `above` where it has one; mappings are merged key by key.
 
     What belongs to a choice goes with it: where `encoder` is another one, `encoder_conf` is that of

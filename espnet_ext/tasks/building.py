@@ -2,23 +2,29 @@
 
 import argparse
 import contextlib
+import copy
+import dataclasses
 import io
 import os
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 from unittest import mock
 
 import torch
 from espnet2.tasks.abs_task import AbsTask
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import read_yaml
 from espnet_ext.data.model_files import find_files, found_file
 from espnet_ext.data.weights import pickles
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.contents import check_contents
+from espnet_ext.tasks.foreign import refuse_pickles
+
+Loaded = TypeVar("Loaded", covariant=True)
 
 # A key of a configuration that only one task of ESPnet, or of this project, has.
 TASKS = {
@@ -40,19 +46,45 @@ TASKS = {
 }
 
 # Where the module has another name than the package that brings it.
-PACKAGES = {"whisper": "openai-whisper", "k2": "k2", "nltk": "nltk"}
+PACKAGE_OF = {"whisper": "openai-whisper", "k2": "k2", "nltk": "nltk"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelKind(Generic[Loaded]):
+    """What sets a kind of model apart from others; `espnet_ext.tasks.loading` lists them all.
+
+    Attributes:
+        name: of its training, under which packed models list their files: asr, cm, ssl.
+        title: what a model of it is, for messages.
+        task: its ESPnet task.
+        needed: keys without which a configuration is not one of this kind.
+        open: checks a configuration, given its file, before anything is built or weights are
+            read. Returns what makes the loaded model of the module that is built; by default it
+            is that module.
+        own: keys that only configurations of this kind have.
+        earlier: keys that configurations of earlier releases lack, with the value that they meant.
+    """
+
+    name: str
+    title: str
+    task: type[AbsTask]
+    needed: tuple[str, ...]
+    open: Callable[[Config, Path], Callable[..., Loaded]] = lambda _config, _path: (
+        lambda model: model
+    )
+    own: tuple[str, ...] = ()
+    earlier: Config = dataclasses.field(default_factory=dict)
 
 
 def read_configuration(
-    path: str | Path, what: str, own: tuple[str, ...] = (), needed: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Read the `config.yaml` of a model of one task, its files found where they are now.
+    path: str | Path, kind: ModelKind[Loaded], allow_pickle: bool = False
+) -> Config:
+    """Read the `config.yaml` of a model of one kind, its files found where they are now.
 
     Args:
         path: the configuration.
-        what: the model that is expected, for messages: "a speech recognizer".
-        own: keys of `TASKS` that a model of this task has.
-        needed: keys without which it is not a model of this task.
+        kind: of the model that is expected.
+        allow_pickle: what the user says of files that the model reads when it is built.
 
     Returns:
         the configuration, each file that it names looked for as `nearby_file` does.
@@ -62,14 +94,14 @@ def read_configuration(
             there, or it asks to unpickle, which only the command line may.
     """
     config = read_yaml(path)
-    lacking = [key for key in needed if key not in config]
-    others = [TASKS[key] for key in TASKS if key not in own and config.get(key) is not None]
+    lacking = [key for key in kind.needed if key not in config]
+    others = [TASKS[key] for key in TASKS if key not in kind.own and config.get(key) is not None]
     if config.get("preprocessor") == "s2t":
         others.append("multilingual recognition (s2t)")
     if lacking or others:
         found = f"; it looks like that of {others[0]}" if others else ""
         lacks = f": it has no {', '.join(lacking)}" if lacking else ""
-        raise InputError(f"{path}: not the configuration of {what}{lacks}{found}")
+        raise InputError(f"{path}: not the configuration of {kind.title}{lacks}{found}")
     for key, value in config.items():
         if key.endswith("_conf"):
             config[key] = {} if value is None else value
@@ -79,11 +111,12 @@ def read_configuration(
     if isinstance(config.get("bpemodel"), str) and config.get("token_type") == "bpe":
         config["bpemodel"] = found_file(config["bpemodel"], "bpemodel", path)
     check_contents(config, path)
-    return config
+    refuse_pickles(config, path, allow_pickle)
+    return copy.deepcopy(kind.earlier) | config
 
 
 def build(
-    task: type[AbsTask], config: dict[str, Any], path: str | Path, allow_pickle: bool = False
+    task: type[AbsTask], config: Config, path: str | Path, allow_pickle: bool = False
 ) -> torch.nn.Module:
     """Build the model of a configuration.
 
@@ -119,7 +152,7 @@ def build(
     return model
 
 
-def _explained(error: Exception, task: type[AbsTask], config: Mapping[str, Any]) -> str:
+def _explained(error: Exception, task: type[AbsTask], config: Config) -> str:
     where = _place(error.__traceback__, task, config)
     if isinstance(error, ImportError):
         return f"{where or 'the model'} needs {missing_package(error)}"
@@ -150,12 +183,12 @@ def missing_package(error: ImportError) -> str:
         name = next(filter(None, named.groups())).lower() if named else ""
     if not name:
         return f"a package that is not installed ({str(error).splitlines()[0]})"
-    package = PACKAGES.get(name, name)
+    package = PACKAGE_OF.get(name, name)
     return f"the package {package}, which is not installed: 'pip install {package}'"
 
 
 def _place(
-    traceback: types.TracebackType | None, task: type[AbsTask], config: Mapping[str, Any]
+    traceback: types.TracebackType | None, task: type[AbsTask], config: Config
 ) -> str | None:
     """The option whose class was being made when an error arose: 'encoder: hubert'."""
     classes = {"CTC": f"ctc_conf.ctc_type: {(config.get('ctc_conf') or {}).get('ctc_type')}"}

@@ -9,9 +9,8 @@ import yaml
 from espnet_ext.data.files import write_text
 from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.errors import InputError
-from espnet_ext.tasks.building import build
-from espnet_ext.tasks.cm_loading import read_countermeasure
-from espnet_ext.tasks.countermeasure import CountermeasureTask
+from espnet_ext.tasks.building import build, read_configuration
+from espnet_ext.tasks.countermeasure import CM_KIND
 
 
 def put_before(
@@ -46,12 +45,12 @@ def put_before(
         >>> put_before("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth",
         ...            "exp/lcnn_median", "filter", {"kind": "median"})   # doctest: +SKIP
     """
-    config = read_countermeasure(config_file, allow_pickle)
+    config = read_configuration(config_file, CM_KIND, allow_pickle)
     if config.get("defense") is not None:
         raise InputError(f"{config_file}: has the defence '{config['defense']}' already")
     config.update(defense=defense, defense_conf=dict(defense_conf))
     config["output_dir"] = str(output_dir)
-    model = build(CountermeasureTask, config, config_file, allow_pickle)
+    model = build(CM_KIND.task, config, config_file, allow_pickle)
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     weights = _weights(model, read_weights(model_file, allow_pickle), Path(model_file))
     path = Path(output_dir) / Path(model_file).name

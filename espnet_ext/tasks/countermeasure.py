@@ -46,6 +46,7 @@ from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
 from espnet_ext.ssl.frontend import portable
 from espnet_ext.ssl.schedule import LinearWarmupDecayLR
 from espnet_ext.ssl.upstream import self_contained
+from espnet_ext.tasks.building import ModelKind
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
 from espnet_ext.tasks.trainer import CarefulTrainer
 
@@ -384,3 +385,12 @@ def _reseed(factory: AbsIterFactory, labels: str | Path, path: Path, seed: int) 
     factory.sampler_args["category2utt_file"] = str(path)
     if not factory.sampler_args["distributed"]:
         factory.sampler = CategoryBalancedSampler(**factory.sampler_args)
+
+
+CM_KIND: ModelKind[CountermeasureModel] = ModelKind(
+    name="cm",
+    title="a spoofing countermeasure",
+    task=CountermeasureTask,
+    needed=("frontend", "encoder", "cm_loss"),
+    own=("cm_loss",),
+)

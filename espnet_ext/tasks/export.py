@@ -6,8 +6,8 @@ from typing import Any
 from espnet_ext.data.files import write_text
 from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.tasks.building import read_configuration
-from espnet_ext.tasks.foreign import refuse_pickles
 from espnet_ext.tasks.mtl_asr import MODEL_NAME
+from espnet_ext.tasks.recognizer import ASR_KIND
 
 OWN_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf", "ctc_entropy_weight")
 
@@ -36,8 +36,7 @@ def export_stock(
             something when it loads the model.
     """
     config_path, model_path = Path(output_dir) / "config.yaml", Path(output_dir) / "model.pth"
-    config = read_configuration(config_file, "a speech recognizer", needed=("token_list",))
-    refuse_pickles(config, config_file, allow_pickle)
+    config = read_configuration(config_file, ASR_KIND, allow_pickle)
     state = read_weights(model_file, allow_pickle)
     weights = {k: v for k, v in state.items() if not k.startswith("heads.")}
     write_text(config_path, _dump(_stock_config(config)))

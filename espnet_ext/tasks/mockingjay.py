@@ -24,6 +24,7 @@ from espnet_ext.ssl.encoder import MockingjayEncoder
 from espnet_ext.ssl.model import MockingjayModel
 from espnet_ext.ssl.pictures import draw, write_picture
 from espnet_ext.ssl.schedule import LinearWarmupDecayLR
+from espnet_ext.tasks.building import ModelKind
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
 from espnet_ext.tasks.trainer import CarefulTrainer
 
@@ -211,3 +212,12 @@ def _build(choices: ClassChoices, args: argparse.Namespace) -> Any:
     if name is None:
         return None
     return choices.get_class(name)(**getattr(args, f"{choices.name}_conf"))
+
+
+SSL_KIND: ModelKind[MockingjayModel] = ModelKind(
+    name="ssl",
+    title="a Mockingjay",
+    task=MockingjayTask,
+    needed=("frontend", "encoder_conf", "target"),
+    own=("crop_seconds", "target"),
+)

@@ -21,6 +21,7 @@ from espnet_ext.tasks.building import read_configuration
 from espnet_ext.tasks.checkpoint import initialisation_table, upgraded
 from espnet_ext.tasks.foreign import refuse_pickles
 from espnet_ext.tasks.mtl_asr import MTLASRTask
+from espnet_ext.tasks.recognizer import ASR_KIND
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 FRONTEND = ("frontend", "frontend_conf")
@@ -106,8 +107,7 @@ def prepare(
         InputError: front end, token list or shapes do not agree; names what differs.
     """
     config_file, model_file = files
-    config = read_configuration(config_file, "a speech recognizer", needed=("token_list",))
-    refuse_pickles(config, config_file, allow_pickle)
+    config = read_configuration(config_file, ASR_KIND, allow_pickle)
     wanted = read_with_base(train_config)
     refuse_pickles(wanted, train_config, allow_pickle)
     tokens = _tokens(config, token_type, config_file)

@@ -45,6 +45,8 @@ class FeatureSpace:
             return 1.0
         if unit == "std":
             return self.std
+        if unit != "db":
+            raise InputError(f"unit must be one of std, db, raw, not '{unit}'")
         if self.decibels is None:
             raise InputError("unit db: these features are no decibels of powers; use std or raw")
         return 1.0 / self.decibels

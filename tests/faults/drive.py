@@ -39,7 +39,7 @@ from espnet_ext.bin import cli
 from espnet_ext.data import format as _  # noqa: F401
 from espnet_ext.data.audio import decode_audio
 from espnet_ext.report import scores  # noqa: F401
-from espnet_ext.tasks import cm_loading, loading  # noqa: F401
+from espnet_ext.tasks import loading  # noqa: F401
 
 SHIM = ctypes.CDLL(None)  # the preloaded library is found among all
 

@@ -7,7 +7,7 @@ from tiny_countermeasure import padded, utterances
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.cascade import put_before
-from espnet_ext.tasks.cm_loading import load_countermeasure
+from espnet_ext.tasks.loading import load_countermeasure
 
 CHANGES = {"encoder": "senet"}
 

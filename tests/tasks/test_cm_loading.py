@@ -5,8 +5,8 @@ from tiny_cm import cm_arguments, cm_config, cm_model, save_countermeasure
 from tiny_mockingjay import FEATURES, save_checkpoint
 
 from espnet_ext.errors import InputError
-from espnet_ext.tasks.cm_loading import load_countermeasure
 from espnet_ext.tasks.countermeasure import CountermeasureTask
+from espnet_ext.tasks.loading import load_countermeasure
 
 CONFIG = {"defense": "filter", "defense_conf": {"kind": "mean"}, "cm_loss": "asoftmax"}
 

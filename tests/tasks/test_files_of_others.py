@@ -21,7 +21,7 @@ import yaml
 from espnet_ext.data.files import read_yaml
 from espnet_ext.data.weights import load_tensors, pickles, read_weights
 from espnet_ext.errors import InputError
-from espnet_ext.tasks.cm_loading import load_countermeasure
+from espnet_ext.tasks.loading import load_countermeasure
 
 ASR = ("asr_inference", "asr_attack", "asr_transfer", "export_stock", "asr_pretrained")
 CM = ("cm_inference", "cm_attack", "cm_lnsr", "cm_probe", "cm_defend")

@@ -2,7 +2,7 @@
 
 To add one, write a file here (or anywhere, with `register`) that is like `noise.py`, and add its
 name to `BUILT_IN`. A package can also offer attacks as entry points of the group
-`espnet_ext.attacks`.
+`espnet_ext.attacks`. CONTRIBUTING.md has an example.
 """
 
 import importlib

@@ -1,0 +1,129 @@
+"""Any ESPnet2 recogniser: what is checked of its configuration, and how it reads text."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from espnet2.text.build_tokenizer import build_tokenizer
+from espnet2.text.cleaner import TextCleaner
+
+from espnet_ext.asr.recognizer import SpeechRecognizer
+from espnet_ext.asr.text import TextEncoder
+from espnet_ext.data.configurations import Config
+from espnet_ext.data.files import read_text
+from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import sample_rate
+from espnet_ext.tasks.building import ModelKind, missing_package
+from espnet_ext.tasks.mtl_asr import MODEL_NAME, MTLASRTask
+
+
+def _check_supported(config: Config, path: Path) -> None:
+    """Refuse what ESPnet builds as a recognizer, and neither decoding nor attack here can use."""
+    model, decoder = config["model"], config["decoder"]
+    if model not in ("espnet", MODEL_NAME):
+        raise InputError(
+            f"{path}: model: {model} is not supported; recognizers with CTC, an attention decoder "
+            f"or both are (model: espnet or {MODEL_NAME})"
+        )
+    if decoder in ("transducer", "linear_decoder", "mlm"):
+        raise InputError(
+            f"{path}: decoder: {decoder} is not supported; attention decoders and CTC are"
+        )
+    if config["encoder"] == "transformer_multispkr":
+        raise InputError(f"{path}: encoder: {config['encoder']}: one speaker at a time only")
+    weight = config["model_conf"].get("ctc_weight", 0.5)
+    if decoder is None and weight != 1.0:
+        raise InputError(
+            f"{path}: decoder: there is none, but model_conf.ctc_weight is {weight}; a model of "
+            "CTC alone has 1.0"
+        )
+    if config.get("frontend") == "sliding_window" and config.get("preencoder") is None:
+        raise InputError(
+            f"{path}: frontend: sliding_window gives windows of samples, which no encoder takes; "
+            "it needs preencoder: sinc"
+        )
+
+
+def _text_encoder(config: Config, path: Path) -> TextEncoder:
+    kind, tokens = config.get("token_type"), read_tokens(config, path)
+    if kind is None:
+        raise InputError(
+            f"{path}: token_type: there is none, so transcripts cannot be read; write the type of "
+            "its token_list: char, word, bpe or phn"
+        )
+    conf = config.get("preprocessor_conf") or {}
+    what, lacks = f"token_type: {kind}", "no tokenizer"
+    try:
+        tokenizer = build_tokenizer(
+            token_type=kind,
+            bpemodel=config.get("bpemodel"),
+            non_linguistic_symbols=config.get("non_linguistic_symbols"),
+            g2p_type=config.get("g2p"),
+            whisper_language=conf.get("whisper_language"),
+            whisper_task=conf.get("whisper_task"),
+        )
+        if kind in ("bpe", "hugging_face"):
+            tokenizer.text2tokens("a")  # the model is read with the first text
+        what, lacks = f"cleaner: {config.get('cleaner')}", "no cleaner of text"
+        cleaner = TextCleaner(config.get("cleaner"))
+        cleaner("a")  # one that does not exist is found with the first text
+    except ImportError as error:
+        raise InputError(f"{path}: {what} needs {missing_package(error)}") from error
+    except Exception as error:  # of whatever package the tokenizer calls
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: {what}: {lacks} ({problem})") from error
+    return TextEncoder(tokenizer, tokens, cleaner)
+
+
+def read_tokens(config: Config, path: Path) -> list[str]:
+    """The list of tokens, read from its file where the configuration names one.
+
+    Raises:
+        InputError: it is no list of text, is too short, or has a token twice or no <unk>.
+    """
+    tokens = config["token_list"]
+    if isinstance(tokens, str):
+        tokens = [line.rstrip() for line in read_text(tokens).removesuffix("\n").split("\n")]
+        config["token_list"] = tokens
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise InputError(f"{path}: token_list: must be a list of tokens, or a file of them")
+    twice = [token for token, count in Counter(tokens).items() if count > 1]
+    if twice:
+        lines = [number for number, token in enumerate(tokens, 1) if token == twice[0]]
+        raise InputError(
+            f"{path}: token_list: '{twice[0]}' appears {len(lines)} times (entries "
+            f"{', '.join(map(str, lines))}); a token has one place"
+        )
+    if "<unk>" not in tokens:
+        raise InputError(f"{path}: token_list: <unk> is not in it; is it the list of this model?")
+    return tokens
+
+
+def _open(config: Config, path: Path) -> Callable[[torch.nn.Module], SpeechRecognizer]:
+    _check_supported(config, path)
+    text = _text_encoder(config, path)
+    try:
+        rate = sample_rate((config.get("frontend_conf") or {}).get("fs", 16000))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return lambda model: SpeechRecognizer(model, text, rate, config)
+
+
+ASR_KIND = ModelKind(
+    name="asr",
+    title="a speech recognizer",
+    task=MTLASRTask,
+    needed=("token_list", "encoder", "decoder"),
+    open=_open,
+    earlier={
+        "model": "espnet",
+        "input_size": None,
+        "init": None,
+        "specaug": None,
+        "normalize": None,
+        "ctc_conf": {},
+        "model_conf": {},
+        "frontend_conf": {},
+    },
+)
