@@ -63,7 +63,12 @@ def test_attack_writes_audio_log_and_scores(monkeypatch, model, data, tmp_path):
     assert set(results["scores"][0]) >= {"adv_twer", "wer", "success_rate", "l2_max", "linf_max"}
     assert results["padding_error"] < 1e-4 and results["training_seed"] == 0
     assert len((tmp_path / "attack_log.jsonl").read_text().splitlines()) == 9
-    assert set(read_table(tmp_path / "snr25/step2/wav.scp")) == {"a-1", "a-2", "b-1"}
+    kept = tmp_path / "adversarial/pgd/snr25/step2/wav.scp"
+    assert set(read_table(kept)) == {
+        "a-1",
+        "a-2",
+        "b-1",
+    }
 
 
 def test_audio_of_an_attack_is_heard_by_another_model(monkeypatch, model, data, tmp_path):
