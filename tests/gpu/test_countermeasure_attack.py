@@ -4,18 +4,22 @@ import copy
 
 import pytest
 import torch
-from espnet_ext.attack.linf import InputBatch, RandomSigns
 from tiny_countermeasure import FRAMES, feature_batch, trained, wave_batch
+from tiny_victims import found as attacked
+from tiny_victims import holds, values
 
-from espnet_ext.attack import LinfPGD, PyTorchCountermeasure
+from espnet_ext.attack import Budget, Noise, Pgd, PyTorchCountermeasure
+from espnet_ext.attack.evasion import ball_of
+from espnet_ext.victims.countermeasure import LabelledBatch
 
 pytestmark = pytest.mark.gpu
 
 EPS = 0.1
+QUARTER = {"alpha": 0.25, "schedule": "constant"}
 
 
 def moved(batch, device):
-    return InputBatch(
+    return LabelledBatch(
         batch.names, *(x.to(device) for x in (batch.inputs, batch.lengths, batch.labels))
     )
 
@@ -48,28 +52,28 @@ def test_scores_of_waveforms_are_those_of_the_cpu(both, device, record_property)
 )
 def test_iterates_over_five_steps_are_those_of_the_cpu(both, options, record_property):
     (here, batch), (there, same) = both
-    expected = LinfPGD(here, EPS, **options).attack_batch(batch)
-    found = LinfPGD(there, EPS, **options).attack_batch(same).cpu()
+    expected = attacked(here, batch, Pgd(**QUARTER, **options), EPS)
+    found = attacked(there, same, Pgd(**QUARTER, **options), EPS).cpu()
     # A step goes by signs: where a component is almost zero they may be others.
     differ = float(((found - expected).abs() > 1e-5).float().mean())
     record_property("share that differs", differ)
     assert differ < 0.01
-    with torch.no_grad(), here.attack_mode():
-        losses = [here.losses(x, batch.lengths, batch.labels) for x in (found, expected)]
+    losses = [values(here, batch, x) for x in (found, expected)]
     assert torch.allclose(*losses, rtol=1e-2, atol=1e-3)
 
 
-def test_ball_is_held_in_double_precision(both):
+@pytest.mark.parametrize("budget", [Budget(2, 3.0), Budget(float("inf"), EPS)], ids=["L2", "Linf"])
+def test_ball_is_held_in_double_precision(both, budget):
     _, (there, batch) = both
-    for attack in (LinfPGD(there, EPS, steps=3), RandomSigns(there, EPS)):
-        found = attack.attack_batch(batch)
+    for method in (Pgd(steps=3), Noise()):
+        found = attacked(there, batch, method, budget)
         assert found.device.type == batch.inputs.device.type
-        assert float((found.double() - batch.inputs.double()).abs().max()) <= EPS
+        assert holds(ball_of(there, batch, budget), found)
 
 
 def test_random_numbers_are_those_of_the_cpu(both):
     (here, batch), (there, same) = both
-    signs = [RandomSigns(e, EPS).attack_batch(b).cpu() for e, b in ((here, batch), (there, same))]
+    signs = [attacked(e, b, Noise(), EPS).cpu() for e, b in ((here, batch), (there, same))]
     assert torch.equal(*signs)
 
 
@@ -81,7 +85,7 @@ def test_model_is_left_as_it_was(both, train_mode):
     before = copy.deepcopy(model.state_dict())
     learned = [p.requires_grad for p in model.parameters()]
     modes = {name: module.training for name, module in model.named_modules()}
-    LinfPGD(estimator, EPS, steps=3).attack_batch(batch)
+    attacked(estimator, batch, Pgd(steps=3), EPS)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert {name: module.training for name, module in model.named_modules()} == modes
     assert [p.requires_grad for p in model.parameters()] == learned

@@ -2,22 +2,26 @@
 
 import copy
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from espnet_ext.attack.pgd import AttackBatch
-from espnet_ext.attack.runner import load_state, save_state
 from tiny import noise, tiny_recognizer
+from tiny_victims import copy_of, run
 
 from espnet_ext.asr.waveforms import like
-from espnet_ext.attack import ProjectedGradientDescentASR, PyTorchESPnet
+from espnet_ext.attack import Budget, Evasion, Pgd, PyTorchESPnet
+from espnet_ext.attack.state import about, load_state, save_state
 
 pytestmark = pytest.mark.gpu
 
 Y = ["one two", "three", "four five six"]
 NAMES = ["u1", "u2", "u3"]
+
+
+def constant(*steps, eps_step=0.05, start="clean", **options):
+    """PGD of constant steps whose last one is kept."""
+    return Pgd(steps=steps, eps_step=eps_step, start=start, best=False, **options)
 
 
 def estimator_of(encoder, device, **options):
@@ -44,8 +48,8 @@ def ragged():
 
 
 @pytest.fixture
-def batch(ragged):
-    return AttackBatch(NAMES, list(ragged), Y)
+def waves(ragged):
+    return list(ragged)
 
 
 def largest(found, expected):
@@ -79,21 +83,18 @@ def test_gradients_are_those_of_the_cpu(both, ragged, record_property):
 
 
 @pytest.mark.parametrize(
-    ("options", "limit"),
+    ("budget", "method", "limit"),
     [
-        ({"norm": 2, "eps": 0.12}, 1e-4),
-        ({"norm": 2, "snr": 25.0, "decay": 0.9, "random_start": True}, 1e-4),
+        (Budget(2, 0.12), constant(5), 1e-4),
+        (Budget(2, 25.0, "snr"), constant(5, decay=0.9, start="random"), 1e-4),
         # The sign of a component that is almost zero may be another: two steps apart at most.
-        ({"norm": math.inf, "eps": 0.0022, "eps_step": 0.001}, 0.0044),
+        (Budget(math.inf, 0.0022), constant(5, eps_step=0.001), 0.0044),
     ],
 )
 def test_iterates_over_five_steps_are_those_of_the_cpu(
-    both, ragged, options, limit, record_property
+    both, ragged, budget, method, limit, record_property
 ):
-    expected, found = (
-        ProjectedGradientDescentASR(estimator, max_iter=5, **options).generate(ragged, Y)
-        for estimator in both
-    )
+    expected, found = (Evasion(estimator, method, budget).generate(ragged, Y) for estimator in both)
     record_property("largest", largest(found, expected))
     assert largest(found, expected) <= limit
     moved = [(a - x, b - x) for a, b, x in zip(found, expected, ragged, strict=True)]
@@ -102,7 +103,7 @@ def test_iterates_over_five_steps_are_those_of_the_cpu(
 
 @pytest.mark.parametrize("norm", [2, math.inf])
 def test_budget_holds_in_double_precision(there, ragged, norm):
-    attack = ProjectedGradientDescentASR(there, norm=norm, snr=30.0, max_iter=10)
+    attack = Evasion(there, constant(10), Budget(norm, 30.0, "snr"))
     for wave, found in zip(ragged, attack.generate(ragged, Y), strict=True):
         size = np.linalg.norm(found.astype(np.float64) - wave, ord=norm)
         assert 0.9 * attack.budget.radius(wave) < size <= attack.budget.radius(wave)
@@ -110,18 +111,19 @@ def test_budget_holds_in_double_precision(there, ragged, norm):
 
 @pytest.mark.parametrize("options", [{}, {"decay": 0.9}, {"stop_on_success": True}])
 def test_resumed_attack_ends_as_an_uninterrupted_one(
-    there, batch, options, tmp_path, record_property
+    there, waves, options, tmp_path, record_property
 ):
-    attack = ProjectedGradientDescentASR(there, eps=0.2, steps=[3, 8], **options)
-    path = tmp_path / "state.pt"
+    method, budget, path = constant(3, 8, **options), Budget(2, 0.2), tmp_path / "state.pt"
+    batch = there.batch(NAMES, waves, Y)
 
     def save(state):
         if state.step == 4:
-            save_state(path, batch, state)
+            save_state(path, about(batch, Y), state)
 
-    whole = attack.attack_batch(batch, on_step=save)
-    again = attack.attack_batch(batch)
-    resumed = attack.attack_batch(batch, load_state(path, batch, there.device))
+    whole = run(there, batch, method, budget, on_step=save)
+    again = run(there, copy_of(batch), method, budget)
+    state = load_state(path, about(batch, Y), batch, method.snapshots)
+    resumed = run(there, batch, method, budget, state=state)
     assert resumed.step == 8
     for step in (3, 8):
         # Sums in an order that changes from run to run are all that may part them.
@@ -131,15 +133,21 @@ def test_resumed_attack_ends_as_an_uninterrupted_one(
         assert difference == 0.0 if apart == 0.0 else difference < 1e-4
 
 
-def test_what_was_begun_on_the_gpu_ends_on_the_cpu(there, batch, tmp_path):
+def test_what_was_begun_on_the_gpu_ends_on_the_cpu(there, waves, tmp_path):
     here = estimator_of("conformer", "cpu")
-    attack = ProjectedGradientDescentASR(there, eps=0.2, max_iter=8)
-    half = ProjectedGradientDescentASR(there, eps=0.2, max_iter=4).attack_batch(batch)
-    save_state(tmp_path / "state.pt", batch, replace(half, snapshots={}))
-    state = load_state(tmp_path / "state.pt", batch, "cpu")
-    on_cpu = ProjectedGradientDescentASR(here, eps=0.2, max_iter=8)
-    found = on_cpu.snapshots(batch, on_cpu.attack_batch(batch, state))[8]
-    assert largest(found, attack.generate(batch.waves, Y, names=NAMES)) < 1e-4
+    method, budget, path = constant(8), Budget(2, 0.2), tmp_path / "state.pt"
+    batch, same = (victim.batch(NAMES, waves, Y) for victim in (there, here))
+
+    def save(state):
+        if state.step == 4:
+            save_state(path, about(batch, Y), state)
+
+    whole = run(there, batch, method, budget, on_step=save)
+    state = load_state(path, about(same, Y), same, method.snapshots)
+    assert state.step == 4
+    found = run(here, same, method, budget, state=state)
+    ends = (b.arrays(s.snapshots[8]) for b, s in ((batch, whole), (same, found)))
+    assert largest(*ends) < 1e-4
 
 
 def test_mixed_precision_follows_full_precision(there, ragged, device, record_property):
@@ -148,7 +156,7 @@ def test_mixed_precision_follows_full_precision(there, ragged, device, record_pr
     record_property("cosine", min(cosine))
     assert min(cosine) > 0.9
     clean = there.compute_loss(ragged, Y)
-    attack = ProjectedGradientDescentASR(mixed, eps=1.0, max_iter=10)
+    attack = Evasion(mixed, constant(10), Budget(2, 1.0))
     assert (there.compute_loss(attack.generate(ragged, Y), Y) < clean).all()
     # What is measured afterwards is in full precision.
     np.testing.assert_array_equal(mixed.compute_loss(ragged, Y), clean)
@@ -163,7 +171,7 @@ def test_model_and_settings_of_pytorch_are_left_as_they_were(device, ragged, aut
     modes = {name: module.training for name, module in model.named_modules()}
     before = copy.deepcopy(model.state_dict())
     flags = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
-    ProjectedGradientDescentASR(estimator, eps=0.2, max_iter=3).generate(ragged, Y)
+    Evasion(estimator, constant(3), Budget(2, 0.2)).generate(ragged, Y)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert {name: module.training for name, module in model.named_modules()} == modes
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
