@@ -18,8 +18,8 @@ from espnet_ext.defense.filters import straight_through
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import zero_padding
 from espnet_ext.metrics.perturbation import Perturbation, measure
-from espnet_ext.precision import full_precision
 from espnet_ext.victims.base import Batch, Objective, Rows, unusable
+from espnet_ext.victims.classifier import EqualLengths, frozen, one_hot
 from espnet_ext.victims.features import FeatureSpace, measure_space
 from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
 from espnet_ext.victims.same_features import check_same_features
@@ -117,7 +117,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
         if clip_values is None:
             clip_values = (-1.0, 1.0) if space == "waveform" else (-np.inf, np.inf)
         super().__init__(
-            model=_EqualLengths(self, scale),
+            model=EqualLengths(model, self.logits, scale),
             loss=torch.nn.CrossEntropyLoss(),
             input_shape=input_shape or ((None,) if space == "waveform" else (None, None)),
             nb_classes=2,
@@ -151,7 +151,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
         """Gradient of the cross-entropy of labels `y` with respect to `x`, like `x`."""
         train = training_mode or self.train_mode
         with self.attack_mode(train):
-            return super().loss_gradient(x, _one_hot(y), train, **kwargs)
+            return super().loss_gradient(x, one_hot(y), train, **kwargs)
 
     def class_gradient(self, x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
         """Gradients of the logits, see ART."""
@@ -474,70 +474,3 @@ class CountingClassifier(PyTorchCountermeasure):
         """Losses; the lowest where it is not a number, for ART keeps the highest."""
         losses = super().compute_loss(*arguments, **options)
         return np.where(np.isnan(losses), -np.inf, losses)
-
-
-class _EqualLengths(torch.nn.Module):
-    """Logits of one rectangular tensor, which is all that ART gives a model."""
-
-    scale: torch.Tensor
-
-    def __init__(self, estimator: PyTorchCountermeasure, scale: torch.Tensor | float):
-        super().__init__()
-        self.countermeasure = estimator.countermeasure
-        # A method, not the estimator: it is not complete yet, and PyTorch would look into it.
-        self.logits = estimator.logits
-        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
-
-    def train(self, mode: bool = True) -> "_EqualLengths":
-        """The mode that ART wishes, see `_set_mode`."""
-        self.training = mode
-        _set_mode(self.countermeasure, mode)
-        return self
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 2) of scaled inputs."""
-        if inputs.ndim == 4:
-            inputs = inputs.squeeze(1)
-        lengths = torch.full((len(inputs),), inputs.size(1), device=inputs.device)
-        return self.logits(inputs * self.scale, lengths)
-
-
-def _one_hot(y: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
-    """(N,) to (N, 2): class ids of exactly two classes ART takes for probabilities."""
-    if y.ndim == 2:
-        return y
-    return F.one_hot(y.long(), 2) if isinstance(y, torch.Tensor) else np.eye(2)[y]
-
-
-def _set_mode(model: torch.nn.Module, train: bool) -> None:
-    """Training or evaluation mode; the model's own flag, by which it draws crops, stays off."""
-    model.train(train)
-    model.training = False
-
-
-@contextlib.contextmanager
-def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Module]:
-    """No parameter gradients and no TF32; everything is as before when the block ends.
-
-    Gradients that parameters have already are neither used nor cleared.
-
-    Args:
-        model: a countermeasure.
-        train: training mode, with the buffers (BatchNorm's statistics) brought back at the
-            end; otherwise evaluation mode, which changes none.
-    """
-    training = {name: module.training for name, module in model.named_modules()}
-    trainable = [(p, p.grad) for p in model.parameters() if p.requires_grad]
-    buffers = [(b, b.clone()) for b in model.buffers()] if train else []
-    try:
-        _set_mode(model.requires_grad_(False), train)
-        with full_precision():
-            yield model
-    finally:
-        for name, module in model.named_modules():
-            module.training = training[name]
-        for parameter, gradient in trainable:
-            parameter.requires_grad_(True).grad = gradient
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)

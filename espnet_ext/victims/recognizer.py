@@ -282,8 +282,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """Do nothing: BatchNorm stays in evaluation mode."""
 
     def get_activations(self, x: np.ndarray, layer: Any, batch_size: int, **kwargs: Any) -> Any:
-        """Not offered."""
-        raise NotImplementedError("PyTorchESPnet gives no activations")
+        """Not offered: an abstract method of ART's estimators."""
+        raise NotImplementedError
 
     # What the project's own engine asks
 
@@ -320,10 +320,13 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         Call it inside `attack_mode`.
         """
         speech = speech.detach().requires_grad_()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast is not None):
+        with self._precision():
             losses = self.utterance_losses(speech, lengths, targets)
         (gradient,) = torch.autograd.grad(losses.total.sum(), speech)
         return gradient, losses
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast is not None)
 
     def utterance_losses(
         self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
@@ -346,8 +349,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """A batch of waveforms (T,) and transcripts; without these, what the model hears.
 
         Raises:
-            InputError: a target is missing, too long for the audio, or outside the vocabulary, or
-                audio is too short for the model.
+            InputError: a target is missing, or `problem` has something to say.
         """
         waves = to_list(arrays)
         if goals is None:
@@ -373,7 +375,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return self.recognizer.batches(samples, batch_size, overhead)
 
     def goal_of(self, labels: Mapping[str, str | None]) -> str:
-        """The target; the reference where it shall be left and there is no target."""
+        """The target."""
         return str(labels["target"])
 
     def calibrate(
@@ -383,7 +385,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return {}
 
     def calibrated(self, record: Mapping[str, Any]) -> None:
-        """See `calibrate`."""
+        """Nothing was measured."""
 
     def check_observer(self, observer: "PyTorchESPnet", name: str, batch: SpeechBatch) -> None:
         """See `Victim.check_observer`."""
@@ -397,7 +399,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return replace(batch, targets=self.targets(batch.transcripts), clean_gradients={})
 
     def scale(self, unit: str) -> None:
-        """Full scale of a waveform is 1, see `Victim.scale`."""
+        """Nothing: full scale is 1."""
 
     def objective(self, batch: SpeechBatch, loss: str = "") -> Objective:
         """Less loss of the target, or more of the reference; see `Victim.objective`."""
@@ -405,8 +407,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
 
         def values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             targets = batch.targets if isinstance(rows, slice) else batch.targets.rows(rows)
-            precise = self.autocast is None
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=not precise):
+            with self._precision():
                 return sign * self.utterance_losses(inputs, batch.lengths[rows], targets).total
 
         return values
@@ -435,11 +436,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             {"hypothesis": text, "reached": same_text(text, wanted) == self.targeted}
             for text, wanted in zip(texts, batch.transcripts, strict=True)
         ]
-        for name, found in (
-            ("loss", losses.total),
-            ("loss_ctc", losses.ctc),
-            ("loss_att", losses.att),
-        ):
+        found_of = {"loss": losses.total, "loss_ctc": losses.ctc, "loss_att": losses.att}
+        for name, found in found_of.items():
             for row, value in zip(rows, found.tolist() if found is not None else [], strict=False):
                 row[name] = value if math.isfinite(value) else None
         return rows
