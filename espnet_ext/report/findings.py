@@ -39,7 +39,7 @@ class Finding(NamedTuple):
     """A fact: what kind, and its values; `sentence` renders it."""
 
     kind: str
-    values: Mapping[str, Any]
+    values: dict[str, Any]
 
 
 def sweep_cautions(
