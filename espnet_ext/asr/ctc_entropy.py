@@ -31,7 +31,7 @@ def alignment_entropy(
     Returns:
         (B,); 0 where an utterance has fewer frames than its target needs.
     """
-    states = _states(targets, target_lengths, blank)
+    states = _with_blanks(targets, target_lengths, blank)
     scores = log_probs.gather(2, states.unsqueeze(1).expand(-1, log_probs.size(1), -1))
     may_skip = _may_skip(states, blank)
     number = torch.arange(states.size(1), device=states.device)
@@ -51,7 +51,7 @@ def alignment_entropy(
     return torch.where(total > 0.5 * IMPOSSIBLE, mixed, torch.zeros_like(mixed))
 
 
-def _states(targets: torch.Tensor, target_lengths: torch.Tensor, blank: int) -> torch.Tensor:
+def _with_blanks(targets: torch.Tensor, target_lengths: torch.Tensor, blank: int) -> torch.Tensor:
     """Token of each state (B, 2L + 1): a blank before, between and after the tokens."""
     position = torch.arange(targets.size(1), device=targets.device)
     known = targets.masked_fill(position >= target_lengths.unsqueeze(1), blank)

@@ -8,6 +8,7 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 
 from espnet_ext.asr.ctc_entropy import alignment_entropy
 from espnet_ext.asr.heads import IGNORED, UtteranceClassifier, classification_loss
+from espnet_ext.data.configurations import Config
 
 Stats = dict[str, torch.Tensor | None]
 
@@ -48,7 +49,7 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         heads: dict[str, list[str]] | None = None,
         asr_weight: float = 1.0,
         head_weights: dict[str, float] | None = None,
-        head_conf: dict[str, Any] | None = None,
+        head_conf: Config | None = None,
         ctc_entropy_weight: float = 0.0,
         **asr: Any,
     ):

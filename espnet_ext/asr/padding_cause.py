@@ -8,6 +8,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.batching import TOLERANCE, exact_batching, probe
 from espnet_ext.asr.losses import encode, frozen
+from espnet_ext.data.configurations import Config
 
 Tensors = list[torch.Tensor]
 Call = tuple[str, Tensors, Tensors]
@@ -46,7 +47,7 @@ def _calls(model: ESPnetASRModel, speech: torch.Tensor, lengths: torch.Tensor) -
 
     def _hook(name: str) -> Any:
         def _note(
-            _module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+            _module: torch.nn.Module, args: tuple[Any, ...], kwargs: Config, output: Any
         ) -> None:
             given = _of_rows((args, tuple(kwargs.values())), rows)
             calls.append((name, given, _of_rows(output, rows)))
@@ -86,13 +87,13 @@ def _first_difference(first: list[Call], second: list[Call], row: int) -> str | 
     for (name, given, made), (other, given_there, made_there) in zip(first, second, strict=False):
         if name != other:
             return None
-        same = _same(given, given_there, row)
-        if same and not _same(made, made_there, row):
+        same = _agree(given, given_there, row)
+        if same and not _agree(made, made_there, row):
             return name
     return None
 
 
-def _same(alone: Tensors, batch: Tensors, row: int) -> bool:
+def _agree(alone: Tensors, batch: Tensors, row: int) -> bool:
     return all(_close(*pair) for pair in _pairs(alone, batch, row))
 
 

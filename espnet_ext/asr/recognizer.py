@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -13,6 +12,7 @@ from espnet_ext.asr.batching import BATCH_OVERHEAD, TOLERANCE, padding_error, pl
 from espnet_ext.asr.lengths import EncoderFrames
 from espnet_ext.asr.padding_cause import padding_cause
 from espnet_ext.asr.text import TextEncoder
+from espnet_ext.data.configurations import Config
 
 
 @dataclass
@@ -29,7 +29,7 @@ class SpeechRecognizer:
     model: ESPnetASRModel
     text: TextEncoder
     sample_rate: int
-    config: dict[str, Any]
+    config: Config
 
     @property
     def device(self) -> torch.device:

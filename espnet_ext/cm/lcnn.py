@@ -150,7 +150,7 @@ class LCNN(torch.nn.Module):
         pooling: str = "flatten",
     ):
         super().__init__()
-        _check(input_size, num_frames, channels, group_norm, pooling)
+        _check_sizes_of_maps(input_size, num_frames, channels, group_norm, pooling)
         self.num_frames = num_frames if pooling == "flatten" else None
         first, second, third, fourth, fifth, embedding = channels
         self.stem = MFMConv(1, first, 5, norm=group_norm == "every")
@@ -167,7 +167,7 @@ class LCNN(torch.nn.Module):
             MaxFeatureMap(),
             torch.nn.BatchNorm1d(embedding),
         )
-        self.apply(_initialize)
+        self.apply(_start_as_original)
         # A fifth faster on a CPU; the input's single channel takes on the layout of the weights.
         self.to(memory_format=torch.channels_last)
 
@@ -220,7 +220,7 @@ def _map_size(input_size: int, num_frames: int | None, channels: int) -> int:
     return channels * frames * (input_size >> HALVINGS)
 
 
-def _check(
+def _check_sizes_of_maps(
     input_size: int, num_frames: int | None, channels: Sequence[int], group_norm: str, pooling: str
 ) -> None:
     if group_norm not in GROUP_NORMS:
@@ -242,7 +242,7 @@ def _check(
         )
 
 
-def _initialize(module: torch.nn.Module) -> None:
+def _start_as_original(module: torch.nn.Module) -> None:
     """As Liu et al. (2019): He for convolutions, Glorot for linear layers."""
     if isinstance(module, torch.nn.Conv2d):
         torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

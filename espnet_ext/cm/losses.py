@@ -66,7 +66,7 @@ class WeightedCrossEntropy(CountermeasureLoss):
         self, input_size: int, num_classes: int = 2, class_weights: Sequence[float] | None = None
     ):
         super().__init__()
-        _check_classes(num_classes)
+        _check_two(num_classes)
         weights = [1.0, 1.0] if class_weights is None else [float(w) for w in class_weights]
         if len(weights) != 2 or min(weights) <= 0.0:
             raise InputError(f"class_weights must be two positive numbers, not {weights}")
@@ -94,7 +94,7 @@ class _Angular(CountermeasureLoss):
 
     def __init__(self, input_size: int, num_classes: int = 2):
         super().__init__()
-        _check_classes(num_classes)
+        _check_two(num_classes)
         weight = torch.empty(input_size, num_classes).uniform_(-1.0, 1.0)
         self.weight = torch.nn.Parameter(torch.nn.functional.normalize(weight, dim=0))
 
@@ -251,7 +251,7 @@ class OCSoftmax(CountermeasureLoss):
         scale: float = 20.0,
     ):
         super().__init__()
-        _check_classes(num_classes)
+        _check_two(num_classes)
         _check_scale("OC-softmax", scale)
         if margin_spoof > margin_bonafide:
             raise InputError(
@@ -310,7 +310,7 @@ def _chebyshev(cosines: torch.Tensor, order: int) -> torch.Tensor:
     return value
 
 
-def _check_classes(num_classes: int) -> None:
+def _check_two(num_classes: int) -> None:
     if num_classes != len(CLASSES):
         raise InputError(f"a countermeasure has the classes {CLASSES}, not {num_classes} of them")
 

@@ -1,7 +1,7 @@
 """Front end, defence, encoder and loss: one model, one checkpoint."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -150,7 +150,7 @@ class CountermeasureModel(AbsESPnetModel):
         speech_lengths: torch.Tensor,
         label: torch.Tensor,
         label_lengths: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Sequence[str],
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Loss of a batch.
 
@@ -189,7 +189,7 @@ class CountermeasureModel(AbsESPnetModel):
         return force_gatherable((loss, stats, len(label)), loss.device)
 
     def collect_feats(
-        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs: Any
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs: object
     ) -> dict[str, torch.Tensor]:
         """Features before normalisation, for ESPnet's statistics.
 

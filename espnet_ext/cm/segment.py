@@ -68,7 +68,7 @@ def cut(
     """
     lengths = lengths.to(feats.device)
     if options.num_frames is None:
-        return _whole(feats, lengths, options.min_frames)
+        return _uncut(feats, lengths, options.min_frames)
     if training:
         starts = _drawn_starts(lengths, options.num_frames, options.random_phase)
     else:
@@ -95,7 +95,7 @@ def _even_starts(lengths: torch.Tensor, num_frames: int, segments: int) -> torch
     return torch.div(last * steps, max(segments - 1, 1), rounding_mode="floor")
 
 
-def _whole(
+def _uncut(
     feats: torch.Tensor, lengths: torch.Tensor, min_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     longer = lengths.clamp(min=min_frames)

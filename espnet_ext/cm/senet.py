@@ -114,7 +114,7 @@ class SENet(torch.nn.Module):
         reduction: int = 16,
     ):
         super().__init__()
-        _check(layers, channels, reduction)
+        _check_stages(layers, channels, reduction)
         self.stem = SingleChannelConv2d(channels[0], kernel_size=7, stride=2, padding=3, bias=False)
         self.stem_norm = MaskedBatchNorm2d(channels[0])
         self.pool = torch.nn.MaxPool2d(3, stride=2, padding=1)
@@ -125,7 +125,7 @@ class SENet(torch.nn.Module):
             self.stages.append(_stage(previous, width, blocks, stride, reduction))
             previous = width
         self.embedding_size = previous
-        self.apply(_initialize)
+        self.apply(_start_by_fan_out)
         # A fifth faster on a CPU; the input's single channel takes on the layout of the weights.
         self.to(memory_format=torch.channels_last)
 
@@ -176,7 +176,7 @@ def _halved(lengths: torch.Tensor | None) -> torch.Tensor | None:
     return None if lengths is None else torch.div(lengths + 1, 2, rounding_mode="floor")
 
 
-def _check(layers: Sequence[int], channels: Sequence[int], reduction: int) -> None:
+def _check_stages(layers: Sequence[int], channels: Sequence[int], reduction: int) -> None:
     if len(layers) != len(channels) or not layers or min(layers) < 1:
         raise InputError(
             f"SENet: layers {list(layers)} and channels {list(channels)} must be as many positive "
@@ -189,6 +189,6 @@ def _check(layers: Sequence[int], channels: Sequence[int], reduction: int) -> No
         )
 
 
-def _initialize(module: torch.nn.Module) -> None:
+def _start_by_fan_out(module: torch.nn.Module) -> None:
     if isinstance(module, torch.nn.Conv2d):
         torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

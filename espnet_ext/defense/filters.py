@@ -62,7 +62,7 @@ class SmoothingFilter(torch.nn.Module):
         blocks: int = 1,
     ):
         super().__init__()
-        _check(input_size, kind, size, sigma, blocks)
+        _check_filter(input_size, kind, size, sigma, blocks)
         self.input_size, self.kind, self.size, self.blocks = input_size, kind, size, blocks
         self.straight_through = False
         # Not saved: the same weights may be loaded with and without a filter before them.
@@ -114,7 +114,7 @@ class SmoothingFilter(torch.nn.Module):
         return F.conv2d(over_frames, kernel.view(1, 1, 1, -1)).squeeze(1)
 
 
-def _check(input_size: int, kind: str, size: int, sigma: float, blocks: int) -> None:
+def _check_filter(input_size: int, kind: str, size: int, sigma: float, blocks: int) -> None:
     if kind not in KINDS:
         raise InputError(f"filter kind '{kind}'; choose one of {', '.join(KINDS)}")
     if size not in SIZES:

@@ -1,9 +1,8 @@
 """Mockingjay between the features and the countermeasure."""
 
-from typing import Any
-
 import torch
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.ssl.upstream import Batch, MockingjayUpstream
 
 
@@ -53,8 +52,8 @@ class MockingjayDefense(torch.nn.Module):
         repeat: bool = True,
         frozen: bool = True,
         seed: int | None = None,
-        encoder_conf: dict[str, Any] | None = None,
-        features: dict[str, Any] | None = None,
+        encoder_conf: Config | None = None,
+        features: Config | None = None,
         allow_pickle: bool = False,
         pretrained_from: str | None = None,
     ):

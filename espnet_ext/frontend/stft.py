@@ -46,7 +46,7 @@ class PowerSpectrum(torch.nn.Module):
         pad_mode: str = "reflect",
     ):
         super().__init__()
-        _check(n_fft, win_length, window, pad_mode)
+        _check_window(n_fft, win_length, window, pad_mode)
         self.n_fft = n_fft
         self.win_length = win_length
         self.hop_length = hop_length
@@ -85,7 +85,7 @@ class PowerSpectrum(torch.nn.Module):
         return power.transpose(1, 2)[:, :frames], 1 + lengths // self.hop_length
 
 
-def _check(n_fft: int, win_length: int, window: str, pad_mode: str) -> None:
+def _check_window(n_fft: int, win_length: int, window: str, pad_mode: str) -> None:
     if window not in WINDOWS:
         raise InputError(f"window must be one of {', '.join(WINDOWS)}, not {window}")
     if pad_mode not in PAD_MODES:

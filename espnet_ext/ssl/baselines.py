@@ -32,11 +32,11 @@ def interpolate(frames: torch.Tensor, hidden: torch.Tensor, lengths: torch.Tenso
     first, last = torch.where(before < 0, after, before), torch.where(after >= size, before, after)
     share = (index - first) / (last - first).clamp(min=1)
     share = torch.where(first == last, 0.0, share).unsqueeze(-1)
-    mixed = (1.0 - share) * _take(frames, first) + share * _take(frames, last)
+    mixed = (1.0 - share) * _frames_at(frames, first) + share * _frames_at(frames, last)
     return mixed.masked_fill(none.unsqueeze(-1), 0.0)
 
 
-def _take(frames: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+def _frames_at(frames: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     index = index.clamp(min=0, max=frames.size(1) - 1)
     return frames.gather(1, index.unsqueeze(-1).expand_as(frames))
 

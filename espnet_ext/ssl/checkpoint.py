@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from espnet_ext.data.archives import is_archive
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import read_yaml
 from espnet_ext.data.model_files import CONFIG, find_files, find_model
 from espnet_ext.data.weights import read_weights
@@ -34,10 +35,10 @@ class Pretrained(NamedTuple):
     """
 
     path: Path
-    encoder_conf: dict[str, Any]
+    encoder_conf: Config
     weights: dict[str, torch.Tensor]
-    features: dict[str, Any] | None
-    named: dict[str, Any] = {}  # noqa: RUF012  never changed
+    features: Config | None
+    named: Config = {}  # noqa: RUF012  never changed
 
     def build(self, **changes: Any) -> MockingjayEncoder:
         """The encoder with its weights.
@@ -98,26 +99,26 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
     return Pretrained(path, conf, weights, features)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> Config:
     config = read_yaml(path)
     if "encoder_conf" not in config:
         raise InputError(f"{path}: not the configuration of a Mockingjay, it has no encoder_conf")
     return config
 
 
-def _encoder_conf(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, Any]:
+def _encoder_conf(config: Config, weights: dict[str, torch.Tensor]) -> Config:
     conf = {**default_arguments(MockingjayEncoder), **config["encoder_conf"]}
     conf["input_size"] = weights["project.weight"].size(1) // conf["downsample"]
     return conf
 
 
-def default_arguments(class_: type) -> dict[str, Any]:
+def default_arguments(class_: type) -> Config:
     """Arguments of the constructor of `class_` that have a default, with it."""
     parameters = inspect.signature(class_).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def check_features(pretrained: Pretrained, configured: dict[str, Any]) -> None:
+def check_features(pretrained: Pretrained, configured: Config) -> None:
     """Refuse features that are not those of the pretraining.
 
     A file of s3prl is compared by what it names; where it names nothing, a warning says so.
@@ -154,7 +155,7 @@ def check_features(pretrained: Pretrained, configured: dict[str, Any]) -> None:
         )
 
 
-def _as_s3prl_names(options: dict[str, Any]) -> dict[str, Any]:
+def _as_s3prl_names(options: Config) -> Config:
     """Options of `_all_options` in the terms of `named_features`."""
     rate = options["frontend_conf.fs"]
     kinds = {"mel": "mel", "spectrogram": "linear"}
@@ -171,9 +172,9 @@ def _as_s3prl_names(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _all_options(features: dict[str, Any]) -> dict[str, Any]:
+def _all_options(features: Config) -> Config:
     """Front end and normalisation with every option, by its name in a YAML."""
-    options: dict[str, Any] = {}
+    options: Config = {}
     for name, choices in (("frontend", frontend_choices), ("normalize", normalize_choices)):
         chosen = features.get(name)
         options[name] = chosen

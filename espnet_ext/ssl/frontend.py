@@ -6,6 +6,7 @@ import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.train.class_choices import ClassChoices
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
 from espnet_ext.frontend.frames import sample_rate
@@ -13,7 +14,7 @@ from espnet_ext.ssl.checkpoint import FEATURE_OPTIONS, read_pretrained
 from espnet_ext.ssl.upstream import MockingjayUpstream, self_contained
 
 NAME = "mockingjay"
-DEFAULT_FEATURES: dict[str, Any] = {
+DEFAULT_FEATURES: Config = {
     "frontend": "mel",
     "frontend_conf": {},
     "normalize": "utterance",
@@ -55,11 +56,11 @@ class MockingjayFrontend(AbsFrontend):
         self,
         fs: int | str | None = None,
         frontend: str | None = None,
-        frontend_conf: dict[str, Any] | None = None,
+        frontend_conf: Config | None = None,
         normalize: str | None = None,
-        normalize_conf: dict[str, Any] | None = None,
+        normalize_conf: Config | None = None,
         checkpoint: str | None = None,
-        encoder_conf: dict[str, Any] | None = None,
+        encoder_conf: Config | None = None,
         layer: str | int = "last",
         repeat: bool = True,
         frozen: bool = True,
@@ -111,7 +112,7 @@ class MockingjayFrontend(AbsFrontend):
         return self.upstream(feats, lengths)
 
 
-def _features(given: dict[str, Any], checkpoint: str | None, allow_pickle: bool) -> dict[str, Any]:
+def _features(given: Config, checkpoint: str | None, allow_pickle: bool) -> Config:
     """What the user gave, completed from the checkpoint or the default."""
     known = None
     if checkpoint is not None:
@@ -126,14 +127,14 @@ def _features(given: dict[str, Any], checkpoint: str | None, allow_pickle: bool)
     return chosen
 
 
-def _with_rate(conf: dict[str, Any] | None, fs: int | str) -> dict[str, Any]:
+def _with_rate(conf: Config | None, fs: int | str) -> Config:
     conf = dict(conf or {})
     if sample_rate(conf.get("fs", fs)) != sample_rate(fs):
         raise InputError(f"frontend_conf.fs is {fs}, but the features are for {conf['fs']} Hz")
     return {**conf, "fs": fs}
 
 
-def _build(features: dict[str, Any]) -> tuple[Any, Any]:
+def _build(features: Config) -> tuple[Any, Any]:
     frontend = frontend_choices.get_class(features["frontend"])(**(features["frontend_conf"] or {}))
     if features["normalize"] is None:
         return frontend, None
@@ -141,7 +142,7 @@ def _build(features: dict[str, Any]) -> tuple[Any, Any]:
     return frontend, normalize(**(features["normalize_conf"] or {}))
 
 
-def portable(conf: dict[str, Any]) -> dict[str, Any]:
+def portable(conf: Config) -> Config:
     """`self_contained` for the arguments of `MockingjayFrontend`: the features are put in too.
 
     Raises:

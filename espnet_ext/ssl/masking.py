@@ -73,7 +73,7 @@ class Masking:
         random: float = 0.1,
         rounding: str = "floor",
     ):
-        _check_names(case_by, rounding)
+        _check_choices(case_by, rounding)
         if not 0.0 < fraction <= 1.0 or consecutive < 1:
             raise InputError(
                 f"masking: fraction {fraction} must be in (0, 1], consecutive {consecutive} >= 1"
@@ -148,7 +148,7 @@ class Masking:
         return (numbers * places).long()
 
 
-def _check_names(case_by: str, rounding: str) -> None:
+def _check_choices(case_by: str, rounding: str) -> None:
     if case_by not in CASES:
         raise InputError(f"masking: case_by must be one of {', '.join(CASES)}, not {case_by}")
     if rounding not in ROUNDINGS:

@@ -1,7 +1,6 @@
 """Mockingjay: pretraining by the reconstruction of masked frames."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
@@ -9,6 +8,7 @@ from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import is_inside, zero_padding
 from espnet_ext.frontend.normalize import UtteranceNormalize
@@ -51,7 +51,7 @@ class MockingjayModel(AbsESPnetModel):
         encoder: MockingjayEncoder,
         target: AbsFrontend | None = None,
         normalize_target: bool = True,
-        masking: dict[str, Any] | None = None,
+        masking: Config | None = None,
         loss_on: str = "masked",
         valid_seed: int = 0,
     ):
@@ -78,7 +78,7 @@ class MockingjayModel(AbsESPnetModel):
         return (feats, lengths) if self.normalize is None else self.normalize(feats, lengths)
 
     def collect_feats(
-        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs: Any
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs: object
     ) -> dict[str, torch.Tensor]:
         """Features before normalisation, for the statistics of global normalisation."""
         feats, lengths = self.frontend(speech, speech_lengths)
@@ -89,7 +89,7 @@ class MockingjayModel(AbsESPnetModel):
         speech: torch.Tensor,
         speech_lengths: torch.Tensor,
         utt_id: Sequence[str] | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> tuple[torch.Tensor, Stats, torch.Tensor]:
         """Reconstruction loss of a batch.
 
@@ -183,7 +183,7 @@ def _rows(steps: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return steps.gather(1, index.unsqueeze(-1).expand(-1, -1, steps.size(-1)))
 
 
-def _masking(options: dict[str, Any]) -> Masking:
+def _masking(options: Config) -> Masking:
     known = default_arguments(Masking)
     unknown = [key for key in options if key not in known]
     if unknown:

@@ -47,7 +47,7 @@ def draw(reconstruction: Reconstruction, static: int | None = None) -> "Figure":
     limits = _limits(true[:, :static])
     for axis, (title, values) in zip(axes, panels.items(), strict=True):
         own = limits if title != "masked" else _limits(values[:, :static])
-        _spectrogram(axis, title, values[:, :static], own)
+        _panel(axis, title, values[:, :static], own)
     axes[-1].set_xlabel("frame")
     figure.suptitle(reconstruction.utterance)
     return figure
@@ -57,7 +57,7 @@ def _limits(values: torch.Tensor) -> tuple[float, float]:
     return float(values.quantile(0.01)), float(values.quantile(0.99))
 
 
-def _spectrogram(axis: Any, title: str, values: torch.Tensor, limits: tuple[float, float]) -> None:
+def _panel(axis: Any, title: str, values: torch.Tensor, limits: tuple[float, float]) -> None:
     axis.imshow(
         values.T.numpy(),
         origin="lower",

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.weights import check_finite, load_tensors
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.ssl.encoder import LAYER_NORM_EPS
 
-State = dict[str, torch.Tensor]
+Tensors = dict[str, torch.Tensor]
 # Theirs: ours. Query, key and value are one matrix here.
 EMBEDDING = {
     "input_representations.spec_transform": "project",
@@ -31,12 +32,12 @@ LAYER = {
     "output.LayerNorm": "norm",
 }
 QKV = ("attention.self.query", "attention.self.key", "attention.self.value")
-HEAD = {"dense": "dense", "LayerNorm": "norm", "output": "output"}
+HEAD_LAYERS = {"dense": "dense", "LayerNorm": "norm", "output": "output"}
 
 
 def read_s3prl(
     path: str | Path, allow_pickle: bool = False
-) -> tuple[dict[str, Any], State, State | None, dict[str, Any]]:
+) -> tuple[Config, Tensors, Tensors | None, Config]:
     """Read a checkpoint of s3prl.
 
     Args:
@@ -59,7 +60,7 @@ def read_s3prl(
         >>> encoder = MockingjayEncoder(**conf)                     # doctest: +SKIP
         >>> encoder.load_state_dict(weights)                        # doctest: +SKIP
     """
-    states = _load(Path(path), allow_pickle)
+    states = _read_dictionary(Path(path), allow_pickle)
     weights = states.get("Transformer", states.get("Mockingjay"))
     if not isinstance(weights, dict):
         raise InputError(
@@ -76,13 +77,17 @@ def read_s3prl(
         )
     encoder = _renamed(_upgraded(weights), encoder_names(layers), path)
     head = states.get("SpecHead")
-    head = _renamed(_upgraded(head), _pairs(HEAD), path) if isinstance(head, dict) else None
+    head = (
+        _renamed(_upgraded(head), _tensor_names(HEAD_LAYERS), path)
+        if isinstance(head, dict)
+        else None
+    )
     check_finite(encoder | (head or {}), path)
-    conf = _encoder_conf(sections, settings, encoder, path)
+    conf = _arguments(sections, settings, encoder, path)
     return conf, encoder, head, named_features(sections)
 
 
-def named_features(sections: dict[str, Any]) -> dict[str, Any]:
+def named_features(sections: Config) -> Config:
     """What a configuration of s3prl says of the features that the model was trained on.
 
     Releases name them in different places: "audio" (since 0.3) or "online" for features of
@@ -139,7 +144,7 @@ def named_features(sections: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _load(path: Path, allow_pickle: bool) -> dict[str, Any]:
+def _read_dictionary(path: Path, allow_pickle: bool) -> Config:
     # The arguments of the command: a class without behaviour.
     states = load_tensors(path, allow_pickle, known=[argparse.Namespace])
     if not isinstance(states, dict):
@@ -147,7 +152,7 @@ def _load(path: Path, allow_pickle: bool) -> dict[str, Any]:
     return states
 
 
-def _sections(states: dict[str, Any], path: str | Path) -> dict[str, Any]:
+def _sections(states: Config, path: str | Path) -> Config:
     """The configuration of the model, wherever this version of s3prl keeps it."""
     settings = states.get("Settings")
     older = settings.get("Config") if isinstance(settings, dict) else None
@@ -157,7 +162,7 @@ def _sections(states: dict[str, Any], path: str | Path) -> dict[str, Any]:
     raise InputError(f"{path}: no configuration of a Transformer in it")
 
 
-def _check_kind(settings: dict[str, Any], path: str | Path) -> None:
+def _check_kind(settings: Config, path: str | Path) -> None:
     wrong = []
     if settings.get("pre_layer_norm"):
         wrong.append("pre_layer_norm: only post-LN is supported")
@@ -176,16 +181,16 @@ def _check_kind(settings: dict[str, Any], path: str | Path) -> None:
 
 def encoder_names(num_layers: int) -> dict[str, list[str]]:
     """For each tensor of `MockingjayEncoder`, its name in s3prl; three for query, key, value."""
-    names = _pairs(EMBEDDING)
+    names = _tensor_names(EMBEDDING)
     for i in range(num_layers):
-        names.update(_pairs(LAYER, f"encoder.layer.{i}.", f"layers.{i}."))
+        names.update(_tensor_names(LAYER, f"encoder.layer.{i}.", f"layers.{i}."))
         for kind in ("weight", "bias"):
             parts = [f"encoder.layer.{i}.{part}.{kind}" for part in QKV]
             names[f"layers.{i}.qkv.{kind}"] = parts
     return names
 
 
-def _pairs(table: dict[str, str], theirs: str = "", ours: str = "") -> dict[str, list[str]]:
+def _tensor_names(table: dict[str, str], theirs: str = "", ours: str = "") -> dict[str, list[str]]:
     return {
         f"{ours}{own}.{kind}": [f"{theirs}{their}.{kind}"]
         for their, own in table.items()
@@ -193,12 +198,12 @@ def _pairs(table: dict[str, str], theirs: str = "", ours: str = "") -> dict[str,
     }
 
 
-def _upgraded(state: State) -> State:
+def _upgraded(state: Tensors) -> Tensors:
     """The oldest files name the parameters of LayerNorm as TensorFlow does."""
     return {k.replace("gamma", "weight").replace("beta", "bias"): v for k, v in state.items()}
 
 
-def _renamed(state: State, names: dict[str, list[str]], path: str | Path) -> State:
+def _renamed(state: Tensors, names: dict[str, list[str]], path: str | Path) -> Tensors:
     """`state` under this project's names, each tensor used once and none left over."""
     wanted = {name for parts in names.values() for name in parts}
     problems = [f"missing: {name}" for name in sorted(wanted - set(state))]
@@ -208,9 +213,7 @@ def _renamed(state: State, names: dict[str, list[str]], path: str | Path) -> Sta
     return {own: torch.cat([state[part] for part in parts]) for own, parts in names.items()}
 
 
-def _encoder_conf(
-    sections: dict[str, Any], settings: dict[str, Any], weights: State, path: str | Path
-) -> dict[str, Any]:
+def _arguments(sections: Config, settings: Config, weights: Tensors, path: str | Path) -> Config:
     hidden_size, stacked_size = weights["project.weight"].shape
     downsample = int(_anywhere(sections, "downsample_rate", 1))
     if stacked_size % downsample:
@@ -229,7 +232,7 @@ def _encoder_conf(
     }
 
 
-def _anywhere(sections: dict[str, Any], key: str, default: Any) -> Any:
+def _anywhere(sections: Config, key: str, default: Any) -> Any:
     """The value of `key` in whatever section this version of s3prl has it."""
     for section in sections.values():
         if isinstance(section, dict) and key in section:

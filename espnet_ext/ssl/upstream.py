@@ -1,9 +1,8 @@
 """A Mockingjay as the source of features for another model."""
 
-from typing import Any
-
 import torch
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import zero_padding
 from espnet_ext.ssl.checkpoint import check_features, read_pretrained
@@ -51,8 +50,8 @@ class MockingjayUpstream(torch.nn.Module):
         repeat: bool = True,
         frozen: bool = True,
         checkpoint: str | None = None,
-        encoder_conf: dict[str, Any] | None = None,
-        features: dict[str, Any] | None = None,
+        encoder_conf: Config | None = None,
+        features: Config | None = None,
         allow_pickle: bool = False,
         pretrained_from: str | None = None,
     ):
@@ -140,8 +139,8 @@ class MockingjayUpstream(torch.nn.Module):
 def _encoder(
     input_size: int,
     checkpoint: str | None,
-    encoder_conf: dict[str, Any] | None,
-    features: dict[str, Any] | None,
+    encoder_conf: Config | None,
+    features: Config | None,
     allow_pickle: bool,
 ) -> MockingjayEncoder:
     conf = dict(encoder_conf or {})
@@ -164,7 +163,7 @@ def _depth(layer: str | int, layers: int) -> int:
     return layer
 
 
-def self_contained(conf: dict[str, Any]) -> dict[str, Any]:
+def self_contained(conf: Config) -> Config:
     """`conf` of an upstream, with the architecture in place of the checkpoint.
 
     A model that was trained with an upstream in it holds the upstream's weights. Its

@@ -1,11 +1,11 @@
 """A defence before a countermeasure that was trained without it."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import write_text
 from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.errors import InputError
@@ -18,7 +18,7 @@ def put_before(
     model_file: str | Path,
     output_dir: str | Path,
     defense: str,
-    defense_conf: dict[str, Any],
+    defense_conf: Config,
     allow_pickle: bool = False,
 ) -> Path:
     """Write the cascade of a defence and a trained countermeasure as one model.
@@ -52,14 +52,14 @@ def put_before(
     config["output_dir"] = str(output_dir)
     model = build(CM_KIND.task, config, config_file, allow_pickle)
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
-    weights = _weights(model, read_weights(model_file, allow_pickle), Path(model_file))
+    weights = _cascade_state(model, read_weights(model_file, allow_pickle), Path(model_file))
     path = Path(output_dir) / Path(model_file).name
     write_weights(path, weights)
     write_text(Path(output_dir) / "config.yaml", text)
     return path
 
 
-def _weights(
+def _cascade_state(
     model: torch.nn.Module, trained: dict[str, torch.Tensor], path: Path
 ) -> dict[str, torch.Tensor]:
     """State of the cascade: that of the defence as built, the rest as trained."""

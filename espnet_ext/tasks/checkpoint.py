@@ -40,7 +40,7 @@ def check_fits(model: torch.nn.Module, state: Weights, path: str | Path, advice:
     Raises:
         InputError: names the tensors that are missing, left over, or of another shape.
     """
-    problems = _differences(model.state_dict(), state)
+    problems = _misfits(model.state_dict(), state)
     if problems:
         raise InputError(
             f"{path}: does not fit the model of this configuration:\n{summarize(problems)}\n"
@@ -63,7 +63,7 @@ def upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
     return upgraded
 
 
-def _differences(own: Weights, given: Weights) -> list[str]:
+def _misfits(own: Weights, given: Weights) -> list[str]:
     missing = [f"missing: {name}" for name in own if name not in given]
     unknown = [f"not in the model: {name}" for name in given if name not in own]
     # PyTorch would drop the imaginary parts.

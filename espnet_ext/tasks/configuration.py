@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from espnet2.tasks import abs_task
@@ -16,7 +16,7 @@ from espnet2.train.class_choices import ClassChoices
 from espnet2.train.distributed_utils import get_rank
 
 from espnet_ext import compat
-from espnet_ext.data.configurations import read_with_base
+from espnet_ext.data.configurations import Config, read_with_base
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.locks import locked
 from espnet_ext.data.weights import pickles
@@ -170,7 +170,7 @@ def check_training(task: type["CarefulTask"], args: argparse.Namespace) -> None:
     ):
         class_ = known.get(getattr(args, option) or "")
         if class_ is not None:
-            _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf"))
+            _check_option_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf"))
 
 
 def check_configuration(task: type["CarefulTask"], args: argparse.Namespace) -> None:
@@ -190,7 +190,7 @@ def check_configuration(task: type["CarefulTask"], args: argparse.Namespace) -> 
         if name is not None:
             classes[choices.name] = _chosen(choices, name)
     for option, class_ in classes.items():
-        _check_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
+        _check_option_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
     for option, conf in vars(args).items():
         if option.endswith("_conf") and isinstance(conf, dict):
             _check_numbers(option, conf)
@@ -207,7 +207,7 @@ def _chosen(choices: ClassChoices, name: object) -> type:
     return class_
 
 
-def _check_numbers(option: str, conf: dict[str, Any]) -> None:
+def _check_numbers(option: str, conf: Config) -> None:
     for key, value in conf.items():
         if isinstance(value, dict):
             _check_numbers(f"{option}.{key}", value)
@@ -218,7 +218,7 @@ def _check_numbers(option: str, conf: dict[str, Any]) -> None:
             )
 
 
-def _check_keys(option: str, class_: type, conf: dict[str, Any]) -> None:
+def _check_option_keys(option: str, class_: type, conf: Config) -> None:
     known = _keyword_arguments(class_)
     for key in conf:
         if known is not None and key not in known:

@@ -25,13 +25,13 @@ def check_contents(config: Mapping[str, Any], path: str | Path) -> None:
         InputError: names the key and the file.
     """
     if config.get("token_type") == "bpe":
-        _check(config, "bpemodel", "a sentencepiece model", read_sentencepiece, str(path))
+        _check_file(config, "bpemodel", "a sentencepiece model", read_sentencepiece, str(path))
     for key, section in sections(config):
         where = f"{path}: {key}" if key else str(path)
-        _check(section, "stats_file", "statistics of features", _read_statistics, where)
+        _check_file(section, "stats_file", "statistics of features", _read_statistics, where)
 
 
-def _check(
+def _check_file(
     section: Mapping[str, Any], key: str, what: str, read: Callable[[str], object], where: str
 ) -> None:
     named = section.get(key)

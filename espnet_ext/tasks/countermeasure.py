@@ -34,6 +34,7 @@ from espnet_ext.cm.model import CountermeasureModel, Trials, accuracies
 from espnet_ext.cm.segment import SegmentOptions
 from espnet_ext.cm.senet import SENet
 from espnet_ext.cm.xvector import XVector
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import write_lines
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense.filters import SmoothingFilter
@@ -83,7 +84,7 @@ CATEGORY_FILE = "category2utt"  # ESPnet looks for this name beside the first da
 class LabelToId:
     """Preprocessor: the label `spoof` or `bonafide` of an utterance becomes its class id."""
 
-    def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
+    def __call__(self, uid: str, data: Config) -> dict[str, np.ndarray]:
         """Preprocess one utterance.
 
         Raises:
@@ -234,7 +235,7 @@ class CountermeasureTask(CarefulTask, AbsTask):
     @classmethod
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
-    ) -> Callable[[str, dict[str, Any]], dict[str, np.ndarray]]:
+    ) -> Callable[[str, Config], dict[str, np.ndarray]]:
         """Labels to class ids."""
         return LabelToId()
 
@@ -258,7 +259,7 @@ class CountermeasureTask(CarefulTask, AbsTask):
         segment = SegmentOptions(**(args.segment_conf or {}))
         frontend = _build(frontend_choices, args)
         normalize = _build(normalize_choices, args)
-        given: dict[str, Any] = {"input_size": frontend.output_size()}
+        given: Config = {"input_size": frontend.output_size()}
         if args.defense == MOCKINGJAY:
             given["features"] = {name: getattr(args, name) for name in FEATURE_OPTIONS}
         defense = _build(defense_choices, args, **given)

@@ -1,15 +1,15 @@
 """Models of this project for those who have only ESPnet."""
 
 from pathlib import Path
-from typing import Any
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import write_text
 from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.tasks.building import read_configuration
 from espnet_ext.tasks.mtl_asr import MODEL_NAME
 from espnet_ext.tasks.recognizer import ASR_KIND
 
-OWN_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf", "ctc_entropy_weight")
+HEAD_OPTIONS = ("asr_weight", "heads", "head_weights", "head_conf", "ctc_entropy_weight")
 
 
 def export_stock(
@@ -44,14 +44,14 @@ def export_stock(
     return config_path, model_path
 
 
-def _stock_config(config: dict[str, Any]) -> dict[str, Any]:
+def _stock_config(config: Config) -> Config:
     if config.get("model") != MODEL_NAME:
         return config
-    model_conf = {k: v for k, v in config["model_conf"].items() if k not in OWN_OPTIONS}
+    model_conf = {k: v for k, v in config["model_conf"].items() if k not in HEAD_OPTIONS}
     return {**config, "model": "espnet", "model_conf": model_conf}
 
 
-def _dump(config: dict[str, Any]) -> str:
+def _dump(config: Config) -> str:
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
     return yaml_no_alias_safe_dump(config, indent=4, sort_keys=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
 
 # Classes of ESPnet that fetch or unpickle something when they are built, and the keys that may
@@ -82,7 +83,7 @@ def _check_whisper(conf: Mapping[str, Any], where: str) -> None:
         )
 
 
-def sections(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def sections(value: Any, key: str = "") -> Iterator[tuple[str, Config]]:
     """All dictionaries of a configuration, with the keys that lead to them.
 
     Example:

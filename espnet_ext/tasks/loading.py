@@ -1,50 +1,23 @@
 """A trained model of any kind, ready to be used or attacked.
 
-To add a kind of model, write a file with its `ModelKind`, and a line in `KINDS`.
+To add a kind of model, write a file with its `ModelKind`, and its name in `MODEL_KINDS`.
 """
 
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from espnet_ext.data.files import read_yaml
-from espnet_ext.data.model_files import model_paths
-from espnet_ext.errors import InputError
+from espnet_ext.data.model_files import model_kind, model_paths
 from espnet_ext.tasks.building import Loaded, ModelKind, build, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CM_KIND
 from espnet_ext.tasks.mockingjay import SSL_KIND
 from espnet_ext.tasks.recognizer import ASR_KIND
 
-KINDS: tuple[ModelKind[object], ...] = (
-    ASR_KIND,  # of what has no key of another kind
-    CM_KIND,
-    SSL_KIND,
-)
-
-
-def kind_of(model: str | Path) -> ModelKind[object]:
-    """The kind of a model, by the keys of its configuration.
-
-    Args:
-        model: its `config.yaml`, its directory, or an archive of it.
-
-    Raises:
-        InputError: see `espnet_ext.data.model_files.find_model`.
-
-    Example:
-        >>> kind_of("exp/lcnn").name        # doctest: +SKIP
-        'cm'
-    """
-    problems = []
-    for kind in KINDS:
-        try:
-            config = read_yaml(model_paths(model, None, kind.name)[0])
-        except InputError as error:  # an archive of another kind, for one
-            problems.append(error)
-            continue
-        return next((k for k in KINDS if any(key in config for key in k.own)), ASR_KIND)
-    raise problems[0]
+# By the name that `model_kind` gives them.
+MODEL_KINDS: dict[str, ModelKind[object]] = {
+    kind.name: kind for kind in (ASR_KIND, CM_KIND, SSL_KIND)
+}
 
 
 def load_model(
@@ -81,7 +54,7 @@ def load_model(
         >>> cm = load_model("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth")
         ... # doctest: +SKIP
     """
-    kind = kind or cast(ModelKind[Loaded], kind_of(config_file))
+    kind = kind or cast(ModelKind[Loaded], MODEL_KINDS[model_kind(config_file)])
     path, weights = model_paths(config_file, model_file, kind.name)
     config = read_configuration(path, kind, allow_pickle)
     finish = kind.open(config, path)

@@ -16,6 +16,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.ids import file_of
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.choices import frontend_choices, normalize_choices
@@ -49,7 +50,7 @@ class CropSpeech:
     def __init__(self, max_samples: int | None = None):
         self.max_samples = max_samples
 
-    def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
+    def __call__(self, uid: str, data: Config) -> dict[str, np.ndarray]:
         """Preprocess one utterance.
 
         Raises:
@@ -179,7 +180,7 @@ class MockingjayTask(CarefulTask, AbsTask):
     @classmethod
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
-    ) -> Callable[[str, dict[str, Any]], dict[str, np.ndarray]]:
+    ) -> Callable[[str, Config], dict[str, np.ndarray]]:
         """A check of the waveform, and its crop in training."""
         if not train or args.crop_seconds is None:
             return CropSpeech()

@@ -14,6 +14,7 @@ from espnet2.tasks.asr import ASRTask
 from espnet_ext.asr.heads import IGNORED
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
 from espnet_ext.data.characters import show
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.ids import id_problem
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError
@@ -36,11 +37,11 @@ class LabelsToIds:
         labels: class names of each head, in the order of its outputs.
     """
 
-    def __init__(self, preprocess: Callable[..., dict[str, Any]], labels: dict[str, list[str]]):
+    def __init__(self, preprocess: Callable[..., Config], labels: dict[str, list[str]]):
         self.preprocess = preprocess
         self.labels = labels
 
-    def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
+    def __call__(self, uid: str, data: Config) -> dict[str, np.ndarray]:
         """Preprocess one utterance.
 
         Raises:
@@ -127,7 +128,7 @@ class MTLASRTask(CarefulTask, ASRTask):
         return model
 
 
-def read_heads(model_conf: dict[str, Any]) -> dict[str, list[str]]:
+def read_heads(model_conf: Config) -> dict[str, list[str]]:
     """The classes of each head, read from a file where the configuration names one.
 
     Raises:

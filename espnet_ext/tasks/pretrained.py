@@ -11,7 +11,7 @@ import humanfriendly
 import torch
 from espnet2.tasks.asr import frontend_choices
 
-from espnet_ext.data.configurations import read_with_base
+from espnet_ext.data.configurations import Config, read_with_base
 from espnet_ext.data.files import write_aside, write_lines
 from espnet_ext.data.model_files import find_model
 from espnet_ext.data.weights import pickles, read_weights, write_weights
@@ -116,7 +116,7 @@ def prepare(
     with pickles(allow_pickle):
         table = _check_shapes(weights, wanted, tokens, train_config)
     logging.info("%s: %s\n%s", model_file, train_config, table)
-    return _write(config, weights, tokens, Path(output_dir))
+    return _write_start(config, weights, tokens, Path(output_dir))
 
 
 def _tokens(config: Mapping[str, Any], token_type: str, where: Path) -> list[str]:
@@ -144,7 +144,7 @@ def _check_frontend(
         raise InputError(f"the front ends differ:\n{summarize(wrong)}\nUse those of the model.")
 
 
-def _frontend(config: Mapping[str, Any]) -> dict[str, Any]:
+def _frontend(config: Mapping[str, Any]) -> Config:
     """Every option of the front end, those that are left out with ESPnet's default."""
     name = config.get("frontend") or "default"
     options = {
@@ -188,7 +188,7 @@ def _check_shapes(
     return initialisation_table(str(where), shapes, given, fitting)
 
 
-def _write(
+def _write_start(
     config: Mapping[str, Any],
     weights: Mapping[str, torch.Tensor],
     tokens: list[str],

@@ -100,7 +100,7 @@ def read_tokens(config: Config, path: Path) -> list[str]:
     return tokens
 
 
-def _open(config: Config, path: Path) -> Callable[[torch.nn.Module], SpeechRecognizer]:
+def _checked(config: Config, path: Path) -> Callable[[torch.nn.Module], SpeechRecognizer]:
     _check_supported(config, path)
     text = _text_encoder(config, path)
     try:
@@ -115,7 +115,7 @@ ASR_KIND = ModelKind(
     title="a speech recognizer",
     task=MTLASRTask,
     needed=("token_list", "encoder", "decoder"),
-    open=_open,
+    open=_checked,
     earlier={
         "model": "espnet",
         "input_size": None,

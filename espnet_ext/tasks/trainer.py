@@ -19,6 +19,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.types import str2bool
 
 from espnet_ext import compat
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import disk_problem, write_aside, write_binary
 from espnet_ext.data.weights import TRAINING_STATE, UnsafeFileError, load_tensors
 from espnet_ext.errors import InputError
@@ -26,7 +27,6 @@ from espnet_ext.tasks.checkpoint import check_fits
 
 CHECKPOINT, PREVIOUS = "checkpoint.pth", "checkpoint.pth.previous"
 PARTS = ("model", "reporter", "optimizers", "schedulers", "scaler")
-ADVICE = "say --allow_pickle true"
 
 
 @dataclasses.dataclass
@@ -121,7 +121,7 @@ def _threads_explained() -> Iterator[None]:
         threading.excepthook = others
 
 
-def _reporter(state: dict[str, Any]) -> Reporter:
+def _reporter(state: Config) -> Reporter:
     reporter = Reporter()
     reporter.load_state_dict(state["reporter"])
     return reporter
@@ -150,9 +150,9 @@ class TrainingFiles:
         self.directory = Path(directory)
         self.allow_pickle = allow_pickle
         self.state_from: Path | None = None
-        self.state: dict[str, Any] | None = None
+        self.state: Config | None = None
 
-    def read_state(self) -> dict[str, Any] | None:
+    def read_state(self) -> Config | None:
         """The last whole state; says where it is not that of the last epoch.
 
         Returns:
