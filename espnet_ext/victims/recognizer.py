@@ -77,9 +77,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
 
     Example:
         >>> estimator = PyTorchESPnet(recognizer, ctc_weight=0.0)      # doctest: +SKIP
-        >>> attack = art.attacks.evasion.FastGradientMethod(estimator, norm=2, eps=0.1,
-        ...     targeted=True)                                         # doctest: +SKIP
-        >>> attack.generate(x, y=np.array(["one two"]))                # doctest: +SKIP
+        >>> FastGradientMethod(estimator, norm=2, eps=0.1).generate(x, y)  # doctest: +SKIP
     """
 
     estimator_params: ClassVar[list[str]] = [
