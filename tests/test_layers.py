@@ -14,6 +14,7 @@ LAYERS = [
     {"asr", "ssl"},
     {"defense"},
     {"cm"},
+    {"victims"},
     {"tasks", "attack", "report"},
     {"bin"},
 ]
@@ -33,7 +34,7 @@ def imported_parts(path):
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            if name.startswith("espnet_ext."):
+            if name.startswith("espnet_ext.") and not name.endswith("__"):
                 yield name.split(".")[1]
 
 

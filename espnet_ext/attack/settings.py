@@ -11,8 +11,8 @@ import yaml
 from espnet_ext.attack.budget import UNITS, Budget
 from espnet_ext.attack.methods import BUILT_IN, method_named
 from espnet_ext.attack.methods.base import Method
-from espnet_ext.attack.options import BALL, AttackOptions, hint
 from espnet_ext.data.configurations import read_with_base
+from espnet_ext.data.options import BALL, Options, hint
 from espnet_ext.errors import InputError
 from espnet_ext.victims.options import KINDS, VictimOptions
 
@@ -20,7 +20,7 @@ NORMS = {"2": 2.0, "2.0": 2.0, "inf": math.inf, ".inf": math.inf}
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions(AttackOptions):
+class RunOptions(Options):
     """What every run of attacks has, whatever the methods and the kind of model.
 
     Attributes:
@@ -154,7 +154,7 @@ class AttackSettings:
             raise InputError("methods must be a list of names that differ, e.g. methods: [pgd]")
         # Also of methods that are left out this time: files have the keys of several.
         every = [method for method, _ in methods.values()] + [method_named(n) for n in BUILT_IN]
-        takers: list[type[AttackOptions]] = [RunOptions, victim, *every]
+        takers: list[type[Options]] = [RunOptions, victim, *every]
         known = {field.name for taker in takers for field in dataclasses.fields(taker)}
         for key in values:
             if key not in known:
@@ -209,7 +209,7 @@ class AttackSettings:
         }
 
 
-def _those_of(taker: type[AttackOptions], values: Mapping[str, Any]) -> dict[str, Any]:
+def _those_of(taker: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
     return {f.name: values[f.name] for f in dataclasses.fields(taker) if f.name in values}
 
 

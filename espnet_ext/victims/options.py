@@ -5,12 +5,12 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from espnet_ext.attack.options import AttackOptions, number
+from espnet_ext.data.options import Options, number
 from espnet_ext.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class VictimOptions(AttackOptions):
+class VictimOptions(Options):
     """Base of the options of a kind of model.
 
     Attributes:

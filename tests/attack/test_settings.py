@@ -199,3 +199,35 @@ def test_a_key_goes_to_every_method_that_takes_it_and_mappings_have_their_own():
 def test_the_attack_on_the_upstream_begins_at_random():
     found = settings("cm", methods=["pgd", "upstream"], start="fgsm").methods
     assert (found["pgd"].start, found["upstream"].start) == ("fgsm", "random")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (["steps=[2,3]"], {"steps": (2, 3)}),
+        (["steps=2,3", "decay=1e-3"], {"steps": (2, 3), "decay": 0.001}),
+        (["best=false"], {"best": False}),
+    ],
+)
+def test_single_keys_of_a_file_are_changed(write, changes, expected):
+    pgd = AttackSettings.read(write("steps: [7]\nseed: 4\neps: [1]\n"), "asr", changes).methods[
+        "pgd"
+    ]
+    assert {key: getattr(pgd, key) for key in expected} == expected
+    assert pgd.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("steps", "must be KEY=VALUE"),
+        ("stepz=1", "no option 'stepz'; did you mean 'steps'"),
+        ("steps=[1", "not valid YAML"),
+        ("steps=0", "steps must be between 1 and"),
+        ("eps=", "eps must be a number, not None"),
+    ],
+)
+def test_a_change_is_checked_as_the_file_is_and_named(write, change, message):
+    with pytest.raises(InputError, match=message) as caught:
+        AttackSettings.read(write("steps: [7]\neps: [1]\n"), "asr", [change])
+    assert f"--set {change}" in str(caught.value)

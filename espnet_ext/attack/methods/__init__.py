@@ -9,7 +9,7 @@ import importlib
 import importlib.metadata
 
 from espnet_ext.attack.methods.base import Method
-from espnet_ext.attack.options import hint
+from espnet_ext.data.options import hint
 from espnet_ext.errors import InputError
 
 BUILT_IN = ("fgsm", "pgd", "noise", "upstream", "apgd", "square")

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.attack.methods.art import ArtMethod
-from espnet_ext.attack.options import COUNT
+from espnet_ext.data.options import COUNT
 
 if TYPE_CHECKING:
     from art.attacks import EvasionAttack

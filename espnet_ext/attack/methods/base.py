@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from espnet_ext.attack.options import AttackOptions
+from espnet_ext.data.options import Options
 
 if TYPE_CHECKING:  # settings are read and checked without PyTorch
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # settings are read and checked without PyTorch
 
 
 @dataclasses.dataclass(frozen=True)
-class Method(AttackOptions):
+class Method(Options):
     """An attack, without a budget.
 
     A subclass has fields with defaults, which are its YAML keys, and either `perturb` or, if

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.attack.methods.art import ArtMethod
-from espnet_ext.attack.options import COUNT
+from espnet_ext.data.options import COUNT
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.attack.methods.base import Method
-from espnet_ext.attack.options import BALL, COUNT
+from espnet_ext.data.options import BALL, COUNT
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:

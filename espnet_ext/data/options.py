@@ -14,11 +14,11 @@ BALL = (1e-9, 1e6)
 COUNT = (1, 10_000_000)
 """Steps, restarts and queries: more are a slip of the keyboard that would never end."""
 
-Options = TypeVar("Options", bound="AttackOptions")
+Some = TypeVar("Some", bound="Options")
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackOptions:
+class Options:
     """Base of the settings of an attack: dataclass fields with defaults.
 
     The default of a field says the type of its value. Items of lists are floats, unless
@@ -39,8 +39,12 @@ class AttackOptions:
         self._check()
 
     @classmethod
-    def from_mapping(cls: type[Options], values: Mapping[str, Any]) -> Options:
-        """Check and take over keys and values, see `read`."""
+    def from_mapping(cls: type[Some], values: Mapping[str, Any]) -> Some:
+        """Check and take over keys and values.
+
+        Raises:
+            InputError: a key that nothing takes, or a value of the wrong type or out of its range.
+        """
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
