@@ -9,7 +9,7 @@ import torch
 
 from espnet_ext.attack.engine import State
 from espnet_ext.data.audio import samples_digest
-from espnet_ext.data.files import write_from_memory
+from espnet_ext.data.files import write_binary
 from espnet_ext.data.weights import load_tensors
 from espnet_ext.errors import InputError
 from espnet_ext.victims.base import Batch
@@ -26,7 +26,7 @@ def about(batch: Batch, goals: Sequence[object]) -> About:
 def save_state(path: Path, what: About, state: State) -> None:
     """Save a state; only tensors and numbers, no pickled objects."""
     saved = {"batch": what, **vars(state)}
-    write_from_memory(path, lambda file: torch.save(saved, file))
+    write_binary(path, lambda file: torch.save(saved, file))
 
 
 def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) -> State | None:

@@ -61,7 +61,7 @@ def main(cmd: list[str] | None = None) -> None:
     for handle, shared in taken:
         # There is a lock all the same on a full disk, and on a file of another user.
         with contextlib.suppress(OSError):
-            locks.describe(handle, "run.sh", args.process, add=shared)
+            locks.sign(handle, "run.sh", args.process, add=shared)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What every command shares: how it ends when the input is bad."""
 
 import argparse
-import hashlib
 import json
 import logging
 import math
@@ -337,26 +336,9 @@ def model_digests(files: "ModelFiles", weights: str = "weights") -> dict[str, di
 
 def digests(**paths: str | Path) -> dict[str, dict[str, str]]:
     """Path and SHA-256 of each file, by the names given."""
-    from espnet_ext.data.archives import sha256
+    from espnet_ext.data.files import sha256
 
     return {name: {"path": str(path), "sha256": sha256(path)} for name, path in paths.items()}
-
-
-def audio_digest(wav_scp: str | Path) -> str:
-    """SHA-256 of the content of all audio files of a table, and of whose they are.
-
-    Raises:
-        InputError: the table or a file is missing.
-    """
-    from espnet_ext.data.archives import sha256
-    from espnet_ext.data.kaldi import read_table
-
-    lines = []
-    for name, path in sorted(read_table(wav_scp).items()):
-        if not Path(path).is_file():
-            raise InputError(f"{wav_scp}: no audio file {path} of utterance {name}")
-        lines.append(f"{name} {sha256(path)}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def is_made(results: Path, made_from: object) -> bool:

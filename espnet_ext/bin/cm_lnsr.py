@@ -71,11 +71,13 @@ def main() -> None:
 def _made_from(
     args: argparse.Namespace, files: dict[str, "ModelFiles"], settings: dict[str, Any]
 ) -> dict[str, Any]:
+    from espnet_ext.data.audio import audio_digest
+
     data = {name: Path(args.data_dir) / name for name in ("wav.scp", "utt2label")}
     return {
         "settings": settings,
         "files": cli.role_digests(files) | cli.digests(**data),
-        "audio": cli.audio_digest(data["wav.scp"]),
+        "audio": audio_digest(data["wav.scp"]),
     }
 
 

@@ -31,11 +31,13 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Probe both models and write the results."""
     args = cli.parse(get_parser())
+    from espnet_ext.data.audio import audio_digest
+
     output = Path(args.output_dir) / "results.json"
     files = {name: cli.find_role(args, name) for name in MODELS}
     parts = [(part, Path(getattr(args, part))) for part in SETS]
     tables = {f"{p}/{n}": folder / n for p, folder in parts for n in ("wav.scp", "utt2label")}
-    audio = {f"{p}/audio": {"sha256": cli.audio_digest(at / "wav.scp")} for p, at in parts}
+    audio = {f"{p}/audio": {"sha256": audio_digest(at / "wav.scp")} for p, at in parts}
     made_from = cli.role_digests(files) | cli.digests(**tables) | audio
     if cli.is_made(output, made_from):
         return

@@ -5,8 +5,8 @@ from their later releases on only.
 """
 
 import bz2
+import functools
 import gzip
-import hashlib
 import io
 import lzma
 import os
@@ -20,17 +20,18 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from espnet_ext.data.file_sort import file_sort
+from espnet_ext.data.files import sha256
 from espnet_ext.data.locks import abandoned, aside_prefix, take
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.errors import InputError, refuse
 
 # Weights hardly compress: what grows more than this was made to fill a disk.
 GROWTH, FREE_GROWTH = 20, 64 * 2**20
-MAX_BYTES = 20 * 10**9
+MOST_UNPACKED = 20 * 10**9
 MAX_MEMBERS = 10_000
 # Long names and other headers of a tar archive: all of them, and one.
 HEADERS, HEADER = 64 * 2**20, 2**20
-ASIDE = ".unpacking-"
-OPENERS: dict[bytes, Callable[..., Any]] = {
+_UNPACKING = ".unpacking-"
+_OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZ": bz2.open,
     b"\xfd7": lzma.open,
@@ -38,19 +39,21 @@ OPENERS: dict[bytes, Callable[..., Any]] = {
 
 
 class Member(NamedTuple):
-    """A file in an archive.
+    """A file or a folder in an archive.
 
     Attributes:
         name: with its folders.
         size: in bytes, unpacked.
         odd: it leads out of the folder, or is a link or a device: not to be unpacked.
-        info: what opens it.
+        folder: whether it is one.
+        open: gives what is in it.
     """
 
     name: str
     size: int
     odd: bool
-    info: zipfile.ZipInfo | tarfile.TarInfo
+    folder: bool
+    open: Callable[[], IO[bytes] | None]
 
 
 def is_archive(path: str | Path) -> bool:
@@ -59,10 +62,8 @@ def is_archive(path: str | Path) -> bool:
     if not path.is_file():
         return False
     name = file_sort(path).name
-    return name in ("zip", "tar") or (name == "compressed" and _is_tar(path))
-
-
-def _is_tar(path: Path) -> bool:
+    if name != "compressed":
+        return name in ("zip", "tar")
     try:
         with _opened_tar(path, HEADERS):
             return True
@@ -97,13 +98,17 @@ def unpacked(archive: str | Path, max_gb: float | None = None) -> Path:
     if folder.is_dir():
         return folder
     if max_gb is None:
-        most = min(MAX_BYTES, FREE_GROWTH + GROWTH * archive.stat().st_size)
+        most = min(MOST_UNPACKED, FREE_GROWTH + GROWTH * archive.stat().st_size)
     else:
         most = int(max_gb * 10**9)
     try:
-        with _opened(archive, most) as opened:
-            members = _checked(opened, archive, most)
-            _write(opened, members, archive, folder)
+        if file_sort(archive).name == "zip":
+            with zipfile.ZipFile(archive) as opened:
+                _write(_checked(_in_zip(opened), archive, most), archive, folder)
+        else:
+            # Each file is preceded by a block, and filled up to one.
+            with _opened_tar(archive, most + HEADERS + 1024 * MAX_MEMBERS) as tar:
+                _write(_checked(_in_tar(tar), archive, most), archive, folder)
     except InputError:
         raise
     except OSError as error:
@@ -126,31 +131,11 @@ def archive_folder(path: str | Path) -> Path | None:
     return cache / path.relative_to(cache).parts[0]
 
 
-def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _opened(archive: Path, most: int) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
-    if file_sort(archive).name == "zip":
-        with zipfile.ZipFile(archive) as opened:
-            yield opened
-    else:
-        # Each file is preceded by a block, and filled up to one.
-        with _opened_tar(archive, most + HEADERS + 1024 * MAX_MEMBERS) as opened:
-            yield opened
-
-
 @contextmanager
 def _opened_tar(archive: Path, most: int) -> Iterator[tarfile.TarFile]:
     with archive.open("rb") as file:
         start = file.read(2)
-    with OPENERS.get(start, open)(archive, "rb") as stream:
+    with _OPENERS.get(start, open)(archive, "rb") as stream:
         bounded = _Bounded(stream, archive, most)
         with tarfile.open(fileobj=bounded, mode="r:") as opened:
             yield opened
@@ -179,47 +164,25 @@ class _Bounded(io.RawIOBase):
 def _too_large(archive: Path, most: int) -> str:
     return (
         f"{archive}: its files would take more than {most / 1e9:.3g} GB (at most {GROWTH} times "
-        f"its own size, and {MAX_BYTES / 1e9:g} GB), or are more than {MAX_MEMBERS}; if you trust "
-        "its source, allow more with --max_unpacked_gb N, or unpack it by hand and give the "
+        f"its own size, and {MOST_UNPACKED / 1e9:g} GB), or are more than {MAX_MEMBERS}; if you "
+        "trust its source, allow more with --max_unpacked_gb N, or unpack it by hand and give the "
         "directory"
     )
 
 
-def _checked(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path, most: int) -> list[Member]:
-    """The files of an archive, all of which can be unpacked."""
-    members, total = [], 0
-    for number, member in enumerate(_members(opened)):
-        if member.size < 0:
-            raise tarfile.ReadError(f"{member.name} has a size of {member.size}")
-        members.append(member)
-        total += member.size
-        # While listing: to list a compressed tar is to decompress it.
-        if total > most or number >= MAX_MEMBERS:
-            raise InputError(_too_large(archive, most))
-    if odd := [member.name for member in members if member.odd]:
-        raise InputError(
-            f"{archive}: would write outside of its folder, or holds more than files:\n"
-            f"{summarize(odd)}"
-        )
-    return [member for member in members if not _is_directory(member.info)]
+def _in_zip(opened: zipfile.ZipFile) -> Iterator[Member]:
+    for info in opened.infolist():
+        # The upper half of the attributes is the mode of Unix, if any: links, devices, pipes.
+        odd = _leads_out(info.filename) or info.external_attr >> 28 not in (0, 0x8, 0x4)
+        read = functools.partial(opened.open, info)
+        yield Member(info.filename, info.file_size, odd, info.is_dir(), read)
 
 
-def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
-    """Files and directories of an archive, those that must not be unpacked marked as odd."""
-    if isinstance(opened, zipfile.ZipFile):
-        for info in opened.infolist():
-            # The upper half of the attributes is the mode of Unix, if any: links, devices, pipes.
-            kind = info.external_attr >> 28
-            odd = _leads_out(info.filename) or kind not in (0, 0x8, 0x4)
-            yield Member(info.filename, info.file_size, odd, info)
-        return
+def _in_tar(opened: tarfile.TarFile) -> Iterator[Member]:
     for entry in opened:
         odd = _leads_out(entry.name) or not (entry.isfile() or entry.isdir())
-        yield Member(entry.name, entry.size, odd, entry)
-
-
-def _is_directory(info: zipfile.ZipInfo | tarfile.TarInfo) -> bool:
-    return info.is_dir() if isinstance(info, zipfile.ZipInfo) else info.isdir()
+        read = functools.partial(opened.extractfile, entry)
+        yield Member(entry.name, entry.size, odd, entry.isdir(), read)
 
 
 def _leads_out(name: str) -> bool:
@@ -227,15 +190,31 @@ def _leads_out(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or "\x00" in name
 
 
-def _write(
-    opened: zipfile.ZipFile | tarfile.TarFile, members: list[Member], archive: Path, folder: Path
-) -> None:
+def _checked(found: Iterator[Member], archive: Path, most: int) -> list[Member]:
+    """The files of an archive, all of which can be unpacked."""
+    members, total = [], 0
+    for number, member in enumerate(found):
+        if member.size < 0:
+            raise tarfile.ReadError(f"{member.name} has a size of {member.size}")
+        members.append(member)
+        total += member.size
+        # While listing: to list a compressed tar is to decompress it.
+        if total > most or number >= MAX_MEMBERS:
+            raise InputError(_too_large(archive, most))
+    refuse(
+        (member.name for member in members if member.odd),
+        f"{archive}: would write outside of its folder, or holds more than files:",
+    )
+    return [member for member in members if not member.folder]
+
+
+def _write(members: list[Member], archive: Path, folder: Path) -> None:
     """Write all files under another name, then give the folder its own."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in abandoned(folder.parent, ASIDE):
+        for left in abandoned(folder.parent, _UNPACKING):
             shutil.rmtree(left, ignore_errors=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=aside_prefix(ASIDE)))
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=aside_prefix(_UNPACKING)))
         handle = os.open(aside, os.O_RDONLY)
     except OSError as error:
         raise InputError(
@@ -248,7 +227,12 @@ def _write(
         for member in members:
             target = aside / member.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _open(opened, member, archive) as source, target.open("wb") as file:
+            try:
+                source = member.open()
+            except (RuntimeError, NotImplementedError) as error:  # encrypted, odd compression
+                raise InputError(f"{archive}: {member.name} cannot be read ({error})") from error
+            assert source is not None, "`_checked` leaves files only"
+            with source, target.open("wb") as file:
                 shutil.copyfileobj(source, file)
                 if file.tell() != member.size:
                     raise tarfile.ReadError(f"{member.name} has {file.tell()} bytes")
@@ -260,16 +244,3 @@ def _write(
     finally:
         os.close(handle)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _open(opened: zipfile.ZipFile | tarfile.TarFile, member: Member, archive: Path) -> IO[bytes]:
-    if isinstance(member.info, tarfile.TarInfo):
-        assert isinstance(opened, tarfile.TarFile)
-        found = opened.extractfile(member.info)
-        assert found is not None  # `_checked` leaves files only
-        return found
-    assert isinstance(opened, zipfile.ZipFile)
-    try:
-        return opened.open(member.info)
-    except (RuntimeError, NotImplementedError) as error:
-        raise InputError(f"{archive}: {member.name} cannot be read ({error})") from error

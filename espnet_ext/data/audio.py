@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from espnet_ext.data.containers import UNKNOWN_SIZE, split
+from espnet_ext.data.containers import UNKNOWN_SIZE, split_streams
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.files import write_from_memory
+from espnet_ext.data.files import sha256, write_binary
+from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.stream import GET_AGAIN, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
@@ -33,20 +34,9 @@ _ARCHIVE_OFFSET = re.compile(r"\.ark:\d+$")
 _MAX_PEAK = 16.0
 _BLOCK = 1 << 20
 # Formats in which a file that ends too early is found.
-_COUNTED = {
-    "WAV",
-    "WAVEX",
-    "RF64",
-    "FLAC",
-    "OGG",
-    "MP3",
-    "MPEG",
-    "AIFF",
-    "AU",
-    "NIST",
-    "W64",
-    "CAF",
-}
+_COUNTED = frozenset(
+    ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "MPEG", "AIFF", "AU", "NIST", "W64", "CAF")
+)
 
 
 class Decoded(NamedTuple):
@@ -106,25 +96,16 @@ def decode_audio(
     """
     import numpy as np
 
-    with _content(source, name) as content:
-        streams = split(content, name)
-        parts, rates, channels = [], set(), 1
-        for stream in streams:
-            with _open(source, stream, name) as opened:
-                _check_header(opened, stream, name, sample_rate, channel)
-                samples = _read_all(opened)
-                _check_length(len(samples), opened, stream, name)
-                rates.add(opened.samplerate)
-                channels = max(channels, opened.channels)
-            parts.append(_choose_channel(samples, channel))
+    parts, plain = _parts(source, name, sample_rate, channel, decode=True)
+    rates = sorted({part.rate for part in parts})
     if len(rates) > 1:
         raise InputError(
-            f"{name}: several files in one, with {' and '.join(map(str, sorted(rates)))} Hz; "
+            f"{name}: several files in one, with {' and '.join(map(str, rates))} Hz; "
             "split it, or leave it out"
         )
-    decoded = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    check_samples(decoded, name)
-    return Decoded(decoded, rates.pop(), channels == 1 and _is_plain(streams))
+    samples = parts[0].samples if len(parts) == 1 else np.concatenate([p.samples for p in parts])
+    check_samples(samples, name)
+    return Decoded(samples, rates[0], plain)
 
 
 def audio_length(
@@ -137,20 +118,55 @@ def audio_length(
     Raises:
         InputError: like `read_audio`, as far as headers of files and frames show it.
     """
-    name = _where(path, utterance)
-    length = 0
-    with _content(path, name) as content:
-        for stream in split(content, name):
-            with _open(path, stream, name) as opened:
-                _check_header(opened, stream, name, sample_rate)
-                found = opened.frames if stream.exact else len(_read_all(opened))
-                _check_length(found, opened, stream, name)
-                length += found
-    return length
+    parts, _ = _parts(path, _where(path, utterance), sample_rate)
+    return sum(part.length for part in parts)
 
 
 def _where(path: str | Path, utterance: str | None) -> str:
     return f"{path}: utterance '{utterance}'" if utterance is not None else str(path)
+
+
+class _Part(NamedTuple):
+    """What one of the streams of a file holds; the samples (T,) of a channel where decoded."""
+
+    length: int
+    rate: int
+    samples: "np.ndarray"
+
+
+def _parts(
+    source: str | Path | bytes,
+    name: str,
+    sample_rate: int | None,
+    channel: str = "",
+    decode: bool = False,
+) -> tuple[list[_Part], bool]:
+    """The streams of a file, and whether any program that reads it gets the same samples."""
+    import numpy as np
+
+    parts, mono = [], True
+    with _content(source, name) as content:
+        streams = split_streams(content, name)
+        for stream in streams:
+            with _open(source, stream, name) as opened:
+                _check_header(opened, stream, name, sample_rate, channel)
+                blocks = [np.zeros((0, opened.channels), dtype=np.float32)]
+                # To the end, whatever length the header claims.
+                while (decode or not stream.exact) and (
+                    len(block := opened.read(_BLOCK, dtype="float32", always_2d=True))
+                ):
+                    blocks.append(block)
+                samples = np.concatenate(blocks)
+                length = len(samples) if decode or not stream.exact else opened.frames
+                # Where the frames were not counted, the header says how many there should be.
+                counted = None if stream.samples is None else stream.samples - stream.padding
+                needed = opened.frames if counted is None else counted
+                if length < needed:
+                    raise InputError(cut_off(name, length, needed))
+                mono = mono and opened.channels == 1
+                of_one = samples[:, int(channel or 1) - 1] if channel != "mix" else samples.mean(1)
+                parts.append(_Part(length, opened.samplerate, of_one.copy()))
+    return parts, mono and len(streams) == 1 and streams[0].content is None
 
 
 @contextlib.contextmanager
@@ -184,14 +200,13 @@ def _open(source: str | Path | bytes, stream: Stream, name: str) -> Iterator["so
 
     content = source if stream.content is None else stream.content
     try:
-        with contextlib.ExitStack() as stack:
+        with (
+            io.BytesIO(content) if isinstance(content, bytes) else Path(content).open("rb") as file
+        ):
             # By its number, for libsndfile believes the end of a name more than the content.
-            file = (
-                io.BytesIO(content)
-                if isinstance(content, bytes)
-                else stack.enter_context(Path(content).open("rb")).fileno()
-            )
-            yield stack.enter_context(soundfile.SoundFile(file, closefd=False))
+            given = file if isinstance(file, io.BytesIO) else file.fileno()
+            with soundfile.SoundFile(given, closefd=False) as opened:
+                yield opened
     except soundfile.SoundFileError as error:
         if not isinstance(source, bytes) and (sort := file_sort(source)).name != "other":
             raise InputError(
@@ -199,18 +214,11 @@ def _open(source: str | Path | bytes, stream: Stream, name: str) -> Iterator["so
             ) from None
         reason = getattr(error, "error_string", str(error))
         # A converter would give a part of a damaged file without a word.
-        advice = (
-            ""
-            if re.search("lost sync|Internal", reason)
-            else (" (if a player plays it, convert it: 'ffmpeg -i OLD NEW.flac')")
-        )
+        damaged = re.search("lost sync|Internal", reason)
+        advice = "" if damaged else " (if a player plays it, convert it: 'ffmpeg -i OLD NEW.flac')"
         raise InputError(
             f"{name}: cannot be decoded ({reason.strip().rstrip('.')}); {GET_AGAIN}{advice}"
         ) from None
-
-
-def _is_plain(streams: list[Stream]) -> bool:
-    return len(streams) == 1 and streams[0].content is None
 
 
 def _check_header(
@@ -218,7 +226,7 @@ def _check_header(
     stream: Stream,
     name: str,
     sample_rate: int | None,
-    channel: str = "",
+    channel: str,
 ) -> None:
     if sample_rate is not None and opened.samplerate != sample_rate:
         raise InputError(
@@ -247,30 +255,6 @@ def _check_header(
         raise InputError(cut_off(name, int(shorter[2]), int(shorter[1]), "bytes"))
     if opened.frames == 0:
         raise InputError(f"{name}: no samples; {GET_AGAIN}")
-
-
-def _check_length(found: int, opened: "soundfile.SoundFile", stream: Stream, name: str) -> None:
-    """Refuse less than the frames add up to, or where they were not counted, than promised."""
-    needed = opened.frames if stream.samples is None else stream.samples - stream.padding
-    if found < needed:
-        raise InputError(cut_off(name, found, needed))
-
-
-def _read_all(opened: "soundfile.SoundFile") -> "np.ndarray":
-    """Read to the end whatever length the header claims; shape (T, channels)."""
-    import numpy as np
-
-    blocks = []
-    while len(block := opened.read(_BLOCK, dtype="float32", always_2d=True)):
-        blocks.append(block)
-    return np.concatenate(blocks) if blocks else np.zeros((0, opened.channels), dtype=np.float32)
-
-
-def _choose_channel(samples: "np.ndarray", channel: str) -> "np.ndarray":
-    """One channel of samples of shape (T, channels)."""
-    if channel == "mix":
-        return samples.mean(axis=1)
-    return samples[:, int(channel or 1) - 1].copy()
 
 
 def check_samples(samples: "np.ndarray", where: str) -> None:
@@ -306,6 +290,20 @@ def samples_digest(samples: "np.ndarray") -> str:
     return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
 
 
+def audio_digest(wav_scp: str | Path) -> str:
+    """SHA-256 of the bytes of all audio files of a table, and of whose they are.
+
+    Raises:
+        InputError: the table or a file is missing.
+    """
+    lines = []
+    for name, path in sorted(read_table(wav_scp).items()):
+        if not Path(path).is_file():
+            raise InputError(f"{wav_scp}: no audio file {path} of utterance {name}")
+        lines.append(f"{name} {sha256(path)}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def write_wav(path: str | Path, samples: "np.ndarray", sample_rate: int) -> None:
     """Write 32-bit float WAV, which `read_audio` gives back bit by bit.
 
@@ -324,7 +322,7 @@ def write_wav(path: str | Path, samples: "np.ndarray", sample_rate: int) -> None
 
     converted = _mono(samples).astype(np.float32)
     check_samples(converted, str(path))
-    write_from_memory(path, lambda file: wavfile.write(file, sample_rate, converted))
+    write_binary(path, lambda file: wavfile.write(file, sample_rate, converted))
 
 
 def write_flac(path: str | Path, samples: "np.ndarray", sample_rate: int) -> None:
@@ -344,7 +342,7 @@ def write_flac(path: str | Path, samples: "np.ndarray", sample_rate: int) -> Non
     import soundfile
 
     scaled = np.clip(np.rint(_mono(samples) * 32768.0), -32768, 32767).astype(np.int16)
-    write_from_memory(
+    write_binary(
         path,
         lambda file: soundfile.write(file, scaled, sample_rate, format="FLAC", subtype="PCM_16"),
     )

@@ -2,8 +2,8 @@
 
 libsndfile believes headers and estimates: of a VBR MP3 without a Xing header it reads a part, of
 joined files the first, of an OGG file with a page missing the rest, and of a FLAC file that was
-written to a pipe nothing, all without a word. `split` walks frames, pages and chunks and gives
-streams that libsndfile reads to the end, or refuses.
+written to a pipe nothing, all without a word. `split_streams` walks frames, pages and chunks and
+gives streams that libsndfile reads to the end, or refuses.
 """
 
 import logging
@@ -11,7 +11,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from espnet_ext.data import flac, mpeg, ogg
+from espnet_ext.data.flac import flac_streams
+from espnet_ext.data.mpeg import end_of_tag, is_start, mpeg_streams
+from espnet_ext.data.ogg import ogg_streams
 from espnet_ext.data.stream import GET_AGAIN, SEVERAL, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
@@ -23,7 +25,7 @@ _FILES = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff"
 _LATER_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"JUNK", b"iXML"}
 
 
-def split(content: Content, where: str) -> list[Stream]:
+def split_streams(content: Content, where: str) -> list[Stream]:
     """Split a file into its streams; most files are one.
 
     Args:
@@ -36,9 +38,9 @@ def split(content: Content, where: str) -> list[Stream]:
     start = _end_of_id3(content, 0)
     magic = content[start : start + 4]
     if magic == b"fLaC":
-        return flac.streams(content, start, where, _begins_file)
+        return flac_streams(content, start, where, _begins_file)
     if magic == b"OggS":
-        return ogg.streams(content, start, where)
+        return ogg_streams(content, start, where)
     if magic in (b"RIFF", b"RIFX", b"RF64", b"BW64") and content[start + 8 : start + 12] == b"WAVE":
         return _wav_streams(content, start, where)
     if magic == b"FORM" and content[8:11] == b"AIF":
@@ -48,41 +50,58 @@ def split(content: Content, where: str) -> list[Stream]:
     if magic == b"NIST":
         _check_nist(content, where)
     if magic == b"riff" and content[24:28] == b"wave":
-        _check_data_chunk(content, 40, 16, "<", where)
+        _check_data_chunk(content, 40, _WAVE64, where)
     if magic == b"caff":
-        _check_data_chunk(content, 8, 4, ">", where)
-    return mpeg.streams(content, 0, len(content), where) or [Stream(None)]
+        _check_data_chunk(content, 8, _CAF, where)
+    return mpeg_streams(content, 0, len(content), where) or [Stream(None)]
 
 
 def _begins_file(content: Content, start: int) -> bool:
     """Whether an audio file begins here."""
     start = _end_of_id3(content, start)
-    return content[start : start + 4] in _FILES or mpeg.is_start(content, start, len(content))
+    return content[start : start + 4] in _FILES or is_start(content, start, len(content))
 
 
 def _end_of_id3(content: Content, start: int) -> int:
-    while (end := mpeg.end_of_tag(content, start)) and content[start : start + 3] == b"ID3":
+    while (end := end_of_tag(content, start)) and content[start : start + 3] == b"ID3":
         start = end
     return start
 
 
+class _Layout(NamedTuple):
+    """How the chunks of a format look."""
+
+    head: struct.Struct  # name and size
+    counted: int  # bytes of the head that the size counts
+    align: int  # chunks begin at multiples of it
+
+
+_LITTLE, _BIG = (_Layout(struct.Struct(f"{order}4sI"), 0, 2) for order in "<>")  # WAV, AIFF
+_WAVE64 = _Layout(struct.Struct("<16sq"), 24, 8)
+_CAF = _Layout(struct.Struct(">4sq"), 0, 1)
+
+
 class _Chunk(NamedTuple):
     name: bytes
-    size: int  # as the file says
+    size: int  # of its content, as the file says
     start: int  # of its content
 
 
-def _chunks(content: Content, start: int, order: str) -> Iterator[_Chunk]:
-    while start + 8 <= len(content):
-        name, size = struct.unpack_from(f"{order}4sI", content, start)
-        yield _Chunk(name, size, start + 8)
-        start += 8 + size + size % 2
+def _chunks(content: Content, start: int, layout: _Layout) -> Iterator[_Chunk]:
+    """The chunks from `start` on, in a grid that begins there."""
+    at = start
+    while at + layout.head.size <= len(content):
+        name, size = layout.head.unpack_from(content, at)
+        yield _Chunk(name[:4], size - layout.counted, at + layout.head.size)
+        at += layout.head.size + max(size - layout.counted, 0)
+        at += (start - at) % layout.align
 
 
 def _wav_streams(content: Content, start: int, where: str) -> list[Stream]:
     order = ">" if content[start : start + 4] == b"RIFX" else "<"
+    layout = _BIG if order == ">" else _LITTLE
     form, data, length = None, None, None
-    for chunk in _chunks(content, start + 12, order):
+    for chunk in _chunks(content, start + 12, layout):
         if chunk.name == b"ds64" and chunk.size >= 16:
             length = struct.unpack_from("<8xQ", content, chunk.start)[0]
         if chunk.name == b"fmt ":
@@ -93,10 +112,10 @@ def _wav_streams(content: Content, start: int, where: str) -> list[Stream]:
     if form is None or data is None or form.size < 16:
         return [Stream(None)]
     size = length if length is not None and data.size == 0xFFFFFFFF else data.size
-    end, joined = _end_of_data(content, data.start, size, order, where)
+    end, joined = _end_of_data(content, data.start, size, layout, where)
     tag, width = struct.unpack_from(f"{order}H10xH", content, form.start)
     if tag in _MPEG_TAGS:
-        found = mpeg.streams(content, data.start, end, where)
+        found = mpeg_streams(content, data.start, end, where)
     elif end == data.start + data.size and not joined and not start:
         return [Stream(None)]
     else:
@@ -106,16 +125,16 @@ def _wav_streams(content: Content, start: int, where: str) -> list[Stream]:
         body = content[data.start : end]
         sizes = [struct.pack(f"{order}I", n) for n in (4 + len(head) + 8 + len(body), len(body))]
         found = [Stream(name + sizes[0] + b"WAVE" + head + b"data" + sizes[1] + body)]
-    return found + (_split_rest(content[joined:], where) if joined else [])
+    return found + (_rest_of(content[joined:], where) if joined else [])
 
 
-def _split_rest(content: bytes, where: str) -> list[Stream]:
+def _rest_of(content: bytes, where: str) -> list[Stream]:
     """Split what was joined to a file."""
-    return [s if s.content else s._replace(content=content) for s in split(content, where)]
+    return [s if s.content else s._replace(content=content) for s in split_streams(content, where)]
 
 
 def _end_of_data(
-    content: Content, start: int, size: int, order: str, where: str
+    content: Content, start: int, size: int, layout: _Layout, where: str
 ) -> tuple[int, int]:
     """Where samples end, and where another file begins that was joined to this (0: none)."""
     room = len(content) - start
@@ -126,8 +145,8 @@ def _end_of_data(
     for end in (start + size + size % 2, start + size):
         if _begins_file(content, end):
             return start + size, end
-        past = _end_of_chunks(content, end, order)
-        if past or mpeg.end_of_tag(content, end):
+        past = _end_of_chunks(content, end, layout)
+        if past or end_of_tag(content, end):
             return start + size, past if _begins_file(content, past) else 0
     rest = content[start + size :]
     if not rest.strip(b"\0"):
@@ -142,11 +161,11 @@ def _end_of_data(
     return len(content), 0
 
 
-def _end_of_chunks(content: Content, start: int, order: str) -> int:
+def _end_of_chunks(content: Content, start: int, layout: _Layout) -> int:
     """Where the chunks end that begin at `start`; 0 if there are none."""
     if len(content) - start < 8:
         return len(content) if len(content) - start < 2 else 0
-    for chunk in _chunks(content, start, order):
+    for chunk in _chunks(content, start, layout):
         if _begins_file(content, chunk.start - 8):
             return chunk.start - 8
         if chunk.name not in _LATER_CHUNKS:
@@ -157,11 +176,11 @@ def _end_of_chunks(content: Content, start: int, order: str) -> int:
 
 
 def _aiff_streams(content: Content, where: str) -> list[Stream]:
-    for chunk in _chunks(content, 12, ">"):
+    for chunk in _chunks(content, 12, _BIG):
         if chunk.name == b"SSND":
-            end, joined = _end_of_data(content, chunk.start, chunk.size, ">", where)
+            end, joined = _end_of_data(content, chunk.start, chunk.size, _BIG, where)
             if joined:
-                return [Stream(content[:joined]), *_split_rest(content[joined:], where)]
+                return [Stream(content[:joined]), *_rest_of(content[joined:], where)]
             # libsndfile knows the sizes that were never written, of programs that write to a pipe.
             if chunk.size > _EMPTY_SSND and end > chunk.start + chunk.size:
                 raise InputError(f"{where}: its header says less audio than it has; {GET_AGAIN}")
@@ -176,7 +195,7 @@ def _au_streams(content: Content, where: str) -> list[Stream]:
         return [Stream(None)]
     if size and _begins_file(content, start + size):
         rest = content[start + size :]
-        return [Stream(content[: start + size]), *_split_rest(rest, where)]
+        return [Stream(content[: start + size]), *_rest_of(rest, where)]
     logging.warning(
         "%s: the header says %d bytes of audio, %d are there; all are read",
         where,
@@ -202,23 +221,14 @@ def _check_nist(content: Content, where: str) -> None:
             raise InputError(f"{where}: its header says less audio than it has; {GET_AGAIN}")
 
 
-def _check_data_chunk(content: Content, at: int, name: int, order: str, where: str) -> None:
-    """Refuse a Sony Wave64 or Apple CAF that ends too early, or was joined; sizes have 8 bytes.
-
-    The first chunk begins at `at`, names have `name` bytes. Those of Wave64 have 16; there sizes
-    count the head of the chunk, and chunks begin at multiples of 8.
-    """
-    head = name + 8
-    while at + head <= len(content):
-        size = struct.unpack_from(f"{order}q", content, at + name)[0]
-        size -= head if name == 16 else 0
-        if content[at : at + 4] == b"data":
-            room = len(content) - at - head
-            if room < size < 1 << 60:
-                raise InputError(cut_off(where, room, size, "bytes"))
-            end = at + head + size
-            if 0 <= size < room and any(_begins_file(content, e) for e in (end, end + -end % 8)):
+def _check_data_chunk(content: Content, first: int, layout: _Layout, where: str) -> None:
+    """Refuse a Sony Wave64 or Apple CAF that ends too early, or was joined."""
+    for chunk in _chunks(content, first, layout):
+        if chunk.name == b"data":
+            room, end = len(content) - chunk.start, chunk.start + chunk.size
+            if room < chunk.size < 1 << 60:
+                raise InputError(cut_off(where, room, chunk.size, "bytes"))
+            places = (end, end + -end % 8)
+            if 0 <= chunk.size < room and any(_begins_file(content, at) for at in places):
                 raise InputError(f"{where}: {SEVERAL}")
             return
-        at += head + max(size, 0)
-        at += -at % 8 if name == 16 else 0

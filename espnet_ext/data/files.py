@@ -6,13 +6,14 @@ never leaves half a file under its final name.
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.locks import abandoned, aside_prefix, is_at, take
@@ -20,14 +21,20 @@ from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Buffer
 
 JSON_WIDTH = 100
 """Longest line of a JSON file, but for a list of numbers or a long string."""
 ASIDE = ".aside-"
 """Beginning of the names of files that are being written; their writers have them locked."""
+_FORBIDDEN = errno.EACCES, errno.EPERM, errno.EROFS
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+_FAILED = errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO
 MAX_VALUES = 2_000_000
 """Values in a configuration; the longest token lists have a quarter of a million."""
 
+Record = dict[str, Any]
+"""Keys and values of a JSON or YAML file, before anything is known of them."""
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """How files in UTF-16 begin."""
 
@@ -55,8 +62,12 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         handle, aside = _open_aside(path)
         try:
             yield aside
-            _flush_to_disk(aside)
-            aside.chmod(0o666 & ~_umask())
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+            # There is no way to read the mask other than to set it.
+            mask = os.umask(0)
+            os.umask(mask)
+            aside.chmod(0o666 & ~mask)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
@@ -140,42 +151,42 @@ def disk_problem(error: OSError, path: str | Path | None = None) -> str | None:
         'a.json: cannot be written (Input/output error);'
     """
     cannot = "cannot be written" if path else "cannot be read or written"
-    path = path or error.filename2 or error.filename or "a file"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"{path}: {cannot} ({error.strerror}); change the permissions of its "
-            "directory, or choose another one"
-        )
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return (
-            f"{path}: no space left to write it ({error.strerror}); free some space and run "
-            "the same command again, it continues with what is finished"
-        )
-    if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO):
-        return (
-            f"{path}: {cannot} ({error.strerror}); check the disk and its connection, "
-            "then run the same command again, it continues with what is finished"
-        )
+    again = "run the same command again, it continues with what is finished"
+    for codes, what, cure in (
+        (_FORBIDDEN, cannot, "change the permissions of its directory, or choose another one"),
+        (_FULL, "no space left to write it", f"free some space and {again}"),
+        (_FAILED, cannot, f"check the disk and its connection, then {again}"),
+    ):
+        if error.errno in codes:
+            name = path or error.filename2 or error.filename or "a file"
+            return f"{name}: {what} ({error.strerror}); {cure}"
     return None
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as f:
-        os.fsync(f.fileno())
+class _Remembering(io.FileIO):
+    """A file that keeps silent about a write that fails, for `write_binary` to tell.
+
+    libsndfile would lose the error, PyTorch and Pillow would hide that the disk is full.
+    """
+
+    failed: OSError | None = None
+
+    def write(self, data: "Buffer") -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view) and not self.failed:
+            try:
+                done += super().write(view[done:])
+            except OSError as error:
+                self.failed = error
+        return len(view)
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation  # else they would write without `write`
 
 
-def _umask() -> int:
-    # There is no way to read the mask other than to set it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def write_from_memory(path: str | Path, make: Callable[[io.BytesIO], object]) -> None:
+def write_binary(path: str | Path, make: Callable[[BinaryIO], object]) -> None:
     """Write what a library puts into a binary file, whole or not at all.
-
-    libsndfile keeps silent about a write that fails; PyTorch and Pillow raise an error that does
-    not say that the disk is full. So they write to memory.
 
     Args:
         path: the final name.
@@ -185,12 +196,15 @@ def write_from_memory(path: str | Path, make: Callable[[io.BytesIO], object]) ->
         InputError: see `write_aside`.
 
     Example:
-        >>> write_from_memory("a.npy", lambda file: np.save(file, array))   # doctest: +SKIP
+        >>> write_binary("a.pth", lambda file: torch.save(state, file))   # doctest: +SKIP
     """
-    content = io.BytesIO()
-    make(content)
-    with write_aside(path) as aside, aside.open("wb") as file:
-        file.write(content.getbuffer())
+    with write_aside(path) as aside, _Remembering(aside, "w+") as file:
+        try:
+            make(file)
+        except Exception as error:
+            raise file.failed or error from None
+        if file.failed:
+            raise file.failed
 
 
 def write_figure(figure: "Figure", path: str | Path, **options: Any) -> None:
@@ -205,7 +219,16 @@ def write_figure(figure: "Figure", path: str | Path, **options: Any) -> None:
         InputError: see `write_aside`.
     """
     sort = Path(path).suffix.removeprefix(".")
-    write_from_memory(path, lambda file: figure.savefig(file, format=sort, **options))
+    write_binary(path, lambda file: figure.savefig(file, format=sort, **options))
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -219,29 +242,25 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: object) -> None:
     """Write `value` as indented JSON; NaN is refused, for other readers do not know it."""
     plain = json.loads(json.dumps(value, allow_nan=False))  # keys are strings, tuples lists
     write_text(path, _layout(plain, 0) + "\n")
 
 
-def _layout(value: Any, indent: int) -> str:
+def _layout(value: object, indent: int) -> str:
     """JSON in which lists of numbers, and whatever is short, stand on one line."""
     text = json.dumps(value)
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    numbers = isinstance(value, list) and all(isinstance(v, int | float) for v in inner)
-    if not inner or numbers or indent + len(text) <= JSON_WIDTH:
+    items: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        items = [(f"{json.dumps(key)}: ", item) for key, item in value.items()]
+    elif isinstance(value, list) and not all(isinstance(item, int | float) for item in value):
+        items = [("", item) for item in value]
+    if not items or indent + len(text) <= JSON_WIDTH:
         return text
-    starts = (
-        [f"{json.dumps(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
-    )
     margin = " " * (indent + 2)
-    lines = [
-        f"{margin}{start}{_layout(item, indent + 2)}"
-        for start, item in zip(starts, inner, strict=True)
-    ]
-    opening, closing = text[0], text[-1]
-    return f"{opening}\n" + ",\n".join(lines) + f"\n{' ' * indent}{closing}"
+    lines = [f"{margin}{start}{_layout(item, indent + 2)}" for start, item in items]
+    return f"{text[0]}\n" + ",\n".join(lines) + f"\n{' ' * indent}{text[-1]}"
 
 
 def read_json(path: str | Path) -> Any:
@@ -253,7 +272,7 @@ def read_json(path: str | Path) -> Any:
     return _parsed(read_text(path), path)
 
 
-def read_record(path: str | Path) -> dict[str, Any]:
+def read_record(path: str | Path) -> Record:
     """Read a JSON file of keys with values, which a command has written and reads again.
 
     Raises:
@@ -271,7 +290,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def content_of(record: Any) -> Any:
+def content_of(record: object) -> object:
     """What decides whether two records are the same: all but the paths of files with a digest.
 
     Args:
@@ -289,7 +308,7 @@ def content_of(record: Any) -> Any:
     return {k: content_of(value) for k, value in record.items() if not (named and k == "path")}
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> Record:
     """Read a YAML file of keys with values, without running anything that is in it.
 
     Raises:
@@ -301,7 +320,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     class UniqueKeys(yaml.SafeLoader):
         """Of a key that stands twice, PyYAML would take the last without a word."""
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        def construct_mapping(
+            self, node: yaml.MappingNode, deep: bool = False
+        ) -> dict[Hashable, Any]:
             seen: set[str] = set()
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":
@@ -335,7 +356,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def _check_expansion(values: Any, path: str | Path) -> None:
+def _check_expansion(values: object, path: str | Path) -> None:
     """Refuse aliases (`*a`) that stand for themselves, or for more than memory has."""
     left, rest = MAX_VALUES, [values]
     while rest:
@@ -425,12 +446,12 @@ def lines_of(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write one JSON object a line."""
     write_lines(path, (json.dumps(row, allow_nan=False) for row in rows))
 
 
-def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
+def read_jsonl(path: str | Path) -> list[Record]:
     """Read a file of one JSON object a line.
 
     Raises:

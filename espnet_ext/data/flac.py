@@ -4,14 +4,15 @@ The header may not know the number of samples (programs that write to a pipe) or
 files may be joined. The headers of frames have numbers and checksums.
 """
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from espnet_ext.data.stream import SEVERAL, Content, Stream, cut_off
 from espnet_ext.errors import InputError
 
-_SYNC = re.compile(rb"\xff[\xf8\xf9]")
+_FLAC_SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _NEXT_FILE = re.compile(rb"fLaC[\0\x80]\0\0\x22")  # a stream starts with a block of 34 bytes
 _SHORTEST_HEADER, _LONGEST_HEADER = 6, 16  # bytes
 _LONGEST_FRAME = 1 << 20
@@ -39,7 +40,7 @@ class _Frame(NamedTuple):
     samples: int
 
 
-def streams(
+def flac_streams(
     content: Content, start: int, where: str, begins_file: Callable[[Content, int], bool]
 ) -> list[Stream]:
     """The streams of a FLAC file, each with a header that says its true length.
@@ -56,48 +57,41 @@ def streams(
     """
     found = []
     while start < len(content):
-        audio = _end_of_metadata(content, start)
+        audio, block = start + 4, 0
+        while block < 0x80 and audio + 4 <= len(content):  # metadata; the last has this bit set
+            block = content[audio]
+            audio += 4 + int.from_bytes(content[audio + 1 : audio + 4], "big")
         joined = _NEXT_FILE.search(content, audio)
         end = joined.start() if joined else len(content)
-        found.append(_stream(content, start, audio, end, where))
-        if not found[-1].exact and _is_joined(content, audio, end, begins_file):
+        samples, last = _count(content, audio, end)
+        promised = int.from_bytes(content[start + 21 : start + 26], "big") & (1 << 36) - 1
+        if samples < promised:
+            raise InputError(cut_off(where, samples, promised))
+        frame = content[last:end]
+        if frame[-_TAG_BYTES:].startswith(b"TAG"):
+            frame = frame[:-_TAG_BYTES]
+        # The checksum of a frame makes the remainder of the whole zero.
+        whole = [at for at, crc in enumerate(_remainders(frame), last + 1) if crc == 0]
+        exact = not frame or (bool(whole) and whole[-1] == last + len(frame))
+        if not exact and any(
+            at < end and at <= last + _LONGEST_FRAME and begins_file(content, at) for at in whole
+        ):
             raise InputError(f"{where}: {SEVERAL}")
+        repaired = None
+        if promised != samples or (start, end) != (0, len(content)):
+            length = ((content[start + 21] & 0xF0) << 32 | samples).to_bytes(5, "big")
+            repaired = content[start : start + 21] + length + content[start + 26 : end]
+        found.append(Stream(repaired, samples, exact=exact))
         start = end
     return found
 
 
-def _is_joined(
-    content: Content, start: int, end: int, begins_file: Callable[[Content, int], bool]
-) -> bool:
-    """Whether a file begins where the last frame ends, as its checksum says."""
-    crc, last = 0, _count(content, start, end)[1]
-    for at, byte in enumerate(content[last : last + _LONGEST_FRAME], last + 1):
+def _remainders(data: bytes) -> Iterator[int]:
+    """What the checksum of frames leaves after each byte."""
+    crc = 0
+    for byte in data:
         crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ byte]
-        if crc == 0 and at < end and begins_file(content, at):
-            return True
-    return False
-
-
-def _end_of_metadata(content: Content, start: int) -> int:
-    at, last = start + 4, False
-    while not last and at + 4 <= len(content):
-        last = content[at] >= 0x80
-        at += 4 + int.from_bytes(content[at + 1 : at + 4], "big")
-    return at
-
-
-def _stream(content: Content, start: int, audio: int, end: int, where: str) -> Stream:
-    promised = int.from_bytes(content[start + 21 : start + 26], "big") & (1 << 36) - 1
-    samples, last = _count(content, audio, end)
-    if samples < promised:
-        raise InputError(cut_off(where, samples, promised))
-    whole = _is_whole(content[last:end])
-    if promised == samples and (start, end) == (0, len(content)):
-        return Stream(None, samples, exact=whole)
-    repaired = bytearray(content[start:end])
-    repaired[21] = repaired[21] & 0xF0 | samples >> 32
-    repaired[22:26] = (samples & 0xFFFFFFFF).to_bytes(4, "big")
-    return Stream(bytes(repaired), samples, exact=whole)
+        yield crc
 
 
 def _count(content: Content, start: int, end: int) -> tuple[int, int]:
@@ -107,15 +101,15 @@ def _count(content: Content, start: int, end: int) -> tuple[int, int]:
     is of another kind than the first.
     """
     samples, last, expected = 0, start, None
-    for sync in _SYNC.finditer(content, start, end):
-        frame = _parse(content[sync.start() : sync.start() + _LONGEST_HEADER])
+    for sync in _FLAC_SYNC.finditer(content, start, end):
+        frame = _frame(content[sync.start() : sync.start() + _LONGEST_HEADER])
         if frame and expected in ((frame.kind, frame.number), None):
             samples, last = samples + frame.samples, sync.start()
             expected = frame.kind, frame.following
     return samples, last
 
 
-def _parse(header: bytes) -> _Frame | None:
+def _frame(header: bytes) -> _Frame | None:
     """Parse the header of a frame; None if it is not one."""
     if len(header) < _SHORTEST_HEADER:
         return None
@@ -124,7 +118,9 @@ def _parse(header: bytes) -> _Frame | None:
     length = max(ones, 1)
     extra = {6: 1, 7: 2}.get(size, 0)
     at = 4 + length + extra + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    if size == 0 or rate == 15 or ones in (1, 8) or len(header) <= at or _crc8(header[: at + 1]):
+    if size == 0 or rate == 15 or ones in (1, 8) or len(header) <= at:
+        return None
+    if functools.reduce(lambda crc, byte: _CRC8[crc ^ byte], header[: at + 1], 0):
         return None
     number = header[4] & (0x7F >> ones)
     for byte in header[5 : 4 + length]:
@@ -136,20 +132,3 @@ def _parse(header: bytes) -> _Frame | None:
     variable = header[1] & 1
     kind = variable, rate, header[3] & 15
     return _Frame(kind, number, number + (samples if variable else 1), samples)
-
-
-def _crc8(data: bytes) -> int:
-    crc = 0
-    for byte in data:
-        crc = _CRC8[crc ^ byte]
-    return crc
-
-
-def _is_whole(frame: bytes) -> bool:
-    """Whether the checksum of a frame fits; it makes the remainder of the whole zero."""
-    if frame[-_TAG_BYTES:].startswith(b"TAG"):
-        frame = frame[:-_TAG_BYTES]
-    crc = 0
-    for byte in frame:
-        crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ byte]
-    return crc == 0

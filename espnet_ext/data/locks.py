@@ -46,7 +46,8 @@ def locked(path: str | Path, part: str = "") -> Iterator[None]:
     """
     path = Path(path).absolute()
     # Beside a directory that may be refused later, or be absent; inside of a mount point.
-    folder = path.parent if os.access(_nearest(path.parent), os.W_OK) else path
+    nearest = next(p for p in path.parents if p.exists())
+    folder = path.parent if os.access(nearest, os.W_OK) else path
     file = folder / ".".join(["", path.name, *([part] if part else []), "lock"])
     made = [p for p in (folder, *folder.parents) if not p.exists()]
     with _guard:
@@ -70,10 +71,6 @@ def locked(path: str | Path, part: str = "") -> Iterator[None]:
                         directory.rmdir()
 
 
-def _nearest(folder: Path) -> Path:
-    return next(p for p in (folder, *folder.parents) if p.exists())
-
-
 def _open_locked(file: Path, path: Path) -> int:
     """Open the lock file of `path` and take the lock, or raise."""
     while True:
@@ -90,7 +87,7 @@ def _open_locked(file: Path, path: Path) -> int:
             if is_at(handle, file):
                 # There is a lock all the same on a full disk, and on a file of another user.
                 with contextlib.suppress(OSError):
-                    describe(handle, Path(sys.argv[0]).stem, os.getpid())
+                    sign(handle, Path(sys.argv[0]).stem, os.getpid())
                 return handle
         except BaseException:
             os.close(handle)
@@ -165,7 +162,7 @@ def abandoned(folder: Path, kind: str) -> Iterator[Path]:
                 os.close(handle)
 
 
-def describe(handle: int, command: str, process: int, *, add: bool = False) -> None:
+def sign(handle: int, command: str, process: int, *, add: bool = False) -> None:
     """Write into a lock file who has it, for the messages of others.
 
     Args:
@@ -204,10 +201,9 @@ def holder(file: Path) -> str:
 
 def _runs(host: str, process: int) -> bool:
     """Whether a process runs; taken for granted on another machine."""
-    try:
-        os.kill(process if host == socket.gethostname() else os.getpid(), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(process if host == socket.gethostname() else os.getpid(), 0)
+        except ProcessLookupError:
+            return False
     return True

@@ -1,14 +1,15 @@
 """Configuration and weights of a model: two files, a directory, or an archive."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from espnet_ext.data.archives import archive_folder, is_archive, unpacked
 from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.files import read_yaml
+from espnet_ext.data.files import Record, read_yaml
 from espnet_ext.errors import InputError
 
 CONFIG, META = "config.yaml", "meta.yaml"
@@ -16,7 +17,7 @@ KINDS = ("asr", "cm", "ssl")
 """Recognizers, countermeasures, and models of self-supervised learning."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
-HEADS = "model_conf.heads."
+_HEADS = "model_conf.heads."
 """Below it each value may be a file of classes."""
 
 
@@ -63,8 +64,8 @@ def find_model(
         PosixPath('exp/asr/config.yaml')
     """
     config = Path(config)
-    folder, shown = _folder(config, max_gb)
-    found = config if folder is None else _config_in(folder, shown, kind)
+    folder = _folder(config, max_gb)
+    found = config if folder is None else _config_in(folder, config, kind)
     if folder is None and weights is not None and config == Path(weights):
         if not config.exists():
             raise InputError(f"{config}: no such model directory or archive")
@@ -76,30 +77,30 @@ def find_model(
         )
     if not found.is_file():
         raise InputError(f"{config}: no such configuration")
-    config_name = _name(found, folder, shown)
-    given = config if weights is None else Path(weights)
+    config_name = _shown(found, folder, config)
     if weights is None and folder is None:
         raise InputError(
             f"{config}: give its weights too, or the directory of the model in place of both"
         )
-    folder, shown = _folder(given, max_gb)
-    if folder is None:
-        if not given.is_file():
-            raise InputError(f"{given}: no such checkpoint; has the training stage been run?")
-        return ModelFiles(found, given, config_name, str(given))
-    if weights is None or given == config:
-        chosen = _weights_of(found, folder, shown, kind)
-    else:
-        inside = _config_in(folder, shown, kind)
-        chosen = _weights_of(inside, folder, shown, kind)
-    return ModelFiles(found, chosen, config_name, _name(chosen, folder, shown))
+    given = config if weights is None else Path(weights)
+    beside = found
+    if given != config:
+        folder = _folder(given, max_gb)
+        if folder is None:
+            if not given.is_file():
+                raise InputError(f"{given}: no such checkpoint; has the training stage been run?")
+            return ModelFiles(found, given, config_name, str(given))
+        beside = _config_in(folder, given, kind)
+    assert folder is not None, "else weights were given, or it was refused"
+    chosen = _weights_of(beside, folder, given, kind)
+    return ModelFiles(found, chosen, config_name, _shown(chosen, folder, given))
 
 
 def model_kind(model: str | Path) -> str:
     """What kind of model a configuration, a model directory or an archive is of.
 
     Returns:
-        "asr", "cm" or "ssl", see `kind_of`.
+        "asr", "cm" or "ssl", see `model_kind_of`.
 
     Raises:
         InputError: nothing is there, or no configuration is found.
@@ -108,22 +109,22 @@ def model_kind(model: str | Path) -> str:
         >>> model_kind("egs2/librispeech/ssl1/conf/train_base.yaml")    # doctest: +SKIP
         'ssl'
     """
-    folder, shown = _folder(Path(model))
+    folder = _folder(Path(model))
     if folder is None:
-        return kind_of(read_with_base(model))
+        return model_kind_of(read_with_base(model))
     if meta := _meta(folder):
         listed = read_yaml(meta).get("yaml_files")
         for kind in KINDS:
             if isinstance(listed, dict) and f"{kind}_train_config" in listed:
                 return kind
-    return kind_of(read_yaml(_config_in(folder, shown, "asr")))
+    return model_kind_of(read_yaml(_config_in(folder, Path(model), "asr")))
 
 
-def kind_of(config: Mapping[str, Any]) -> str:
+def model_kind_of(config: Record) -> str:
     """The task of a configuration: countermeasures and Mockingjays have keys of their own.
 
     Example:
-        >>> kind_of({"encoder": "lcnn", "segment_conf": {"num_frames": 100}})
+        >>> model_kind_of({"encoder": "lcnn", "segment_conf": {"num_frames": 100}})
         'cm'
     """
     if "segment_conf" in config or config.get("encoder") in ("lcnn", "senet", "xvector"):
@@ -139,24 +140,25 @@ def model_paths(
     Raises:
         InputError: see `find_model`.
     """
-    if weights is None and _folder(Path(config))[0] is None:
+    if weights is None and _folder(Path(config)) is None:
         return Path(config), None
     found = find_model(config, weights, kind)
     return found.config, found.weights
 
 
-def _folder(path: Path, max_gb: float | None = None) -> tuple[Path | None, str]:
-    """The folder that `path` stands for, None where it is a file, and its name for messages."""
+def _folder(path: Path, max_gb: float | None = None) -> Path | None:
+    """The folder that `path` stands for; None where it is a file."""
     if path.is_dir():
-        return path, str(path)
-    return (unpacked(path, max_gb) if is_archive(path) else None), str(path)
+        return path
+    return unpacked(path, max_gb) if is_archive(path) else None
 
 
-def _name(path: Path, folder: Path | None, shown: str) -> str:
-    return str(path) if folder is None else str(PurePath(shown, path.relative_to(folder)))
+def _shown(path: Path, folder: Path | None, given: Path) -> str:
+    """A file for messages: one of an archive is `packed.zip/exp/asr/config.yaml`."""
+    return str(path) if folder is None else str(PurePath(given, path.relative_to(folder)))
 
 
-def _config_in(folder: Path, shown: str, kind: str) -> Path:
+def _config_in(folder: Path, shown: Path, kind: str) -> Path:
     if listed := _listed(folder, shown, "yaml_files", f"{kind}_train_config"):
         return listed
     if (folder / CONFIG).is_file():
@@ -166,17 +168,17 @@ def _config_in(folder: Path, shown: str, kind: str) -> Path:
         return found[0]
     if not found:
         raise InputError(f"{shown}: no {CONFIG} in it; give the directory of a trained model")
-    names = ", ".join(_name(path.parent, folder, shown) for path in found[:5])
+    names = ", ".join(_shown(path.parent, folder, shown) for path in found[:5])
     raise InputError(f"{shown}: {len(found)} models are in it; give one of them: {names}")
 
 
-def _weights_of(config: Path, folder: Path, shown: str, kind: str) -> Path:
+def _weights_of(config: Path, folder: Path, shown: Path, kind: str) -> Path:
     """The weights that ESPnet's recipes decode with."""
     if listed := _listed(folder, shown, "files", f"{kind}_model_file"):
         return listed
     # Several names may be links to one file; checkpoint.pth is the state of the training.
     files = [p for p in sorted(config.parent.glob("[!.]*.pth")) if p.name != "checkpoint.pth"]
-    where = _name(config.parent, folder, shown)
+    where = _shown(config.parent, folder, shown)
     if not files:
         raise InputError(
             f"{where}: no weights in it (*.pth; checkpoint.pth is the state of a training); has "
@@ -196,7 +198,7 @@ def _weights_of(config: Path, folder: Path, shown: str, kind: str) -> Path:
     )
 
 
-def _preferred(config: Mapping[str, Any], kind: str) -> Iterator[str]:
+def _preferred(config: Record, kind: str) -> Iterator[str]:
     """Names of weights, best first: what the recipes decode with, then what training chose by."""
     averaged = kind == "asr" and config.get("model") != "mtl_asr"
     if kind == "cm":
@@ -209,7 +211,7 @@ def _preferred(config: Mapping[str, Any], kind: str) -> Iterator[str]:
             yield f"valid.{criterion[1]}.{'best' if averaged else 'ave'}.pth"
 
 
-def _listed(folder: Path, shown: str, section: str, key: str) -> Path | None:
+def _listed(folder: Path, shown: Path, section: str, key: str) -> Path | None:
     """The file that the list of a packed model names; None where there is no list."""
     meta = _meta(folder)
     if meta is None:
@@ -236,7 +238,7 @@ def _meta(folder: Path) -> Path | None:
     return metas[0] if len(metas) == 1 else None
 
 
-def find_files(section: dict[str, Any], config: str | Path, above: str = "") -> None:
+def find_files(section: Record, config: str | Path, above: str = "") -> None:
     """Put in place of each file that a configuration names the one that there is now.
 
     Args:
@@ -250,9 +252,10 @@ def find_files(section: dict[str, Any], config: str | Path, above: str = "") -> 
     for key, value in section.items():
         if isinstance(value, dict):
             find_files(value, config, f"{above}{key}.")
-        elif key == "checkpoint" and _is_directory(value) and archive_folder(config) is None:
-            continue  # the directory of a pretrained model
-        elif isinstance(value, str) and (key in FILE_KEYS or above == HEADS):
+        elif not isinstance(value, str) or not (key in FILE_KEYS or above == _HEADS):
+            continue
+        elif key != "checkpoint" or not _is_directory(value) or archive_folder(config) is not None:
+            # Otherwise it is the directory of a pretrained model.
             section[key] = found_file(value, f"{above}{key}", config)
 
 
@@ -295,23 +298,17 @@ def nearby_file(named: str, config: str | Path) -> Path | None:
     """
     path, config = Path(named), Path(config).absolute()
     relative = path.relative_to("/") if path.is_absolute() else path
+    within = archive_folder(config)
     # The last of the parents is the root: an absolute path as it is.
-    from_above = [folder / relative for folder in config.parents]
-    candidates = [*from_above, config.parent / path.name, path]
-    return next(
-        (found for found in candidates if _may_be_read(found, archive_folder(config))), None
-    )
+    for found in (*(above / relative for above in config.parents), config.parent / path.name, path):
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if found.is_file() and (within is None or within in found.resolve().parents):
+                return found
+    return None
 
 
-def _is_directory(named: Any) -> bool:
+def _is_directory(named: str) -> bool:
     try:
-        return isinstance(named, str) and Path(named).is_dir()
+        return Path(named).is_dir()
     except OSError:  # a name that no file can have
-        return False
-
-
-def _may_be_read(path: Path, within: Path | None) -> bool:
-    try:
-        return path.is_file() and (within is None or within in path.resolve().parents)
-    except (OSError, ValueError):  # a name that no file can have
         return False

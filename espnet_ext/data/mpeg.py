@@ -19,7 +19,7 @@ from espnet_ext.errors import InputError
 _TAG = re.compile(rb"Xing|Info|VBRI")
 _GAPLESS = 141  # bytes from the word Xing to those of LAME about padding
 _DECODER_DELAY = 529  # samples that come out of a decoder of layer III before the sound
-_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+_MPEG_SYNC = re.compile(rb"\xff[\xe2-\xff]")
 _FARTHEST_START = 1 << 16  # bytes before the first frame that are neither tags nor sound
 _MOST_SKIPPED = 0.25  # of the bytes of sound
 _RESYNC_FRAMES = 3  # in a row, before bytes count as frames and not as chance
@@ -87,7 +87,7 @@ def end_of_tag(content: Content, at: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _parse(head: bytes) -> _Header | None:
+def _header(head: bytes) -> _Header | None:
     """Parse the first four bytes of a frame; None if they are not that."""
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return None
@@ -106,7 +106,7 @@ def _parse(head: bytes) -> _Header | None:
     return _Header(version, layer, hertz, head[3] >> 6 == 3, length)
 
 
-def streams(content: Content, start: int, end: int, where: str) -> list[Stream]:
+def mpeg_streams(content: Content, start: int, end: int, where: str) -> list[Stream]:
     """The streams of an MPEG audio file, each with a first frame that says its true length.
 
     Args:
@@ -131,14 +131,18 @@ def streams(content: Content, start: int, end: int, where: str) -> list[Stream]:
     for remark in remarks:
         logging.warning("%s: %s", where, remark)
     for encode in encodes:
-        _check(encode, where)
+        frames, promised = len(encode.frames), encode.promised or 0
+        # Some encoders count the frame without sound too.
+        if promised > frames + 1 or (encode.partial and promised > frames):
+            samples = encode.header.samples
+            raise InputError(cut_off(where, frames * samples, promised * samples))
     intact = len(encodes) == 1 and encodes[0].promised == len(encodes[0].frames)
     if intact and not remarks and (start, end) == (0, len(content)):
         return [_stream(content, encodes[0])._replace(content=None)]
     return [_stream(content, encode) for encode in encodes]
 
 
-def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list[str], int]:
+def _walk(content: Content, start: int, end: int) -> tuple[list[_Encode], list[str], int]:
     """Find what encoders wrote between `start` and `end`, and what else is remarkable there.
 
     The last value is how many bytes are neither.
@@ -146,7 +150,7 @@ def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list
     encodes: list[_Encode] = []
     skipped, at, remarks = 0, start, []
     while at < end:
-        header = _parse(bytes(content[at : at + 4]))
+        header = _header(bytes(content[at : at + 4]))
         known = header and encodes and header.kind == encodes[-1].header.kind
         if header and known and at + header.length > end:
             encodes[-1].partial = True
@@ -159,10 +163,10 @@ def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list
         following = end_of_tag(content, at)
         if not following:
             limit = end if encodes else min(end, start + _FARTHEST_START)
-            found = _find(content, at + 1, limit, end)
-            if found is None and not encodes:
+            places = (match.start() for match in _MPEG_SYNC.finditer(content, at + 1, limit))
+            following = next((place for place in places if is_start(content, place, end)), end)
+            if following == end and not encodes:
                 return [], [], 0
-            following = end if found is None else found
             skipped += len(content[at:following].strip(b"\0"))
         at = following
     if skipped:
@@ -170,19 +174,11 @@ def _walk(content: Content, start: int, end: int) -> tuple[list["_Encode"], list
     return encodes, remarks, skipped
 
 
-def _find(content: Content, start: int, limit: int, end: int) -> int | None:
-    """The next place where frames or a tag begin."""
-    for match in _SYNC.finditer(content, start, limit):
-        if is_start(content, match.start(), end):
-            return match.start()
-    return None
-
-
 def is_start(content: Content, at: int, end: int) -> bool:
     """Whether several frames of one kind begin here, and not bytes that look like a header."""
     kind = None
     for _ in range(_RESYNC_FRAMES):
-        header = _parse(bytes(content[at : at + 4]))
+        header = _header(bytes(content[at : at + 4]))
         if header is None or header.kind != (kind or header.kind):
             # Near the end there may be fewer.
             return kind is not None and (at == end or end_of_tag(content, at) > 0)
@@ -191,7 +187,7 @@ def is_start(content: Content, at: int, end: int) -> bool:
     return True
 
 
-def _add(content: Content, at: int, header: _Header, encodes: list["_Encode"]) -> None:
+def _add(content: Content, at: int, header: _Header, encodes: list[_Encode]) -> None:
     frame = content[at : at + header.length]
     tag = _TAG.search(frame, 4, 4 + 36 + 6) if header.layer == _LAYER3 else None
     if not encodes or header.kind != encodes[-1].header.kind or tag:
@@ -209,15 +205,7 @@ def _add(content: Content, at: int, header: _Header, encodes: list["_Encode"]) -
             encodes[-1].padding = (both >> 12) + (both & 0xFFF)
 
 
-def _check(encode: "_Encode", where: str) -> None:
-    """Refuse fewer frames than promised; some encoders count the frame without sound too."""
-    found, promised = len(encode.frames), encode.promised or 0
-    if promised > found + 1 or (encode.partial and promised > found):
-        samples = encode.header.samples
-        raise InputError(cut_off(where, found * samples, promised * samples))
-
-
-def _stream(content: Content, encode: "_Encode") -> Stream:
+def _stream(content: Content, encode: _Encode) -> Stream:
     sound = b"".join(content[a:b] for a, b in encode.frames)
     samples = len(encode.frames) * encode.header.samples
     if encode.tag is not None and encode.promised == len(encode.frames):
@@ -225,17 +213,13 @@ def _stream(content: Content, encode: "_Encode") -> Stream:
         return Stream(encode.tag + sound, samples, padding, exact=False)
     if encode.header.layer != _LAYER3:
         return Stream(sound, samples, exact=False)
-    counted = _count_frame(sound[:4], len(encode.frames)) + sound
-    return Stream(counted, samples, _DECODER_DELAY, exact=False)
-
-
-def _count_frame(head: bytes, count: int) -> bytes:
-    """A frame without sound that says how many follow; like theirs, at 64 kbit/s."""
-    version1 = head[1] >> 3 & 3 == _V1
+    # A frame without sound that says how many follow; like theirs, at 64 kbit/s.
+    version1 = encode.header.version == _V1
     bits = 1 + _BITRATES[version1, _LAYER3].index(64)
-    first = bytes((0xFF, head[1] | 1, bits << 4 | head[2] & 0x0C, head[3]))  # no checksum
-    header = _parse(first)
+    first = bytes((0xFF, sound[1] | 1, bits << 4 | sound[2] & 0x0C, sound[3]))  # no checksum
+    header = _header(first)
     assert header is not None, "made of a frame that was one"
     side = (17 if header.mono else 32) if version1 else (9 if header.mono else 17)
-    frame = first + bytes(side) + b"Info" + struct.pack(">II", 1, count)
-    return frame.ljust(header.length, b"\0")
+    frame = first + bytes(side) + b"Info" + struct.pack(">II", 1, len(encode.frames))
+    counted = frame.ljust(header.length, b"\0")
+    return Stream(counted + sound, samples, _DECODER_DELAY, exact=False)

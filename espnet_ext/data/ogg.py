@@ -28,7 +28,7 @@ class _Logical:
     ended: bool = False
 
 
-def streams(content: Content, start: int, where: str) -> list[Stream]:
+def ogg_streams(content: Content, start: int, where: str) -> list[Stream]:
     """The audio streams of an OGG file, one after another.
 
     Args:
@@ -47,10 +47,22 @@ def streams(content: Content, start: int, where: str) -> list[Stream]:
     rest = content[at:]
     if rest.strip(b"\0") and rest[:3] not in (b"TAG", b"ID3"):
         raise InputError(f"{where}: damaged at byte {at}, where a page should begin; {GET_AGAIN}")
-    found = [_audio_of(chain, where) for chain in chains]
+    found = []
+    for chain in chains:
+        audio = [stream for stream in chain.values() if stream.audio]
+        if len(audio) != 1:
+            raise InputError(
+                f"{where}: has {len(audio)} audio streams beside each other; extract the one to use"
+            )
+        if not audio[0].ended:
+            raise InputError(
+                f"{where}: cut off, its last page is not marked as the last; {GET_AGAIN} (if it is "
+                "whole, 'ffmpeg -i OLD -c copy NEW' marks the end)"
+            )
+        found.append(audio[0].pages)
     if (start, at, len(chains), len(chains[0])) == (0, len(content), 1, 1):
         return [Stream(None, exact=False)]
-    return [Stream(b"".join(content[a:b] for a, b in s.pages), exact=False) for s in found]
+    return [Stream(b"".join(content[a:b] for a, b in pages), exact=False) for pages in found]
 
 
 def _add_page(content: Content, at: int, chains: list[dict[int, _Logical]], where: str) -> int:
@@ -63,7 +75,9 @@ def _add_page(content: Content, at: int, chains: list[dict[int, _Logical]], wher
     if end > len(content):
         raise InputError(cut_off(where, len(content) - at, end - at, "bytes of the last page"))
     page = content[at : at + 22] + bytes(4) + content[at + 26 : end]
-    if _checksum(page) != checksum:
+    # The polynomial is zlib's, but OGG takes bits from the other end and no complement.
+    crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    if crc.to_bytes(4, "big").translate(_REVERSED) != checksum.to_bytes(4, "little"):
         raise InputError(f"{where}: damaged between bytes {at} and {end}; {GET_AGAIN}")
     if flags & _BEGIN:
         if not chains or any(len(stream.pages) > 1 for stream in chains[-1].values()):
@@ -79,23 +93,3 @@ def _add_page(content: Content, at: int, chains: list[dict[int, _Logical]], wher
     stream.pages.append((at, end))
     stream.number, stream.ended = number, bool(flags & _END)
     return end
-
-
-def _checksum(page: bytes) -> int:
-    # The polynomial is zlib's, but OGG takes bits from the other end and no complement.
-    crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int.from_bytes(crc.to_bytes(4, "little").translate(_REVERSED), "big")
-
-
-def _audio_of(chain: dict[int, _Logical], where: str) -> _Logical:
-    found = [stream for stream in chain.values() if stream.audio]
-    if len(found) != 1:
-        raise InputError(
-            f"{where}: has {len(found)} audio streams beside each other; extract the one to use"
-        )
-    if not found[0].ended:
-        raise InputError(
-            f"{where}: cut off, its last page is not marked as the last; {GET_AGAIN} (if it is "
-            "whole, 'ffmpeg -i OLD -c copy NEW' marks the end)"
-        )
-    return found[0]

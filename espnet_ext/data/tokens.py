@@ -1,11 +1,11 @@
 """Token lists: words, characters, or byte-pair units."""
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from espnet_ext.data.files import write_from_memory, write_lines
+from espnet_ext.data.files import write_binary, write_lines
 from espnet_ext.errors import InputError
 
 BLANK, UNKNOWN, SOS_EOS, SPACE = "<blank>", "<unk>", "<sos/eos>", "<space>"
@@ -54,7 +54,7 @@ def _by_frequency(units: Iterable[str]) -> list[str]:
 def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
     import sentencepiece
 
-    def _train(file: io.BytesIO) -> None:
+    def _train(file: BinaryIO) -> None:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
             model_writer=file,
@@ -69,7 +69,7 @@ def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
         )
 
     try:
-        write_from_memory(model, _train)
+        write_binary(model, _train)
     except RuntimeError as error:
         raise InputError(
             f"cannot make {vocab_size} byte-pair units of these transcripts ({error}); "

@@ -17,7 +17,7 @@ import torch
 
 from espnet_ext.data.archives import FREE_GROWTH, GROWTH
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.files import write_from_memory
+from espnet_ext.data.files import write_binary
 from espnet_ext.errors import InputError
 
 GIVE_WEIGHTS = "give the *.pth of an epoch or an average, e.g. valid.acc.ave.pth"
@@ -153,7 +153,7 @@ def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None
     """
     # By a path, `torch.save` would put the temporary name into the file, and what was made
     # with it, which is known by its bytes, would not be found again.
-    write_from_memory(path, lambda file: torch.save(dict(weights), file))
+    write_binary(path, lambda file: torch.save(dict(weights), file))
 
 
 def load_tensors(

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import write_figure
-from espnet_ext.report.figures import along_loudness, budget_name, load_pyplot
-from espnet_ext.report.tables import Entry
+from espnet_ext.report.figures import along_loudness, curve, load_pyplot, without_noise
+from espnet_ext.report.results import AttackScores
+from espnet_ext.report.tables import budget_name, setting_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Colours of Okabe and Ito, which people with any colour vision tell apart.
-MEASURES = {
+MEASURES: dict[Literal["adv_twer", "wer", "success_rate"], tuple[str, str, str]] = {
     "adv_twer": ("AdvTWER", "#d55e00", "o"),
     "wer": ("WER", "#0072b2", "s"),
     "success_rate": ("success", "#009e73", "^"),
@@ -24,19 +26,27 @@ FRAME_SECONDS = 0.025
 QUIETEST_DB = 80.0
 
 
-def attack_curves(scores: Sequence[Entry], path: str | Path) -> None:
+def attack_curves(scores: Sequence[AttackScores], path: str | Path) -> None:
     """AdvTWER, WER and success against the steps and against the measured SNR.
 
+    Noise of the same size is a dotted line where it was tried.
+
     Args:
-        scores: of `results.json` of an attack, an entry a budget and number of steps.
+        scores: of `results.json` of an attack, an entry a setting.
         path: the picture, .png or .pdf.
     """
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(1, 2, figsize=(9.0, 3.8), sharey=True)
-    for number, budget in enumerate(dict.fromkeys(entry["budget"] for entry in scores)):
-        own = [entry for entry in scores if entry["budget"] == budget]
+    attack = without_noise(scores)
+    for number, budget in enumerate(dict.fromkeys(entry["budget"] for entry in attack)):
+        own = [entry for entry in attack if entry["budget"] == budget]
         steps = [entry["step"] for entry in own]
         _measures(axes[0], own, steps, LINES[number % len(LINES)], budget_name(budget))
+    for entry in (entry for entry in scores if entry.get("method") == NOISE):
+        for key, (name, colour, _) in MEASURES.items():
+            if key in entry:
+                label = f"{name}, {setting_name(entry)}"
+                axes[0].axhline(entry[key][0], color=colour, linestyle=(0, (1, 3)), label=label)
     measured, title = along_loudness(scores)
     _measures(axes[1], measured, [entry["snr_median"] for entry in measured], LINES[0], title)
     axes[0].set(xlabel="attack steps", ylabel="%")
@@ -54,19 +64,16 @@ def attack_curves(scores: Sequence[Entry], path: str | Path) -> None:
 
 
 def _measures(
-    axis: "Axes", entries: Sequence[Entry], x: Sequence[float], style: str, label: str
+    axis: "Axes",
+    entries: Sequence[AttackScores],
+    x: Sequence[float | None],
+    style: str,
+    label: str,
 ) -> None:
     for key, (name, colour, marker) in MEASURES.items():
-        if not entries or key not in entries[0]:
-            continue
-        values = [entry[key] for entry in entries]
-        axis.plot(
-            x, [v[0] for v in values], color=colour, marker=marker, markersize=4, linestyle=style,
-            label=f"{name}, {label}",
-        )  # fmt: skip
-        if all(v[1] is not None for v in values):
-            low, high = [v[1] for v in values], [v[2] for v in values]
-            axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        if entries and key in entries[0]:
+            line = {"color": colour, "marker": marker, "linestyle": style}
+            curve(axis, x, entries, key, **line, label=f"{name}, {label}")
     axis.grid(alpha=0.3)
 
 

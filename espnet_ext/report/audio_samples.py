@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet_ext.data.attack_log import setting_of
+from espnet_ext.data.attack_log import NOISE, Setting, by_setting
 from espnet_ext.data.audio import read_audio
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
 from espnet_ext.report.attack_figures import spectrograms
 from espnet_ext.report.experiments import Entry
-from espnet_ext.report.figures import budget_name
 from espnet_ext.report.page_parts import Figure, data_uri, png
+from espnet_ext.report.tables import budget_name
 
 
 class Heard(NamedTuple):
@@ -80,56 +80,48 @@ def make_samples(
 
 
 def _sample(rows: Sequence[Entry], attack_dir: str | Path, wav_scp: Mapping[str, str]) -> Sample:
-    utterance = rows[0]["utterance"]
-    clips, figures = _audio(rows, Path(attack_dir), wav_scp.get(utterance))
+    utterance, settings = rows[0]["utterance"], by_setting(rows)
+    clips, figures = _audio(list(settings), utterance, attack_dir, wav_scp.get(utterance))
     return Sample(
         utterance,
         rows[0]["reference"] or "not given",
         rows[0]["target"],
-        [_heard(row) for row in rows],
+        [_heard(setting, row) for setting, same in settings.items() for row in same],
         clips,
         figures,
     )
 
 
-def _heard(row: Entry) -> Heard:
+def _heard(setting: Setting, row: Entry) -> Heard:
+    noise = ", noise" if setting.method == NOISE else ""
     return Heard(
-        budget_name(row["budget"]),
-        row["step"],
+        f"{budget_name(setting.budget)}{noise}",
+        setting.step,
         "-" if row["snr"] is None else f"{row['snr']:.1f}",
         row["hypothesis"],
-        row["step"] > 0 and same_text(row["target"], row["hypothesis"]),
+        setting.step > 0 and same_text(row["target"], row["hypothesis"]),
     )
 
 
 def _audio(
-    rows: Sequence[Entry], attack_dir: Path, clean_path: str | None
+    settings: Sequence[Setting], utterance: str, attack_dir: str | Path, clean_path: str | None
 ) -> tuple[list[Clip], list[Figure]]:
-    """Players and spectrograms: the clean audio, and the last step of each budget."""
-    attacked = {
-        budget: path
-        for budget in dict.fromkeys(row["budget"] for row in rows)
-        if (path := _last_wav(attack_dir, budget, rows)) is not None
-    }
+    """Players and spectrograms: the clean audio, and the last step of each attack."""
+    last = {setting[:2]: setting for setting in settings if setting.step}
+    attacked = {s: path for s in last.values() if (path := s.wav(attack_dir, utterance))}
     if not attacked:
         return [], []
-    utterance = rows[0]["utterance"]
     clean, rate = read_audio(clean_path, utterance=utterance) if clean_path else (None, None)
     clips = [] if clean is None else [Clip("before the attack", _player(clean, rate or 0))]
     figures = []
-    for budget, path in attacked.items():
+    for setting, path in attacked.items():
         wave, rate = read_audio(path, sample_rate=rate, utterance=utterance)
-        name = f"{budget_name(budget)}, {path.parts[-3].removeprefix('step')} steps"
+        name = f"{budget_name(setting.budget)}, {setting.step} steps"
+        if setting.method == NOISE:
+            name = f"{budget_name(setting.budget)}, noise"
         clips.append(Clip(name, _player(wave, rate)))
         figures.append(_spectrogram(utterance, name, clean, wave, rate))
     return clips, figures
-
-
-def _last_wav(attack_dir: Path, budget: str, rows: Sequence[Entry]) -> Path | None:
-    """The file after the most steps, as the attack names it; None where it is not kept."""
-    attacked = [row for row in rows if row["budget"] == budget and row["step"]]
-    last = max(attacked, key=lambda row: row["step"])
-    return setting_of(last).wav(attack_dir, last["utterance"])
 
 
 def _player(wave: np.ndarray, sample_rate: int) -> str:

@@ -19,7 +19,7 @@ TITLES = {
     "loss": "points lost",
     "beyond_noise": "points lost beyond random signs",
 }
-CONTROLLED = "balanced_accuracy"
+CONTROLLED = {"balanced_accuracy": "random signs", "wer": "noise of the same size"}
 _MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
@@ -92,7 +92,8 @@ def _clean(metrics: Mapping[str, Any]) -> str:
 
 def _attacks(attacks: Sequence[Entry]) -> str:
     names = list(dict.fromkeys(name for attack in attacks for name in attack["metrics"]))
-    controlled = any(attack["control"] for attack in attacks)
+    controls = [(attack["control"] or {"metrics": {}})["metrics"] for attack in attacks]
+    controlled = [name for name in CONTROLLED if any(name in found for found in controls)]
     header = ["attack", "budget", "steps", "median SNR dB", *map(_title, names)]
     rows = [
         [
@@ -101,11 +102,11 @@ def _attacks(attacks: Sequence[Entry]) -> str:
             "-" if attack["steps"] is None else str(attack["steps"]),
             "-" if attack["snr_median_db"] is None else f"{attack['snr_median_db']:.1f}",
             *(_value(name, attack["metrics"].get(name)) for name in names),
-            *([_control(attack)] if controlled else []),
+            *(_value(name, control.get(name)) for name in controlled),
         ]
-        for attack in attacks
+        for attack, control in zip(attacks, controls, strict=True)
     ]
-    title = ["balanced accuracy % under random signs"] if controlled else []
+    title = [f"{TITLES[name]} under {CONTROLLED[name]}" for name in controlled]
     return markdown_table([*header, *title], rows)
 
 
@@ -121,10 +122,6 @@ def _budget(budget: Entry) -> str:
         return f"SNR {budget['value']:g} dB"
     unit = f" ({text(budget['unit'])})" if budget["unit"] else ""
     return f"ε = {budget['value']:g}{unit}"
-
-
-def _control(attack: Entry) -> str:
-    return _value(CONTROLLED, (attack["control"] or {"metrics": {}})["metrics"].get(CONTROLLED))
 
 
 def _made_with(card: Mapping[str, Any]) -> str:

@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
 
+from espnet_ext.data.attack_log import NOISE, PGD
 from espnet_ext.report.card_parts import RECOGNITION, make_card, metrics
-from espnet_ext.report.cautions import attack_cautions, sweep_cautions
 from espnet_ext.report.experiments import Entry, Experiment
-from espnet_ext.report.results import SEED
+from espnet_ext.report.findings import attack_cautions, sentence, sweep_cautions
+from espnet_ext.report.results import (
+    SEED,
+    AttackResults,
+    AttackScores,
+    Benign,
+    ConditionResult,
+    Settings,
+    SweepResults,
+)
 from espnet_ext.report.tables import weights
 
 UNDER_ATTACK = ("wer", "adv_twer", "success_rate")
@@ -22,7 +32,7 @@ ONE_BOX = (
 )
 
 
-def sweep_cards(results: Entry) -> list[Entry]:
+def sweep_cards(results: SweepResults) -> list[Entry]:
     """A card for each condition of a sweep, a model with its weight of CTC at inference.
 
     Args:
@@ -39,14 +49,14 @@ def sweep_cards(results: Entry) -> list[Entry]:
             condition["attack"],
             results["attack"],
             results,
-            sweep_cautions(results, condition, [condition]),
+            [sentence(f) for f in sweep_cautions(results, condition, [condition])],
         )
         for condition in results["conditions"]
         if any(entry["step"] for entry in condition["attack"]) and "made_on" not in results
     ]
 
 
-def condition_name(condition: Entry) -> str:
+def condition_name(condition: ConditionResult) -> str:
     """Name of a condition after its weights and variant, e.g. "la1_lc0.5_li0_entropy0.3"."""
     weights = (
         f"la{condition['asr_weight']:g}_lc{condition['ctc_weight']:g}"
@@ -90,18 +100,21 @@ def attack_card(experiment: Experiment) -> list[Entry]:
     seeds = None if seed is None else [seed]
     model = model_of(place or experiment.name, description, seeds, digests)
     clean = next(entry for entry in scores if entry["step"] == 0)
-    benign = {"utterances": clean["utterances"], **{k: clean[k] for k in ("wer",) if k in clean}}
+    benign: Any = {
+        "utterances": clean["utterances"],
+        **{k: clean[k] for k in ("wer",) if k in clean},
+    }
     settings = attack.get("settings", {})
-    cautions = attack_cautions(scores, settings)
+    cautions = [sentence(finding) for finding in attack_cautions(scores, settings)]
     return [_card(model, benign, scores, settings, experiment.results, cautions)]
 
 
 def _card(
     model: Entry,
-    benign: Entry,
-    scores: Sequence[Entry],
-    settings: Entry,
-    results: Entry,
+    benign: Benign,
+    scores: Sequence[AttackScores],
+    settings: Settings,
+    results: SweepResults | AttackResults,
     cautions: Sequence[str],
 ) -> Entry:
     accuracies = sorted(name for name in benign if name.endswith("_accuracy"))
@@ -112,16 +125,24 @@ def _card(
         "trials": {"utterances": benign["utterances"]},
         "metrics": metrics(benign, ("wer", "cer", *accuracies)),
     }
-    attacks = [_attack(entry, settings) for entry in scores if entry["step"]]
+    noise = {entry["budget"]: entry for entry in scores if entry.get("method") == NOISE}
+    attacks = [
+        _attack(entry, settings, noise.get(entry["budget"]))
+        for entry in scores
+        if entry["step"] and entry.get("method") != NOISE
+    ]
     environment = results["environment"]
     not_tested = _not_tested(settings, len(model["training_seeds"] or []))
+    if all(attack["control"] for attack in attacks):
+        not_tested.remove(NO_CONTROL)
     return make_card(model, clean, attacks, definitions, not_tested, environment, cautions)
 
 
-def _attack(entry: Entry, settings: Entry) -> Entry:
+def _attack(entry: AttackScores, settings: Settings, noise: AttackScores | None) -> Entry:
     targeted = settings.get("targeted", True)
+    measures = UNDER_ATTACK if targeted else UNDER_ATTACK[:1]
     return {
-        "method": "PGD",
+        "method": entry.get("method", PGD).upper(),
         "norm": _norm(settings),
         "space": "waveform",
         "access": "white box",
@@ -132,13 +153,13 @@ def _attack(entry: Entry, settings: Entry) -> Entry:
         "seed": settings.get("seed"),
         "snr_median_db": entry["snr_median"],
         "trials": {"utterances": entry["utterances"]},
-        "metrics": metrics(entry, UNDER_ATTACK if targeted else UNDER_ATTACK[:1]),
-        "control": None,
+        "metrics": metrics(entry, measures),
+        "control": noise and {"method": "noise", "metrics": metrics(noise, measures)},
     }
 
 
-def _norm(settings: Entry) -> str | None:
-    return {2: "2", "inf": "inf"}.get(settings.get("norm", ""))
+def _norm(settings: Settings) -> str | None:
+    return {"2": "2", "inf": "inf"}.get(str(settings.get("norm", "")))
 
 
 def budget(tag: str) -> Entry:
@@ -152,7 +173,7 @@ def budget(tag: str) -> Entry:
     return {"kind": tag[:3], "value": float(tag[3:]), "unit": unit}
 
 
-def _not_tested(settings: Entry, seeds: int) -> list[str]:
+def _not_tested(settings: Settings, seeds: int) -> list[str]:
     found = [NO_CONTROL, *([ONE_SEED] if seeds < 2 else []), *ONE_BOX]
     norms = {"2": "L∞", "inf": "L2"}
     found.append(f"perturbations bounded in {norms.get(_norm(settings) or '', 'other norms')}")

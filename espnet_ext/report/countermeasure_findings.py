@@ -13,6 +13,7 @@ from espnet_ext.report.countermeasure_records import (
     Results,
 )
 from espnet_ext.report.countermeasure_tables import MISSING, method_name, shown
+from espnet_ext.report.findings import Finding
 from espnet_ext.report.results import Numbers
 from espnet_ext.report.tables import by_chance, excludes_zero
 
@@ -37,13 +38,6 @@ class Signs(NamedTuple):
         """Count differences."""
         found = [excludes_zero(difference) for difference in differences]
         return cls(found.count(1), found.count(-1), found.count(0))
-
-
-class Finding(NamedTuple):
-    """A fact: what kind, and its values; `sentence` renders it."""
-
-    kind: str
-    values: dict[str, Any]
 
 
 def findings(results: Results) -> list[str]:

@@ -13,9 +13,10 @@ from espnet_ext.data.attack_log import (
 )
 from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
+from espnet_ext.report.results import ATTACK, SWEEP
 
 Entry = dict[str, Any]
-SWEEP, ATTACK, COUNTERMEASURE = "sweep", "attack", "countermeasure"
+COUNTERMEASURE = "countermeasure"
 
 
 class Experiment(NamedTuple):
@@ -31,7 +32,7 @@ class Experiment(NamedTuple):
     directory: Path
     name: str
     kind: str
-    results: Entry
+    results: Any  # SweepResults, AttackResults or those of countermeasures, by kind
 
     def attack(self) -> Entry:
         """attack.json of an attack: settings and model; empty where it was not kept."""
@@ -76,6 +77,9 @@ def read_experiment(directory: str | Path) -> Experiment:
 def _kind(results: Any) -> str | None:
     if not isinstance(results, dict):
         return None
+    if results.get("kind") in (ATTACK, SWEEP):
+        return str(results["kind"])
+    # Results of before there was a kind.
     if {"conditions", "baseline", "attack"} <= results.keys():
         return SWEEP
     if {"models", "cells", "comparisons"} <= results.keys():

@@ -23,7 +23,7 @@ def render(folder: str | Path) -> str:
         InputError: no `results.json` there, or one of another command.
     """
     folder = Path(folder)
-    results: dict[str, Any] = read_json(folder / "results.json")
+    results: Any = read_json(folder / "results.json")
     pictures = sorted(path.name for path in folder.glob("*.png"))
     if "conditions" in results:
         return markdown.render_results(results, "figure1.png")

@@ -10,10 +10,17 @@ from espnet_ext.report.attack_figures import attack_curves
 from espnet_ext.report.audio_samples import Sample, make_samples
 from espnet_ext.report.experiments import Entry, Experiment
 from espnet_ext.report.figures import figure_1, figure_snr
+from espnet_ext.report.findings import attack_findings, sentence, sweep_findings
 from espnet_ext.report.markdown import TRANSFER, size, table_sections
 from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
-from espnet_ext.report.tables import attack_name, attacker, interval, markdown_table
-from espnet_ext.report.verdict import attack_verdict, setting, sweep_verdict
+from espnet_ext.report.results import AttackScores
+from espnet_ext.report.tables import (
+    attack_name,
+    attacker,
+    interval,
+    markdown_table,
+    setting_name,
+)
 
 SWEEP_NOTE = (
     "A sweep keeps no audio and no transcripts: give the directory of one of its attacks as well "
@@ -51,7 +58,7 @@ def sweep_section(experiment: Experiment) -> Section:
         about=f"{size(results)}, {attack_name(results['attack'])} "
         f"{attacker(results.get('made_on'))}; a condition is a model and the weight of CTC at "
         "inference.",
-        verdict=sweep_verdict(results),
+        verdict=[sentence(finding) for finding in sweep_findings(results)],
         notes=[SWEEP_NOTE, *([TRANSFER] if "made_on" in results else [])],
         figures=[
             _drawn(draw, results, f"Curves of AdvTWER {name}", SWEEP_CAPTION.format(against=name))
@@ -92,7 +99,7 @@ def attack_section(experiment: Experiment, wav_scp: Mapping[str, str], count: in
         title=f"Attack on one recognizer: {experiment.name}",
         about=f"{scores[0]['utterances'] if scores else 0} utterances, {attack_name(settings)} "
         f"{attacker(attack.get('made_on'))}.",
-        verdict=attack_verdict(results, settings),
+        verdict=[sentence(finding) for finding in attack_findings(scores, settings)],
         notes=_notes(rows, samples),
         figures=[_drawn(attack_curves, scores, "Curves of the attack", ATTACK_CAPTION)],
         tables=folds(["## Scores", scores_table(scores)]),
@@ -112,16 +119,16 @@ def _notes(rows: Sequence[Entry], samples: Sequence[Sample]) -> list[str]:
     return [NO_CLEAN] if alone else []
 
 
-def scores_table(scores: Sequence[Entry]) -> str:
+def scores_table(scores: Sequence[AttackScores]) -> str:
     """Scores of an attack in Markdown, a row a budget and number of steps."""
     header = ["attack", "AdvTWER %", "WER %", "success %", "median SNR dB", "lowest SNR dB"]
     rows = [
         [
-            setting(entry) if entry["step"] else "no attack",
+            setting_name(entry) if entry["step"] else "no attack",
             interval(entry["adv_twer"]),
             interval(entry.get("wer")),
             interval(entry["success_rate"]),
-            *("-" if entry[k] is None else f"{entry[k]:.1f}" for k in ("snr_median", "snr_min")),
+            *("-" if v is None else f"{v:.1f}" for v in (entry["snr_median"], entry["snr_min"])),
         ]
         for entry in scores
     ]

@@ -19,7 +19,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.types import str2bool
 
 from espnet_ext import compat
-from espnet_ext.data.files import disk_problem, write_aside, write_from_memory
+from espnet_ext.data.files import disk_problem, write_aside, write_binary
 from espnet_ext.data.weights import TRAINING_STATE, UnsafeFileError, load_tensors
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import check_fits
@@ -204,7 +204,7 @@ class TrainingFiles:
             elif self.state_from == path:
                 with write_aside(previous) as aside:
                     _link_or_copy(path, aside)
-        write_from_memory(path, lambda file: torch.save(state, file))
+        write_binary(path, lambda file: torch.save(state, file))
         if path.name == CHECKPOINT:
             self.state_from = path
 

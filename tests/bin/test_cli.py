@@ -8,6 +8,7 @@ import os
 import pytest
 
 from espnet_ext.bin import cli
+from espnet_ext.data.audio import audio_digest
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
 
@@ -74,7 +75,7 @@ def test_a_digest_of_audio_is_of_its_content_and_not_of_its_place(tmp_path):
         for name, content in contents.items():
             (folder / f"{name}.wav").write_bytes(content)
         write_table(folder / "wav.scp", {n: str(folder / f"{n}.wav") for n in contents})
-        return cli.audio_digest(folder / "wav.scp")
+        return audio_digest(folder / "wav.scp")
 
     first = table(tmp_path / "a", u1=b"one", u2=b"two")
     assert table(tmp_path / "b", u1=b"one", u2=b"two") == first
@@ -82,4 +83,4 @@ def test_a_digest_of_audio_is_of_its_content_and_not_of_its_place(tmp_path):
     assert table(tmp_path / "d", u1=b"two", u2=b"one") != first
     (tmp_path / "a" / "u2.wav").unlink()
     with pytest.raises(InputError, match=r"no audio file .*u2\.wav of utterance u2"):
-        cli.audio_digest(tmp_path / "a" / "wav.scp")
+        audio_digest(tmp_path / "a" / "wav.scp")

@@ -7,20 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espnet_ext.data.audio import write_flac, write_wav
 from espnet_ext.data.files import (
     read_json,
     read_jsonl,
     read_yaml,
     write_aside,
+    write_binary,
     write_json,
     write_jsonl,
     write_lines,
     write_text,
 )
+from espnet_ext.data.weights import write_weights
 from espnet_ext.errors import InputError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -96,12 +102,24 @@ def test_a_full_disk_is_told_with_the_cure(old, monkeypatch, where, code):
     assert_only_old(old)
 
 
-def test_a_file_over_the_size_limit_leaves_the_old_one(old):
+SAMPLES = np.random.default_rng(0).standard_normal(20000)
+WRITERS = {
+    "text": lambda path: write_text(path, "x" * 5000),
+    "binary": lambda path: write_binary(path, lambda file: file.write(bytes(5000))),
+    "libsndfile": lambda path: write_flac(path, SAMPLES, 16000),
+    "scipy": lambda path: write_wav(path, SAMPLES, 16000),
+    "torch": lambda path: write_weights(path, {"w": torch.zeros(5000)}),
+    "matplotlib": lambda path: write_binary(path, lambda file: plt.figure().savefig(file)),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_over_the_size_limit_leaves_the_old_one(old, name):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(InputError, match="no space left"):
-            write_text(old, "x" * 5000)
+            WRITERS[name](old)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_only_old(old)

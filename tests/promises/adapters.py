@@ -38,6 +38,9 @@ STEPS = 3
 OPTIONS = {"steps": (STEPS,), "queries": STEPS, "alpha": 0.4, "schedule": "constant"}
 """Of all methods that have such fields, where nothing else is said."""
 
+MUCH = {"method": "pgd", "name": "much", "schedule": "halving", "decay": 0.9, "restarts": 2}
+"""PGD with all that a step can remember; in whole runs, beside the methods."""
+
 
 class Item(NamedTuple):
     """An utterance as it is attacked: id, clean input (T,) or (F, D), transcript or class."""
@@ -197,11 +200,14 @@ class Victim:
         weights: str = "sha",
         **settings: object,
     ) -> AttackRun:
-        """A run of all methods that keeps what was attacked, and its state after every step."""
+        """A run of all methods and of `MUCH` that keeps inputs, and its state after every step."""
         budget = budget or self.budgets[0]
         estimator = self.estimator()
         values = OPTIONS | {
-            "methods": [m for m in self.methods if budget.norm in method_named(m).norms],
+            "methods": [
+                *(m for m in self.methods if budget.norm in method_named(m).norms),
+                MUCH,
+            ],
             "norm": budget.norm,
             "unit": "raw" if budget.unit == "snr" else budget.unit,
             "snr" if budget.unit == "snr" else "eps": [budget.size],

@@ -7,7 +7,7 @@ from espnet_ext.report.experiments import read_experiment
 
 def test_each_kind_of_result_is_told_from_the_others(sweep, countermeasures, attacked):
     found = [read_experiment(d) for d in (sweep, countermeasures, attacked(audio=False)[0])]
-    assert [e.kind for e in found] == ["sweep", "countermeasure", "attack"]
+    assert [e.kind for e in found] == ["recognition_sweep", "countermeasure", "recognition_attack"]
     names = ["report_sweep", "report_cm", "la1.0_lc0.5_seed0/attack_li0.5"]
     assert [e.name for e in found] == names
     assert found[2].attack()["ctc_weight"] == 0.5 and len(found[2].log()) == 18

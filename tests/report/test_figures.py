@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from espnet_ext.errors import InputError
-from espnet_ext.report.figures import FIGURE_1, budget_name, figure_1
+from espnet_ext.report.figures import FIGURE_1, figure_1
+from espnet_ext.report.tables import budget_name
 
 
 @pytest.fixture

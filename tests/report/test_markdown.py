@@ -4,7 +4,8 @@ import dataclasses
 import pytest
 from attack_rows import constant
 
-from espnet_ext.report.markdown import baseline, write_results
+from espnet_ext.report.markdown import write_results
+from espnet_ext.report.tables import baseline
 
 
 def sections(text: str) -> dict[str, str]:
@@ -132,8 +133,8 @@ def test_the_settings_are_shown_in_full(three, results, report):
     found = results(three)
     section = report(found)["How it was made"]
     for name, definition in found["definitions"].items():
-        assert f"- `{name}`: {definition}\n" in section
-    assert '"commit": "0123456789ab"' in section and '"eps": [\n    2.0\n  ]' in section
+        assert f"- `{name}`: {definition}" in section
+    assert "](results.json)" in section
 
 
 def test_every_budget_has_its_section(add, results, report):

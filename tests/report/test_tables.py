@@ -102,7 +102,7 @@ def test_a_table_is_of_one_budget():
     one["attack"] += [{**one["attack"][0], "budget": "snr35", "adv_twer": [9.0, 8.0, 10.0]}]
     rows = cells(adv_twer_table([one], weights, "snr35"))[2:]
     assert rows == [["PGD-5", "**9.0 (8.0 to 10.0)**"]]
-    assert attack_entry(one, "snr35", 5)["adv_twer"][0] == 9.0
+    assert attack_entry(one, {"budget": "snr35", "step": 5})["adv_twer"][0] == 9.0
 
 
 @pytest.mark.parametrize(

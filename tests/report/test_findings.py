@@ -1,0 +1,167 @@
+"""The facts are what the numbers say, whatever one would like them to say."""
+
+import pytest
+from attack_rows import constant, log_row, log_rows, scored
+
+from espnet_ext.report.findings import (
+    attack_cautions,
+    attack_findings,
+    sentence,
+    strongest,
+    sweep_cautions,
+    sweep_findings,
+)
+from espnet_ext.report.markdown import render_results
+from espnet_ext.report.tables import setting_name
+
+
+def facts(findings) -> dict[str, dict]:
+    """Values by kind, in order; every fact has a sentence without None or braces."""
+    found = {finding.kind: finding.values for finding in findings}
+    for finding in map(sentence, findings):
+        assert finding.endswith(".") and "None" not in finding and "{" not in finding
+    return found
+
+
+def of_sweep(results) -> dict[str, dict]:
+    return facts(list(sweep_findings(results)))
+
+
+def of_attack(rows, settings) -> dict[str, dict]:
+    return facts(list(attack_findings(scored(rows), settings)))
+
+
+def test_a_sweep_in_three_facts(three, results):
+    found = of_sweep(results(three))
+    assert list(found) == ["baseline", "comparisons", "strongest"]
+    assert found["baseline"]["wer"] == [12.5, 0.0, 37.5]
+    assert setting_name(found["baseline"]["entry"]) == "ε = 2, 10 steps"
+    # Less 20 for sure, plus 40 for sure, less 10 with zero inside, less 30 for sure.
+    assert found["comparisons"] == {"others": 2, "signs": {1: 1, -1: 2, 0: 1}}
+    assert found["strongest"]["entry"]["adv_twer"] == [40, 40, 40]
+    assert found["strongest"]["highest"]["difference"] == [40, 40, 40]
+    assert found["strongest"]["best"].startswith("MTL CTC+decoder, λ_A 1")
+
+
+@pytest.mark.parametrize(
+    ("second", "answer"), [(2, "not distinguishable"), (1, "easier to attack"), (3, "harder")]
+)
+def test_the_sign_of_a_difference_decides_and_not_its_size(add, results, second, answer):
+    conditions = [add((1.0, 0.0, 0.0), constant(3, 2)), add((1.0, 0.5, 0.5), constant(3, second))]
+    assert f": {answer}" in [sentence(f) for f in sweep_findings(results(conditions))][2]
+
+
+def test_a_sweep_of_one_condition_compares_nothing(add, results):
+    found = of_sweep(results([add((1.0, 0.0, 0.0), constant(3, 2))]))
+    assert found["comparisons"] == {"others": 0, "signs": {1: 0, -1: 0, 0: 0}}
+    assert "highest" not in found["strongest"]
+
+
+def test_a_sweep_that_attacked_nothing_says_so(add, results):
+    found = of_sweep(results([add((1.0, 0.0, 0.0), {("eps2", 0): [5] * 6})]))
+    assert list(found) == ["not_attacked"]
+
+
+def test_an_attack_in_three_facts():
+    found = of_attack(log_rows(constant(3, 0)), {"norm": 2, "targeted": True})
+    assert list(found) == ["weak", "transcripts", "target", "loudness"]
+    # The reference is "oops": four of five are too many; then five words are wrong.
+    assert found["weak"]["models"] == {"this model": 400.0}
+    assert found["target"]["entry"]["adv_twer"] == (0.0, 0.0, 0.0)
+    assert found["loudness"]["entry"]["snr_median"] == 47.5
+    assert found["loudness"]["noise"] is None
+
+
+def test_noise_of_the_same_size_stands_beside_the_attack():
+    noise = [log_row(f"u{n}", "eps2", 1, 5) | {"method": "noise"} for n in range(6)]
+    scores = scored([*log_rows(constant(3, 0)), *noise])
+    assert strongest(scores)["step"] == 10
+    findings = list(attack_findings(scores, {}))
+    assert facts(findings)["loudness"]["noise"]["adv_twer"] == (100.0, 100.0, 100.0)
+    assert "under noise of the same size the WER is 400.0" in sentence(findings[-1])
+
+
+def sentences(rows, settings) -> list[str]:
+    return [sentence(finding) for finding in attack_findings(scored(rows), settings)]
+
+
+def test_an_attack_that_does_nothing_is_not_distinguishable_from_none():
+    mixed = [5, 4, 5, 3, 5, 4]
+    unchanged = {("eps2", 0): mixed, ("eps2", 5): mixed}
+    for said in sentences(log_rows(unchanged), {})[1:3]:
+        assert "the intervals overlap, so this is not distinguishable from no attack" in said
+
+
+def test_one_utterance_has_no_interval_and_so_no_verdict():
+    rows = [row for row in log_rows(constant(3, 0)) if row["utterance"] == "u0"]
+    assert "too few utterances for intervals" in sentences(rows, {})[1]
+
+
+def test_what_was_not_measured_is_said():
+    rows = log_rows(constant(3, 0), reference=None)
+    assert list(of_attack(rows, {"targeted": False})) == ["transcripts", "no_target", "loudness"]
+    assert sentences(rows, {"targeted": False})[0].startswith("No references were given")
+    assert list(of_attack([], {})) == ["nothing"]
+
+
+def test_the_strongest_is_the_one_with_least_adv_twer():
+    entries = scored(log_rows({**constant(1, 3), ("snr30", 5): [2] * 6}))
+    assert setting_name(strongest(entries)) == "ε = 2, 5 steps"
+    assert strongest([]) is None
+
+
+def pair(add, results, errors=(0, 0)):
+    """A baseline and another model with so many of eight utterances wrong without attack."""
+    return results(
+        [
+            add((1.0, 0.0, 0.0), constant(3, 2), misheard=errors[0]),
+            add((1.0, 0.5, 0.5), constant(3, 3), misheard=errors[1]),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ((0, 0), []),
+        ((3, 3), []),
+        ((0, 3), ["unlike"]),  # 0 and 37.5 %
+        ((3, 0), ["unlike"]),
+        ((4, 4), ["weak"]),  # 50 %
+        ((0, 4), ["weak", "unlike"]),
+    ],
+)
+def test_models_that_cannot_be_judged_or_compared_come_first(add, results, errors, said):
+    found = pair(add, results, errors)
+    facts = list(sweep_findings(found))
+    assert [finding.kind for finding in facts] == [*said, "baseline", "comparisons", "strongest"]
+    report = render_results(found, "figure.png")
+    positions = [report.index(sentence(finding)) for finding in facts[: len(said)]]
+    assert positions == sorted(positions) and all(p < 1500 for p in positions)
+
+
+def test_a_model_is_named_with_its_error(add, results):
+    ((kind, values),) = sweep_cautions(*of(pair(add, results, (0, 3))))
+    assert (kind, values["wer"], list(values["models"].values())) == ("unlike", 0.0, [37.5])
+
+
+def of(found):
+    return found, found["conditions"][0], found["conditions"]
+
+
+@pytest.mark.parametrize(
+    ("step", "norm", "long"), [(0.05, 2, True), (0.005, 2, False), (0.05, "inf", False)]
+)
+def test_steps_that_are_long_for_the_ball_are_said(step, norm, long):
+    entries = [
+        {"budget": "snr41", "step": steps, "l2_median": l2}
+        for steps, l2 in ((0, 0.0), (5, 0.05), (100, 0.1))
+    ]
+    found = list(attack_cautions(entries, {"norm": norm, "eps_step": step}))
+    assert bool(found) == long
+    assert not long or found[0].values["shares"] == {"snr41": 0.5}
+
+
+def test_budgets_of_a_given_size_are_not_taken_for_small_ones():
+    entries = [{"budget": "eps2", "step": 5, "l2_median": 0.1}]
+    assert not list(attack_cautions(entries, {"norm": 2, "eps_step": 0.05}))
