@@ -34,11 +34,11 @@ import yaml
 from commands import COMMANDS
 from PIL import Image
 
-from espnet_ext.attack import runner, transfer  # noqa: F401  imported before the forks
+from espnet_ext.attack import condition_scores, replay, run  # noqa: F401  imported before the forks
 from espnet_ext.bin import cli
 from espnet_ext.data import format as _  # noqa: F401
 from espnet_ext.data.audio import decode_audio
-from espnet_ext.report import scores  # noqa: F401
+from espnet_ext.report import results  # noqa: F401
 from espnet_ext.tasks import loading  # noqa: F401
 
 SHIM = ctypes.CDLL(None)  # the preloaded library is found among all
