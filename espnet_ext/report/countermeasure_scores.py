@@ -59,7 +59,7 @@ class SpoofScores(TypedDict):
 
 
 class Scores(TypedDict):
-    """What results.json of `cm_score` holds; what cannot be had without an input is None."""
+    """results.json of `cm_score`; intervals are value, low, high; None without its input."""
 
     kind: Literal["countermeasure_scores"]
     version: int
@@ -108,9 +108,6 @@ def measure_scores(
         utt2spk: draw speakers, as reports do; trials without it.
         resamples: draws of the bootstrap.
 
-    Returns:
-        a dictionary that can be written as JSON; intervals are value, low, high.
-
     Raises:
         InputError: a class has no trials, an utterance has no speaker, or the scores of
             speaker verification allow no t-DCF.
@@ -123,24 +120,25 @@ def measure_scores(
     rows = answered(scores, trials, point, "the score file")
     curves, rates = measures.curves(rows), measures.rates(rows) if threshold else None
 
-    def accepted(attack: str) -> Numbers | None:
-        if threshold is None:
-            return None
-        return interval(measures.share(rows, trials.attack == attack, 1.0 - rows.right))
+    def of_attack(attack: str, eer: Numbers) -> SpoofScores:
+        own = trials.attack == attack
+        accepted = interval(measures.share(rows, own, 1.0 - rows.right)) if threshold else None
+        return {
+            "attack": attack,
+            "trials": int(own.sum()),
+            "eer": eer,
+            "spoof_accept_rate": accepted,
+        }
 
-    unit = "speaker" if utt2spk else "trial"
+    wording = {"resamples": resamples, "unit": "speaker" if utt2spk else "trial"}
     return {
         "kind": "countermeasure_scores",
         "version": 1,
-        "definitions": {
-            name: text.format(resamples=resamples, unit=unit) for name, text in DEFINITIONS.items()
-        },
+        "definitions": {name: text.format(**wording) for name, text in DEFINITIONS.items()},
         "trials": {key: len(by_key(scores, key)) for key in ("bonafide", "spoof")},
         "speakers": measures.draws.counts.shape[1] if utt2spk else None,
         "eer": curves["eer"],
-        "eer_threshold": equal_error_rate(
-            by_key(scores, "bonafide"), by_key(scores, "spoof")
-        ).threshold,
+        "eer_threshold": threshold_of(scores, "").value,
         "min_tdcf_2019": curves.get("min_tdcf_2019"),
         "min_tdcf_2021": curves.get("min_tdcf_2021"),
         "asv": {**errors._asdict(), **weights._asdict()} if errors and weights else None,
@@ -150,15 +148,7 @@ def measure_scores(
         "bonafide_accuracy": rates and rates["bonafide_accuracy"],
         "spoof_accuracy": rates and rates["spoof_accuracy"],
         "spoof_accept_rate": rates and rates["spoof_accept_rate"],
-        "attacks": [
-            {
-                "attack": attack,
-                "trials": int((trials.attack == attack).sum()),
-                "eer": eer,
-                "spoof_accept_rate": accepted(attack),
-            }
-            for attack, eer in curves["eer_by_attack"].items()
-        ],
+        "attacks": [of_attack(*found) for found in curves["eer_by_attack"].items()],
     }
 
 

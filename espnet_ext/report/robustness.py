@@ -55,13 +55,7 @@ def make_results(
     attacks = {c: read_attack_record(c.attack_dir / RECORD) for c in conditions}
     baseline = baseline_of([run[0] for run in runs])
     attack = attacks[baseline]
-    for condition, other in attacks.items():
-        for key in ("settings", "utterances"):
-            if other[key] != attack[key]:
-                raise InputError(
-                    f"{condition.attack_dir}: attacked with other {key} than the baseline; repeat "
-                    "the attack stage"
-                )
+    _check_comparable(attacks, attack)
 
     def under_attack(run: Runs) -> list[Row]:
         logs = {c.seed or 0: read_attack_log(c.attack_dir) for c in run}
@@ -94,6 +88,18 @@ def make_results(
     if "made_on" in attack:
         results["made_on"] = attack["made_on"]
     return results
+
+
+def _check_comparable(
+    attacks: Mapping[Condition, Mapping[str, Any]], baseline: Mapping[str, Any]
+) -> None:
+    for condition, attack in attacks.items():
+        for key in ("settings", "utterances"):
+            if attack[key] != baseline[key]:
+                raise InputError(
+                    f"{condition.attack_dir}: attacked with other {key} than the baseline; repeat "
+                    "the attack stage"
+                )
 
 
 def _condition(
