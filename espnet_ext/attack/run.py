@@ -225,6 +225,8 @@ class AttackRun(Generic[B]):
         method = self.settings.methods[one.condition.method]
         path, snapshots = self._state_path(one), method.snapshots
         ball = ball_of(self.victim, batch, one.condition.budget)
+        if one.index == 0 and (doubt := method.doubt(ball)):
+            logging.warning("%s: %s", one.tag, doubt)
         state = load_state(path, what, batch, snapshots)
         if state is not None:
             logging.info("%s: goes on from step %d", title, state.step)

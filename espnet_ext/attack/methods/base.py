@@ -57,6 +57,10 @@ class Method(Options):
             InputError: says why.
         """
 
+    def doubt(self, ball: "Ball") -> str:
+        """Why little success in a ball would say little of the model; empty where it would not."""
+        return ""
+
     def run(
         self,
         victim: "Victim[B]",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 REPRESENTATION = "representation"
 
+LONG = 0.1
+"""Share of the radius above which a step finds less: measured on recognisers, 50 steps at 41 dB."""
+
 CHOICES = {
     "schedule": ("constant", "cosine", "halving"),
     "start": ("clean", "random", "fgsm"),
@@ -97,6 +100,21 @@ class Steps(Method):
     def check_every(self) -> int:
         """Steps between two looks at the decision."""
         return 10
+
+    def doubt(self, ball: "Ball") -> str:
+        """See `Method.doubt`; of steps that are long, or that do not cross the ball together."""
+        radii = ball.radius.flatten()
+        share = self.alpha * (0.5 if self.schedule == "cosine" else 1.0)
+        if self.eps_step is not None:
+            if (longest := self.eps_step / float(radii.min())) > LONG:
+                return (
+                    f"a step of {self.eps_step:g} is {longest:.0%} of the smallest radius; steps "
+                    "above a tenth find less: give alpha and schedule: cosine in its place"
+                )
+            share = self.eps_step / float(radii.max())
+        if (reach := share * max(self.steps)) < 1.0 - 1e-6 and self.schedule != "halving":
+            return f"all steps together reach {reach:.0%} of the radius; take more, or longer ones"
+        return ""
 
     def run(
         self,

@@ -8,6 +8,7 @@ import torch
 from tiny_victims import features, found, holds, of_kind, recognizer, waveforms
 
 from espnet_ext.attack import Budget, Fgsm, Noise, Pgd, register
+from espnet_ext.attack.budget import Ball
 from espnet_ext.attack.evasion import ball_of, check_attack
 from espnet_ext.attack.methods import BUILT_IN, _registered, method_named
 from espnet_ext.attack.methods.apgd import AutoPgd
@@ -153,3 +154,24 @@ def test_fgsm_and_signs_use_the_whole_of_every_dimension():
         size = (found(victim, batch, method, Budget(math.inf, 0.5, "std")) - batch.inputs).abs()
         whole = torch.isclose(size, ball.extent, rtol=1e-4, atol=1e-5)
         assert (whole | ((size == 0.0) & (method.name == "fgsm"))).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "doubt"),
+    [
+        ({"eps_step": 0.05, "steps": 100}, "a step of 0.05 is 25% of the smallest radius"),
+        ({"eps_step": 0.01, "steps": [2, 38]}, "all steps together reach 95%"),
+        ({"eps_step": 0.01, "steps": 40}, ""),
+        ({"alpha": 0.2, "steps": 9}, "all steps together reach 90%"),
+        ({"alpha": 0.2, "steps": 10}, ""),
+        ({"alpha": 0.1, "steps": 10, "schedule": "constant"}, ""),
+        ({"alpha": 0.1, "steps": 2, "schedule": "halving"}, ""),
+    ],
+)
+def test_a_setting_that_finds_little_is_doubted(options, doubt):
+    centre = torch.zeros(2, 4)
+    ball = Ball.around(centre, torch.tensor([4, 4]), Budget(2, 0.2))
+    wide = Ball.around(centre, torch.tensor([4, 4]), Budget(2, 0.4))
+    radius = torch.cat([ball.radius[:1], wide.radius[:1]])
+    said = method_named("pgd").from_mapping(options).doubt(dataclasses.replace(ball, radius=radius))
+    assert said.startswith(doubt) and bool(said) == bool(doubt)
