@@ -90,14 +90,15 @@ def test_page_has_audio_and_every_condition_its_card(recipe, finished):
 
 
 def test_adversarial_audio_is_listed_and_there(recipe, finished):
-    scp = recipe / "exp/la0.7_lc0.5_seed0/attack_li0.0/eps0.5/step3/wav.scp"
+    scp = recipe / "exp/la0.7_lc0.5_seed0/attack_li0.0/adversarial/pgd/eps0.5/step3/wav.scp"
     lines = scp.read_text().splitlines()
     assert len(lines) == 8
     assert all((recipe / line.split()[1]).is_file() for line in lines)
 
 
 def test_attack_again_does_no_work_twice(recipe, finished):
-    wavs = sorted(recipe.glob("exp/*/attack*/*/step*/wav/*.wav"))
+    wavs = sorted(recipe.glob("exp/*/attack*/adversarial/*/*/step*/wav/*.wav"))
+    assert len(wavs) > 0
     before = [p.stat().st_mtime_ns for p in wavs]
     process = run(recipe, *OPTIONS, "--stage", "9", "--stop_stage", "9")
     assert process.returncode == 0, process.stderr
