@@ -15,16 +15,16 @@ from espnet_ext.data.ids import file_of
 def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[dict[str, Any]]:
     """Write `<target>/<method>/<budget>/scores.txt`, and what budgets turned out to be.
 
-    `attack.json` gets tables by eps for each method: the SNR, and how many utterances had steps
-    without a usable gradient, where some had.
+    `attack.json` gets tables by eps for each method, but of budgets that are an SNR: the SNR, and
+    how many utterances had steps without a usable gradient, where some had.
 
     Args:
         rows: of `AttackRun.collect`.
         output_dir: of the run.
 
     Returns:
-        a summary of each condition: method, eps, utterances, mean loss of the source, largest
-        perturbation, mean SNR.
+        a summary of each condition: method, eps (None where the budget is an SNR), the budget's
+        name, utterances, mean loss of the source, largest perturbation, mean SNR.
     """
     output, summary = Path(output_dir), []
     conditions: dict[str, list[Row]] = {}
@@ -42,6 +42,8 @@ def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[
         summary.append(_summary(found))
     stated = read_record(output / RECORD)
     for entry in summary:
+        if entry["eps"] is None:
+            continue
         for key, name in (("snr", "snr"), ("stalled_utterances", "utterances_without_gradient")):
             if entry[key]:
                 table = stated.setdefault(f"{name}_{entry['method']}", {})
@@ -53,10 +55,11 @@ def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ratios = [row["snr"] for row in rows if row["snr"] is not None]
     losses = [row["loss"] for row in rows if row["loss"] is not None]
-    budget = rows[0]["budget"]
+    budget = rows[0]["budget"] or {"size": 0.0, "unit": "raw", "tag": None}
     return {
         "method": rows[0]["method"],
-        "eps": 0.0 if budget is None else budget["size"],
+        "eps": None if budget["unit"] == "snr" else budget["size"],
+        "budget": budget["tag"],
         "utterances": len(rows),
         "source_loss": float(np.mean(losses)) if losses else None,
         "largest": max(row["linf"] for row in rows),

@@ -50,7 +50,7 @@ class Engine(Generic[B]):
         victim: the model under attack, which is in its `attack_mode`.
         batch: what is attacked.
         ball: where the attack may move.
-        how: it steps.
+        how: options of the steps.
 
     Example:
         >>> with victim.attack_mode():                                   # doctest: +SKIP

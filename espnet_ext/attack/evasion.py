@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from art.attacks.attack import EvasionAttack
 
-from espnet_ext.asr.batching import BATCH_OVERHEAD, plan_batches
+from espnet_ext.asr.batching import BATCH_OVERHEAD
 from espnet_ext.asr.waveforms import check_floats, like
 from espnet_ext.attack.budget import Ball, Budget
 from espnet_ext.attack.methods.base import Method
@@ -100,7 +100,7 @@ class Evasion(EvasionAttack):
                 raise InputError(f"{len(x)} inputs, but {len(given)} {what}")
         arrays = [np.asarray(one)[:n] for one, n in zip(x, lengths, strict=True)]
         found = {n: [np.array(one, dtype=np.float32) for one in x] for n in self.method.snapshots}
-        plan = self._plan(lengths)
+        plan = self.estimator.plan(lengths, self.batch_size, BATCH_OVERHEAD)
         batches = [
             self.estimator.batch(
                 [names[i] for i in rows],
@@ -109,21 +109,13 @@ class Evasion(EvasionAttack):
             )
             for rows in plan
         ]
-        for rows in plan:
-            batch = batches.pop(0)
+        for rows, batch in zip(plan, batches, strict=True):
             ball = ball_of(self.estimator, batch, self.budget)
             state = self.method.run(self.estimator, batch, ball)
             for step, inputs in state.snapshots.items():
                 for index, row in zip(rows, batch.arrays(inputs), strict=True):
                     found[step][index][: lengths[index]] = row
         return {step: like(x, rows) for step, rows in found.items()}
-
-    def _plan(self, lengths: list[int]) -> list[list[int]]:
-        recognizer = getattr(self.estimator, "recognizer", None)
-        if recognizer is not None:
-            batches: list[list[int]] = recognizer.batches(lengths, self.batch_size)
-            return batches
-        return plan_batches(lengths, self.batch_size, BATCH_OVERHEAD * max(lengths, default=1))
 
 
 def check_attack(victim: Victim[B], method: Method, budget: Budget) -> None:
@@ -133,19 +125,8 @@ def check_attack(victim: Victim[B], method: Method, budget: Budget) -> None:
         InputError: the unit of the budget, the loss or the method is not for this kind of model,
             or the norm of the budget is not for the method.
     """
-    if budget.unit not in victim.units:
-        raise InputError(
-            f"a budget in {budget.unit} is not for what is attacked here; give it in "
-            f"{' or '.join(victim.units)}"
-        )
-    if budget.norm not in method.norms:
-        raise InputError(
-            f"method {method.name} has no norm {budget.norm:g}; leave it out, or use pgd"
-        )
     method.check(victim)
-    loss = getattr(method, "loss", "")
-    if loss and loss not in victim.losses:
-        raise InputError(f"loss must be one of {', '.join(victim.losses)}, not '{loss}'")
+    method.check_options(victim.units, victim.losses, budget)
 
 
 def ball_of(victim: Victim[B], batch: B, budget: Budget) -> Ball:

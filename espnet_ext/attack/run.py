@@ -9,7 +9,7 @@ a batch in progress leaves its state in `state/`, from which it goes on exactly.
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic
@@ -31,7 +31,7 @@ from espnet_ext.data.characters import show
 from espnet_ext.data.files import check_directory, write_jsonl, write_lines
 from espnet_ext.data.ids import check_ids, name_problems
 from espnet_ext.errors import InputError, summarize
-from espnet_ext.victims.base import B, Victim
+from espnet_ext.victims.base import ALL, B, Victim
 
 RESERVED = ("log", "state", "adversarial", RECORD, LOG, "results.json", AUDIO)
 KIND, VERSION = "attack", 1
@@ -46,6 +46,7 @@ class _Work:
 
     @property
     def tag(self) -> str:
+        """Name of the condition's directory."""
         return CLEAN if self.condition is None else self.condition.tag
 
 
@@ -230,7 +231,13 @@ class AttackRun(Generic[B]):
         state = load_state(path, what, batch, snapshots)
         if state is not None:
             logging.info("%s: goes on from step %d", title, state.step)
-        saver = _StateSaver(path, what, self.checkpoint_seconds, title, method.passes, progress)
+
+        def _succeeded(state: State) -> int:
+            return int(self.victim.reached(batch, state.inputs, ALL).sum())
+
+        saver = _StateSaver(
+            path, what, self.checkpoint_seconds, title, method.passes, progress, _succeeded
+        )
         # Dropout in training mode cannot be gone on with: its batches begin anew.
         save = saver if self.victim.repeatable else None
         key = f"{method.seed} {one.condition.tag} {' '.join(batch.names)}"
@@ -399,7 +406,9 @@ class _StateSaver:
         title: str,
         steps: int,
         progress: Progress,
+        succeeded: Callable[[State], int],
     ):
+        self.succeeded = succeeded
         self.path, self.what, self.every_seconds = path, what, every_seconds
         self.title, self.steps, self.progress = title, steps, progress
         self.saved = time.monotonic()
@@ -415,7 +424,7 @@ class _StateSaver:
             state.step,
             self.steps,
             state.seconds / state.step,
-            int((~state.running).sum()),
+            self.succeeded(state),
             len(state.running),
             self.progress.minutes_left(state.step / self.steps),
         )

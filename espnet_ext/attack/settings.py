@@ -175,20 +175,9 @@ class AttackSettings:
 
         `espnet_ext.attack.evasion.check_attack` asks the model itself.
         """
-        for budget in self.run.budgets():
-            if budget.unit not in self.victim.units:
-                units = " or ".join(self.victim.units)
-                raise InputError(
-                    f"a budget in {budget.unit} is not for what is attacked; give unit: {units}"
-                )
-        for method in self.methods.values():
-            loss = getattr(method, "loss", "")
-            if loss and loss not in self.victim.losses:
-                raise InputError(
-                    f"loss must be one of {', '.join(self.victim.losses)}, not '{loss}'"
-                )
-            if method.needs_features and "snr" in self.victim.units:
-                raise InputError(f"method {method.name} is for space: features")
+        for condition in self.conditions():
+            method = self.methods[condition.method]
+            method.check_options(self.victim.units, self.victim.losses, condition.budget)
 
     def conditions(self) -> list[Condition]:
         """Every method with every budget."""

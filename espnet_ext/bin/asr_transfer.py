@@ -23,15 +23,15 @@ def main() -> None:
     """Listen to every saved file, write rows and scores."""
     args = cli.parse(get_parser())
     from espnet_ext.attack.replay import replay
-    from espnet_ext.data.attack_log import RECORD, flat_settings
-    from espnet_ext.data.files import read_record
+    from espnet_ext.data.attack_log import RECORD, read_attack_record
     from espnet_ext.report.results import write_scores
-    from espnet_ext.victims.recognizer import GOALS, PyTorchESPnet
+    from espnet_ext.victims.options import GOALS
+    from espnet_ext.victims.recognizer import PyTorchESPnet
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
     recognizer, device, model = cli.load_recognizer(args)
     record = Path(args.attack_dir) / RECORD
-    settings = flat_settings(read_record(record).get("settings", {})) if record.is_file() else {}
+    settings = read_attack_record(record)["settings"] if record.is_file() else {}
     goal = GOALS[0] if settings.get("targeted", True) else GOALS[1]
     victim = PyTorchESPnet(recognizer, args.ctc_weight, goal=goal)
     rows = replay(

@@ -140,7 +140,7 @@ def integer(least: int = 0, most: int | None = None) -> Callable[[str], int]:
         20
     """
 
-    def parse(text: str) -> int:
+    def _parse(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
@@ -150,7 +150,7 @@ def integer(least: int = 0, most: int | None = None) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be {limits}, not {number}")
         return number
 
-    return parse
+    return _parse
 
 
 def real(
@@ -169,7 +169,7 @@ def real(
         (0.5, inf)
     """
 
-    def parse(text: str) -> float:
+    def _parse(text: str) -> float:
         try:
             number = float(text)
         except ValueError:
@@ -185,7 +185,7 @@ def real(
             raise argparse.ArgumentTypeError(f"must be a number{limits}, not {text}")
         return number
 
-    return parse
+    return _parse
 
 
 SEED = integer(0, 2**32 - 1)
@@ -202,12 +202,12 @@ def several(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
         [0, 1, 2]
     """
 
-    def parse_all(text: str) -> list[T]:
+    def _parse_all(text: str) -> list[T]:
         if not text.split():
             raise argparse.ArgumentTypeError("is empty")
         return [parse(word) for word in text.split()]
 
-    return parse_all
+    return _parse_all
 
 
 def add_switch(parser: argparse.ArgumentParser, *names: str, text: str) -> None:

@@ -148,16 +148,19 @@ class _Bounded(io.RawIOBase):
         self.stream, self.archive, self.most = stream, archive, most
 
     def read(self, size: int = -1) -> bytes:
+        """`size` bytes, none beyond what may be unpacked."""
         if not 0 <= size <= HEADER or self.stream.tell() + size > self.most:
             raise InputError(_too_large(self.archive, self.most))
         return self.stream.read(size)
 
     def seek(self, position: int, whence: int = 0) -> int:
+        """Go to a position that may be unpacked."""
         if position > self.most:
             raise InputError(_too_large(self.archive, self.most))
         return self.stream.seek(position, whence)
 
     def tell(self) -> int:
+        """Where the stream is."""
         return self.stream.tell()
 
 

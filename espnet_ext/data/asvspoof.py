@@ -113,14 +113,14 @@ def read_protocol(path: str | Path, layout: str | None = None) -> list[Trial]:
     needed, _, optional = LAYOUTS[name].partition(" [")
     names = [*needed.split(), *optional.strip("]").split()]
 
-    def parse(columns: list[str]) -> Trial:
+    def _parse(columns: list[str]) -> Trial:
         check_count(columns, _counts_of(name), needed)
         values = dict(zip(names, columns, strict=False))
         key = values.pop("key")
         attack = check_attack(values.pop("attack"), key)
         return Trial(values.pop("speaker"), values.pop("utterance"), attack, key, values)
 
-    return read_columns(path, parse, key=lambda trial: trial.utterance)
+    return read_columns(path, _parse, key=lambda trial: trial.utterance)
 
 
 def _counts_of(layout: str) -> set[int]:
@@ -179,12 +179,12 @@ def read_asv_protocol(path: str | Path) -> list[AsvTrial]:
         InputError: names file and line.
     """
 
-    def parse(columns: list[str]) -> AsvTrial:
+    def _parse(columns: list[str]) -> AsvTrial:
         check_count(columns, {4}, "speaker utterance bonafide-or-attack key")
         check_asv_key(columns[2], columns[3])
         return AsvTrial(*columns)
 
-    return read_columns(path, parse)
+    return read_columns(path, _parse)
 
 
 def check_asv_key(source: str, key: str) -> None:

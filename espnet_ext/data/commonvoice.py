@@ -120,7 +120,7 @@ def read_clips(path: str | Path) -> list[VoiceClip]:
     if missing:
         raise InputError(f"{path}:1: no column {', '.join(missing)}; is it a table of a release?")
 
-    def parse(line: str) -> VoiceClip:
+    def _parse(line: str) -> VoiceClip:
         fields = [unquoted(cell) for cell in line.split("\t")]
         if len(fields) != len(header):
             raise ValueError(f"{len(fields)} fields, the header has {len(header)}")
@@ -132,7 +132,7 @@ def read_clips(path: str | Path) -> list[VoiceClip]:
         }
         return VoiceClip(row["client_id"], row["path"], row["sentence"], labels)
 
-    clips, problems = parse_each(path, enumerate(lines[1:], 2), parse)
+    clips, problems = parse_each(path, enumerate(lines[1:], 2), _parse)
     refuse(problems, after="Extract the table from its archive again.")
     return clips
 

@@ -172,6 +172,7 @@ class _Remembering(io.FileIO):
     failed: OSError | None = None
 
     def write(self, data: "Buffer") -> int:
+        """Write all of the data; the first failure is kept for the end."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view) and not self.failed:
@@ -182,6 +183,7 @@ class _Remembering(io.FileIO):
         return len(view)
 
     def fileno(self) -> int:
+        """None: writers must use `write`."""
         raise io.UnsupportedOperation  # else they would write without `write`
 
 
@@ -323,6 +325,7 @@ def read_yaml(path: str | Path) -> Record:
         def construct_mapping(
             self, node: yaml.MappingNode, deep: bool = False
         ) -> dict[Hashable, Any]:
+            """A mapping, of which no key stands twice."""
             seen: set[str] = set()
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":

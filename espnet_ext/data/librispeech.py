@@ -43,7 +43,7 @@ def read_speakers(path: str | Path) -> dict[str, str]:
             `ID | SEX | SUBSET | MINUTES | NAME`.
     """
 
-    def parse(line: str) -> tuple[str, str]:
+    def _parse(line: str) -> tuple[str, str]:
         # Names of readers may have a bar as well.
         fields = [part.strip() for part in line.split("|", 4)]
         if len(fields) < 4 or fields[1] not in _SEXES:
@@ -52,7 +52,7 @@ def read_speakers(path: str | Path) -> dict[str, str]:
 
     lines = enumerate(read_lines(path, _FETCH), 1)
     readers = ((n, line) for n, line in lines if line.strip() and not line.startswith(";"))
-    genders, problems = parse_each(path, readers, parse)
+    genders, problems = parse_each(path, readers, _parse)
     refuse(problems, after="fetch the file again")
     return dict(genders)
 

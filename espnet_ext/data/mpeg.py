@@ -52,6 +52,7 @@ class _Header(NamedTuple):
 
     @property
     def samples(self) -> int:
+        """Samples of a frame."""
         if self.layer == 3:
             return 384
         return 576 if self.layer == _LAYER3 and self.version != _V1 else 1152

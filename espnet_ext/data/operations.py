@@ -48,18 +48,18 @@ def copy(
     check_destination(Path(destination), [source])
     data = load(source, rules=rules)
 
-    def utterance(name: str) -> str:
+    def _utterance(name: str) -> str:
         return f"{utt_prefix}{name}{utt_suffix}"
 
-    def speaker(name: str) -> str:
+    def _speaker(name: str) -> str:
         return f"{spk_prefix}{name}{spk_suffix}"
 
-    check_ids(map(utterance, data.tables["utt2spk"]), destination)
-    renames: dict[Kind, Callable[[str], str]] = {"utterance": utterance, "speaker": speaker}
+    check_ids(map(_utterance, data.tables["utt2spk"]), destination)
+    renames: dict[Kind, Callable[[str], str]] = {"utterance": _utterance, "speaker": _speaker}
     for kind, rename in renames.items():
         for name in data.names(kind):
             data.tables[name] = {rename(key): v for key, v in data.tables[name].items()}
-    data.tables["utt2spk"] = {u: speaker(s) for u, s in data.tables["utt2spk"].items()}
+    data.tables["utt2spk"] = {u: _speaker(s) for u, s in data.tables["utt2spk"].items()}
     data.write(destination)
 
 

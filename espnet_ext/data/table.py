@@ -240,6 +240,7 @@ class _RowReader:
             self.heads |= {use: columns[use] for use in ("label", "attack") if use in columns}
 
     def read(self, row: NumberedCells) -> _Listed:
+        """What a row lists."""
         line, cells = row
         given = self._cell(cells, "path")
         speaker = _safe(self._cell(cells, "speaker")) if "speaker" in self.columns else ""

@@ -24,7 +24,7 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
         SystemExit: with 128 + the number of the signal.
     """
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def _leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     # What nohup and a shell's `&` have set to be ignored stays ignored.
@@ -33,7 +33,7 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) is not signal.SIG_IGN
     ]
-    before = {number: signal.signal(number, leave) for number in caught}
+    before = {number: signal.signal(number, _leave) for number in caught}
     try:
         yield
     except BaseException:

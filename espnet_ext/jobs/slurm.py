@@ -328,13 +328,13 @@ def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[i
             array.log_of(number).unlink(missing_ok=True)
     jobs: dict[str, Part] = {}
 
-    def cancel() -> None:
+    def _cancel() -> None:
         if jobs:
             subprocess.run(["scancel", *jobs], capture_output=True)
         for part in jobs.values():
             _record(part).unlink(missing_ok=True)
 
-    with stopping(cancel):
+    with stopping(_cancel):
         job = ""
         for part in parts:
             job = _submit(sbatch_command(array, part, conf, job))

@@ -81,29 +81,29 @@ class Measures:
         """What needs no operating point: error rates, and t-DCFs where there are weights."""
         (_, bonafide, attacks, units), scores, _ = rows
 
-        def rate(row: np.ndarray, real: np.ndarray) -> float:
+        def _rate(row: np.ndarray, real: np.ndarray) -> float:
             return 100.0 * equal_error_rate(row[real], row[~real]).rate
 
-        def eer(chosen: np.ndarray) -> Interval:
+        def _eer(chosen: np.ndarray) -> Interval:
             some, real = scores[:, chosen], bonafide[chosen]
             drawn = self.draws.curve(some, real, units[chosen], equal_error)
-            return interval(drawn, float(np.mean([rate(row, real) for row in some])))
+            return interval(drawn, float(np.mean([_rate(row, real) for row in some])))
 
         found: Curves = {
-            "eer": eer(np.ones(len(bonafide), dtype=bool)),
-            "eer_by_seed": [rate(row, bonafide) for row in scores],
+            "eer": _eer(np.ones(len(bonafide), dtype=bool)),
+            "eer_by_seed": [_rate(row, bonafide) for row in scores],
             "eer_by_attack": {
-                str(kind): eer(bonafide | (attacks == kind))
+                str(kind): _eer(bonafide | (attacks == kind))
                 for kind in np.unique(attacks[~bonafide])
             },
         }
         if (weights := self.weights) is None:
             return found
 
-        def cost(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+        def _cost(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
             return np.asarray(normalised_cost(miss, false_alarm, weights).min(axis=1))
 
-        drawn = self.draws.curve(scores, bonafide, units, cost)
+        drawn = self.draws.curve(scores, bonafide, units, _cost)
         exact = [min_tdcf(row[bonafide], row[~bonafide], weights).value for row in scores]
         found["min_tdcf_2019"] = first = interval(drawn, float(np.mean(exact)))
         # The two forms differ by a shift and a scale, see `espnet_ext.metrics.tdcf`.

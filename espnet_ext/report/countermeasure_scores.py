@@ -120,7 +120,7 @@ def measure_scores(
     rows = answered(scores, trials, point, "the score file")
     curves, rates = measures.curves(rows), measures.rates(rows) if threshold else None
 
-    def of_attack(attack: str, eer: Numbers) -> SpoofScores:
+    def _of_attack(attack: str, eer: Numbers) -> SpoofScores:
         own = trials.attack == attack
         accepted = interval(measures.share(rows, own, 1.0 - rows.right)) if threshold else None
         return {
@@ -148,7 +148,7 @@ def measure_scores(
         "bonafide_accuracy": rates and rates["bonafide_accuracy"],
         "spoof_accuracy": rates and rates["spoof_accuracy"],
         "spoof_accept_rate": rates and rates["spoof_accept_rate"],
-        "attacks": [of_attack(*found) for found in curves["eer_by_attack"].items()],
+        "attacks": [_of_attack(*found) for found in curves["eer_by_attack"].items()],
     }
 
 

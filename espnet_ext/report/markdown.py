@@ -141,12 +141,12 @@ def _benign(results: SweepResults) -> str:
 
 
 def _attack_sections(results: SweepResults) -> list[str]:
-    def inference(c: ConditionResult) -> str:
+    def _inference(c: ConditionResult) -> str:
         return f"λ_C {c['ctc_weight']:g}, inference {c['inference_ctc_weight']:g}"
 
     papers = [c for c in results["conditions"] if not c.get("variant")]
     tables: list[tuple[str, Sequence[ConditionResult], Callable[[ConditionResult], str]]] = [
-        ("Table 1: CTC and decoder (λ_A = 1)", table_1(papers), inference),
+        ("Table 1: CTC and decoder (λ_A = 1)", table_1(papers), _inference),
         (
             "Table 2: decoder and classifier (λ_C = 0)",
             table_2(papers),

@@ -305,17 +305,17 @@ def score(rows: Sequence[Row], baseline: Sequence[Row] | None = None) -> list[At
 
 
 def _sizes(rows: Sequence[LogRow]) -> AttackScores:
-    def statistic(key: str, of: Callable[[list[float]], Any]) -> float | None:
+    def _statistic(key: str, of: Callable[[list[float]], Any]) -> float | None:
         values = [row[key] for row in rows if row[key] is not None]
         return float(of(values)) if values else None
 
     return {
-        "snr_median": statistic("snr", np.median),
-        "snr_min": statistic("snr", min),
-        "l2_median": statistic("l2", np.median) or 0.0,
-        "l2_max": statistic("l2", max) or 0.0,
-        "linf_max": statistic("linf", max) or 0.0,
-        "loss_mean": statistic("loss", np.mean),
+        "snr_median": _statistic("snr", np.median),
+        "snr_min": _statistic("snr", min),
+        "l2_median": _statistic("l2", np.median) or 0.0,
+        "l2_max": _statistic("l2", max) or 0.0,
+        "linf_max": _statistic("linf", max) or 0.0,
+        "loss_mean": _statistic("loss", np.mean),
         "stalled_utterances": sum(row["stalled_steps"] > 0 for row in rows),
     }
 

@@ -57,16 +57,16 @@ def make_results(
     attack = attacks[baseline]
     _check_comparable(attacks, attack)
 
-    def under_attack(run: Runs) -> list[Row]:
+    def _under_attack(run: Runs) -> list[Row]:
         logs = {c.seed or 0: read_attack_log(c.attack_dir) for c in run}
         return [row for seed, log in logs.items() for row in attack_rows(log, speakers, seed)]
 
-    def without_attack(run: Runs) -> list[Row]:
+    def _without_attack(run: Runs) -> list[Row]:
         found = [decoded_rows(c.decode_dir, data_dir, speakers, c.seed or 0) for c in run]
         return [row for rows in found for row in rows]
 
     compared = next(run for run in runs if run[0] == baseline)
-    attacked, heard = under_attack(compared), without_attack(compared)
+    attacked, heard = _under_attack(compared), _without_attack(compared)
     results: SweepResults = {
         "kind": SWEEP,
         "version": VERSION,
@@ -81,7 +81,7 @@ def make_results(
         "baseline": list(baseline.weights),
         "baseline_variant": baseline.variant,
         "conditions": [
-            _condition(run, (under_attack(run), attacked), (without_attack(run), heard))
+            _condition(run, (_under_attack(run), attacked), (_without_attack(run), heard))
             for run in runs
         ],
     }

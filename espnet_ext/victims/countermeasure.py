@@ -21,12 +21,16 @@ from espnet_ext.metrics.perturbation import Perturbation, measure
 from espnet_ext.victims.base import Batch, Objective, Rows, unusable
 from espnet_ext.victims.classifier import EqualLengths, frozen, one_hot
 from espnet_ext.victims.features import FeatureSpace, measure_space
+from espnet_ext.victims.options import (
+    COUNTERMEASURE_LOSSES,
+    FEATURE_UNITS,
+    REPRESENTATION,
+    WAVEFORM_UNITS,
+)
 from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
 from espnet_ext.victims.same_features import check_same_features
 
 SPACES = ("features", "waveform")
-REPRESENTATION = "representation"
-LOSSES = ("cross_entropy", "margin", REPRESENTATION)
 
 
 @dataclass
@@ -222,7 +226,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
     def losses(self) -> tuple[str, ...]:
         """See `Victim.losses`; representations are those of what stands before the encoder."""
         known = self.space == "waveform" or self.countermeasure.defense is not None
-        return LOSSES if known else LOSSES[:-1]
+        return COUNTERMEASURE_LOSSES if known else COUNTERMEASURE_LOSSES[:-1]
 
     @property
     def repeatable(self) -> bool:
@@ -232,7 +236,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
     @property
     def units(self) -> tuple[str, ...]:
         """See `Victim.units`."""
-        return ("raw", "snr") if self.space == "waveform" else ("raw", "std", "db")
+        return WAVEFORM_UNITS if self.space == "waveform" else FEATURE_UNITS
 
     def batch(
         self,
@@ -328,7 +332,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
     def scale(self, unit: str) -> torch.Tensor | None:
         """See `Victim.scale`; features must have been measured as `feature_space`."""
-        if unit in ("raw", "snr"):
+        if unit in WAVEFORM_UNITS:
             return None
         if self.feature_space is None:
             raise InputError(f"unit {unit}: the features are not measured; use raw")
@@ -349,25 +353,25 @@ class PyTorchCountermeasure(PyTorchClassifier):
         if loss == REPRESENTATION:
             return self._distance(batch)
 
-        def values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             labels = batch.labels[rows]
             logits = self.logits(inputs, batch.lengths[rows])
             if loss == "margin":
                 return (logits[:, 0] - logits[:, 1]) * (2.0 * labels - 1.0)
             return F.cross_entropy(logits, labels, reduction="none")
 
-        return values
+        return _values
 
     def _distance(self, batch: LabelledBatch) -> Objective:
         """Frobenius norm of the difference to the clean representations of each utterance."""
         with torch.no_grad():
             clean, lengths = self.representations(batch.inputs, batch.lengths)
 
-        def values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             moved, _ = self.representations(inputs, batch.lengths[rows])
             return zero_padding(moved - clean[rows], lengths[rows]).flatten(1).norm(dim=1)
 
-        return values
+        return _values
 
     def reached(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the decisions, by the larger logit, are wrong."""

@@ -8,6 +8,13 @@ from typing import ClassVar
 from espnet_ext.data.options import Options, number
 from espnet_ext.errors import InputError
 
+GOALS = ("transcript", "not_reference")
+REPRESENTATION = "representation"
+COUNTERMEASURE_LOSSES = ("cross_entropy", "margin", REPRESENTATION)
+RECOGNIZER_LOSSES = ("hybrid",)
+WAVEFORM_UNITS = ("raw", "snr")
+FEATURE_UNITS = ("raw", "std", "db")
+
 
 @dataclasses.dataclass(frozen=True)
 class VictimOptions(Options):
@@ -24,12 +31,12 @@ class VictimOptions(Options):
     @property
     def units(self) -> tuple[str, ...]:
         """Units of budgets that make sense, see `espnet_ext.attack.budget.Budget`."""
-        return ("raw", "snr")
+        return WAVEFORM_UNITS
 
     @property
     def losses(self) -> tuple[str, ...]:
         """What attacks of some model of this kind can increase."""
-        return ("hybrid",)
+        return RECOGNIZER_LOSSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +62,8 @@ class RecognizerOptions(VictimOptions):
     limits: ClassVar[dict[str, tuple[float, float]]] = {"loss_ctc_weight": (0.0, 1.0)}
 
     def _check(self) -> None:
-        if self.goal not in ("transcript", "not_reference"):
-            raise InputError(f"goal must be transcript or not_reference, not '{self.goal}'")
+        if self.goal not in GOALS:
+            raise InputError(f"goal must be {' or '.join(GOALS)}, not '{self.goal}'")
         if self.autocast not in (None, "bfloat16"):
             raise InputError(f"autocast must be bfloat16 or null, not {self.autocast!r}")
 
@@ -99,12 +106,12 @@ class CountermeasureOptions(VictimOptions):
     @property
     def units(self) -> tuple[str, ...]:
         """See `VictimOptions.units`."""
-        return super().units if self.space == "waveform" else ("raw", "std", "db")
+        return WAVEFORM_UNITS if self.space == "waveform" else FEATURE_UNITS
 
     @property
     def losses(self) -> tuple[str, ...]:
         """See `VictimOptions.losses`."""
-        return ("cross_entropy", "margin", "representation")
+        return COUNTERMEASURE_LOSSES
 
     def _check(self) -> None:
         if self.space not in ("features", "waveform"):

@@ -33,8 +33,8 @@ from espnet_ext.errors import InputError, shortened
 from espnet_ext.metrics.error_rate import same_text
 from espnet_ext.metrics.perturbation import Perturbation, measure
 from espnet_ext.victims.base import Batch, Objective, Rows
+from espnet_ext.victims.options import GOALS, RECOGNIZER_LOSSES, WAVEFORM_UNITS
 
-GOALS = ("transcript", "not_reference")
 WAVEFORM = (-1.0, 1.0)
 
 
@@ -90,8 +90,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
     ]
 
     kind = "asr"
-    losses = ("hybrid",)
-    units = ("raw", "snr")
+    losses = RECOGNIZER_LOSSES
+    units = WAVEFORM_UNITS
     repeatable = True
 
     def __init__(
@@ -403,12 +403,12 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """Less loss of the target, or more of the reference; see `Victim.objective`."""
         sign = -1.0 if self.targeted else 1.0
 
-        def values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             targets = batch.targets if isinstance(rows, slice) else batch.targets.rows(rows)
             with self._precision():
                 return sign * self.utterance_losses(inputs, batch.lengths[rows], targets).total
 
-        return values
+        return _values
 
     def reached(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the greedy transcripts are the targets, or no longer the references."""

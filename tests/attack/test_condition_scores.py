@@ -219,3 +219,12 @@ def test_the_attack_of_another_source_or_on_other_targets_is_refused(make):
         with pytest.raises(InputError, match="another attack"):
             make(**change)
     assert dataclasses.asdict(make().settings.victim)["space"] == "features"
+
+
+def test_a_budget_in_snr_is_no_eps(make):
+    run = make("snr", observers=estimators("waveform", itself=model()), **WAVES | {"snr": [30]})
+    summary = {row["budget"]: row for row in scored(run) if row["method"] == "pgd"}
+    assert summary["snr30"]["eps"] is None and summary["snr30"]["snr"] > 29.0
+    others = {key for key, row in summary.items() if row["eps"] is not None}
+    stated = read_json(run.output_dir / "attack.json")["snr_pgd"]
+    assert {f"eps{size}" for size in stated} == others and "snr30" not in others

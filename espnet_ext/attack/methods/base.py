@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.data.options import Options
+from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:  # settings are read and checked without PyTorch
     import torch
 
-    from espnet_ext.attack.budget import Ball
+    from espnet_ext.attack.budget import Ball, Budget
     from espnet_ext.attack.engine import State
     from espnet_ext.victims.base import B, Victim
 
@@ -56,6 +57,35 @@ class Method(Options):
         Raises:
             InputError: says why.
         """
+
+    def check_options(self, units: Sequence[str], losses: Sequence[str], budget: "Budget") -> None:
+        """Refuse options that do not go with what is attacked, known without a model.
+
+        Args:
+            units: of budgets, see `Victim.units`.
+            losses: see `Victim.losses`.
+            budget: of the attack.
+
+        Raises:
+            InputError: the unit, the norm, the loss or the method is not for what is attacked.
+        """
+        if budget.unit not in units:
+            raise InputError(
+                f"a budget in {budget.unit} is not for what is attacked here; give unit: "
+                f"{' or '.join(units)}"
+            )
+        if budget.norm not in self.norms:
+            raise InputError(
+                f"method {self.name} has no norm {budget.norm:g}; leave it out, or use pgd"
+            )
+        if self.needs_features and "snr" in units:
+            raise InputError(
+                f"method {self.name} needs a plane of frames and dimensions; it is for "
+                "space: features"
+            )
+        loss = getattr(self, "loss", "")
+        if loss and loss not in losses:
+            raise InputError(f"loss must be one of {', '.join(losses)}, not '{loss}'")
 
     def doubt(self, ball: "Ball") -> str:
         """Why little success in a ball would say little of the model; empty where it would not."""

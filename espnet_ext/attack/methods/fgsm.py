@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.methods.pgd import Pgd
-from espnet_ext.attack.methods.steps import REPRESENTATION
 from espnet_ext.errors import InputError
+from espnet_ext.victims.options import REPRESENTATION
 
 if TYPE_CHECKING:
     import torch

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.attack.methods.art import ArtMethod
 from espnet_ext.data.options import COUNT
-from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
     from art.attacks import EvasionAttack
 
-    from espnet_ext.victims.base import B, Victim
     from espnet_ext.victims.countermeasure import CountingClassifier
 
 
@@ -47,12 +45,6 @@ class Square(ArtMethod):
     def passes(self) -> int:
         """See `Method.passes`."""
         return self.queries
-
-    def check(self, victim: "Victim[B]") -> None:
-        """See `Method.check`."""
-        super().check(victim)
-        if "snr" in victim.units:
-            raise InputError("method square needs a plane of frames and dimensions: space features")
 
     def art(
         self, classifier: "CountingClassifier", norm: float, eps: float, shape: tuple[int, ...]

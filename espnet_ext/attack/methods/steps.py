@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.data.options import BALL, COUNT
 from espnet_ext.errors import InputError
+from espnet_ext.victims.options import REPRESENTATION
 
 if TYPE_CHECKING:
     from espnet_ext.attack.budget import Ball
     from espnet_ext.attack.engine import State
     from espnet_ext.victims.base import B, Victim
-
-REPRESENTATION = "representation"
 
 LONG = 0.1
 """Share of the radius above which a step finds less: measured on recognisers, 50 steps at 41 dB."""

@@ -3,8 +3,9 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from espnet_ext.attack.methods.steps import REPRESENTATION, Steps
+from espnet_ext.attack.methods.steps import Steps
 from espnet_ext.errors import InputError
+from espnet_ext.victims.options import REPRESENTATION
 
 if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Victim
