@@ -159,7 +159,8 @@ class Ball:
         inputs = inputs.clamp(self.low, self.high)
         if self.norm == math.inf:
             return inputs
-        delta = self._in_units(inputs - self.centre)
+        delta = inputs - self.centre
+        delta = delta if self.scale is None else delta / self.scale
         shrink = (self.radius.float() / _length(delta).clamp(min=1e-12)).clamp(max=1.0)
         return self.centre + self._of_units(delta * shrink)
 
@@ -215,9 +216,6 @@ class Ball:
             fitted = _fit(clean, moved, float(self.radius[row]), scale)
             found[row, :length] = torch.from_numpy(fitted).to(found.device)
         return found
-
-    def _in_units(self, delta: "torch.Tensor") -> "torch.Tensor":
-        return delta if self.scale is None else delta / self.scale
 
     def _of_units(self, delta: "torch.Tensor") -> "torch.Tensor":
         return delta if self.scale is None else delta * self.scale

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from espnet_ext.data.attack_log import LOG, RECORD
+from espnet_ext.data.attack_log import LOG, RECORD, Row
 from espnet_ext.data.files import content_of, read_record, write_json
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
@@ -40,9 +40,9 @@ class Claim:
     def __init__(
         self,
         directory: Path,
-        identity: Mapping[str, Any],
+        identity: Mapping[str, object],
         utterances: "Sequence[Utterance]",
-        measured: Callable[[], Mapping[str, Any]] = dict,
+        measured: Callable[[], Mapping[str, object]] = dict,
     ):
         self.directory = directory
         self.identity = json.loads(json.dumps(identity))  # tuples become the lists that are read
@@ -55,7 +55,7 @@ class Claim:
             write_table(directory / AUDIO, self._audio)
         write_json(directory / RECORD, {**self.identity, **measured()})
 
-    def check(self) -> dict[str, Any]:
+    def check(self) -> Row:
         """attack.json, which must be there and still that of this attack.
 
         Raises:
@@ -94,7 +94,7 @@ class Claim:
             return False
         return not self._changed(before)
 
-    def _changed(self, before: Mapping[str, Any]) -> list[str]:
+    def _changed(self, before: Mapping[str, object]) -> list[str]:
         """Keys by which a record is that of another attack; a model may lie anywhere."""
         return [
             key

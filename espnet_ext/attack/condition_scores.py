@@ -1,8 +1,7 @@
 """Score files of countermeasures under attack, from the rows of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from espnet_ext.data.files import read_record, write_json
 from espnet_ext.data.ids import file_of
 
 
-def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[dict[str, Any]]:
+def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[Row]:
     """Write `<target>/<method>/<budget>/scores.txt`, and what budgets turned out to be.
 
     `attack.json` gets tables by eps for each method, but of budgets that are an SNR: the SNR, and
@@ -52,7 +51,7 @@ def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[
     return summary
 
 
-def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _summary(rows: Sequence[Row]) -> Row:
     ratios = [row["snr"] for row in rows if row["snr"] is not None]
     losses = [row["loss"] for row in rows if row["loss"] is not None]
     budget = rows[0]["budget"] or {"size": 0.0, "unit": "raw", "tag": None}

@@ -42,6 +42,12 @@ class State:
     kept: dict[str, torch.Tensor] = field(default_factory=dict)
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, inputs: torch.Tensor, step: int = 0) -> "State":
+        """A state of inputs with usable gradients so far, none of which has reached its goal."""
+        stalled = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
+        return cls(step, inputs, stalled, torch.ones_like(stalled, dtype=torch.bool))
+
 
 class Engine(Generic[B]):
     """The attack of one batch: what stays the same from step to step, and the step.
@@ -65,7 +71,7 @@ class Engine(Generic[B]):
         padding = ~inside(batch.inputs, batch.lengths)
         self.padding = padding if bool(padding.any()) else None
         halving = how.schedule == "halving" and how.eps_step is None
-        self.checkpoints = _checkpoints(self.last) if halving else []
+        self.checkpoints = checkpoints(self.last) if halving else []
 
     def run(
         self, state: State | None = None, on_step: Callable[[State], None] | None = None
@@ -79,7 +85,7 @@ class Engine(Generic[B]):
         Returns:
             the state after the last step; its snapshots hold the ball exactly.
         """
-        state = self._begin() if state is None else state
+        state = State.of(self.batch.inputs) if state is None else state
         while state.step < self.last * self.how.restarts:
             began = time.perf_counter()
             self._step(state)
@@ -107,29 +113,20 @@ class Engine(Generic[B]):
         moved = self.batch.inputs + self.ball.step(finite(gradient), whole)
         return self.ball.nearest(moved), unusable(gradient)
 
-    def _begin(self) -> State:
-        rows = len(self.batch.names)
-        clean = self.batch.inputs
-        return State(
-            step=0,
-            inputs=clean,
-            stalled=torch.zeros(rows, dtype=torch.long, device=clean.device),
-            running=torch.ones(rows, dtype=torch.bool, device=clean.device),
-        )
-
     def _step(self, state: State) -> None:
         """Move the utterances that are still running by one step."""
         how = self.how
         restart, taken = divmod(state.step, self.last)
         if taken == 0:
             self._restart(state, restart)
-        rows = state.running.nonzero().squeeze(1) if how.stop_on_success else ALL
-        if isinstance(rows, slice) or len(rows):
-            self._move(state, rows, taken)
+        running = state.running.nonzero().squeeze(1) if how.stop_on_success else None
+        if running is None or len(running):
+            self._move(state, ALL if running is None else running, taken)
         state.step += 1
         taken += 1
-        if how.stop_on_success and taken % how.check_every == 0:
-            self._check_success(state)
+        if running is not None and len(running) and taken % how.check_every == 0:
+            reached = self.victim.reached(self.batch, state.inputs[running], running)
+            state.running[running] = ~reached
         if taken in how.steps:
             self._record(state, taken)
 
@@ -155,7 +152,10 @@ class Engine(Generic[B]):
             if self.checkpoints:
                 inputs, gradient = self._halve(state, rows, taken, inputs, gradient, values, better)
         if self.how.decay:
-            gradient = self._accumulated(state, rows, gradient)
+            momentum = state.kept.setdefault("momentum", torch.zeros_like(self.batch.inputs))
+            size = _wide(gradient.abs().flatten(1).sum(dim=1).clamp(min=1e-12), gradient)
+            momentum[rows] = self.how.decay * momentum[rows] + gradient / size
+            gradient = momentum[rows]
         ball = self.ball.rows(rows)
         moved = ball.nearest(inputs + ball.step(gradient, self._size(state, rows, taken)))
         state.inputs = moved if whole else state.inputs.index_copy(0, rows, moved)
@@ -172,12 +172,6 @@ class Engine(Generic[B]):
         if clean:
             known[key] = gradient, values
         return gradient, values
-
-    def _accumulated(self, state: State, rows: Rows, gradient: torch.Tensor) -> torch.Tensor:
-        momentum = state.kept.setdefault("momentum", torch.zeros_like(self.batch.inputs))
-        size = _wide(gradient.abs().flatten(1).sum(dim=1).clamp(min=1e-12), gradient)
-        momentum[rows] = self.how.decay * momentum[rows] + gradient / size
-        return momentum[rows]
 
     def _size(self, state: State, rows: Rows, taken: int) -> torch.Tensor | float:
         """Length of the next step, see `Ball.step`."""
@@ -265,12 +259,6 @@ class Engine(Generic[B]):
             inputs, values = _where(better, inputs, other), torch.where(better, values, value)
         state.snapshots[taken], state.values[taken] = inputs.clone(), values
 
-    def _check_success(self, state: State) -> None:
-        rows = state.running.nonzero().squeeze(1)
-        if len(rows):
-            reached = self.victim.reached(self.batch, state.inputs[rows], rows)
-            state.running[rows] = ~reached
-
 
 def gradient_of(
     objective: Objective, inputs: torch.Tensor, rows: Rows = ALL
@@ -298,8 +286,13 @@ def _where(chosen: torch.Tensor, some: torch.Tensor, others: torch.Tensor) -> to
     return torch.where(_wide(chosen, some), some, others)
 
 
-def _checkpoints(steps: int) -> list[int]:
-    """Steps after which Auto-PGD looks back: Croce and Hein (2020), section 3.1."""
+def checkpoints(steps: int) -> list[int]:
+    """Steps after which Auto-PGD looks back: Croce and Hein (2020), section 3.1.
+
+    Example:
+        >>> checkpoints(10)
+        [3, 5, 6, 8, 9]
+    """
     before, at, found = 0.0, 0.22, []
     while at < 1.0:
         found.append(math.ceil(at * steps))

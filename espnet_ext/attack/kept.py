@@ -54,19 +54,37 @@ def _write_ark(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
     return [f"{name} {path}:{offset}" for name, offset in zip(arrays, offsets, strict=True)]
 
 
-def read_kept(place: str) -> np.ndarray:
+def read_kept(place: str, folder: Path | None = None) -> np.ndarray:
     """The features (F, D) at `<path>:<offset>` of an archive.
+
+    Args:
+        place: as the list of features has it.
+        folder: where the archive lies now, if it may have been moved.
 
     Raises:
         InputError: there is no such file.
     """
     import kaldiio
 
-    path = Path(re.sub(r":\d+$", "", place))
+    path, offset = split_place(place)
+    if folder is not None and (folder / path.name).is_file():
+        path = folder / path.name
     if not path.is_file():  # kaldiio would run what is a command
         raise InputError(f"{path}: no such archive of features; run the attack again")
-    matrix: np.ndarray = kaldiio.load_mat(place)
+    matrix: np.ndarray = kaldiio.load_mat(f"{path}{offset}")
     return matrix
+
+
+def split_place(place: str) -> tuple[Path, str]:
+    """The file and the offset of `<path>` or `<path>:<offset>`.
+
+    Example:
+        >>> split_place("a/00000.ark:7")
+        (PosixPath('a/00000.ark'), ':7')
+    """
+    found = re.fullmatch(r"(.*?)(:\d+)?", place, re.DOTALL)
+    assert found is not None  # it matches anything
+    return Path(found[1]), found[2] or ""
 
 
 def kept_lines(
@@ -86,7 +104,7 @@ def kept_lines(
     for index, names in enumerate(batches):
         path = folder / f"{index:05d}.scp"
         listed = read_table(path) if path.is_file() else {}
-        files = {name: Path(re.sub(r":\d+$", "", at)) for name, at in listed.items()}
+        files = {name: split_place(at)[0] for name, at in listed.items()}
         if missing := [n for n in names if n not in files or not files[n].is_file()]:
             lost[index] = missing
         lines += [f"{name} {at}" for name, at in listed.items()]

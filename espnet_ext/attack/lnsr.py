@@ -7,7 +7,7 @@ of the same L2 norm, utterance by utterance: what a network does to it, it does 
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -80,7 +80,7 @@ class LayerwiseNoise:
         # Like lengths together: less padding. The order does not change any result.
         self.trials = sorted(trials, key=lambda trial: (trial.samples, trial.name))
 
-    def curves(self) -> list[dict[str, Any]]:
+    def curves(self) -> list[dict[str, object]]:
         """Mean and sum over utterances for every layer of every curve.
 
         Returns:
@@ -162,7 +162,7 @@ def _generator(key: str, device: torch.device) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def _row(curve: Curve, ratio: LNSR) -> dict[str, Any]:
+def _row(curve: Curve, ratio: LNSR) -> dict[str, object]:
     layers = ratio.result()
     return {
         **curve._asdict(),

@@ -5,21 +5,20 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from espnet_ext.data.attack_log import Row
 from espnet_ext.data.files import read_jsonl, write_jsonl
 from espnet_ext.errors import InputError, summarize
 
 SEAL = "seal"
-Row = dict[str, Any]
 
 
-def write_log(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_log(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write the rows of a batch, each with a digest of itself under `SEAL`."""
     write_jsonl(path, ({**row, SEAL: _seal(row)} for row in rows))
 
 
-def read_logs(planned: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[Row]:
+def read_logs(planned: Mapping[Path, Sequence[Row]]) -> list[Row]:
     """Read the logs of all batches, and compare them with the plan.
 
     Args:
@@ -48,7 +47,7 @@ def read_logs(planned: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[Row]:
     return rows
 
 
-def _read(path: Path, wanted: Sequence[Mapping[str, Any]]) -> tuple[list[Row], list[str]]:
+def _read(path: Path, wanted: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Rows of one file, and what is wrong with it."""
     names = ", ".join(dict.fromkeys(row["utterance"] for row in wanted))
     if not path.is_file():
@@ -72,7 +71,7 @@ def _read(path: Path, wanted: Sequence[Mapping[str, Any]]) -> tuple[list[Row], l
     return rows, problems + ([f"{path}: has too many rows of {further}"] if further else [])
 
 
-def _seal(row: Mapping[str, Any]) -> str:
+def _seal(row: Mapping[str, object]) -> str:
     # The time that it took is no result: an interrupted attack leaves the same logs but for that.
     result = {key: value for key, value in row.items() if key != "seconds"}
     return hashlib.sha256(json.dumps(result).encode()).hexdigest()[:16]

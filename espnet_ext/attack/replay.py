@@ -1,9 +1,8 @@
 """Replay: what an attack on one model has saved, given to another."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,7 +36,7 @@ def replay(
     attack_dir: str | Path,
     wav_scp: str | Path,
     output_dir: str | Path,
-    model: Mapping[str, Any],
+    model: Mapping[str, object],
     batch_size: int = 20,
 ) -> list[Row]:
     """Ask a model about what an attack on another model of its kind saved.
@@ -126,20 +125,13 @@ class _Saved(NamedTuple):
             )
         # The table has the paths at the time of the attack, whose directory may have been moved.
         if step > 0 and features.is_file():
-            return [read_kept(_moved(folder, table[name])) for name in names]
+            return [read_kept(table[name], folder) for name in names]
         found = []
         for name in names:
             here = file_of(folder / "wav", name, ".wav")
             path = here if step > 0 and here.is_file() else table[name]
             found.append(read_audio(path, sample_rate=self.sample_rate, utterance=name)[0])
         return found
-
-
-def _moved(folder: Path, place: str) -> str:
-    """`<path>:<offset>` of an archive, in a folder that may have been moved."""
-    path, _, offset = place.rpartition(":")
-    here = folder / Path(path).name
-    return f"{here}:{offset}" if here.is_file() and re.fullmatch(r"\d+", offset) else place
 
 
 def _answered(victim: Victim[B], group: _Group, batch_size: int) -> list[Row]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class AttackRun(Generic[B]):
         settings: AttackSettings,
         utterances: Sequence[Utterance],
         output_dir: str | Path,
-        model: Mapping[str, Any],
+        model: Mapping[str, object],
         observers: Mapping[str, Victim[B]] | None = None,
         checkpoint_seconds: float = 30.0,
     ):
@@ -137,7 +137,7 @@ class AttackRun(Generic[B]):
         for condition in settings.conditions():
             check_attack(victim, settings.methods[condition.method], condition.budget)
 
-    def _identity(self, model: Mapping[str, Any]) -> dict[str, Any]:
+    def _identity(self, model: Mapping[str, object]) -> Row:
         return {
             **model,
             "settings": self.settings.to_json(),
@@ -146,7 +146,7 @@ class AttackRun(Generic[B]):
             "batches": [[u.name for u in self._of(index)] for index in range(len(self.plan))],
         }
 
-    def _measured(self) -> dict[str, Any]:
+    def _measured(self) -> Row:
         """What budgets mean, measured when attack.json is written."""
         total, most = len(self.utterances), getattr(self.victim, "measured", 1)
         chosen = np.linspace(0, total - 1, min(most, total)).round().astype(int)

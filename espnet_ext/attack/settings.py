@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import yaml
 
@@ -63,7 +63,7 @@ class RunOptions(Options):
         return radii + [Budget(self.norm, snr, "snr") for snr in self.snr]
 
     @classmethod
-    def _typed(cls, key: str, value: Any, default: Any) -> Any:
+    def _typed(cls, key: str, value: object, default: object) -> object:
         if key == "norm":
             if str(value) not in NORMS:
                 raise InputError(f"norm must be 2 or inf, not {value}")
@@ -143,14 +143,14 @@ class AttackSettings:
             raise InputError(f"{where}: {error}") from None
 
     @classmethod
-    def of(cls, kind: str, values: Mapping[str, Any]) -> "AttackSettings":
+    def of(cls, kind: str, values: Mapping[str, object]) -> "AttackSettings":
         """Check and take over keys and values, see `read`."""
         victim = KINDS[kind]
         values = {**victim.defaults, **values}
         given = values.pop("methods", ["pgd"])
-        methods = dict(_named(item) for item in (given if isinstance(given, list) else [given]))
-        count = len(given) if isinstance(given, list) else 1
-        if not methods or len(methods) < count:
+        items = given if isinstance(given, list) else [given]
+        methods = dict(_named(item) for item in items)
+        if not methods or len(methods) < len(items):
             raise InputError("methods must be a list of names that differ, e.g. methods: [pgd]")
         # Also of methods that are left out this time: files have the keys of several.
         every = [method for method, _ in methods.values()] + [method_named(n) for n in BUILT_IN]
@@ -160,12 +160,9 @@ class AttackSettings:
             if key not in known:
                 raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
         found = cls(
-            RunOptions(**_those_of(RunOptions, values)),
-            victim(**_those_of(victim, values)),
-            {
-                name: method.from_mapping({**_those_of(method, values), **own})
-                for name, (method, own) in methods.items()
-            },
+            RunOptions.of_those(values),
+            victim.of_those(values),
+            {name: method.of_those(values, own) for name, (method, own) in methods.items()},
         )
         found._check()
         return found
@@ -183,7 +180,7 @@ class AttackSettings:
         """Every method with every budget."""
         return [Condition(name, b) for name in self.methods for b in self.run.budgets()]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The settings as JSON knows them."""
         norm = "inf" if self.run.norm == math.inf else 2
         return {
@@ -198,11 +195,7 @@ class AttackSettings:
         }
 
 
-def _those_of(taker: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f.name: values[f.name] for f in dataclasses.fields(taker) if f.name in values}
-
-
-def _named(item: str | Mapping[str, Any]) -> tuple[str, tuple[type[Method], Mapping[str, Any]]]:
+def _named(item: object) -> tuple[str, tuple[type[Method], Mapping[str, object]]]:
     """Name, class and own keys of an item of `methods`."""
     if isinstance(item, str):
         return item, (method_named(item), {})
@@ -215,7 +208,7 @@ def _named(item: str | Mapping[str, Any]) -> tuple[str, tuple[type[Method], Mapp
     return name, (method_named(str(item["method"])), own)
 
 
-def _changed(change: str) -> tuple[str, Any]:
+def _changed(change: str) -> tuple[str, object]:
     """Key and value of `KEY=VALUE`."""
     key, equals, text = change.partition("=")
     if not equals or not key:

@@ -51,6 +51,22 @@ class Options:
                 raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
         return cls(**values)
 
+    @classmethod
+    def of_those(
+        cls: type[Some], values: Mapping[str, object], own: Mapping[str, object] | None = None
+    ) -> Some:
+        """The settings of a mapping that also has keys of others.
+
+        Args:
+            values: keys that this class does not have are left out.
+            own: keys that must be of this class, in place of those.
+
+        Raises:
+            InputError: see `from_mapping`.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls.from_mapping({k: v for k, v in values.items() if k in names} | dict(own or {}))
+
     def _check(self) -> None:
         """Refuse values that are out of range or do not go together."""
 

@@ -540,7 +540,7 @@ def test_a_step_adds_no_host_transfer_to_the_model(victim, batch, budgets, norm,
     method = Pgd(steps=4, **options)  # halved after 1, 2 and 3
     with victim.attack_mode():
         engine = Engine(victim, batch, ball_of(victim, batch, budgets[norm]), method)
-        state = engine._begin()
+        state = State.of(batch.inputs)
         engine._step(state)  # the first one also looks whether the targets are possible
         with Transfers() as model_alone:
             gradient_of(engine.objective, state.inputs)

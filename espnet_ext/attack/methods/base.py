@@ -111,17 +111,15 @@ class Method(Options):
         Returns:
             the final state; its `snapshots` are exactly inside the ball.
         """
-        import torch
-
         from espnet_ext.attack.engine import State
 
         began = time.perf_counter()
         with victim.attack_mode():
             moved, stalled = self.perturb(victim, batch, ball)
-        found = ball.exact(ball.nearest(moved))
-        running = torch.ones(len(batch.names), dtype=torch.bool, device=found.device)
-        seconds = time.perf_counter() - began
-        return State(1, found, stalled, running, {self.snapshots[-1]: found}, seconds=seconds)
+        state = State.of(ball.exact(ball.nearest(moved)), step=1)
+        state.stalled, state.snapshots = stalled, {self.snapshots[-1]: state.inputs}
+        state.seconds = time.perf_counter() - began
+        return state
 
     def perturb(
         self, victim: "Victim[B]", batch: "B", ball: "Ball"
