@@ -476,6 +476,26 @@ def test_one_bad_sample_stops_neither_its_utterance_nor_another(
     assert moved.abs().sum(dim=1).min() > 0.0 and state.stalled.tolist() == [2, 2, 2, 2]
 
 
+@NORMS
+def test_what_a_model_hears_in_the_padding_changes_no_step(
+    monkeypatch, victim, batch, budgets, norm
+):
+    """It would take up the length of an L2 step, and pass for a gradient where there is none."""
+    method = Pgd(steps=3, start="clean", decay=0.9)
+    spoiled(monkeypatch, victim, 0.0, [1])
+    alone, original = run(victim, copy_of(batch), method, budgets[norm]), victim.objective
+    padding = ~inside(batch.inputs, batch.lengths).expand_as(batch.inputs)
+
+    def objective(batch, loss=""):
+        right = original(batch, loss)
+        return lambda x, rows: right(x, rows) + (9.0 * x * padding[rows]).flatten(1).sum(dim=1)
+
+    monkeypatch.setattr(victim, "objective", objective)
+    state = run(victim, batch, method, budgets[norm])
+    assert torch.equal(state.snapshots[3], alone.snapshots[3])
+    assert state.stalled.tolist() == [0, 3, 0, 0]
+
+
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf, -math.inf])
 def test_what_is_usable_of_a_gradient(bad):
     gradient = torch.tensor([[bad, 0.0], [bad, 1.0], [2.0, 1.0]])
