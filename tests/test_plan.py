@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -126,9 +127,25 @@ def test_the_command_plans_a_sweep(write, capsys):
     plan.main([*files, *numbers, "--most=2"])
     out = capsys.readouterr().out
     assert "2 models, 2 conditions" in out and f"{2 * 30 * 4} utterance-steps" in out
-    for wrong in ([*files, "--train_utts=5"], [*files[:-1], *numbers], [*files, *numbers[:1]]):
+    for wrong in (
+        [*files, "--train_utts=5"],
+        [files[0], files[2], *numbers],
+        [*files, *numbers[:1]],
+    ):
         with pytest.raises(SystemExit):
             plan.main(wrong)
+
+
+def test_the_command_plans_an_attack_on_a_countermeasure(write, capsys, tmp_path):
+    train = write("train.yaml", {**CONFIGS["cm"], "max_epoch": 3})
+    attack = write("attack.yaml", {"methods": ["fgsm", "pgd"], "eps": [1, 2, 4], "steps": 10})
+    files = [f"--train_config={train}", f"--attack_config={attack}"]
+    numbers = ["--train_utts=1000", "--test_utts=30", "--seconds=0.5", "--most=4"]
+    plan.main([*files, *numbers, "--attack_batch=3", f"--output={tmp_path / 'hours.json'}"])
+    assert "Attack of one model on 30 utterances" in capsys.readouterr().out
+    found = json.loads((tmp_path / "hours.json").read_text())
+    assert found["utterance_steps"] == 30 * 3 * (1 + 10) and found["attack_batch"] == 3
+    assert found["attack_hours"] > 0 and found["training_hours"] > 0
 
 
 def test_the_command_plans_one_training_of_any_task(write, capsys):

@@ -8,6 +8,7 @@ A training of any task, then a sweep:
 """
 
 import argparse
+import json
 import math
 import resource
 import tempfile
@@ -39,8 +40,8 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add, count = parser.add_argument, cli.integer(1)
     add("--train_config", required=True, help="configuration of the training")
-    add("--attack_config", help="configuration of the attack; with --sweep")
-    add("--sweep", help="list of conditions; without it one training is planned")
+    add("--attack_config", help="configuration of an attack on the model")
+    add("--sweep", help="list of conditions; without it one training and one attack are planned")
     add("--vocab_size", type=cli.integer(3), default=5000, help="tokens of a recognizer")
     add("--heads", nargs="*", default=["accent"], help="classification heads of a recognizer")
     text = "training utterances; of countermeasures twice those of the larger class; not needed "
@@ -48,11 +49,14 @@ def get_parser() -> argparse.ArgumentParser:
     add("--test_utts", type=count, help="attacked utterances")
     add("--batch", type=count, help="utterances of a training step (else as configured)")
     add("--seconds", type=cli.real(above=0), required=True, help="mean length of an utterance")
+    text = "utterances that are attacked together (else as configured)"
+    add("--attack_batch", type=count, help=text)
     text = "largest batch that is measured, 3 at least; larger ones are extrapolated"
     add("--most", type=count, default=20, help=text)
     text = "hours that a task of a job array should last"
     add("--task_hours", type=cli.real(above=0), default=4.0, help=text)
     add("--ngpu", type=cli.integer(), default=0, help="1: measure on a GPU")
+    add("--output", type=Path, help="JSON file for the numbers")
     cli.add_allow_pickle(parser)
     return parser
 
@@ -61,9 +65,9 @@ def main(cmd: list[str] | None = None) -> None:
     """Measure, extrapolate, print."""
     parser = get_parser()
     args = parser.parse_args(cmd)
-    if (args.attack_config is None) != (args.sweep is None):
-        parser.error("--attack_config and --sweep go together")
-    if args.sweep is not None and args.test_utts is None:
+    if args.sweep is not None and args.attack_config is None:
+        parser.error("--sweep needs --attack_config")
+    if args.attack_config is not None and args.test_utts is None:
         parser.error("give --test_utts")
     cli.log_to_stderr()
     import torch
@@ -89,11 +93,19 @@ def main(cmd: list[str] | None = None) -> None:
         number = sum(p.numel() for p in model.parameters()) / 1e6
         print(f"{number:.1f} million parameters, {name}, utterances of {seconds:g} s:")
         hours = say_training(steps, options, args.train_utts or 0, batch)
-        if args.sweep is not None:
+        found = {"device": name, "million_parameters": number, "training_hours": hours}
+        if args.attack_config is not None:
             attack = read_with_base(args.attack_config)
-            batch = min(int(attack.get("batch_size", 20)), most, args.test_utts)
-            data = example(options, batch, seconds, device)
-            say_sweep(args, attack, hours, measure(attack_step(model), data))
+            batch = args.attack_batch or min(int(attack.get("batch_size", 20)), most)
+            data = example(options, min(batch, args.test_utts), seconds, device)
+            step = measure(attack_step(model), data)
+            if args.sweep is not None:
+                found |= say_sweep(args, attack, hours, step)
+            else:
+                kind = "cm" if hasattr(options, "cm_loss") else "asr"
+                found |= say_attack(args, kind, step)
+    if args.output is not None:
+        args.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def say_training(
@@ -116,10 +128,29 @@ def say_training(
     return number * seconds / 3600
 
 
+def say_attack(args: argparse.Namespace, kind: str, step: Step) -> dict[str, float]:
+    """Print, and return, the hours of an attack of one model; scores are not counted."""
+    from espnet_ext.attack.settings import AttackSettings
+
+    settings = AttackSettings.read(args.attack_config, kind)
+    passes = sum(method.passes for method in settings.methods.values())
+    steps = passes * len(settings.run.budgets()) * args.test_utts
+    hours = steps * step.seconds / step.batch / 3600
+    print(f"Attack of one model on {args.test_utts:,} utterances:")
+    print(f"  {step.seconds / step.batch:.3g} s for a step and one of {step.batch} utterances")
+    print(f"  {step.memory / 1e9:.3g} GB at the peak of the attack")
+    print(f"  attack   {hours:10.1f} h, {steps:,} utterance-steps")
+    return {"attack_hours": hours, "utterance_steps": steps, "attack_batch": step.batch}
+
+
 def say_sweep(
     args: argparse.Namespace, attack: dict[str, list[float]], hours: float, step: Step
-) -> None:
-    """Print what all models and conditions of a sweep take; transcripts are not counted."""
+) -> dict[str, float]:
+    """Print what all models and conditions of a sweep take; transcripts are not counted.
+
+    Returns:
+        hours of all trainings and of all attacks, and what they are of.
+    """
     from espnet_ext.data.recipe_lists import read_sweep
 
     lines = read_sweep(args.sweep)
@@ -135,6 +166,14 @@ def say_sweep(
     print(f"  attack   {len(lines) * task:10.1f} h, {len(lines) * steps:,} utterance-steps")
     array = f"{len(lines) * shards} tasks of {task / shards:.2f} h"
     print(f"  job array of {array}: --attack_shards {shards}")
+    return {
+        "models": models,
+        "conditions": len(lines),
+        "all_training_hours": models * hours,
+        "attack_hours": len(lines) * task,
+        "utterance_steps": len(lines) * steps,
+        "attack_batch": step.batch,
+    }
 
 
 def training_batch(options: argparse.Namespace, seconds: float) -> int:

@@ -22,6 +22,7 @@ from espnet2.layers.utterance_mvn import UtteranceMVN
 
 from espnet_ext.asr.losses import encode, frozen
 from espnet_ext.compat import make_pad_mask
+from espnet_ext.frontend.frames import is_inside
 
 TOLERANCE = 1e-4
 """Largest relative error of an utterance's gradient for which padded batches are used."""
@@ -102,8 +103,8 @@ class _FrameMask:
     def begin(self, _encoder: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         """Hook before the encoder: the frames of a new batch."""
         features, lengths = inputs[:2]
-        padding = make_pad_mask(lengths, maxlen=features.size(1))
-        self.mask = ~padding.to(features.device).unsqueeze(1)
+        # Not ESPnet's `make_pad_mask`, which transfers the lengths to the host in every step.
+        self.mask = is_inside(lengths.to(features.device), features.size(1)).unsqueeze(1)
 
     def subsample(
         self, module: torch.nn.Module, inputs: tuple[Any, ...], output: tuple[Any, ...]
@@ -216,8 +217,9 @@ def _utterance_mvn(
     if ilens is None:
         ilens = torch.full((x.size(0),), x.size(1), device=x.device)
     further = [1] * (x.dim() - 2)
-    padding = make_pad_mask(ilens, maxlen=x.size(1)).to(x.device).view(*x.shape[:2], *further)
-    count = ilens.to(x.device, x.dtype).view(-1, 1, *further)
+    ilens_here = ilens.to(x.device)
+    padding = ~is_inside(ilens_here, x.size(1)).view(*x.shape[:2], *further)
+    count = ilens_here.to(x.dtype).view(-1, 1, *further)
     x = x.masked_fill(padding, 0.0)
     mean = x.sum(dim=1, keepdim=True) / count
     centred = (x - mean).masked_fill(padding, 0.0)

@@ -150,7 +150,7 @@ def mirror_pad(feats: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.
     """
     batch, frames, dims = feats.shape
     rows = _mirrored(frames, lengths.to(feats.device).unsqueeze(1), reach)
-    count = torch.tensor(dims, device=feats.device)
+    count = torch.full((), dims, device=feats.device)  # no transfer, unlike torch.tensor
     columns = _mirrored(dims, count, reach)
     taken = feats.gather(1, rows.unsqueeze(-1).expand(batch, -1, dims))
     return taken.index_select(2, columns)

@@ -32,6 +32,7 @@ from espnet_ext.data.characters import show
 from espnet_ext.errors import InputError, shortened
 from espnet_ext.metrics.error_rate import same_text
 from espnet_ext.metrics.perturbation import Perturbation, measure
+from espnet_ext.precision import check_autocast
 from espnet_ext.victims.base import Batch, Objective, Rows
 from espnet_ext.victims.options import GOALS, RECOGNIZER_LOSSES, WAVEFORM_UNITS
 
@@ -138,8 +139,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             raise InputError(f"output_case must be 'model' or 'upper', not '{self.output_case}'")
         if self.goal not in GOALS:
             raise InputError(f"goal must be one of {', '.join(GOALS)}, not '{self.goal}'")
-        if self.autocast not in (None, "bfloat16"):
-            raise InputError(f"autocast must be 'bfloat16' or None, not '{self.autocast}'")
+        check_autocast(self.autocast, self.device)
 
     # What ART asks of a speech recognizer
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
 from tiny import RATE, noise, tiny_recognizer
@@ -95,6 +96,7 @@ class Victim:
             lengths.
         items: what is attacked in memory; the last two have one length.
         entries: the same as files, for whole runs.
+        exact: whether equal attacks give equal bits; a GPU adds in an order that changes.
     """
 
     kind: str
@@ -104,6 +106,7 @@ class Victim:
     entrance: tuple[torch.nn.Module, str]
     items: list[Item]
     entries: list[Utterance]
+    exact: bool
 
     def estimator(self) -> PyTorchESPnet | PyTorchCountermeasure:
         """The model as attacks see it."""
@@ -126,6 +129,32 @@ class Victim:
         state = method.from_mapping(given).run(estimator, batch, ball)
         found = {step: batch.arrays(inputs) for step, inputs in state.snapshots.items()}
         return Found(found, state.stalled.tolist())
+
+    def assert_alike(
+        self,
+        items: Sequence[Item],
+        found: Sequence[np.ndarray],
+        expected: Sequence[np.ndarray],
+        norm: float,
+        exact: bool | None = None,
+    ) -> None:
+        """Two results of one attack on `items` are the same.
+
+        Args:
+            items: what was attacked.
+            found: one result.
+            expected: the other.
+            norm: of the budget.
+            exact: to the last bit; else up to rounding, which may turn signs around. By default
+                as this victim is.
+        """
+        for item, one, other in zip(items, found, expected, strict=True):
+            if self.exact if exact is None else exact:
+                np.testing.assert_array_equal(one, other)
+                continue
+            moved = np.abs(other - item.clean).max()
+            same = np.isclose(one, other, rtol=0.0, atol=1e-3 * moved)
+            assert same.all() if norm == 2 else same.mean() > 0.99
 
     def strength(
         self, items: Sequence[Item], inputs: Sequence[np.ndarray], name: str
@@ -267,6 +296,7 @@ class Recognizer(Victim):
     )
 
     def __init__(self, kind: str, folder: Path, device: str):
+        self.exact = device == "cpu"
         self.recognizer, self.weight = tiny_recognizer(), self.kinds[kind]
         self.net = self.recognizer.model.to(device)
         self.entrance = self.net.frontend, "forward"
@@ -295,6 +325,7 @@ class Countermeasure(Victim):
     space: str
 
     def __init__(self, kind: str, folder: Path, device: str):
+        self.exact = device == "cpu"
         defense = self.kinds[kind]()
         dims = DIMS if defense is None else defense.output_size()
         encoder = "lcnn" if kind == "filter" else "senet"
@@ -368,7 +399,20 @@ VICTIMS = {
 }
 
 
-def make(name: str, folder: Path, device: str = "cpu") -> Victim:
-    """The victim of this name, whose audio goes into `folder`."""
-    victim, kind = VICTIMS[name]
-    return victim(kind, folder, device)
+ONE_OF_EACH_KIND = ("recognizer-hybrid", "features-mockingjay", "waveforms-filter")
+ON_GPU = {f"gpu-{name}": name for name in ONE_OF_EACH_KIND}
+"""Victims that are promised the same on a GPU: tests with such a name are marked gpu."""
+
+PLACES = {name: VICTIMS[name] for name in VICTIMS} | {g: VICTIMS[n] for g, n in ON_GPU.items()}
+"""All victims, on a CPU and on a GPU."""
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Marks of a test of the victim of this name."""
+    return [pytest.mark.gpu] if name in ON_GPU else []
+
+
+def make(name: str, folder: Path, device: str) -> Victim:
+    """The victim of this name, whose audio goes into `folder`; one of `ON_GPU` on `device`."""
+    victim, kind = PLACES[name]
+    return victim(kind, folder, device if name in ON_GPU else "cpu")

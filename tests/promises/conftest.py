@@ -7,6 +7,6 @@ from promises import adapters
 
 
 @pytest.fixture(scope="session")
-def victim_of(tmp_path_factory):
+def victim_of(tmp_path_factory, device):
     """The victim of a name, the same at each call."""
-    return functools.cache(lambda name: adapters.make(name, tmp_path_factory.mktemp(name)))
+    return functools.cache(lambda name: adapters.make(name, tmp_path_factory.mktemp(name), device))

@@ -10,14 +10,13 @@ import shutil
 
 import numpy as np
 import pytest
-from promises.adapters import STEPS, VICTIMS
+from promises.adapters import ON_GPU, ONE_OF_EACH_KIND, PLACES, STEPS, VICTIMS, marks
 
 from espnet_ext.attack.methods import method_named
 from espnet_ext.data.files import read_jsonl
 from espnet_ext.errors import InputError
 
 every_victim = pytest.mark.parametrize("name", VICTIMS)
-ONE_OF_EACH_KIND = ("recognizer-hybrid", "features-mockingjay", "waveforms-filter")
 one_of_each_kind = pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 
 
@@ -60,8 +59,8 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("name", "budget"),
     [
-        pytest.param(name, budget, id=f"{name}-{budget.norm:g}-{budget.tag}")
-        for name, (kind, _) in VICTIMS.items()
+        pytest.param(name, budget, marks=marks(name), id=f"{name}-{budget.norm:g}-{budget.tag}")
+        for name, (kind, _) in PLACES.items()
         for budget in kind.budgets[:: len(kind.budgets) - 1 if name in ONE_OF_EACH_KIND else 99]
     ],
 )
@@ -126,7 +125,9 @@ def test_what_is_finished_is_never_attacked_again(victim, name, finished, tmp_pa
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-@one_of_each_kind
+@pytest.mark.parametrize(
+    "name", [*ONE_OF_EACH_KIND, *(pytest.param(name, marks=marks(name)) for name in ON_GPU)]
+)
 def test_rows_say_where_gradients_said_nothing(victim, tmp_path):
     first, *_ = victim.items
     with victim.spoiled([first], math.nan):

@@ -8,7 +8,7 @@ take them is shown by ART itself, with a step that is longer by one rounding err
 
 import numpy as np
 from art.attacks.evasion import ProjectedGradientDescent
-from common import get_parser, paper_attack, recognizer, speech, transcripts, verdict
+from common import get_parser, keep, paper_attack, recognizer, speech, transcripts, verdict
 
 from espnet_ext.attack import PyTorchESPnet
 
@@ -41,6 +41,7 @@ def main() -> None:
     for name, found in (("engine to ART", engine), ("ART, rounded, to ART", art)):
         within = int((found <= LIMIT).sum())
         print(f"{name}: {within} of {len(found)} within {LIMIT}, largest {found.max():.2g}")
+        keep(f"{name}: utterances of {len(found)} within {LIMIT}", within)
     verdict("median difference of the engine to ART", float(np.median(engine)), LIMIT)
 
 

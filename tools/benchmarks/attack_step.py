@@ -10,6 +10,7 @@ from common import (
     paper_attack,
     ratio,
     recognizer,
+    say,
     show,
     speech,
     transcripts,
@@ -106,7 +107,7 @@ def main() -> None:
     print(f"4 x 4 s, a step ({STEPS} in a run), {args.device}:")
     show(seconds, unit=STEPS)
     half = ratio(seconds, "engine, bfloat16 gradients", "engine")
-    print(f"{'bfloat16 gradients / full precision':<52}{half:9.4g}")
+    say("bfloat16 gradients / full precision", half)
     verdict("engine / bare loop", ratio(seconds, "engine", "bare loop"), 1.05)
     slow = ratio(seconds, "ART, Espresso-style estimator", "engine")
     verdict("ART, Espresso-style estimator / engine", slow, 1.4, at_most=False)

@@ -5,7 +5,7 @@ import resource
 from collections.abc import Iterator
 
 import torch
-from common import compare, get_parser, recognizer, speech, transcripts
+from common import compare, get_parser, keep, recognizer, speech, transcripts
 
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.attack import PyTorchESPnet
@@ -61,7 +61,9 @@ def main() -> None:
                 row += f"{'out of memory':>18}{'':>12}"
                 continue
             found[name][batch] = seconds
-            row += f"{1000 * seconds:15.3f} ms{peak(args.device) / 2**20:8.0f} MiB"
+            memory = peak(args.device) / 2**20
+            row += f"{1000 * seconds:15.3f} ms{memory:8.0f} MiB"
+            keep(name, seconds, unit="s", batch=batch, MiB=memory)
         print(row, flush=True)
     for name, times in found.items():
         best = min(times, key=lambda size: times[size])

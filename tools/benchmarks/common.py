@@ -5,10 +5,12 @@ busy with something else slows both sides. On a CPU the time is that of the proc
 """
 
 import argparse
+import json
 import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -31,7 +33,31 @@ def get_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--repeats", type=int, default=7, help="repetitions (default: 7)")
+    text = "JSON lines to which the numbers that are printed are added"
+    parser.add_argument("--records", type=_Records, help=text)
     return parser
+
+
+class _Records:
+    """The file of `--records`, of which a process has one at most."""
+
+    file: Path | None = None
+
+    def __init__(self, file: str):
+        _Records.file = Path(file)
+
+
+def keep(name: str, value: float, **more: object) -> None:
+    """Add a number to the file of `--records`, if there is one.
+
+    Args:
+        name: what it is of.
+        value: the number.
+        more: its unit or limit.
+    """
+    if _Records.file is not None:
+        with _Records.file.open("a") as file:
+            file.write(json.dumps({"name": name, "value": value, **more}) + "\n")
 
 
 def recognizer(device: str, seed: int = 0) -> SpeechRecognizer:
@@ -106,7 +132,15 @@ def ratio(seconds: dict[str, list[float]], name: str, over: str) -> float:
 def show(seconds: dict[str, list[float]], unit: float = 1.0) -> None:
     """Print the median of each case, divided by `unit` (steps, utterances)."""
     for name, values in seconds.items():
-        print(f"{name:<52}{statistics.median(values) / unit:9.4f} s")
+        each = statistics.median(values) / unit
+        print(f"{name:<52}{each:9.4f} s")
+        keep(name, each, unit="s")
+
+
+def say(text: str, value: float) -> None:
+    """Print a number that need not reach anything."""
+    print(f"{text:<52}{value:9.4g}")
+    keep(text, value)
 
 
 def verdict(text: str, value: float, limit: float, at_most: bool = True) -> None:
@@ -114,3 +148,4 @@ def verdict(text: str, value: float, limit: float, at_most: bool = True) -> None
     good = value <= limit if at_most else value >= limit
     relation = "<=" if at_most else ">="
     print(f"{text:<52}{value:9.4g}   ({relation} {limit}: {'yes' if good else 'NO'})")
+    keep(text, value, must_be=relation, limit=limit, good=good)

@@ -4,7 +4,7 @@
 import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent
-from common import compare, get_parser, ratio, show, verdict
+from common import compare, get_parser, ratio, say, show, verdict
 
 from espnet_ext.attack import Budget, Evasion, Pgd, PyTorchCountermeasure
 from espnet_ext.cm.lcnn import SMALL
@@ -73,9 +73,9 @@ def main() -> None:
     show(seconds, unit=STEPS)
     verdict("engine / bare loop", ratio(seconds, "engine", "bare loop"), 1.1)
     verdict("the same, best step kept", ratio(seconds, "engine, best", "bare loop"), 1.1)
-    print(f"{'ART / bare loop':<52}{ratio(seconds, 'ART', 'bare loop'):9.4g}")
+    say("ART / bare loop", ratio(seconds, "ART", "bare loop"))
     difference = np.abs(ours.generate(x, y) - art.generate(x, y)).max()
-    print(f"largest difference to ART's iterates: {difference:.1e}")
+    say("largest difference to ART's iterates", float(difference))
 
 
 if __name__ == "__main__":

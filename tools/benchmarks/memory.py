@@ -5,7 +5,7 @@ import multiprocessing
 import resource
 from concurrent.futures import ProcessPoolExecutor
 
-from common import get_parser, verdict
+from common import get_parser, say, verdict
 
 STEPS = (2, 20, 60)
 
@@ -34,7 +34,7 @@ def main() -> None:
         # A process each: a peak never goes down again.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             peaks.append(pool.submit(peak, steps, args.device).result())
-        print(f"{steps:4d} steps: {peaks[-1]:8.0f} MiB")
+        say(f"MiB at {steps} steps", peaks[-1])
     verdict(f"peak at {STEPS[-1]} steps / at {STEPS[0]}", peaks[-1] / peaks[0], 1.02)
 
 

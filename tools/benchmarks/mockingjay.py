@@ -304,7 +304,8 @@ def run(name: str, s: Setting, device: str, repeats: int, published: Path | None
     other = "s3prl" if published else "manner of s3prl"
     ours, data = Ours(s, reference).to(device), make_batch(s, device)
     print(f"{name}: {s.layers} x {s.hidden}, {s.batch} x {s.steps} steps, dropout {s.dropout}")
-    verdict("largest difference of the outputs", largest_difference(reference, ours, data), 1e-5)
+    apart = largest_difference(reference, ours, data)
+    verdict(f"{name}: largest difference of the outputs", apart, 1e-5)
     cases = {
         other: training_step(reference, data, device),
         "this project": training_step(ours, data, device),
@@ -314,9 +315,9 @@ def run(name: str, s: Setting, device: str, repeats: int, published: Path | None
         cases["this project, bfloat16"] = training_step(ours, data, device, half=True)
         limit = 3.0
     seconds = compare(cases, repeats, device)
-    show(seconds)
+    show({f"{name}: {case}": values for case, values in seconds.items()})
     for case in list(cases)[1:]:
-        verdict(f"{other} / {case}", ratio(seconds, other, case), limit, at_most=False)
+        verdict(f"{name}: {other} / {case}", ratio(seconds, other, case), limit, at_most=False)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from common import compare, get_parser, paper_attack, ratio, show
+from common import compare, get_parser, paper_attack, ratio, say, show
 
 from espnet_ext.asr.waveforms import like
 from espnet_ext.attack import PyTorchESPnet
@@ -19,15 +19,15 @@ from espnet_ext.metrics.error_rate import same_text, word_errors
 from espnet_ext.tasks.loading import load_recognizer
 
 
-def success(estimator: PyTorchESPnet, adversarial: np.ndarray, targets: list[str]) -> str:
-    """Share of targets reached, and AdvTWER, in full precision."""
+def success(
+    estimator: PyTorchESPnet, adversarial: np.ndarray, targets: list[str]
+) -> tuple[float, float]:
+    """Share of targets reached, and AdvTWER, in full precision and in %."""
     heard = estimator.predict(adversarial)
     reached = [same_text(a, b) for a, b in zip(heard, targets, strict=True)]
     errors = [word_errors(a, b) for a, b in zip(targets, heard, strict=True)]
     rate = 100 * sum(e.errors for e in errors) / sum(e.units for e in errors)
-    share = np.mean(reached)
-    margin = 196 * math.sqrt(share * (1 - share) / len(reached))
-    return f"targets reached {100 * share:5.1f} % (+- {margin:.1f}), AdvTWER {rate:5.1f} %"
+    return 100.0 * float(np.mean(reached)), rate
 
 
 def main() -> None:
@@ -59,12 +59,17 @@ def main() -> None:
         args.device,
     )
     show(seconds, unit=args.steps)
-    print(f"bfloat16 / full precision: {ratio(seconds, 'bfloat16', 'full precision'):.3f}")
+    say("bfloat16 / full precision", ratio(seconds, "bfloat16", "full precision"))
     pairs = zip(full.loss_gradient(x[few], y[few]), half.loss_gradient(x[few], y[few]), strict=True)
     cosines = [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in pairs]
-    print(f"cosine of the gradients: median {np.median(cosines):.4f}, least {min(cosines):.4f}")
+    say("cosine of the gradients, median", float(np.median(cosines)))
+    say("cosine of the gradients, least", min(cosines))
     for name, attack in attacks.items():
-        print(f"{name:<16}{success(full, attack.generate(x, y), y)}")
+        reached, rate = success(full, attack.generate(x, y), y)
+        margin = 1.96 * math.sqrt(reached * (100.0 - reached) / len(y))
+        print(f"{name}: +- {margin:.1f} % of the {len(y)} targets")
+        say(f"{name}: targets reached, %", reached)
+        say(f"{name}: AdvTWER, %", rate)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from common import (
     paper_attack,
     ratio,
     recognizer,
+    say,
     show,
     speech,
     transcripts,
@@ -48,7 +49,7 @@ def main() -> None:
     print(f"8 utterances of 2 to 9 s, an utterance and step, {args.device}:")
     show(seconds, unit=len(SECONDS) * STEPS)
     verdict("ragged set / one at a time", ratio(seconds, together, alone), 1.0)
-    print(f"{'one padded batch of all / one at a time':<52}{ratio(seconds, padded, alone):9.3f}")
+    say("one padded batch of all / one at a time", ratio(seconds, padded, alone))
 
 
 if __name__ == "__main__":

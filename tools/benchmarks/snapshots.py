@@ -8,6 +8,7 @@ from common import (
     paper_attack,
     ratio,
     recognizer,
+    say,
     show,
     speech,
     transcripts,
@@ -42,7 +43,7 @@ def main() -> None:
         float(np.abs(found[s] - run.generate(x, y)).max())
         for s, run in zip(STEPS, runs, strict=True)
     )
-    print(f"identical waveforms: {'yes' if apart == 0.0 else f'NO, up to {apart:.1e} apart'}")
+    say("largest difference of the waveforms", apart)
 
 
 if __name__ == "__main__":
