@@ -75,7 +75,7 @@ if [[ ${parts} = *tests* ]]; then
     jobs=()
     if python3 -c "import xdist" 2> /dev/null; then jobs=(-n "${test_jobs}" --dist loadfile); fi
     # shellcheck disable=SC2086
-    record tests python3 -m pytest -m gpu --device "${device}" -q -o addopts= "${jobs[@]}" \
+    record tests env OMP_NUM_THREADS=1 python3 -m pytest -m gpu --device "${device}" -q -o addopts= "${jobs[@]}" \
         --strict-markers --import-mode=importlib --durations=10 -o junit_family=xunit1 \
         --junitxml "${logs}/tests.xml" ${tests}
 fi
