@@ -63,13 +63,27 @@ def translated(name: str, value: str, command: str, script: str) -> str:
     if own in options_of(script):
         return f"--{own}{value}"
     passed_on = passing_options(script)
-    for other in (
-        command,
-        *passed_on,
-    ):  # of the command itself, else of another, such as format_data
-        if other in passed_on and _has_option(other, name, said_by=command):
+    # Of the command itself, else of another, such as format_data; one training for another never.
+    for other in sorted(passed_on, key=lambda each: each != command):
+        if f"--{name}" in options(other) and (other == command or not other.endswith("_train")):
             return f'--{passed_on[other]} "{plain}"'
     return plain
+
+
+def options(module: str) -> list[str]:
+    """Options of a command, and names of its sub-commands; of trainings those of their help.
+
+    ESPnet's parser takes seconds to build.
+    """
+    command = importlib.import_module(f"espnet_ext.bin.{module}")
+    if not hasattr(command, "get_parser"):
+        return re.findall(r"--\w+", command.training.help)
+    found: list[str] = []
+    for action in command.get_parser()._actions:
+        found += action.option_strings
+        if isinstance(action.choices, dict):
+            found += action.choices
+    return found
 
 
 def options_of(script: str) -> list[str]:
@@ -81,11 +95,3 @@ def passing_options(script: str) -> dict[str, str]:
     """Command -> the option of the main script that holds more options of it."""
     passing = r"^([a-z_]+_args)=.*more options of espnet_ext\.bin\.([a-z_]+)"
     return {command: name for name, command in re.findall(passing, script, re.MULTILINE)}
-
-
-def _has_option(command: str, name: str, said_by: str) -> bool:
-    module = importlib.import_module(f"espnet_ext.bin.{command}")
-    if hasattr(module, "get_parser"):
-        return f"--{name}" in module.get_parser()._option_string_actions
-    # ESPnet's parser takes seconds to build: what the help of the training names.
-    return command == said_by and f"--{name} " in module.HELP + module.training.TRAINING_OPTIONS

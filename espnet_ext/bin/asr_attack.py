@@ -15,11 +15,11 @@ def get_parser() -> argparse.ArgumentParser:
     add("--wav_scp", required=True, help="audio; utterances without a target are left out")
     add("--targets", required=True, help="'utterance transcript' lines: what shall be heard")
     add("--text", help="reference transcripts, for the WER")
-    add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
+    cli.add_speakers(parser)
     add("--config", required=True, help="YAML of the attack: methods, norm, eps or snr, steps...")
     cli.add_set(parser)
     add("--output_dir", required=True, help="adversarial WAVs, attack_log.jsonl, results.json")
-    add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
+    cli.add_shard(parser, "attack")
     add("--checkpoint_seconds", type=cli.real(0), default=30.0, help="how often progress is saved")
     return parser
 
@@ -32,12 +32,15 @@ def main() -> None:
 
     settings = AttackSettings.read(args.config, "asr", args.set)
     cli.check_speakers(args.utt2spk, args.targets)
-    recognizer, device, model = cli.load_recognizer(args)
+    files = cli.ASR_MODEL.find(args)
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.utterances import read_utterances
     from espnet_ext.report.results import write_scores
+    from espnet_ext.tasks.loading import load_recognizer
     from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
+    recognizer = cli.load(files, args, load_recognizer)
+    model = cli.model_digests(files) | cli.text_digests(recognizer)
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     victim = PyTorchESPnet(recognizer, args.ctc_weight, **dataclasses.asdict(settings.victim))
     run: AttackRun[SpeechBatch] = AttackRun(
@@ -53,7 +56,7 @@ def main() -> None:
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return
-    write_scores(run.collect(), args.utt2spk, args.output_dir, device, recognizer)
+    write_scores(run.collect(), args.utt2spk, args.output_dir, cli.device(args.ngpu), recognizer)
     logging.info("wrote %s/results.json", args.output_dir)
 
 

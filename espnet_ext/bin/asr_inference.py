@@ -15,7 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--output_dir", required=True, help="text, utt2<head> of the heads, results.json")
     text = "1: greedy, both heads score every token"
     add("--beam_size", type=cli.integer(1), default=1, help=text)
-    add("--batch_size", type=cli.integer(1), default=20, help="utterances in a batch")
+    cli.add_batch_size(parser, 20)
     cli.add_switch(parser, "--by_speaker", text="intervals over speakers")
     return parser
 
@@ -30,23 +30,19 @@ def main() -> None:
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
     from espnet_ext.report.results import decoded_rows, score_decoded
+    from espnet_ext.tasks.loading import load_recognizer
 
-    output = Path(args.output_dir)
+    output, data = Path(args.output_dir), Path(args.data_dir)
     check_directory(output)
     if args.by_speaker:
-        cli.check_speakers(str(Path(args.data_dir) / "utt2spk"), f"{args.data_dir}/wav.scp")
-    if (Path(args.data_dir) / "text").is_file():
-        cli.check_speakers(f"{args.data_dir}/text", f"{args.data_dir}/wav.scp", "transcript")
-    recognizer, device, _ = cli.load_recognizer(args)
-    speakers = read_table(Path(args.data_dir) / "utt2spk") if args.by_speaker else None
+        cli.check_speakers(data / "utt2spk", data / "wav.scp")
+    if (data / "text").is_file():
+        cli.check_speakers(data / "text", data / "wav.scp", "transcript")
+    recognizer = cli.load(cli.ASR_MODEL.find(args), args, load_recognizer)
+    speakers = read_table(data / "utt2spk") if args.by_speaker else None
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
-    found = transcribe(
-        recognizer,
-        read_table(Path(args.data_dir) / "wav.scp"),
-        weight,
-        args.beam_size,
-        args.batch_size,
-    )
+    audio = read_table(data / "wav.scp")
+    found = transcribe(recognizer, audio, weight, args.beam_size, args.batch_size)
     # Tables refuse blanks in a row and what cannot be seen; a model may write both.
     texts = {name: " ".join(remove_hidden(hyp.text).split()) for name, hyp in found.items()}
     write_table(output / "text", texts)
@@ -55,10 +51,10 @@ def main() -> None:
         if labels:
             write_table(file_of(output, f"utt2{head}"), labels)
     results = {
-        "environment": environment(device),
+        "environment": environment(cli.device(args.ngpu)),
         "ctc_weight": weight,
         "beam_size": args.beam_size,
-        "scores": score_decoded(decoded_rows(output, Path(args.data_dir), speakers)),
+        "scores": score_decoded(decoded_rows(output, data, speakers)),
     }
     write_json(output / "results.json", results)
 

@@ -13,9 +13,9 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_recognizer(parser)
     add("--attack_dir", required=True, help="output directory of asr_attack on the other model")
     add("--wav_scp", required=True, help="the audio without attack")
-    add("--utt2spk", help="speakers: resample them, not utterances, for the intervals")
+    cli.add_speakers(parser)
     add("--output_dir", required=True, help="attack.json, attack_log.jsonl, results.json")
-    add("--batch_size", type=cli.integer(1), default=20, help="utterances in a batch")
+    cli.add_batch_size(parser, 20)
     return parser
 
 
@@ -25,11 +25,14 @@ def main() -> None:
     from espnet_ext.attack.replay import replay
     from espnet_ext.data.attack_log import RECORD, read_attack_record
     from espnet_ext.report.results import write_scores
+    from espnet_ext.tasks.loading import load_recognizer
     from espnet_ext.victims.options import GOALS
     from espnet_ext.victims.recognizer import PyTorchESPnet
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
-    recognizer, device, model = cli.load_recognizer(args)
+    files = cli.ASR_MODEL.find(args)
+    recognizer = cli.load(files, args, load_recognizer)
+    model = cli.model_digests(files) | cli.text_digests(recognizer)
     record = Path(args.attack_dir) / RECORD
     settings = read_attack_record(record)["settings"] if record.is_file() else {}
     goal = GOALS[0] if settings.get("targeted", True) else GOALS[1]
@@ -42,7 +45,7 @@ def main() -> None:
         {"model": model, "ctc_weight": victim.ctc_weight},
         args.batch_size,
     )
-    write_scores(rows, args.utt2spk, args.output_dir, device, recognizer)
+    write_scores(rows, args.utt2spk, args.output_dir, cli.device(args.ngpu), recognizer)
 
 
 if __name__ == "__main__":

@@ -58,41 +58,40 @@ def main() -> None:
     """Print the table; exit with 1 where something needed is missing."""
     get_parser().parse_args()
     print(f"{'python':<{WIDTH}}{platform.python_version():<12}{sys.executable}")
-    missing = [r for r in REQUIRED if not _show(r, _version(r))]
+    missing = [r for r in REQUIRED if not show(r)]
     print("optional:")
-    for requirement in OPTIONAL:
-        _show(requirement, _version(requirement))
-    for program in PROGRAMS:
-        _show(program, "found" if shutil.which(program.name) else None)
-    print(_gpu())
+    for requirement in [*OPTIONAL, *PROGRAMS]:
+        show(requirement)
+    if importlib.util.find_spec("torch") is None:
+        print("GPU: unknown without torch")
+    else:
+        import torch
+
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        none = f"none that PyTorch {torch.__version__} can use; run with --ngpu 0"
+        usable = torch.cuda.is_available()
+        print(f"GPU: {', '.join(names)} (CUDA {torch.version.cuda})" if usable else f"GPU: {none}")
     if missing:
         sys.exit("error: missing: " + ", ".join(r.name for r in missing))
 
 
-def _version(requirement: Requirement) -> str | None:
-    if importlib.util.find_spec(requirement.name) is None:
-        return None
-    try:
-        return importlib.metadata.version(requirement.distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "found"
-
-
-def _show(requirement: Requirement, version: str | None) -> bool:
-    note = requirement.purpose if version else f"for {requirement.purpose}: {requirement.remedy}"
-    print(f"{requirement.name:<{WIDTH}}{version or 'missing':<12}{note}")
+def show(requirement: Requirement) -> bool:
+    """Print a requirement with its version; tell whether it is there."""
+    name, purpose, remedy, distribution = requirement
+    if not distribution:
+        version = "found" if shutil.which(name) else None
+    elif importlib.util.find_spec(name) is None:
+        version = None
+    else:
+        try:
+            version = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            version = "found"
+    print(
+        f"{name:<{WIDTH}}{version or 'missing':<12}"
+        + (purpose if version else f"for {purpose}: {remedy}")
+    )
     return version is not None
-
-
-def _gpu() -> str:
-    if importlib.util.find_spec("torch") is None:
-        return "GPU: unknown without torch"
-    import torch
-
-    if not torch.cuda.is_available():
-        return f"GPU: none that PyTorch {torch.__version__} can use; run with --ngpu 0"
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"GPU: {', '.join(names)} (CUDA {torch.version.cuda})"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import argparse
 import difflib
 import importlib
 import itertools
+import re
 import shlex
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.bin import cli
 from espnet_ext.errors import InputError
 
-KINDS = {"asr_attack": "asr", "cm_attack": "cm", "cm_lnsr": "cm"}
+ATTACKED = {"asr_attack": "asr", "cm_attack": "cm", "cm_lnsr": "cm"}
 """Kind of model that a command attacks."""
 
 
@@ -54,46 +55,42 @@ def main(cmd: list[str] | None = None) -> None:
     groups = [args.commands[a + 1 : b] for a, b in itertools.pairwise(bounds) if a + 1 < b]
     for source, command, *options in groups:
         try:
-            _check(command, options)
+            parse_options(command, options)
         except InputError as error:
             given = shlex.join([command, *options])
             raise InputError(f"{error}\nCorrect {source}. This would run: {given}") from None
 
 
-def _check(command: str, options: list[str]) -> None:
-    """Parse the options of a command as it will; check the YAML files that they name."""
+def parse_options(command: str, options: list[str]) -> None:
+    """Parse the options of a command as it will; check the YAML files that they name.
+
+    Raises:
+        InputError: the command would refuse them.
+    """
     module = importlib.import_module(f"espnet_ext.bin.{command}")
-    if hasattr(module, "TASK"):
-        # Only here, for this imports ESPnet.
-        from espnet_ext.tasks.configuration import check_training, parse_training
+    trains = hasattr(module, "training")
+    parser = (module.training.task if trains else module).get_parser()
 
-        path, name = module.TASK
-        task = getattr(importlib.import_module(path), name)
-        check_training(task, parse_training(_refusing(task.get_parser()), options))
-        return
-    parser = module.get_parser()
-    for action in parser._actions:
-        # The script gives these.
-        action.required = False
-    args = _refusing(parser).parse_args(options)
-    if command in KINDS:
-        AttackSettings.read(args.config, KINDS[command], args.set)
-
-
-def _refusing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """`parser`, which raises InputError in place of printing its usage."""
-
-    def _refuse(message: str) -> NoReturn:
-        unknown = (
-            message.removeprefix("unrecognized arguments: ").partition(" ")[0].partition("=")[0]
-        )
+    def refuse(message: str) -> NoReturn:
+        unknown = re.split("[ =]", message.removeprefix("unrecognized arguments: "))[0]
         close = difflib.get_close_matches(unknown, parser._option_string_actions, n=1)
         hint = f"; did you mean {close[0]}?" if unknown.startswith("--") and close else ""
         raise InputError(message + hint)
 
     # argparse would print the usage, hundreds of lines of ESPnet's training.
-    parser.error = _refuse  # type: ignore[method-assign]
-    return parser
+    parser.error = refuse
+    if trains:
+        # Only here, for this imports ESPnet.
+        from espnet_ext.tasks.configuration import check_training, parse_training
+
+        check_training(module.training.task, parse_training(parser, options))
+        return
+    for action in parser._actions:
+        # The script gives these.
+        action.required = False
+    args = parser.parse_args(options)
+    if command in ATTACKED:
+        AttackSettings.read(args.config, ATTACKED[command], args.set)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What every command shares: how it ends when the input is bad."""
 
 import argparse
+import functools
 import json
 import logging
 import math
@@ -13,17 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from espnet_ext.bin.advice import VARIABLE, in_words_of_run_sh
-from espnet_ext.errors import InputError
+from espnet_ext.errors import InputError, refuse
 from espnet_ext.jobs.signals import end_with_parent
 
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
-    from espnet_ext.cm.model import CountermeasureModel
     from espnet_ext.data.model_files import ModelFiles
 
 
 class ModelOptions(NamedTuple):
-    """The options that name a model.
+    """The options that name a model: its directory or archive, or its two files.
 
     Attributes:
         config: option of its `config.yaml`.
@@ -37,12 +37,56 @@ class ModelOptions(NamedTuple):
     model: str = "--model"
     kind: str = "asr"
 
+    def add(self, parser: argparse.ArgumentParser, what: str = "the model") -> None:
+        """Add them to a parser, `what` being the model in their help."""
+        add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
+        add(
+            self.model,
+            metavar="DIR_OR_ARCHIVE",
+            help=f"{what}: directory of a training, or archive of espnet2.bin.pack; fills "
+            f"{self.config} and {self.weights}",
+        )
+        add(self.config, help=f"config.yaml of {what}, where not that of {self.model}")
+        add(self.weights, help=f"its weights, where not those of {self.model}")
+        if UNPACKED not in parser._option_string_actions:  # several models have it once
+            add_unpacked(parser)
 
-RECOGNIZER = ModelOptions("--asr_train_config", "--asr_model_file")
-COUNTERMEASURE = ModelOptions("--cm_train_config", "--cm_model_file", kind="cm")
+    def find(self, args: argparse.Namespace) -> "ModelFiles":
+        """The model that the options name.
 
-T = TypeVar("T")
+        Raises:
+            InputError: they do not say which, or see `espnet_ext.data.model_files.find_model`.
+        """
+        from espnet_ext.data.model_files import find_model
 
+        given = {name.removeprefix("--"): value for name, value in vars(args).items() if value}
+        model = given.get(self.model.removeprefix("--"))
+        config, weights = (
+            given.get(option.removeprefix("--"), model) for option in (self.config, self.weights)
+        )
+        if config is None:
+            raise InputError(
+                f"which model? Give {self.model} DIRECTORY (or an archive), or {self.config} and "
+                f"{self.weights}"
+            )
+        return find_model(config, weights, self.kind, args.max_unpacked_gb)
+
+
+ASR_MODEL = ModelOptions("--asr_train_config", "--asr_model_file")
+CM_MODEL = ModelOptions("--cm_train_config", "--cm_model_file", kind="cm")
+SSL_MODEL = ModelOptions("--ssl_train_config", "--ssl_model_file", kind="ssl")
+MOCKINGJAYS = ("pretrained", "random")
+"""Roles of the countermeasures whose Mockingjays are compared."""
+UNPACKED = "--max_unpacked_gb"
+
+
+def role(name: str) -> ModelOptions:
+    """Options of one of several countermeasures: --ROLE, --ROLE_config, --ROLE_checkpoint."""
+    return ModelOptions(f"--{name}_config", f"--{name}_checkpoint", f"--{name}", "cm")
+
+
+Parsed = TypeVar("Parsed")
+Loaded = TypeVar("Loaded")
 
 LIBRARIES = r"(espnet2?|torch\w*|art|librosa|numba|sklearn|ctc_segmentation|typeguard|jamo)(\.|$)"
 """Modules whose warnings are about their own code, as a pattern."""
@@ -97,24 +141,15 @@ def run(main: Callable[[], None], command: str | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        message = str(error) if isinstance(error, InputError) else _disk_problem(error)
+        from espnet_ext.data.files import disk_problem
+
+        message = str(error) if isinstance(error, InputError) else disk_problem(error)
         if message is None or os.environ.get("ESPNET_EXT_TRACEBACK") == "1":
             raise
         message = in_words_of_run_sh(message, command or Path(sys.argv[0]).stem, os.environ)
         # What files of others say must not move the cursor or colour the terminal.
         shown = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
         sys.exit(f"error: {''.join(shown)}")
-
-
-def _disk_problem(error: BaseException | None) -> str | None:
-    """What to say where an error comes from a disk, perhaps by way of a library's own error."""
-    from espnet_ext.data.files import disk_problem
-
-    while error is not None:
-        if isinstance(error, OSError) and (problem := disk_problem(error)):
-            return problem
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def log_to_stderr() -> None:
@@ -188,13 +223,13 @@ def real(
     return _parse
 
 
-SEED = integer(0, 2**32 - 1)
+seed = integer(0, 2**32 - 1)
 """Type of a seed: NumPy takes no other."""
-SAMPLE_RATE = integer(1000, 768000)
+sample_rate = integer(1000, 768000)
 """Type of a sample rate in Hz."""
 
 
-def several(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
+def several(parse: Callable[[str], Parsed]) -> Callable[[str], list[Parsed]]:
     """Type of an option that takes several values, separated by blanks.
 
     Example:
@@ -202,12 +237,12 @@ def several(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
         [0, 1, 2]
     """
 
-    def _parse_all(text: str) -> list[T]:
+    def _parse(text: str) -> list[Parsed]:
         if not text.split():
             raise argparse.ArgumentTypeError("is empty")
         return [parse(word) for word in text.split()]
 
-    return _parse_all
+    return _parse
 
 
 def add_switch(parser: argparse.ArgumentParser, *names: str, text: str) -> None:
@@ -232,28 +267,6 @@ def add_characters(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(
-    parser: argparse.ArgumentParser, options: ModelOptions, what: str = "the model"
-) -> None:
-    """The options that name a model: its directory or archive, or its two files."""
-    add = parser.add_argument
-    config, weights, model, _ = options
-    add(
-        model,
-        metavar="DIR_OR_ARCHIVE",
-        default=argparse.SUPPRESS,
-        help=f"{what}: directory of a training, or archive of espnet2.bin.pack; fills {config} and "
-        f"{weights}",
-    )
-    add(config, default=argparse.SUPPRESS, help=f"config.yaml of {what}, where not that of {model}")
-    add(weights, default=argparse.SUPPRESS, help=f"its weights, where not those of {model}")
-    if UNPACKED not in parser._option_string_actions:  # several models have it once
-        add_unpacked(parser)
-
-
-UNPACKED = "--max_unpacked_gb"
-
-
 def add_unpacked(parser: argparse.ArgumentParser) -> None:
     """The option that allows large archives, see `espnet_ext.data.archives.unpacked`."""
     parser.add_argument(
@@ -264,62 +277,18 @@ def add_unpacked(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def find_model(args: argparse.Namespace, options: ModelOptions) -> "ModelFiles":
-    """The model of `add_model`'s options.
+def load(files: "ModelFiles", args: argparse.Namespace, loader: Callable[..., Loaded]) -> Loaded:
+    """A model on the device of `add_computing`'s options, by a loader of `tasks.loading`.
 
     Raises:
-        InputError: they do not say which, or see `espnet_ext.data.model_files.find_model`.
+        InputError: see `device` and `espnet_ext.tasks.loading.load_model`.
     """
-    from espnet_ext.data import model_files
-
-    config, weights, model, kind = options
-
-    def _given(option: str) -> str | None:
-        return getattr(args, option.removeprefix("--"), None) or getattr(
-            args, model.removeprefix("--"), None
-        )
-
-    chosen = _given(config), _given(weights)
-    if chosen[0] is None:
-        raise InputError(
-            f"which model? Give {model} DIRECTORY (or an archive), or {config} and {weights}"
-        )
-    return model_files.find_model(chosen[0], chosen[1], kind, args.max_unpacked_gb)
-
-
-def _role(role: str) -> ModelOptions:
-    return ModelOptions(f"--{role}_config", f"--{role}_checkpoint", f"--{role}", "cm")
-
-
-def add_role(parser: argparse.ArgumentParser, role: str, what: str) -> None:
-    """`add_model` for one of several countermeasures: --ROLE, --ROLE_config, --ROLE_checkpoint."""
-    add_model(parser, _role(role), what)
-
-
-def find_role(args: argparse.Namespace, role: str) -> "ModelFiles":
-    """The countermeasure of `add_role`'s options.
-
-    Raises:
-        InputError: see `find_model`.
-    """
-    return find_model(args, _role(role))
-
-
-def load_countermeasure(files: "ModelFiles", args: argparse.Namespace) -> "CountermeasureModel":
-    """A countermeasure on the device of `add_computing`'s options.
-
-    Raises:
-        InputError: see `device` and `espnet_ext.tasks.loading.load_countermeasure`.
-    """
-    from espnet_ext.tasks import loading
-
-    return loading.load_countermeasure(
-        files.config, files.weights, device=device(args.ngpu), allow_pickle=args.allow_pickle
-    )
+    pickles, where = args.allow_pickle, device(args.ngpu)
+    return loader(files.config, files.weights, device=where, allow_pickle=pickles)
 
 
 def role_digests(files: Mapping[str, "ModelFiles"]) -> dict[str, dict[str, str]]:
-    """`model_digests` of the models of `find_role`: ROLE_config and ROLE_checkpoint of each."""
+    """`model_digests` of models by their `role`: ROLE_config and ROLE_checkpoint of each."""
     return {
         f"{role}_{part}": digest
         for role, at in files.items()
@@ -366,9 +335,10 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 
 def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """The options that say which recognizer, how it decides and where it is computed."""
-    add = parser.add_argument
-    add_model(parser, RECOGNIZER)
-    add("--ctc_weight", type=real(0, 1), help="lambda_C of inference (default: that of training)")
+    ASR_MODEL.add(parser)
+    parser.add_argument(
+        "--ctc_weight", type=real(0, 1), help="lambda_C of inference (default: that of training)"
+    )
     add_computing(parser)
 
 
@@ -376,6 +346,24 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     """The options that say where a model is computed, and `add_allow_pickle`."""
     parser.add_argument("--ngpu", type=integer(), default=0, help="1 to compute on a GPU")
     add_allow_pickle(parser)
+
+
+def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
+    """The option that says how many utterances are computed at once."""
+    text = "utterances in a batch"
+    parser.add_argument("--batch_size", type=integer(1), default=default, help=text)
+
+
+def add_shard(parser: argparse.ArgumentParser, does: str) -> None:
+    """The option that says which part of the work is done here."""
+    text = f"{does} the J-th of N parts"
+    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="J/N", help=text)
+
+
+def add_speakers(parser: argparse.ArgumentParser) -> None:
+    """The option that makes the bootstrap draw speakers."""
+    text = "speakers: resample them, not utterances, for the intervals"
+    parser.add_argument("--utt2spk", help=text)
 
 
 def add_allow_pickle(parser: argparse.ArgumentParser) -> None:
@@ -388,28 +376,13 @@ def add_allow_pickle(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_recognizer(
-    args: argparse.Namespace,
-) -> tuple["SpeechRecognizer", str, dict[str, dict[str, str]]]:
-    """The recognizer of `add_recognizer`'s options, its PyTorch device, and its `model_digests`.
-
-    Raises:
-        InputError: see `find_model`, `device` and `espnet_ext.tasks.loading.load_recognizer`.
-    """
-    files = find_model(args, RECOGNIZER)
-    from espnet_ext.tasks import loading
-
-    where = device(args.ngpu)
-    recognizer = loading.load_recognizer(
-        files.config, files.weights, device=where, allow_pickle=args.allow_pickle
-    )
-    # The weights do not say how a transcript becomes tokens.
+def text_digests(recognizer: "SpeechRecognizer") -> dict[str, dict[str, str]]:
+    """`digests` of the files that say how its transcripts become tokens; its weights do not."""
     named = {key: recognizer.config.get(key) for key in ("bpemodel", "non_linguistic_symbols")}
-    texts = {k: v for k, v in named.items() if isinstance(v, str) and Path(v).is_file()}
-    return recognizer, where, model_digests(files) | digests(**texts)
+    return digests(**{k: v for k, v in named.items() if isinstance(v, str) and Path(v).is_file()})
 
 
-def check_speakers(utt2spk: str | None, table: str, what: str = "speaker") -> None:
+def check_speakers(utt2spk: str | Path | None, table: str | Path, what: str = "speaker") -> None:
     """Refuse a utt2spk that lacks utterances of a table, before anything is computed.
 
     Args:
@@ -421,14 +394,11 @@ def check_speakers(utt2spk: str | None, table: str, what: str = "speaker") -> No
         InputError: names utterances without a speaker.
     """
     from espnet_ext.data.kaldi import read_table
-    from espnet_ext.errors import summarize
 
-    if utt2spk is None:
-        return
-    speakers = read_table(utt2spk)
-    missing = [f"utterance {name}" for name in read_table(table) if name not in speakers]
-    if missing:
-        raise InputError(f"{utt2spk}: no {what} of:\n{summarize(missing)}")
+    if utt2spk is not None:
+        speakers = read_table(utt2spk)
+        missing = (f"utterance {name}" for name in read_table(table) if name not in speakers)
+        refuse(missing, f"{utt2spk}: no {what} of:")
 
 
 def shard(text: str) -> tuple[int, int]:

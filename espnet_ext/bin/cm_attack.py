@@ -4,13 +4,9 @@ import argparse
 import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from espnet_ext.bin import cli
-
-if TYPE_CHECKING:
-    from espnet_ext.cm.model import CountermeasureModel
-    from espnet_ext.data.model_files import ModelFiles
+from espnet_ext.errors import InputError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -20,7 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
         "the targets, and drop what was made."
     )
     add = parser.add_argument
-    cli.add_role(parser, "source", "the model that the attacker has")
+    cli.role("source").add(parser, "the model that the attacker has")
     add(
         "--target",
         required=True,
@@ -34,7 +30,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--config", required=True, help="YAML of the attack: methods, eps, unit, steps...")
     cli.add_set(parser)
     add("--output_dir", required=True, help="attack.json, score files, attack_log.jsonl")
-    add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="attack the J-th of N parts")
+    cli.add_shard(parser, "attack")
     cli.add_computing(parser)
     return parser
 
@@ -61,19 +57,26 @@ def main() -> None:
     """Attack, and write the score files once all shards are finished."""
     args = cli.parse(get_parser())
     from espnet_ext.attack.settings import AttackSettings
+    from espnet_ext.data.model_files import ModelFiles, find_model
 
     settings = AttackSettings.read(args.config, "cm", args.set)
-    files = _model_files(args)
-    device = cli.device(args.ngpu)
+    files: dict[str | None, ModelFiles] = {None: cli.role("source").find(args)}
+    for name, config, checkpoint in args.target:
+        if name in files:
+            raise InputError(f"--target {name} stands twice; give each model a name of its own")
+        files[name] = find_model(config, checkpoint, "cm", args.max_unpacked_gb)
     from espnet_ext.attack.condition_scores import write_condition_scores
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.utterances import read_trials
     from espnet_ext.data.files import write_json
     from espnet_ext.data.locks import locked
     from espnet_ext.report.environment import environment
+    from espnet_ext.tasks.loading import load_countermeasure
     from espnet_ext.victims.countermeasure import LabelledBatch, PyTorchCountermeasure
 
-    models = _load(files, device, args.allow_pickle)
+    # Each model once, however many names it has.
+    models = {at: cli.load(at, args, load_countermeasure) for at in dict.fromkeys(files.values())}
+    identity = {n or "(source)": cli.model_digests(at, "checkpoint") for n, at in files.items()}
     source = models[files[None]]
     victims = {
         at: PyTorchCountermeasure(model, **dataclasses.asdict(settings.victim))
@@ -84,7 +87,7 @@ def main() -> None:
         settings,
         read_trials(args.data_dir, source.sample_rate, source.window),
         args.output_dir,
-        {"models": _identity(files)},
+        {"models": identity},
         {name: victims[at] for name, at in files.items() if name is not None},
     )
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
@@ -93,42 +96,9 @@ def main() -> None:
         logging.info("other shards are not finished; the last one writes the score files")
         return
     conditions = write_condition_scores(run.collect(), args.output_dir)
-    results = {"conditions": conditions, "environment": environment(device)}
+    results = {"conditions": conditions, "environment": environment(cli.device(args.ngpu))}
     write_json(Path(args.output_dir) / "results.json", results)
     logging.info("wrote %s/results.json", args.output_dir)
-
-
-def _model_files(args: argparse.Namespace) -> dict[str | None, "ModelFiles"]:
-    """Files of the source (None) and of each target.
-
-    Raises:
-        InputError: a name stands twice.
-    """
-    from espnet_ext.data.model_files import ModelFiles, find_model
-    from espnet_ext.errors import InputError
-
-    files: dict[str | None, ModelFiles] = {None: cli.find_role(args, "source")}
-    for name, config, checkpoint in args.target:
-        if name in files:
-            raise InputError(f"--target {name} stands twice; give each model a name of its own")
-        files[name] = find_model(config, checkpoint, "cm", args.max_unpacked_gb)
-    return files
-
-
-def _load(
-    files: dict[str | None, "ModelFiles"], device: str, allow_pickle: bool
-) -> dict["ModelFiles", "CountermeasureModel"]:
-    """Each model once, however many names it has."""
-    from espnet_ext.tasks.loading import load_countermeasure
-
-    return {
-        at: load_countermeasure(at.config, at.weights, device=device, allow_pickle=allow_pickle)
-        for at in dict.fromkeys(files.values())
-    }
-
-
-def _identity(files: dict[str | None, "ModelFiles"]) -> dict[str, Any]:
-    return {name or "(source)": cli.model_digests(at, "checkpoint") for name, at in files.items()}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser("Write the cascade of a defence and a trained countermeasure as one model.")
     add = parser.add_argument
-    cli.add_model(parser, cli.COUNTERMEASURE, "the countermeasure")
+    cli.CM_MODEL.add(parser, "the countermeasure")
     add("--output_dir", required=True, help="config.yaml and weights of the cascade")
     add("--defense", required=True, help="filter, or another choice of cm_train")
     add("--defense_conf", type=key_value, action="append", default=[], help="KEY=VALUE, repeatable")
@@ -35,7 +35,7 @@ def key_value(text: str) -> tuple[str, object]:
 def main() -> None:
     """Write the cascade and say where."""
     args = cli.parse(get_parser())
-    files = cli.find_model(args, cli.COUNTERMEASURE)
+    files = cli.CM_MODEL.find(args)
     from espnet_ext.tasks.cascade import put_before
 
     path = put_before(

@@ -17,11 +17,11 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser("Score utterances with a countermeasure: lines of 'utt attack key score'.")
     add = parser.add_argument
-    cli.add_model(parser, cli.COUNTERMEASURE, "the countermeasure")
+    cli.CM_MODEL.add(parser, "the countermeasure")
     add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")
     add("--output", required=True, nargs="+", help="a score file for each, sorted by utterance")
-    add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
-    add("--shard", type=cli.shard, default=(1, 1), metavar="J/N", help="score the J-th of N parts")
+    cli.add_batch_size(parser, 16)
+    cli.add_shard(parser, "score")
     cli.add_computing(parser)
     return parser
 
@@ -33,14 +33,16 @@ def main() -> None:
     if len(args.data_dir) != len(args.output):
         parser.error("give as many --output as --data_dir")
     cli.log_to_stderr()
-    files = cli.find_model(args, cli.COUNTERMEASURE)
-    model = cli.load_countermeasure(files, args)
+    files = cli.CM_MODEL.find(args)
+    from espnet_ext.tasks.loading import load_countermeasure
+
+    model = cli.load(files, args, load_countermeasure)
     made_from = cli.model_digests(files, "checkpoint")
     for data_dir, output in zip(args.data_dir, args.output, strict=True):
-        score(model, data_dir, Path(output), args.shard, args.batch_size, made_from)
+        score_directory(model, data_dir, Path(output), args.shard, args.batch_size, made_from)
 
 
-def score(
+def score_directory(
     model: "CountermeasureModel",
     data_dir: str,
     output: Path,
@@ -96,11 +98,17 @@ def score(
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     about = {"made_from": digest, **cli.digests(scores=files[part - 1])}
     write_json(files[part - 1].with_suffix(".json"), about)
-    _join(files, output, digest)
+    join_parts(files, output, digest)
 
 
-def _join(files: list[Path], output: Path, made_from: str) -> None:
-    """Put parts together if all are there, whole, and of the same model and audio."""
+def join_parts(files: list[Path], output: Path, made_from: str) -> None:
+    """Put parts together if all are there, whole, and of the same model and audio.
+
+    Args:
+        files: of the parts; beside each, a JSON file says what it is made from.
+        output: file of all scores.
+        made_from: digest of the model and the audio.
+    """
     from espnet_ext.cm.scores import read_scores, write_scores
     from espnet_ext.data.files import read_record
 

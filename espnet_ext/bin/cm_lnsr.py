@@ -2,14 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from espnet_ext.bin import cli
-
-if TYPE_CHECKING:
-    from espnet_ext.data.model_files import ModelFiles
-
-MODELS = ("pretrained", "random")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -18,9 +12,9 @@ def get_parser() -> argparse.ArgumentParser:
         "Attack a countermeasure and measure the noise in each layer of a Mockingjay."
     )
     add = parser.add_argument
-    cli.add_role(parser, "source", "the countermeasure that the attacker has")
-    for name in MODELS:
-        cli.add_role(parser, name, f"the countermeasure behind the {name} Mockingjay")
+    cli.role("source").add(parser, "the countermeasure that the attacker has")
+    for name in cli.MOCKINGJAYS:
+        cli.role(name).add(parser, f"the countermeasure behind the {name} Mockingjay")
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack")
     cli.add_set(parser)
@@ -33,13 +27,18 @@ def main() -> None:
     """Measure and write."""
     args = cli.parse(get_parser())
     from espnet_ext.attack.settings import AttackSettings
+    from espnet_ext.data.audio import audio_digest
     from espnet_ext.data.files import check_directory
 
     settings = AttackSettings.read(args.config, "cm", args.set)
-
     output = Path(args.output_dir) / "results.json"
-    files = {name: cli.find_role(args, name) for name in ("source", *MODELS)}
-    made_from = _made_from(args, files, settings.to_json())
+    files = {name: cli.role(name).find(args) for name in ("source", *cli.MOCKINGJAYS)}
+    data = {name: Path(args.data_dir) / name for name in ("wav.scp", "utt2label")}
+    made_from = {
+        "settings": settings.to_json(),
+        "files": cli.role_digests(files) | cli.digests(**data),
+        "audio": audio_digest(data["wav.scp"]),
+    }
     if cli.is_made(output, made_from):
         return
     check_directory(args.output_dir)
@@ -49,36 +48,21 @@ def main() -> None:
     from espnet_ext.report.environment import environment
     from espnet_ext.tasks.loading import load_countermeasure
 
-    device = cli.device(args.ngpu)
-    source, *models = (
-        load_countermeasure(at.config, at.weights, device=device, allow_pickle=args.allow_pickle)
-        for at in files.values()
-    )
+    source, *models = (cli.load(at, args, load_countermeasure) for at in files.values())
     trials = read_trials(args.data_dir, source.sample_rate, source.window)
-    noise = LayerwiseNoise(source, dict(zip(MODELS, models, strict=True)), settings, trials)
+    noise = LayerwiseNoise(
+        source, dict(zip(cli.MOCKINGJAYS, models, strict=True)), settings, trials
+    )
     results = {
         "layers": noise.layers,
         "curves": noise.curves(),
         "settings": settings.to_json(),
         "utterances": len(trials),
         "made_from": made_from,
-        "environment": environment(device),
+        "environment": environment(cli.device(args.ngpu)),
     }
     write_json(output, results)
     print(output)
-
-
-def _made_from(
-    args: argparse.Namespace, files: dict[str, "ModelFiles"], settings: dict[str, Any]
-) -> dict[str, Any]:
-    from espnet_ext.data.audio import audio_digest
-
-    data = {name: Path(args.data_dir) / name for name in ("wav.scp", "utt2label")}
-    return {
-        "settings": settings,
-        "files": cli.role_digests(files) | cli.digests(**data),
-        "audio": audio_digest(data["wav.scp"]),
-    }
 
 
 if __name__ == "__main__":

@@ -2,15 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from espnet_ext.bin import cli
 
-if TYPE_CHECKING:
-    from espnet_ext.cm.model import CountermeasureModel
-    from espnet_ext.cm.probe import LabelledStatistics
-
-MODELS = ("pretrained", "random")
 SETS = ("train", "dev", "eval")
 
 
@@ -18,12 +12,12 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser("Equal error rate of a logistic regression on statistics of each layer.")
     add = parser.add_argument
-    for name in MODELS:
-        cli.add_role(parser, name, f"the countermeasure behind the {name} Mockingjay")
+    for name in cli.MOCKINGJAYS:
+        cli.role(name).add(parser, f"the countermeasure behind the {name} Mockingjay")
     for name in SETS:
         add(f"--{name}", required=True, help="data directory: wav.scp, utt2label, utt2attack")
     add("--output_dir", required=True, help="results.json")
-    add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
+    cli.add_batch_size(parser, 16)
     cli.add_computing(parser)
     return parser
 
@@ -34,22 +28,30 @@ def main() -> None:
     from espnet_ext.data.audio import audio_digest
 
     output = Path(args.output_dir) / "results.json"
-    files = {name: cli.find_role(args, name) for name in MODELS}
+    files = {name: cli.role(name).find(args) for name in cli.MOCKINGJAYS}
     parts = [(part, Path(getattr(args, part))) for part in SETS]
     tables = {f"{p}/{n}": folder / n for p, folder in parts for n in ("wav.scp", "utt2label")}
     audio = {f"{p}/audio": {"sha256": audio_digest(at / "wav.scp")} for p, at in parts}
     made_from = cli.role_digests(files) | cli.digests(**tables) | audio
     if cli.is_made(output, made_from):
         return
-    from espnet_ext.cm.probe import layer_names, probe
+    from espnet_ext.cm.probe import LabelledStatistics, layer_names, measure, probe
+    from espnet_ext.cm.scoring import audio_lengths, plan_batches, read_trials
     from espnet_ext.data.files import write_json
+    from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.environment import environment
+    from espnet_ext.tasks.loading import load_countermeasure
+
+    def statistics(data_dir: Path) -> LabelledStatistics:
+        paths = read_table(data_dir / "wav.scp")
+        lengths = audio_lengths(paths, model.sample_rate, model.window)
+        return measure(model, paths, read_trials(data_dir), plan_batches(lengths, args.batch_size))
 
     rows = []
     for name, at in files.items():
-        model = cli.load_countermeasure(at, args)
+        model = cli.load(at, args, load_countermeasure)
         layers = layer_names(model, name)
-        train, dev, test = (_measure(model, getattr(args, s), args.batch_size) for s in SETS)
+        train, dev, test = (statistics(folder) for _, folder in parts)
         for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):
             rows.append({"model": name, "layer": layer, "dev_eer": on_dev, "eval_eer": on_test})
             print(f"{name:<12}{layer:<12}dev {100 * on_dev:5.1f} %  eval {100 * on_test:5.1f} %")
@@ -57,17 +59,6 @@ def main() -> None:
         output,
         {"rows": rows, "made_from": made_from, "environment": environment(cli.device(args.ngpu))},
     )
-
-
-def _measure(model: "CountermeasureModel", data_dir: str, batch_size: int) -> "LabelledStatistics":
-    from espnet_ext.cm.probe import measure
-    from espnet_ext.cm.scoring import audio_lengths, plan_batches, read_trials
-    from espnet_ext.data.kaldi import read_table
-
-    paths = read_table(Path(data_dir) / "wav.scp")
-    lengths = audio_lengths(paths, model.sample_rate, model.window)
-    batches = plan_batches(lengths, batch_size)
-    return measure(model, paths, read_trials(data_dir), batches)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--models", required=True, help="list of models: name, architecture and variant a line")
     add("--expdir", required=True, help="with <model>_seed<seed>, and with the LNSR results")
-    add("--seeds", default="0", type=cli.several(cli.SEED), help="training seeds, e.g. '0 1 2'")
+    add("--seeds", default="0", type=cli.several(cli.seed), help="training seeds, e.g. '0 1 2'")
     add("--lnsr", type=cli.boolean, default=True, help="LNSR and probe results below expdir")
     add("--attack_name", default="attack", help="directory of the attack below each source")
     add("--utt2spk", required=True, help="speakers of the evaluation set")

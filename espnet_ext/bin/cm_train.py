@@ -1,14 +1,14 @@
 """Train a countermeasure, or collect statistics for it."""
 
-from espnet_ext.bin import cli, training
+from espnet_ext.bin import cli
+from espnet_ext.bin.training import Training
 
-TASK = ("espnet_ext.tasks.countermeasure", "CountermeasureTask")
-HELP = """usage: python -m espnet_ext.bin.cm_train --config CONF.yaml --output_dir DIR [option ...]
-
-Train a spoofing countermeasure. The options are those of any ESPnet task; the most used are
-
-  --config FILE              YAML with any of the options below
-  --output_dir DIR           checkpoints, logs and config.yaml
+training = Training(
+    "cm_train",
+    "espnet_ext.tasks.countermeasure",
+    "CountermeasureTask",
+    "Train a spoofing countermeasure. The options are those of any ESPnet task;",
+    """\
   --train_data_path_and_name_and_type FILE,NAME,TYPE
                              wav.scp,speech,sound  utt2label,label,text
   --valid_data_path_and_name_and_type FILE,NAME,TYPE
@@ -21,13 +21,9 @@ Train a spoofing countermeasure. The options are those of any ESPnet task; the m
   --segment_conf KEY=VALUE   num_frames (null for whole utterances), eval_segments, ...
   --feature_cache_mb N       memory for features of utterances that were seen before
   --seed N                   of initialisation, batches and crops
-"""
-
-
-def main() -> None:
-    """Run ESPnet's training with this project's task."""
-    training.train(HELP, *TASK)
-
+""",
+)
+main = training.main
 
 if __name__ == "__main__":
     cli.run(main)

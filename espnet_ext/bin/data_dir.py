@@ -25,32 +25,27 @@ def get_parser() -> argparse.ArgumentParser:
     parser = cli.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def new(
-        function: Callable[[argparse.Namespace], None], text: str, *positionals: str
-    ) -> argparse.ArgumentParser:
+    def new(name: str, text: str, *positionals: str) -> argparse.ArgumentParser:
         """A sub-command; names of one argument each, `...` behind that of several."""
-        name = function.__name__.strip("_")
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(function=function)
         for positional in positionals:
             many = "+" if positional.endswith("...") else None
             command.add_argument(positional.removesuffix("..."), nargs=many)
         return command
 
-    _add_directories(new)
-    _add_tables(new)
+    add_directories(new)
+    add_tables(new)
     return parser
 
 
-def _add_directories(new: Callable[..., argparse.ArgumentParser]) -> None:
+def add_directories(new: Callable[..., argparse.ArgumentParser]) -> None:
     """Sub-commands on data directories."""
-    text = "sort, squeeze blanks, keep what all files have"
-    validate = new(_validate, "check a data directory", "directory")
-    fix = new(_fix, text, "directory")
-    copy = new(_copy, "copy, optionally with new names", "source", "destination")
-    subset = new(_subset, "take listed or some utterances", "source")
-    combine = new(_combine, "merge data directories", "destination", "sources...")
-    split = new(_split, "split for parallel jobs", "directory")
+    validate = new("validate", "check a data directory", "directory")
+    fix = new("fix", "sort, squeeze blanks, keep what all files have", "directory")
+    copy = new("copy", "copy, optionally with new names", "source", "destination")
+    subset = new("subset", "take listed or some utterances", "source")
+    combine = new("combine", "merge data directories", "destination", "sources...")
+    split = new("split", "split for parallel jobs", "directory")
     for command in (validate, fix, copy, subset, combine, split):
         cli.add_characters(command)
     for option in ("--no-text", "--no-wav"):
@@ -80,9 +75,9 @@ def _add_directories(new: Callable[..., argparse.ArgumentParser]) -> None:
     split.add_argument("number", type=cli.integer(1))
 
 
-def _add_tables(new: Callable[..., argparse.ArgumentParser]) -> None:
+def add_tables(new: Callable[..., argparse.ArgumentParser]) -> None:
     """Sub-commands on tables, and on what sets have in common."""
-    overlap = new(_overlap, "what sets have in common")
+    overlap = new("overlap", "what sets have in common")
     for name, text in (
         ("train", "sets that are trained on"),
         ("valid", "sets that choose an epoch or a threshold"),
@@ -93,14 +88,14 @@ def _add_tables(new: Callable[..., argparse.ArgumentParser]) -> None:
     text = "accept audio that is trained on and tested on; else an error"
     cli.add_switch(overlap, "--allow-shared-audio", text=text)
     overlap.add_argument("--output", help="JSON file for the report")
-    new(_split_scp, "split a list into equal parts", "scp", "parts...")
-    filter_scp = new(_filter_scp, "keep the lines whose key is listed", "ids")
+    new("split_scp", "split a list into equal parts", "scp", "parts...")
+    filter_scp = new("filter_scp", "keep the lines whose key is listed", "ids")
     filter_scp.add_argument("--exclude", action="store_true", help="keep the lines not in the list")
     text = "word compared, from 1"
     filter_scp.add_argument("-f", dest="field", type=cli.integer(1), default=1, help=text)
     invert = (
-        new(_utt2spk_to_spk2utt, "invert utt2spk"),
-        new(_spk2utt_to_utt2spk, "invert spk2utt"),
+        new("utt2spk_to_spk2utt", "invert utt2spk"),
+        new("spk2utt_to_utt2spk", "invert spk2utt"),
     )
     for command, name in ((filter_scp, "scp"), *((command, "table") for command in invert)):
         text = "default: standard input"
@@ -109,96 +104,89 @@ def _add_tables(new: Callable[..., argparse.ArgumentParser]) -> None:
 
 def main(cmd: list[str] | None = None) -> None:
     """Run a sub-command."""
-    args = cli.parse(get_parser(), _normalize(sys.argv[1:] if cmd is None else cmd))
-    args.function(args)
+    # `--utt-suffix -noise` is joined with `=`, for argparse takes `-noise` for an option.
+    words: list[str] = []
+    rest = iter(sys.argv[1:] if cmd is None else cmd)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            name = name.replace("_", "-")
+            if name in _AFFIXES and not equals and (following := next(rest, None)) is not None:
+                equals, value = "=", following
+            word = name + equals + value
+        words.append(word)
+    args = cli.parse(get_parser(), words)
+    tables = ("overlap", "split_scp", "filter_scp", "utt2spk_to_spk2utt", "spk2utt_to_utt2spk")
+    (run_on_tables if args.command in tables else run_on_directory)(args)
 
 
-def _normalize(arguments: Iterable[str]) -> list[str]:
-    """Join `--utt-suffix -noise` with `=`, for argparse takes `-noise` for an option."""
-    result: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, value = argument.partition("=")
-        if not argument.startswith("--"):
-            result.append(argument)
-            continue
-        name = name.replace("_", "-")
-        following = None if equals or name not in _AFFIXES else next(rest, None)
-        result.append(f"{name}={following}" if following is not None else name + equals + value)
-    return result
+def run_on_directory(args: argparse.Namespace) -> None:
+    """Run a sub-command of `add_directories`."""
+    rules = CharacterRules(allow_invisible=args.allow_invisible)
+    match args.command:
+        case "validate":
+            text, wav = not args.no_text, not args.no_wav
+            check.validate(args.directory, text=text, wav=wav, partial=args.partial, rules=rules)
+            print(f"{args.directory}: valid data directory")
+        case "fix":
+            rules = CharacterRules(args.allow_invisible, args.clean, args.normalize)
+            kept, dropped = operations.fix(
+                args.directory, allow_loss=args.allow_loss, partial=args.partial, rules=rules
+            )
+            print(f"{args.directory}: kept {kept} utterances, dropped {dropped}")
+        case "copy":
+            names = [option.removeprefix("--").replace("-", "_") for option in _AFFIXES]
+            affixes = {name: getattr(args, name) for name in names}
+            operations.copy(args.source, args.destination, rules=rules, **affixes)
+        case "subset":
+            names, loss = utterances_of_subset(args), args.allow_loss
+            operations.subset(args.source, args.destination, names, allow_loss=loss, rules=rules)
+        case "combine":
+            operations.combine(args.destination, args.sources, fill=args.fill, rules=rules)
+        case "split":
+            operations.split(args.directory, args.number, per_utt=args.per_utt, rules=rules)
 
 
-def _rules(args: argparse.Namespace) -> CharacterRules:
-    return CharacterRules(allow_invisible=args.allow_invisible)
+def utterances_of_subset(args: argparse.Namespace) -> list[str]:
+    """The utterances that a subset is to have: listed, the first N, or N spread evenly.
 
-
-def _validate(args: argparse.Namespace) -> None:
-    check.validate(
-        args.directory,
-        text=not args.no_text,
-        wav=not args.no_wav,
-        partial=args.partial,
-        rules=_rules(args),
-    )
-    print(f"{args.directory}: valid data directory")
-
-
-def _fix(args: argparse.Namespace) -> None:
-    rules = CharacterRules(args.allow_invisible, args.clean, args.normalize)
-    kept, dropped = operations.fix(
-        args.directory, allow_loss=args.allow_loss, partial=args.partial, rules=rules
-    )
-    print(f"{args.directory}: kept {kept} utterances, dropped {dropped}")
-
-
-def _copy(args: argparse.Namespace) -> None:
-    affixes = {name: getattr(args, name) for name in (a[2:].replace("-", "_") for a in _AFFIXES)}
-    operations.copy(args.source, args.destination, rules=_rules(args), **affixes)
-
-
-def _subset(args: argparse.Namespace) -> None:
+    Raises:
+        InputError: neither a list nor a number is given, or there are fewer.
+    """
     if (args.utt_list is None) == (args.number is None):
         raise InputError("give either --utt-list <file> <source> <destination> or a number N")
     if args.utt_list is not None:
-        utterances = list(kaldi.read_table(args.utt_list, allow_empty=True, strict=False))
-    else:
-        known, number = sorted(kaldi.read_table(Path(args.source, "utt2spk"))), args.number
-        if number > len(known):
-            raise InputError(f"{args.source}: has {len(known)} utterances, not {number}")
-        spread = [known[i * len(known) // number] for i in range(number)]
-        utterances = known[:number] if args.first else spread
-    loss, rules = args.allow_loss, _rules(args)
-    operations.subset(args.source, args.destination, utterances, allow_loss=loss, rules=rules)
+        return list(kaldi.read_table(args.utt_list, allow_empty=True, strict=False))
+    known, number = sorted(kaldi.read_table(Path(args.source, "utt2spk"))), args.number
+    if number > len(known):
+        raise InputError(f"{args.source}: has {len(known)} utterances, not {number}")
+    spread = [known[i * len(known) // number] for i in range(number)]
+    return known[:number] if args.first else spread
 
 
-def _combine(args: argparse.Namespace) -> None:
-    operations.combine(args.destination, args.sources, fill=args.fill, rules=_rules(args))
-
-
-def _split(args: argparse.Namespace) -> None:
-    operations.split(args.directory, args.number, per_utt=args.per_utt, rules=_rules(args))
-
-
-def _overlap(args: argparse.Namespace) -> None:
-    overlaps = overlap.find_overlaps([*args.train, *args.valid, *args.test])
-    for found in overlaps:
-        print(found.sentence())
-    if args.output:
-        write_json(args.output, overlap.record(overlaps, args.allow_shared_audio))
-    if not args.allow_shared_audio:
-        overlap.refuse_shared_audio(overlaps, args.train, args.test)
-
-
-def _utt2spk_to_spk2utt(args: argparse.Namespace) -> None:
-    _print_table(kaldi.utt2spk_to_spk2utt(kaldi.read_table(args.table)))
-
-
-def _spk2utt_to_utt2spk(args: argparse.Namespace) -> None:
-    _print_table(kaldi.spk2utt_to_utt2spk(kaldi.read_table(args.table)))
-
-
-def _print_table(table: dict[str, str]) -> None:
-    _print_lines(f"{key} {value}\n".encode() for key, value in table.items())
+def run_on_tables(args: argparse.Namespace) -> None:
+    """Run a sub-command of `add_tables`."""
+    match args.command:
+        case "overlap":
+            overlaps = overlap.find_overlaps([*args.train, *args.valid, *args.test])
+            for found in overlaps:
+                print(found.sentence())
+            if args.output:
+                write_json(args.output, overlap.record(overlaps, args.allow_shared_audio))
+            if not args.allow_shared_audio:
+                overlap.refuse_shared_audio(overlaps, args.train, args.test)
+        case "split_scp":
+            parts = kaldi.split_lines(_read_lines(args.scp), len(args.parts))
+            for path, part in zip(args.parts, parts, strict=True):
+                with write_aside(path) as aside:
+                    aside.write_bytes(b"".join(part))
+        case "filter_scp":
+            ids, lines = _read_lines(args.ids), _read_lines(args.scp)
+            _print_lines(kaldi.filter_lines(lines, ids, exclude=args.exclude, field=args.field))
+        case _:
+            table, to_spk2utt = kaldi.read_table(args.table), args.command == "utt2spk_to_spk2utt"
+            invert = kaldi.utt2spk_to_spk2utt if to_spk2utt else kaldi.spk2utt_to_utt2spk
+            _print_lines(f"{key} {value}\n".encode() for key, value in invert(table).items())
 
 
 def _print_lines(lines: Iterable[bytes]) -> None:
@@ -206,18 +194,6 @@ def _print_lines(lines: Iterable[bytes]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.stdout.buffer.writelines(lines)
     sys.stdout.buffer.flush()
-
-
-def _split_scp(args: argparse.Namespace) -> None:
-    lines = _read_lines(args.scp)
-    for path, part in zip(args.parts, kaldi.split_lines(lines, len(args.parts)), strict=True):
-        with write_aside(path) as aside:
-            aside.write_bytes(b"".join(part))
-
-
-def _filter_scp(args: argparse.Namespace) -> None:
-    ids, lines = _read_lines(args.ids), _read_lines(args.scp)
-    _print_lines(kaldi.filter_lines(lines, ids, exclude=args.exclude, field=args.field))
 
 
 def _read_lines(path: str) -> list[bytes]:

@@ -40,7 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
     for name in ("dev", "test"):
         text = f"share of the speakers for {name}, without a split column (default: 0.1)"
         add(f"--{name}_fraction", type=cli.real(0, below=1), default=0.1, metavar="F", help=text)
-    add("--seed", type=cli.SEED, default=0, help="another one draws other speakers (default: 0)")
+    add("--seed", type=cli.seed, default=0, help="another one draws other speakers (default: 0)")
     text = "name of the test set (else eval where labels are bonafide and spoof, or test)"
     add("--test_set", default="", metavar="NAME", help=text)
     add("table", help="CSV (commas or semicolons) or TSV file, UTF-8")

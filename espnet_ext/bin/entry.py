@@ -6,14 +6,13 @@ countermeasure is in that directory.
 
 import contextlib
 import importlib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from espnet_ext import __version__
 from espnet_ext.bin import cli
-from espnet_ext.bin.training import TRAINING_OPTIONS
+from espnet_ext.bin.advice import options
 from espnet_ext.errors import InputError
 
 
@@ -71,7 +70,6 @@ VERBS = {
     "list": _verb("check a list of models or conditions of a recipe", "read_list"),
     "check": _verb("what is installed, and how to get what is missing", "check"),
 }
-HELP = ("-h", "--help")
 COMPLETION = """\
 _espnet_ext() {{
     local words='' current=${{COMP_WORDS[COMP_CWORD]}}
@@ -98,7 +96,7 @@ def dispatch() -> None:
         InputError: there is no such command, or no such kind of model.
     """
     words = sys.argv[1:]
-    if not words or words[0] in HELP:
+    if not words or words[0] in ("-h", "--help"):
         print(usage())
         return
     if words[0] == "--version":
@@ -144,11 +142,12 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     rest, modules = list(words), VERBS[name].modules
     if "" in modules:
         return [modules[""]], rest
-    kind = None if "--kind" in rest[:-1] else _found_kind(name, rest)
     if "--kind" in rest[:-1]:
         at = rest.index("--kind")
         _, kind = rest.pop(at), rest.pop(at)
-    if kind is None and (not rest or set(HELP) & set(rest)):
+    else:
+        kind = kind_of_words(name, rest)
+    if kind is None and (not rest or {"-h", "--help"} & set(rest)):
         return [*modules.values()], ["--help"]
     if kind is None:
         raise InputError(f"which kind of model? Give --model, or --kind: {', '.join(modules)}")
@@ -159,8 +158,16 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [modules[kind]], rest
 
 
-def _found_kind(name: str, words: Sequence[str]) -> str | None:
-    """The kind of the model that is named, or the one whose command alone has an option."""
+def kind_of_words(name: str, words: Sequence[str]) -> str | None:
+    """The kind of the model that is named, or the one whose command alone has an option.
+
+    Args:
+        name: of the command.
+        words: after it.
+
+    Returns:
+        "asr", "cm" or "ssl"; None where the words do not tell.
+    """
     from espnet_ext.data.model_files import model_kind
 
     named = "--config" if name == "train" else "--model"
@@ -172,19 +179,6 @@ def _found_kind(name: str, words: Sequence[str]) -> str | None:
         if len(having) == 1 and word.startswith("--"):
             return having[0]
     return None
-
-
-def options(module: str) -> list[str]:
-    """Options of a command, and names of its sub-commands; of trainings those of their help."""
-    command = importlib.import_module(f"espnet_ext.bin.{module}")
-    if not hasattr(command, "get_parser"):
-        return re.findall(r"--\w+", command.HELP + TRAINING_OPTIONS)
-    found: list[str] = []
-    for action in command.get_parser()._actions:
-        found += action.option_strings
-        if isinstance(action.choices, dict):
-            found += action.choices
-    return found
 
 
 def completion(words: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser("Write a model without its classification heads, as stock ESPnet loads it.")
     add = parser.add_argument
-    cli.add_model(parser, cli.RECOGNIZER, "a multi-task model")
+    cli.ASR_MODEL.add(parser, "a multi-task model")
     add("--output_dir", required=True, help="config.yaml and model.pth are written here")
     cli.add_allow_pickle(parser)
     return parser
@@ -20,7 +20,7 @@ def main() -> None:
     args = get_parser().parse_args()
     from espnet_ext.tasks.export import export_stock
 
-    files = cli.find_model(args, cli.RECOGNIZER)
+    files = cli.ASR_MODEL.find(args)
     config, model = export_stock(files.config, files.weights, args.output_dir, args.allow_pickle)
     print(
         "python -m espnet2.bin.asr_inference "

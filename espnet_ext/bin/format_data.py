@@ -15,39 +15,32 @@ from espnet_ext.bin import cli
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--source", required=True, help="Kaldi data directory")
-    parser.add_argument("--destination", required=True, help="data directory to write")
-    parser.add_argument("--sample_rate", required=True, type=cli.SAMPLE_RATE, help="in Hz")
+    add = parser.add_argument
+    add("--source", required=True, help="Kaldi data directory")
+    add("--destination", required=True, help="data directory to write")
+    add("--sample_rate", required=True, type=cli.sample_rate, help="in Hz")
     cli.add_switch(parser, "--resample", text="convert other rates; else an error")
-    parser.add_argument(
-        "--min_seconds", type=cli.real(0), default=0.1, help="leave out shorter ones"
-    )
-    parser.add_argument(
-        "--max_seconds", type=cli.real(0), default=30.0, help="leave out longer ones"
-    )
-    parser.add_argument(
-        "--channel", type=_channel, default="", help="of stereo: mix, 1, 2; else an error"
-    )
+    add("--min_seconds", type=cli.real(0), default=0.1, help="leave out shorter ones")
+    add("--max_seconds", type=cli.real(0), default=30.0, help="leave out longer ones")
+    add("--channel", type=channel, default="", help="of stereo: mix, 1, 2; else an error")
     cli.add_switch(parser, "--drop_bad_audio", text="leave it out; else an error")
-    cli.add_switch(
-        parser,
-        "--allow_pipes",
-        text="run the commands in wav.scp: any command, with your rights; read them first",
-    )
-    cli.add_switch(
-        parser, "--allow_loss", text="leave out a whole class or more than a tenth; else an error"
-    )
+    text = "run the commands in wav.scp: any command, with your rights; read them first"
+    cli.add_switch(parser, "--allow_pipes", text=text)
+    text = "leave out a whole class or more than a tenth; else an error"
+    cli.add_switch(parser, "--allow_loss", text=text)
     cli.add_characters(parser)
-    parser.add_argument(
-        "--num_threads",
-        type=cli.integer(1),
-        default=min(8, os.cpu_count() or 1),
-        help="files read at once",
-    )
+    cores = min(8, os.cpu_count() or 1)
+    add("--num_threads", type=cli.integer(1), default=cores, help="files read at once")
     return parser
 
 
-def _channel(text: str) -> str:
+def channel(text: str) -> str:
+    """Type of an option that takes a number from 1, "mix", or nothing.
+
+    Example:
+        >>> channel("mix"), channel("2")
+        ('mix', '2')
+    """
     if text not in ("", "mix") and not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"must be mix or a number from 1, not '{text}'")
     return text

@@ -1,6 +1,8 @@
 """Choose a target transcript for each utterance that will be attacked."""
 
 import argparse
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_ext.bin import cli
@@ -8,6 +10,13 @@ from espnet_ext.errors import InputError, summarize
 
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
+
+
+DECIDING = (
+    *("token", "bpe", "non_ling", "cleaner", "g2p"),
+    *("frontend", "encoder", "normalize", "pre"),
+)
+"""How the keys begin that decide what a model can write in which audio."""
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -37,8 +46,6 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Write the targets."""
     args = get_parser().parse_args()
-    from pathlib import Path
-
     from espnet_ext.attack.targets import (
         choose_targets,
         lorem_ipsum,
@@ -89,10 +96,18 @@ class _Room:
         if not configs:
             return
         from espnet_ext.data.audio import audio_length
+        from espnet_ext.data.files import read_yaml
         from espnet_ext.data.kaldi import read_table
+        from espnet_ext.data.model_files import model_paths
         from espnet_ext.tasks.loading import load_recognizer
 
-        self.models = [load_recognizer(config) for config in _different(configs)]
+        # One configuration of each kind of text, front end and encoder.
+        kinds: dict[str, Path] = {}
+        for config in configs:
+            path = model_paths(config, None, "asr")[0]  # a directory or an archive will do
+            values = {k: v for k, v in read_yaml(path).items() if str(k).startswith(DECIDING)}
+            kinds.setdefault(json.dumps(values, sort_keys=True, default=str), path)
+        self.models = [load_recognizer(path) for path in kinds.values()]
         audio = read_table(f"{data_dir}/wav.scp")
         for rate in {model.sample_rate for model in self.models}:
             self.samples[rate] = {
@@ -115,32 +130,6 @@ class _Room:
             )
             for m in self.models
         )
-
-
-def _different(configs: list[str]) -> list[str]:
-    """One configuration of each kind of text, front end and encoder."""
-    import json
-
-    from espnet_ext.data.files import read_yaml
-    from espnet_ext.data.model_files import model_paths
-
-    parts = (
-        "token",
-        "bpe",
-        "non_ling",
-        "cleaner",
-        "g2p",
-        "frontend",
-        "encoder",
-        "normalize",
-        "pre",
-    )
-    kinds: dict[str, str] = {}
-    for config in configs:
-        path = model_paths(config, None, "asr")[0]  # a directory or an archive will do
-        values = {k: v for k, v in read_yaml(path).items() if str(k).startswith(tuple(parts))}
-        kinds.setdefault(json.dumps(values, sort_keys=True, default=str), str(path))
-    return list(kinds.values())
 
 
 if __name__ == "__main__":

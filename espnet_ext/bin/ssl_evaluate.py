@@ -5,18 +5,16 @@ from pathlib import Path
 
 from espnet_ext.bin import cli
 
-FILES = cli.ModelOptions("--ssl_train_config", "--ssl_model_file", kind="ssl")
-
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser("Reconstruction error on hidden frames, beside that of interpolation.")
     add = parser.add_argument
-    cli.add_model(parser, FILES, "the Mockingjay")
+    cli.SSL_MODEL.add(parser, "the Mockingjay")
     add("--data_dir", required=True, help="with wav.scp")
     add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     add("--num_pictures", type=cli.integer(), default=4, help="utterances that are drawn")
-    add("--batch_size", type=cli.integer(1), default=16, help="utterances in a batch")
+    cli.add_batch_size(parser, 16)
     cli.add_computing(parser)
     return parser
 
@@ -24,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Reconstruct every utterance, measure, draw a few."""
     args = cli.parse(get_parser())
-    files = cli.find_model(args, FILES)
+    files = cli.SSL_MODEL.find(args)
     from espnet_ext.asr.waveforms import pad
     from espnet_ext.data.audio import read_audio
     from espnet_ext.data.ids import check_ids, file_of
@@ -34,10 +32,7 @@ def main() -> None:
     from espnet_ext.ssl.pictures import write_picture
     from espnet_ext.tasks.loading import load_mockingjay
 
-    device = cli.device(args.ngpu)
-    model = load_mockingjay(
-        files.config, files.weights, device=device, allow_pickle=args.allow_pickle
-    )
+    model = cli.load(files, args, load_mockingjay)
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
     check_ids(audio, f"{args.data_dir}/wav.scp")
     drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}
@@ -51,7 +46,7 @@ def main() -> None:
             if row.utterance in drawn:
                 write_picture(row, drawn[row.utterance])
     pictures = [path.name for path in drawn.values()]
-    write_reconstruction(errors, args.output_dir, pictures, device)
+    write_reconstruction(errors, args.output_dir, pictures, cli.device(args.ngpu))
     write_training([files.config.parent], args.output_dir)
 
 

@@ -1,15 +1,15 @@
 """Pretrain a Mockingjay, or collect statistics for it."""
 
-from espnet_ext.bin import cli, training
+from espnet_ext.bin import cli
+from espnet_ext.bin.training import Training
 
-TASK = ("espnet_ext.tasks.mockingjay", "MockingjayTask")
-HELP = """usage: python -m espnet_ext.bin.ssl_train --config CONF.yaml --output_dir DIR [option ...]
-
-Train a Mockingjay to reconstruct masked frames of speech. The options are those of
-ESPnet's training commands; the most used are
-
-  --config FILE              YAML with any of the options below
-  --output_dir DIR           checkpoints, logs, pictures and config.yaml
+training = Training(
+    "ssl_train",
+    "espnet_ext.tasks.mockingjay",
+    "MockingjayTask",
+    """Train a Mockingjay to reconstruct masked frames of speech, with pictures of that beside the
+checkpoints. The options are those of ESPnet's training commands;""",
+    """\
   --train_data_path_and_name_and_type FILE,NAME,TYPE
                              wav.scp,speech,sound
   --valid_data_path_and_name_and_type FILE,NAME,TYPE
@@ -20,13 +20,9 @@ ESPnet's training commands; the most used are
   --model_conf KEY=VALUE     masking.fraction, masking.consecutive (C_num in steps), loss_on, ...
   --crop_seconds S           train on random parts of this length of longer utterances
   --num_att_plot N           reconstructions to draw after each epoch (default 3)
-"""
-
-
-def main() -> None:
-    """Run ESPnet's training with this project's task."""
-    training.train(HELP, *TASK)
-
+""",
+)
+main = training.main
 
 if __name__ == "__main__":
     cli.run(main)

@@ -138,11 +138,11 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
-def disk_problem(error: OSError, path: str | Path | None = None) -> str | None:
+def disk_problem(error: BaseException | None, path: str | Path | None = None) -> str | None:
     """What to say where the disk is full, has failed or may not be written to; None otherwise.
 
     Args:
-        error: of a system call.
+        error: of a system call, perhaps by way of a library's own error.
         path: the file that was being written; by default what the error names, which may have
             been read as well.
 
@@ -152,14 +152,17 @@ def disk_problem(error: OSError, path: str | Path | None = None) -> str | None:
     """
     cannot = "cannot be written" if path else "cannot be read or written"
     again = "run the same command again, it continues with what is finished"
-    for codes, what, cure in (
+    cures = (
         (_FORBIDDEN, cannot, "change the permissions of its directory, or choose another one"),
         (_FULL, "no space left to write it", f"free some space and {again}"),
         (_FAILED, cannot, f"check the disk and its connection, then {again}"),
-    ):
-        if error.errno in codes:
-            name = path or error.filename2 or error.filename or "a file"
-            return f"{name}: {what} ({error.strerror}); {cure}"
+    )
+    while error is not None:
+        for codes, what, cure in cures:
+            if isinstance(error, OSError) and error.errno in codes:
+                name = path or error.filename2 or error.filename or "a file"
+                return f"{name}: {what} ({error.strerror}); {cure}"
+        error = error.__cause__ or error.__context__
     return None
 
 
