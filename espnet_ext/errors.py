@@ -1,6 +1,7 @@
 """The one exception that speaks to a person."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
@@ -58,6 +59,27 @@ def refuse(problems: Iterable[str], before: str = "", after: str = "", limit: in
     """
     if found := list(problems):
         raise InputError("\n".join(filter(None, (before, summarize(found, limit), after))))
+
+
+@contextlib.contextmanager
+def collected(problems: list[str], where: str = "") -> Iterator[None]:
+    """Add what is wrong in a block to `problems`, so that all of it is told at once.
+
+    Args:
+        problems: for `refuse`.
+        where: it is, where the error itself does not say so.
+
+    Example:
+        >>> problems = []
+        >>> with collected(problems, "conf/sweep.yaml: condition 2"):
+        ...     raise ValueError("is empty")
+        >>> problems
+        ['conf/sweep.yaml: condition 2: is empty']
+    """
+    try:
+        yield
+    except ValueError as error:
+        problems.append(f"{where}: {error}" if where else str(error))
 
 
 def listed(names: Iterable[str], limit: int = 3) -> str:

@@ -12,16 +12,15 @@ import lzma
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import sha256
-from espnet_ext.data.locks import abandoned, aside_prefix, take
+from espnet_ext.data.locks import aside
 from espnet_ext.errors import InputError, refuse
 
 # Weights hardly compress: what grows more than this was made to fill a disk.
@@ -31,7 +30,7 @@ MAX_MEMBERS = 10_000
 # Long names and other headers of a tar archive: all of them, and one.
 HEADERS, HEADER = 64 * 2**20, 2**20
 _UNPACKING = ".unpacking-"
-_OPENERS: dict[bytes, Callable[..., Any]] = {
+_OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZ": bz2.open,
     b"\xfd7": lzma.open,
@@ -44,7 +43,7 @@ class Member(NamedTuple):
     Attributes:
         name: with its folders.
         size: in bytes, unpacked.
-        odd: it leads out of the folder, or is a link or a device: not to be unpacked.
+        odd: it is a link or a device: not to be unpacked.
         folder: whether it is one.
         open: gives what is in it.
     """
@@ -104,11 +103,11 @@ def unpacked(archive: str | Path, max_gb: float | None = None) -> Path:
     try:
         if file_sort(archive).name == "zip":
             with zipfile.ZipFile(archive) as opened:
-                _write(_checked(_in_zip(opened), archive, most), archive, folder)
+                _unpack(opened, archive, most, folder)
         else:
             # Each file is preceded by a block, and filled up to one.
             with _opened_tar(archive, most + HEADERS + 1024 * MAX_MEMBERS) as tar:
-                _write(_checked(_in_tar(tar), archive, most), archive, folder)
+                _unpack(tar, archive, most, folder)
     except InputError:
         raise
     except OSError as error:
@@ -173,30 +172,26 @@ def _too_large(archive: Path, most: int) -> str:
     )
 
 
-def _in_zip(opened: zipfile.ZipFile) -> Iterator[Member]:
-    for info in opened.infolist():
-        # The upper half of the attributes is the mode of Unix, if any: links, devices, pipes.
-        odd = _leads_out(info.filename) or info.external_attr >> 28 not in (0, 0x8, 0x4)
-        read = functools.partial(opened.open, info)
-        yield Member(info.filename, info.file_size, odd, info.is_dir(), read)
+def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
+    if isinstance(opened, zipfile.ZipFile):
+        for info in opened.infolist():
+            # The upper half of the attributes is the mode of Unix, if any: links, devices, pipes.
+            odd = info.external_attr >> 28 not in (0, 0x8, 0x4)
+            read = functools.partial(opened.open, info)
+            yield Member(info.filename, info.file_size, odd, info.is_dir(), read)
+    else:
+        for entry in opened:
+            odd = not (entry.isfile() or entry.isdir())
+            extract = functools.partial(opened.extractfile, entry)
+            yield Member(entry.name, entry.size, odd, entry.isdir(), extract)
 
 
-def _in_tar(opened: tarfile.TarFile) -> Iterator[Member]:
-    for entry in opened:
-        odd = _leads_out(entry.name) or not (entry.isfile() or entry.isdir())
-        read = functools.partial(opened.extractfile, entry)
-        yield Member(entry.name, entry.size, odd, entry.isdir(), read)
-
-
-def _leads_out(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\x00" in name
-
-
-def _checked(found: Iterator[Member], archive: Path, most: int) -> list[Member]:
-    """The files of an archive, all of which can be unpacked."""
+def _unpack(
+    opened: zipfile.ZipFile | tarfile.TarFile, archive: Path, most: int, folder: Path
+) -> None:
+    """Check all files, write them under another name, then give the folder its own."""
     members, total = [], 0
-    for number, member in enumerate(found):
+    for number, member in enumerate(_members(opened)):
         if member.size < 0:
             raise tarfile.ReadError(f"{member.name} has a size of {member.size}")
         members.append(member)
@@ -205,45 +200,41 @@ def _checked(found: Iterator[Member], archive: Path, most: int) -> list[Member]:
         if total > most or number >= MAX_MEMBERS:
             raise InputError(_too_large(archive, most))
     refuse(
-        (member.name for member in members if member.odd),
+        (
+            member.name
+            for member in members
+            if member.odd
+            or PurePosixPath(member.name).is_absolute()
+            or ".." in PurePosixPath(member.name).parts
+            or "\x00" in member.name
+        ),
         f"{archive}: would write outside of its folder, or holds more than files:",
     )
-    return [member for member in members if not member.folder]
-
-
-def _write(members: list[Member], archive: Path, folder: Path) -> None:
-    """Write all files under another name, then give the folder its own."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in abandoned(folder.parent, _UNPACKING):
-            shutil.rmtree(left, ignore_errors=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=aside_prefix(_UNPACKING)))
-        handle = os.open(aside, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(
-            f"{folder.parent}: cannot be written ({error.strerror}), and {archive} is unpacked "
-            "there; set XDG_CACHE_HOME to a directory that can"
-        ) from error
-    try:
-        with suppress(OSError):  # no locks here
-            take(handle)
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            new = stack.enter_context(aside(folder.parent, _UNPACKING))
+        except OSError as error:
+            raise InputError(
+                f"{folder.parent}: cannot be written ({error.strerror}), and {archive} is unpacked "
+                "there; set XDG_CACHE_HOME to a directory that can"
+            ) from error
         for member in members:
-            target = aside / member.name
+            if member.folder:
+                continue
+            target = new / member.name
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 source = member.open()
             except (RuntimeError, NotImplementedError) as error:  # encrypted, odd compression
                 raise InputError(f"{archive}: {member.name} cannot be read ({error})") from error
-            assert source is not None, "`_checked` leaves files only"
+            assert source is not None, "links and devices have been refused"
             with source, target.open("wb") as file:
                 shutil.copyfileobj(source, file)
                 if file.tell() != member.size:
                     raise tarfile.ReadError(f"{member.name} has {file.tell()} bytes")
         try:
-            aside.rename(folder)
+            new.rename(folder)
         except OSError:
             if not folder.is_dir():  # otherwise another process was faster
                 raise
-    finally:
-        os.close(handle)
-        shutil.rmtree(aside, ignore_errors=True)

@@ -1,13 +1,13 @@
 """YAML files that are what another one is, but for some keys."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from espnet_ext.data.files import read_yaml
+from espnet_ext.data.files import Record, read_yaml
 from espnet_ext.errors import InputError
 
-Config = dict[str, Any]
+Config = Record
 """Keys and values of a YAML file, or of a part of one; whoever uses a value has it checked."""
 
 
@@ -46,7 +46,7 @@ def read_with_base(path: str | Path) -> Config:
     return values
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
+def merged(below: Mapping[str, object], above: Mapping[str, object]) -> Config:
     """`below` with the values of `above` where it has one; mappings are merged key by key.
 
     What belongs to a choice goes with it: where `encoder` is another one, `encoder_conf` is that of
@@ -66,3 +66,41 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
             value = merged(old, value)
         result[key] = value
     return result
+
+
+def inherited(
+    name: str,
+    entries: Mapping[str, object],
+    others: Mapping[str, object] | None = None,
+    above: tuple[str, ...] = (),
+) -> Config:
+    """The entry `name` with what it has from the one that it is `like`, mappings merged.
+
+    Args:
+        name: the entry.
+        entries: all of them; each keys with values.
+        others: more entries that one may be like, also one of the same name.
+        above: the entries that are like this one.
+
+    Raises:
+        ValueError: an entry has no keys, is like one that is not there, or like itself.
+
+    Example:
+        >>> inherited("b", {"a": {"x": 1, "y": {"z": 2}}, "b": {"like": "a", "y": {"w": 3}}})
+        {'x': 1, 'y': {'z': 2, 'w': 3}}
+    """
+    entry = entries[name]
+    if not isinstance(entry, dict):
+        raise ValueError(f"{name} should be keys with values, not {json.dumps(entry)}")
+    own = {key: value for key, value in entry.items() if key != "like"}
+    if "like" not in entry:
+        return own
+    parent, others = str(entry["like"]), others or {}
+    if parent in (*above, name) and parent not in others:
+        raise ValueError(f"is like itself: {' -> '.join([*above, name, parent])}")
+    if parent in entries and parent != name:
+        return merged(inherited(parent, entries, others, (*above, name)), own)
+    if parent in others:
+        return merged(inherited(parent, others), own)
+    known = ", ".join(map(str, dict.fromkeys([*entries, *others])))
+    raise ValueError(f"like: there is no '{parent}'; there is {known}")

@@ -10,13 +10,12 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from espnet_ext.data.file_sort import file_sort
-from espnet_ext.data.locks import abandoned, aside_prefix, is_at, take
+from espnet_ext.data.locks import aside
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ Record = dict[str, Any]
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """How files in UTF-16 begin."""
 
-_tidied: set[Path] = set()  # folders in which this process has looked for what killed ones left
-
 
 @contextlib.contextmanager
 def write_aside(path: str | Path) -> Iterator[Path]:
@@ -59,39 +56,15 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = _open_aside(path)
-        try:
-            yield aside
-            with aside.open("rb") as file:
+        with aside(path.parent, ASIDE, path.suffix) as new:
+            yield new
+            with new.open("rb") as file:
                 os.fsync(file.fileno())
             # There is no way to read the mask other than to set it.
             mask = os.umask(0)
             os.umask(mask)
-            aside.chmod(0o666 & ~mask)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it was only locked by this one
-                os.close(handle)
-
-
-def _open_aside(path: Path) -> tuple[int, Path]:
-    """A new file beside `path`, locked while this process lives."""
-    if path.parent not in _tidied:
-        _tidied.add(path.parent)
-        for left in abandoned(path.parent, ASIDE):
-            with contextlib.suppress(OSError):  # it is in nobody's way
-                left.unlink()
-    while True:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=aside_prefix(ASIDE), suffix=path.suffix
-        )
-        # Between these lines it looks like that of a process that was killed.
-        with contextlib.suppress(OSError):  # no locks here
-            if not (take(handle) and is_at(handle, Path(name))):
-                os.close(handle)
-                continue
-        return handle, Path(name)
+            new.chmod(0o666 & ~mask)
+            new.replace(path)
 
 
 def check_directory(path: str | Path) -> None:
@@ -203,7 +176,7 @@ def write_binary(path: str | Path, make: Callable[[BinaryIO], object]) -> None:
     Example:
         >>> write_binary("a.pth", lambda file: torch.save(state, file))   # doctest: +SKIP
     """
-    with write_aside(path) as aside, _Remembering(aside, "w+") as file:
+    with write_aside(path) as new, _Remembering(new, "w+") as file:
         try:
             make(file)
         except Exception as error:
@@ -212,19 +185,27 @@ def write_binary(path: str | Path, make: Callable[[BinaryIO], object]) -> None:
             raise file.failed
 
 
-def write_figure(figure: "Figure", path: str | Path, **options: Any) -> None:
+def write_figure(
+    figure: "Figure",
+    path: str | Path,
+    dpi: float | Literal["figure"] = "figure",
+    bbox_inches: Literal["tight"] | None = None,
+) -> None:
     """Write a figure of matplotlib in the format that the end of the name says.
 
     Args:
         figure: the figure.
         path: the final name, .png or .pdf.
-        options: of its method `savefig`.
+        dpi: dots an inch, "figure" for its own.
+        bbox_inches: "tight" for no margins.
 
     Raises:
         InputError: see `write_aside`.
     """
     sort = Path(path).suffix.removeprefix(".")
-    write_binary(path, lambda file: figure.savefig(file, format=sort, **options))
+    write_binary(
+        path, lambda file: figure.savefig(file, format=sort, dpi=dpi, bbox_inches=bbox_inches)
+    )
 
 
 def sha256(path: str | Path) -> str:
@@ -238,8 +219,8 @@ def sha256(path: str | Path) -> str:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` (UTF-8) to `path`, whole or not at all."""
-    with write_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with write_aside(path) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> None:
@@ -313,8 +294,15 @@ def content_of(record: object) -> object:
     return {k: content_of(value) for k, value in record.items() if not (named and k == "path")}
 
 
-def read_yaml(path: str | Path) -> Record:
+def read_yaml(
+    path: str | Path, absent: str = "no such configuration", empty: bool = False
+) -> Record:
     """Read a YAML file of keys with values, without running anything that is in it.
+
+    Args:
+        path: the file.
+        absent: what to say where there is none.
+        empty: whether it may be empty.
 
     Raises:
         InputError: the file is missing, is not UTF-8 text or not YAML (names the line), or is
@@ -327,7 +315,7 @@ def read_yaml(path: str | Path) -> Record:
 
         def construct_mapping(
             self, node: yaml.MappingNode, deep: bool = False
-        ) -> dict[Hashable, Any]:
+        ) -> dict[Hashable, object]:
             """A mapping, of which no key stands twice."""
             seen: set[str] = set()
             for key, _ in node.value:
@@ -339,7 +327,7 @@ def read_yaml(path: str | Path) -> Record:
                     seen.add(key.value)
             return super().construct_mapping(node, deep)
 
-    text = read_text(path, absent="no such configuration")
+    text = read_text(path, absent)
     # A pointer of Git LFS, or a page: these may even be valid YAML.
     if text and (sort := file_sort(path)).cure:
         raise InputError(f"{path}: not a configuration but {sort.what}; {sort.cure}")
@@ -356,6 +344,8 @@ def read_yaml(path: str | Path) -> Record:
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: not valid YAML ({problem})") from error
+    if values is None and empty:
+        return {}
     if not isinstance(values, dict):
         found = "is empty" if values is None else f"holds a {type(values).__name__}"
         raise InputError(f"{path}: not a configuration: it {found}; expected keys with values")

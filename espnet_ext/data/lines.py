@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from espnet_ext.data.files import WIDE_MARKS, decode, read_bytes, read_text
-from espnet_ext.errors import InputError, refuse
+from espnet_ext.errors import InputError, collected, refuse
 
-T = TypeVar("T")
-R = TypeVar("R")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def read_lines(path: str | Path, absent: str, encoding: str = "utf-8") -> list[str]:
@@ -39,10 +39,10 @@ def _one_line_end(text: str) -> str:
 
 def parse_each(
     path: str | Path,
-    numbered: Iterable[tuple[int, T]],
-    parse: Callable[[T], R],
-    key: Callable[[R], str] | None = None,
-) -> tuple[list[R], list[str]]:
+    numbered: Iterable[tuple[int, Given]],
+    parse: Callable[[Given], Made],
+    key: Callable[[Made], str] | None = None,
+) -> tuple[list[Made], list[str]]:
     """Parse what stands in the lines of a file, and say what is wrong with which.
 
     Args:
@@ -54,27 +54,24 @@ def parse_each(
     Returns:
         The rows, and the problems.
     """
-    rows: list[R] = []
+    rows: list[Made] = []
     first: dict[str, int] = {}
-    problems = []
+    problems: list[str] = []
     for number, given in numbered:
-        try:
+        with collected(problems, f"{path}:{number}"):
             row = parse(given)
             name = "" if key is None else key(row)
             if name and first.setdefault(name, number) != number:
                 raise ValueError(
                     f"utterance {name} stands in line {first[name]} already; remove one of the two"
                 )
-        except ValueError as error:
-            problems.append(f"{path}:{number}: {error}")
-        else:
             rows.append(row)
     return rows, problems
 
 
 def read_columns(
-    path: str | Path, parse: Callable[[list[str]], R], key: Callable[[R], str] | None = None
-) -> list[R]:
+    path: str | Path, parse: Callable[[list[str]], Made], key: Callable[[Made], str] | None = None
+) -> list[Made]:
     """Read a file of columns separated by blanks, such as a protocol or a score file.
 
     Args:
@@ -136,7 +133,17 @@ def read_rows(table: Path) -> tuple[list[str], list[tuple[int, Mapping[str, str]
         InputError: the file is missing, empty, of another encoding or no table, or rows have
             another number of cells than the first; names file and line.
     """
-    text = _text_of_table(table)
+    data = read_bytes(table, "no such table; correct the path")
+    if data.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
+        raise InputError(f"{table}: a spreadsheet; save it as CSV (UTF-8) first")
+    text = decode(data, table, "utf-16" if data.startswith(WIDE_MARKS) else "utf-8-sig")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(
+            f"{table}:{line}: has the character U+0000 NULL; remove it, or if the whole file is "
+            "UTF-16 without a byte order mark, convert it: "
+            f"'iconv -f utf-16{'be' if text[0] == chr(0) else 'le'} -t utf-8'"
+        )
     # Excel's own line that names the character between columns.
     text = re.sub(r"\A[\r\n]*\"?sep=[,;\t]\"?(\r\n|\r|\n)", r"\1", text, flags=re.IGNORECASE)
     first = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
@@ -161,21 +168,6 @@ def read_rows(table: Path) -> tuple[list[str], list[tuple[int, Mapping[str, str]
         after="" if delimiter == "\t" else f"Quote cells that hold a '{delimiter}' with \".",
     )
     return header, [(n, dict(zip(header, cells[:width], strict=True))) for n, cells in body]
-
-
-def _text_of_table(table: Path) -> str:
-    data = read_bytes(table, "no such table; correct the path")
-    if data.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
-        raise InputError(f"{table}: a spreadsheet; save it as CSV (UTF-8) first")
-    text = decode(data, table, "utf-16" if data.startswith(WIDE_MARKS) else "utf-8-sig")
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(
-            f"{table}:{line}: has the character U+0000 NULL; remove it, or if the whole file is "
-            "UTF-16 without a byte order mark, convert it: "
-            f"'iconv -f utf-16{'be' if text[0] == chr(0) else 'le'} -t utf-8'"
-        )
-    return text
 
 
 def _records(text: str, delimiter: str, table: Path) -> Iterator[tuple[int, list[str]]]:

@@ -11,8 +11,10 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ KEPT_SECONDS = 24 * 3600.0
 
 _held: dict[Path, tuple[int, int]] = {}  # lock file -> its handle, blocks of this process in it
 _guard = threading.Lock()
+_tidied: set[tuple[Path, str]] = set()  # where this process has looked for what killed ones left
 
 
 @contextlib.contextmanager
@@ -131,35 +134,61 @@ def is_at(handle: int, file: Path) -> bool:
         return False
 
 
-def aside_prefix(kind: str) -> str:
-    """Beginning of the names of what this machine is writing aside: `kind` and its own name."""
-    return f"{kind}{socket.gethostname()}-"
+@contextlib.contextmanager
+def aside(folder: Path, kind: str, suffix: str | None = None) -> Iterator[Path]:
+    """Yield a new file or folder that nobody else writes; what is still there in the end goes.
 
-
-def abandoned(folder: Path, kind: str) -> Iterator[Path]:
-    """What killed processes were writing aside in a folder: what nobody has locked.
-
-    Each is locked while the caller has it, to remove it. On some file systems (BeeGFS, Lustre
-    mounted with localflock) locks do not hold between machines: what another one was writing is
-    taken for abandoned when it is a day old.
+    What killed processes were writing aside goes before: what nobody has locked. On some file
+    systems (BeeGFS, Lustre mounted with localflock) locks do not hold between machines: what
+    another one was writing is taken for abandoned when it is a day old.
 
     Args:
-        folder: where to look.
-        kind: with which all their names begin, see `aside_prefix`.
+        folder: in which it lies.
+        kind: with which the names of all like it begin.
+        suffix: of a file; None for a folder.
     """
-    with os.scandir(folder) as entries:
-        found = [Path(entry) for entry in entries if entry.name.startswith(kind)]
-    for path in found:
-        with contextlib.suppress(OSError):  # another process removes them as well
-            age = time.time() - path.stat().st_mtime
-            if not path.name.startswith(aside_prefix(kind)) and age < KEPT_SECONDS:
-                continue
-            handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-            try:
-                if take(handle):
-                    yield path
-            finally:
+    prefix = f"{kind}{socket.gethostname()}-"
+    if (folder, kind) not in _tidied:
+        _tidied.add((folder, kind))
+        with os.scandir(folder) as entries:
+            found = [Path(entry) for entry in entries if entry.name.startswith(kind)]
+        for path in found:
+            with contextlib.suppress(OSError):  # it is in nobody's way; another one removes it too
+                age = time.time() - path.stat().st_mtime
+                if not path.name.startswith(prefix) and age < KEPT_SECONDS:
+                    continue
+                handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+                try:
+                    if take(handle):
+                        _remove(path)
+                finally:
+                    os.close(handle)
+    while True:
+        if suffix is None:
+            path = Path(tempfile.mkdtemp(dir=folder, prefix=prefix))
+            handle = os.open(path, os.O_RDONLY)
+        else:
+            handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+            path = Path(name)
+        # Between these lines it looks like that of a process that was killed.
+        with contextlib.suppress(OSError):  # no locks here
+            if not (take(handle) and is_at(handle, path)):
                 os.close(handle)
+                continue
+        break
+    try:
+        yield path
+    finally:
+        _remove(path)
+        with contextlib.suppress(OSError):  # it was only locked by this one
+            os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sign(handle: int, command: str, process: int, *, add: bool = False) -> None:

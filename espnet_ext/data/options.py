@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from espnet_ext.errors import InputError
 
@@ -15,6 +15,7 @@ COUNT = (1, 10_000_000)
 """Steps, restarts and queries: more are a slip of the keyboard that would never end."""
 
 Some = TypeVar("Some", bound="Options")
+Number = TypeVar("Number", int, float)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +35,16 @@ class Options:
         for field in dataclasses.fields(self):
             value = self._typed(field.name, getattr(self, field.name), field.default)
             object.__setattr__(self, field.name, value)  # the dataclass is frozen
-            if field.name in self.limits:
-                _check_range(field.name, value, *self.limits[field.name])
+            low, high = self.limits.get(field.name, (-math.inf, math.inf))
+            for item in value if isinstance(value, tuple) else [value]:
+                if isinstance(item, int | float) and not low <= item <= high:
+                    both = f"between {low:g} and {high:g}"
+                    limits = both if high < math.inf else f"at least {low:g}"
+                    raise InputError(f"{field.name} must be {limits}, not {item}")
         self._check()
 
     @classmethod
-    def from_mapping(cls: type[Some], values: Mapping[str, Any]) -> Some:
+    def from_mapping(cls: type[Some], values: Mapping[str, object]) -> Some:
         """Check and take over keys and values.
 
         Raises:
@@ -71,7 +76,7 @@ class Options:
         """Refuse values that are out of range or do not go together."""
 
     @classmethod
-    def _typed(cls, key: str, value: Any, default: Any) -> Any:
+    def _typed(cls, key: str, value: object, default: object) -> object:
         """`value` in the type of `default`; a single value will do for a list."""
         if isinstance(default, tuple):
             kind = cls.item_types.get(key, float)
@@ -88,13 +93,6 @@ class Options:
         return number(key, value, type(default))
 
 
-def _check_range(key: str, value: Any, low: float, high: float) -> None:
-    for item in value if isinstance(value, tuple) else [value]:
-        if isinstance(item, int | float) and not low <= item <= high:
-            wanted = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-            raise InputError(f"{key} must be {wanted}, not {item}")
-
-
 def hint(word: str, known: Collection[str]) -> str:
     """What was probably meant by `word`, as the end of a message; empty where nothing is near.
 
@@ -106,7 +104,7 @@ def hint(word: str, known: Collection[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def number(key: str, value: Any, kind: type) -> Any:
+def number(key: str, value: object, kind: type[Number]) -> Number:
     """`value` as a float or whole number.
 
     Args:
@@ -117,15 +115,13 @@ def number(key: str, value: Any, kind: type) -> Any:
     Raises:
         InputError: it is none.
     """
-    wanted = "a whole number" if kind is int else "a number"
     if kind is int and type(value) is int:
-        return value  # a float has not enough digits for every seed
+        return kind(value)  # a float has not enough digits for every seed
     try:
-        converted = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{key} must be {wanted}, not {value!r}") from None
-    if isinstance(value, bool) or not math.isfinite(converted):
-        raise InputError(f"{key} must be {wanted}, not {value!r}")
-    if kind is int and not converted.is_integer():
+        converted = float(str(value))
+    except (ValueError, OverflowError):
+        converted = math.nan
+    if not math.isfinite(converted) or (kind is int and not converted.is_integer()):
+        wanted = "a whole number" if kind is int else "a number"
         raise InputError(f"{key} must be {wanted}, not {value!r}")
     return kind(converted)

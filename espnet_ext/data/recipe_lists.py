@@ -4,20 +4,18 @@ An entry may be `like` another one: it is what that is, but for the keys that it
 `options` are the options of a training as its YAML file has them; null leaves an option out.
 """
 
-import contextlib
 import difflib
 import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from espnet_ext.data.configurations import merged
+from espnet_ext.data.configurations import Config, inherited
 from espnet_ext.data.files import read_yaml
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.errors import InputError, collected, refuse
 
-T = TypeVar("T")
 CONVERTER = Path(__file__).parents[2] / "tools" / "convert_list.py"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")  # the seed comes behind it, 255 at most
 _MODEL_KEYS = ("like", "architecture", "variant", "base", "config", "options")
@@ -40,6 +38,47 @@ class SweepLine(NamedTuple):
     variant: str = "-"
     options: str = ""
 
+    @classmethod
+    def parse(cls, condition: object, options: Mapping[str, str], heads: bool) -> "SweepLine":
+        """Read a condition, see `read_sweep`.
+
+        Args:
+            condition: as its list has it.
+            options: of the variants, by their names.
+            heads: whether there are classification heads.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if not isinstance(condition, list) or len(condition) not in (3, 4):
+            raise ValueError(
+                "should be [lambda_A, lambda_C of training, lambda_C of inference], and the name "
+                f"of a variant after them, not {json.dumps(condition)}"
+            )
+        for weight in condition[:3]:
+            number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not number or not 0.0 <= weight <= 1.0:
+                raise ValueError(
+                    f"a weight must be a number from 0 to 1 such as 0.5, not '{weight}'"
+                )
+        asr, trained, inference = map(float, condition[:3])
+        if not heads and asr < 1.0:
+            raise ValueError("lambda_A below 1 needs a classification head; give --heads, or 1.0")
+        if trained == 0.0 and inference > 0.0:
+            raise ValueError(
+                f"lambda_C of training 0 leaves no CTC to decode with; {inference} must be 0"
+            )
+        if trained == 1.0 and inference < 1.0:
+            raise ValueError(
+                f"lambda_C of training 1 leaves no decoder to decode with; {inference} must be 1"
+            )
+        variant = "-" if len(condition) == 3 else condition[3]
+        if not isinstance(variant, str) or variant not in options:
+            raise ValueError(
+                f"'{variant}' is none of the variants; describe it there, {{}} for no options"
+            )
+        return cls(str(asr), str(trained), str(inference), variant, options[variant])
+
 
 class ModelLine(NamedTuple):
     """A countermeasure of a list.
@@ -59,6 +98,38 @@ class ModelLine(NamedTuple):
     base: str
     config: str
     options: str = ""
+
+    @classmethod
+    def parse(cls, name: object, model: Mapping[str, object]) -> "ModelLine":
+        """Read a model, see `read_model_list`.
+
+        Args:
+            name: its key.
+            model: its own keys, with those of the model that it is like.
+
+        Raises:
+            ValueError: a key is missing or unknown, or the name cannot name a directory.
+        """
+        if (
+            not isinstance(name, str)
+            or not _NAME.fullmatch(name)
+            or name in ("all", "other", "self")
+        ):
+            raise ValueError(f"'{name}' cannot be the name of a model, which directories have")
+        for problem in _unknown_keys(model, _MODEL_KEYS):
+            raise ValueError(problem)
+        base = model.get("base") or "-"
+        config = "-" if base != "-" else model.get("config")
+        named = (model.get("architecture"), model.get("variant"), base, config)
+        columns = [
+            value for value in named if isinstance(value, str) and value.isprintable() and value
+        ]
+        if len(columns) != len(named):
+            raise ValueError(
+                "should have an architecture, a variant, and a config or the base that is put "
+                f"behind a defence, all of them text, not {json.dumps(named, default=str)}"
+            )
+        return cls(name, *columns, " ".join(option_words(model.get("options") or {})))
 
 
 def read_sweep(path: str | Path, heads: bool = True) -> list[SweepLine]:
@@ -85,49 +156,22 @@ def read_sweep(path: str | Path, heads: bool = True) -> list[SweepLine]:
     problems = [f"{path}: {p}" for p in _unknown_keys(content, ("conditions", "variants"))]
     options: dict[str, str] = {"-": ""}
     for name in variants:
-        with _collected(problems, f"{path}: variants.{name}"):
+        with collected(problems, f"{path}: variants.{name}"):
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise ValueError(
                     f"'{name}' cannot be the name of a variant, which directories have"
                 )
-            given = like(name, variants)
-            options[name] = " ".join(option_words(given))
+            options[name] = " ".join(option_words(inherited(name, variants)))
     lines: dict[SweepLine, int] = {}
     for number, condition in enumerate(conditions, 1):
-        with _collected(problems, f"{path}: condition {number}"):
-            line = _sweep_line(condition, options, heads)
+        with collected(problems, f"{path}: condition {number}"):
+            line = SweepLine.parse(condition, options, heads)
             if lines.setdefault(line, number) != number:
                 raise ValueError(f"condition {lines[line]} again; remove one of the two")
-    return _whole(path, [*lines], problems, "condition")
-
-
-def _sweep_line(condition: object, options: Mapping[str, str], heads: bool) -> SweepLine:
-    if not isinstance(condition, list) or len(condition) not in (3, 4):
-        raise ValueError(
-            "should be [lambda_A, lambda_C of training, lambda_C of inference], and the name of a "
-            f"variant after them, not {json.dumps(condition)}"
-        )
-    for weight in condition[:3]:
-        number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not number or not 0.0 <= weight <= 1.0:
-            raise ValueError(f"a weight must be a number from 0 to 1 such as 0.5, not '{weight}'")
-    asr, trained, inference = map(float, condition[:3])
-    if not heads and asr < 1.0:
-        raise ValueError("lambda_A below 1 needs a classification head; give --heads, or 1.0")
-    if trained == 0.0 and inference > 0.0:
-        raise ValueError(
-            f"lambda_C of training 0 leaves no CTC to decode with; {inference} must be 0"
-        )
-    if trained == 1.0 and inference < 1.0:
-        raise ValueError(
-            f"lambda_C of training 1 leaves no decoder to decode with; {inference} must be 1"
-        )
-    variant = "-" if len(condition) == 3 else condition[3]
-    if not isinstance(variant, str) or variant not in options:
-        raise ValueError(
-            f"'{variant}' is none of the variants; describe it there, {{}} for no options"
-        )
-    return SweepLine(str(asr), str(trained), str(inference), variant, options[variant])
+    refuse(problems)
+    if not lines:
+        raise InputError(f"{path}: no condition in it; lines that start with # are comments")
+    return [*lines]
 
 
 def read_model_list(path: str | Path, configurations: bool = True) -> list[ModelLine]:
@@ -149,8 +193,8 @@ def read_model_list(path: str | Path, configurations: bool = True) -> list[Model
     problems: list[str] = []
     lines = []
     for name, model in _models(Path(path), problems)[0].items():
-        with _collected(problems, f"{path}: {name}"):
-            line = _model_line(name, model)
+        with collected(problems, f"{path}: {name}"):
+            line = ModelLine.parse(name, model)
             if configurations and line.base == "-" and not Path(line.config).is_file():
                 raise ValueError(f"there is no configuration {line.config}")
             lines.append(line)
@@ -161,10 +205,13 @@ def read_model_list(path: str | Path, configurations: bool = True) -> list[Model
         for line in lines
         if line.base not in {"-", *trained}
     ]
-    return _whole(path, lines, problems, "model")
+    refuse(problems)
+    if not lines:
+        raise InputError(f"{path}: no model in it; lines that start with # are comments")
+    return lines
 
 
-Models = dict[str, dict[str, object]]
+Models = dict[str, Config]
 
 
 def _models(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> tuple[Models, Models]:
@@ -179,72 +226,9 @@ def _models(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> tu
         others = further | models
     models = {}
     for name in content:
-        with _collected(problems, f"{path}: {name}"):
-            models[name] = like(name, content, others)
+        with collected(problems, f"{path}: {name}"):
+            models[name] = inherited(name, content, others)
     return models, others
-
-
-def _model_line(name: object, model: Mapping[str, object]) -> ModelLine:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in ("all", "other", "self"):
-        raise ValueError(f"'{name}' cannot be the name of a model, which directories have")
-    for problem in _unknown_keys(model, _MODEL_KEYS):
-        raise ValueError(problem)
-    base = model.get("base") or "-"
-    config = "-" if base != "-" else model.get("config")
-    named = (model.get("architecture"), model.get("variant"), base, config)
-    columns = [value for value in named if isinstance(value, str) and value.isprintable() and value]
-    if len(columns) != len(named):
-        raise ValueError(
-            "should have an architecture, a variant, and a config or the base that is put behind a "
-            f"defence, all of them text, not {json.dumps(named, default=str)}"
-        )
-    architecture, variant, base, config = columns
-    return ModelLine(
-        name,
-        architecture,
-        variant,
-        base,
-        config,
-        " ".join(option_words(model.get("options") or {})),
-    )
-
-
-def like(
-    name: str,
-    entries: Mapping[str, object],
-    others: Mapping[str, object] | None = None,
-    above: tuple[str, ...] = (),
-) -> dict[str, object]:
-    """The entry `name` with what it has from the one that it is `like`, mappings merged.
-
-    Args:
-        name: the entry.
-        entries: all of them; each keys with values.
-        others: more entries that one may be like, also one of the same name.
-        above: the entries that are like this one.
-
-    Raises:
-        ValueError: an entry has no keys, is like one that is not there, or like itself.
-
-    Example:
-        >>> like("b", {"a": {"x": 1, "y": {"z": 2}}, "b": {"like": "a", "y": {"w": 3}}})
-        {'x': 1, 'y': {'z': 2, 'w': 3}}
-    """
-    entry = entries[name]
-    if not isinstance(entry, dict):
-        raise ValueError(f"{name} should be keys with values, not {json.dumps(entry)}")
-    own = {key: value for key, value in entry.items() if key != "like"}
-    if "like" not in entry:
-        return own
-    parent, others = str(entry["like"]), others or {}
-    if parent in (*above, name) and parent not in others:
-        raise ValueError(f"is like itself: {' -> '.join([*above, name, parent])}")
-    if parent in entries and parent != name:
-        return merged(like(parent, entries, others, (*above, name)), own)
-    if parent in others:
-        return merged(like(parent, others), own)
-    known = ", ".join(map(str, dict.fromkeys([*entries, *others])))
-    raise ValueError(f"like: there is no '{parent}'; there is {known}")
 
 
 def option_words(options: object) -> Iterator[str]:
@@ -263,41 +247,32 @@ def option_words(options: object) -> Iterator[str]:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name):
             raise ValueError(f"'{name}' is no name of an option, such as max_epoch")
         if isinstance(value, dict):
-            pairs = (shlex.quote(f"{key}={_text(v)}") for key, v in _leaves(value))
-            yield from (f"--{name} {pair}" for pair in pairs)
-        elif isinstance(value, list):
-            yield " ".join([f"--{name}", *(shlex.quote(_text(v)) for v in value)])
+            yield from (f"--{name} {shlex.quote(pair)}" for pair in _pairs(value))
         elif value is not None:
-            yield f"--{name} {shlex.quote(_text(value))}"
+            words = value if isinstance(value, list) else [value]
+            yield " ".join([f"--{name}", *(shlex.quote(_text(word)) for word in words)])
 
 
-def _leaves(values: Mapping[object, object]) -> Iterator[tuple[str, object]]:
+def _pairs(values: Mapping[object, object]) -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            yield from ((f"{key}.{inner}", v) for inner, v in _leaves(value))
+            yield from (f"{key}.{inner}" for inner in _pairs(value))
         elif value is not None:
-            yield str(key), value
+            yield f"{key}=" + _text(value)
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _read(path: str | Path) -> dict[str, object]:
+def _read(path: str | Path) -> Config:
     """Keys and values of a list."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such list")
-    if Path(path).suffix == ".tsv":
+    if Path(path).suffix == ".tsv" and Path(path).is_file():
         raise InputError(
             f"{path}: lists are YAML files now; convert it with 'python3 {CONVERTER} {path}', "
             f"which writes {Path(path).with_suffix('.yaml')}, and give that"
         )
-    try:
-        return read_yaml(path)
-    except InputError as error:
-        if str(error).endswith("it is empty; expected keys with values"):
-            return {}
-        raise
+    return read_yaml(path, absent="no such list", empty=True)
 
 
 def _unknown_keys(values: Mapping[str, object], known: Iterable[str]) -> Iterator[str]:
@@ -306,25 +281,3 @@ def _unknown_keys(values: Mapping[str, object], known: Iterable[str]) -> Iterato
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(known)}"
             yield f"there is no key '{key}'; {hint}"
-
-
-@contextlib.contextmanager
-def _collected(problems: list[str], where: str) -> Iterator[None]:
-    """Add what is wrong in a block to a list, with the key where it is."""
-    try:
-        yield
-    except ValueError as error:
-        problems.append(f"{where}: {error}")
-
-
-def _whole(path: str | Path, lines: list[T], problems: list[str], what: str) -> list[T]:
-    """The lines of a list without problems.
-
-    Raises:
-        InputError: there are problems, or no lines.
-    """
-    if problems:
-        raise InputError(summarize(problems))
-    if not lines:
-        raise InputError(f"{path}: no {what} in it; lines that start with # are comments")
-    return lines
