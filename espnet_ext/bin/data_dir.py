@@ -144,7 +144,9 @@ def run_on_directory(args: argparse.Namespace) -> None:
         case "combine":
             operations.combine(args.destination, args.sources, fill=args.fill, rules=rules)
         case "split":
-            operations.split(args.directory, args.number, per_utt=args.per_utt, rules=rules)
+            operations.split_directory(
+                args.directory, args.number, per_utt=args.per_utt, rules=rules
+            )
 
 
 def utterances_of_subset(args: argparse.Namespace) -> list[str]:

@@ -16,7 +16,7 @@ from espnet_ext.data.directory import (
 )
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import utt2spk_to_spk2utt
-from espnet_ext.errors import InputError, listed, refuse
+from espnet_ext.errors import InputError, collected, listed, refuse
 
 
 def validate(
@@ -56,8 +56,8 @@ def validate(
     problems = [
         f"{directory / n}: no such file" for n in needed if not (directory / n).is_file()
     ] + problems
-    problems += _table_problems(directory, data, partial)
-    problems += _key_problems(data, partial)
+    problems += table_problems(directory, data, partial)
+    problems += key_problems(data, partial)
     for key, value in data.tables.get("wav.scp", {}).items() if wav else ():
         # An entry of a Kaldi archive is 'file.ark:1234'.
         if not is_pipe(value) and not Path(re.sub(r"(\.ark):\d+$", r"\1", value)).is_file():
@@ -74,42 +74,38 @@ def validate(
     return data
 
 
-def _table_problems(
-    directory: Path, data: DataDirectory, partial: Collection[str]
-) -> Iterator[str]:
+def table_problems(directory: Path, data: DataDirectory, partial: Collection[str]) -> list[str]:
     """What is wrong in one table: its order, ids, speakers and segments."""
+    problems = [
+        f"{directory / name}: empty"
+        for name, table in data.tables.items()
+        if not table and name not in {*partial, *PARTIAL}
+    ]
     for name, table in data.tables.items():
-        if not table and name not in {*partial, *PARTIAL}:
-            yield f"{directory / name}: empty"
-        for before, key in pairwise(table):
-            if key < before:
-                yield (
-                    f"{directory / name}: not sorted, '{key}' stands after '{before}' "
-                    "(LC_ALL=C order)"
-                )
-                break
-    utt2spk, spk2utt = data.tables.get("utt2spk", {}), data.tables.get("spk2utt", {})
-    expected: dict[str, str] = {}
-    try:
-        expected = utt2spk_to_spk2utt(utt2spk)
-    except InputError as error:
-        yield str(error)
-    try:
-        check_ids(utt2spk, directory / "utt2spk")
-    except InputError as error:
-        yield str(error)
-    for speaker in sorted(spk2utt.keys() & expected.keys()):
-        if sorted(spk2utt[speaker].split()) != expected[speaker].split():
-            yield f"spk2utt: the utterances of speaker '{speaker}' are not those of utt2spk"
-    for utterance, value in data.tables.get("segments", {}).items():
-        if parse_segment(value) is None:
-            yield (
-                f"segments: utterance '{utterance}': '{value}' is not '<recording> <start> <end>' "
-                "in seconds with start < end (-1: end of the recording)"
+        if late := next((pair for pair in pairwise(table) if pair[1] < pair[0]), None):
+            problems.append(
+                f"{directory / name}: not sorted, '{late[1]}' stands after '{late[0]}' "
+                "(LC_ALL=C order)"
             )
+    utt2spk, spk2utt = data.tables.get("utt2spk", {}), data.tables.get("spk2utt", {})
+    with collected(problems):
+        check_ids(utt2spk, directory / "utt2spk")
+    with collected(problems):
+        for speaker, expected in utt2spk_to_spk2utt(utt2spk).items():
+            if speaker in spk2utt and sorted(spk2utt[speaker].split()) != expected.split():
+                problems.append(
+                    f"spk2utt: the utterances of speaker '{speaker}' are not those of utt2spk"
+                )
+    problems += [
+        f"segments: utterance '{utterance}': '{value}' is not '<recording> <start> <end>' "
+        "in seconds with start < end (-1: end of the recording)"
+        for utterance, value in data.tables.get("segments", {}).items()
+        if parse_segment(value) is None
+    ]
+    return problems
 
 
-def _key_problems(data: DataDirectory, partial: Collection[str]) -> Iterator[str]:
+def key_problems(data: DataDirectory, partial: Collection[str]) -> Iterator[str]:
     """Compare the keys of each table with those of the table that decides for its kind."""
     tables = data.tables
     if "utt2spk" not in tables:

@@ -29,7 +29,7 @@ from espnet_ext.data.characters import NO_EXCEPTION, CharacterRules, mixed_forms
 from espnet_ext.data.files import explained
 from espnet_ext.data.kaldi import parse_table, utt2spk_to_spk2utt, write_table
 from espnet_ext.data.locks import locked
-from espnet_ext.errors import InputError, listed, refuse
+from espnet_ext.errors import InputError, collected, listed, refuse
 
 Kind = Literal["utterance", "recording", "speaker"]
 Table = dict[str, str]
@@ -335,17 +335,15 @@ def parse_directory(
 ) -> tuple[DataDirectory, list[str]]:
     """Read a data directory as `load` does, but return what is wrong with it, too."""
     data = DataDirectory({})
-    leftovers, problems = [], []
+    leftovers: list[str] = []
+    problems: list[str] = []
     for path in _files(directory):
         if kind_of(path.name):
             empty = path.name in set(allow_empty)
-            try:
+            with collected(problems):
                 table, found = parse_table(path, allow_empty=empty, strict=strict, rules=rules)
-            except InputError as error:
-                problems.append(str(error))
-                continue
-            data.tables[path.name] = table
-            problems += found
+                data.tables[path.name] = table
+                problems += found
         elif is_leftover(path.name):
             leftovers.append(path.name)
         else:

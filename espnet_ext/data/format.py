@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +38,11 @@ _ARCHIVE_ENTRY = re.compile(r"(.+\.ark):(\d+)")
 # Below it no Conformer with fourfold subsampling has a frame: seven windows of 25 ms every 10 ms.
 SHORTEST_USABLE = 0.085  # seconds
 MOST_TOKENS = 25.0  # a second, what CTC can write after fourfold subsampling of 10 ms frames
+BAD_AUDIO = "with bad audio"
+UNDECIDING = {"threads", "drop_bad_audio", "allow_loss", "partial"}
+"""Options on which no file that is made depends."""
+Segments = dict[str, tuple[float, float | None]]
+"""Utterance -> its start and end in seconds."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,13 @@ class FormatOptions:
                 f"{self.max_seconds:g}"
             )
 
-
-@dataclass(frozen=True)
-class _Recording:
-    name: str
-    location: str  # value in wav.scp
-    segments: dict[str, tuple[float, float | None]] | None  # utterance -> start, end
+    def origin(self, data: DataDirectory) -> dict[str, str]:
+        """What decides the content of the files that are made, besides the audio itself."""
+        tables = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
+        digest = hashlib.sha256(repr(tables).encode()).hexdigest()
+        deciding = sorted(asdict(self).keys() - UNDECIDING)
+        # As text, for a longest length may be infinite.
+        return {"listed": digest, **{name: str(getattr(self, name)) for name in deciding}}
 
 
 @dataclass(frozen=True)
@@ -131,10 +136,11 @@ def format_directory(
     check_destination(destination, [source])
     data = _load_source(source, destination, options)
     empty = {u for u, text in data.tables.get("text", {}).items() if not text}
-    origin = _origin(data, options)
-    with locked(destination), _folder_aside(destination / AUDIO_FOLDER, origin) as folder:
-        formatted = _format_all(list(_recordings(data, empty)), options, folder)
-        _refuse_bad_audio(formatted, options)
+    with (
+        locked(destination),
+        _folder_aside(destination / AUDIO_FOLDER, options.origin(data)) as folder,
+    ):
+        formatted = _format_all(data, empty, options, folder)
         reasons: dict[str, set[str]] = {"with empty text": empty} if empty else {}
         for each in formatted:
             if each.dropped:
@@ -186,30 +192,6 @@ def _load_source(source: str | Path, destination: Path, options: FormatOptions) 
     return data
 
 
-def _recordings(data: DataDirectory, left_out: set[str]) -> Iterator[_Recording]:
-    wav_scp = data.tables["wav.scp"]
-    if not data.segmented:
-        for name in sorted(wav_scp.keys() - left_out):
-            yield _Recording(name, wav_scp[name], None)
-        return
-    grouped: dict[str, dict[str, tuple[float, float | None]]] = {}
-    for utterance in sorted(data.tables["segments"].keys() - left_out):
-        parsed = parse_segment(data.tables["segments"][utterance])
-        assert parsed is not None, "validate has checked them"
-        grouped.setdefault(parsed[0], {})[utterance] = parsed[1:]
-    for name in sorted(grouped):
-        yield _Recording(name, wav_scp[name], grouped[name])
-
-
-def _origin(data: DataDirectory, options: FormatOptions) -> dict[str, str]:
-    """What decides the content of the files that are made, besides the audio itself."""
-    tables = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
-    digest = hashlib.sha256(repr(tables).encode()).hexdigest()
-    deciding = asdict(options).keys() - {"threads", "drop_bad_audio", "allow_loss", "partial"}
-    # As text, for a longest length may be infinite.
-    return {"listed": digest, **{name: str(getattr(options, name)) for name in sorted(deciding)}}
-
-
 @contextmanager
 def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
     """Yield a folder that replaces `final` when the block ends well.
@@ -246,60 +228,91 @@ def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
 
 
 def _format_all(
-    recordings: list[_Recording], options: FormatOptions, folder: Path
+    data: DataDirectory, left_out: set[str], options: FormatOptions, folder: Path
 ) -> list[_Formatted]:
+    """Format each recording, several at a time; say how far that is, and refuse bad audio."""
+    # Recording -> its utterances with their starts and ends; none where it is one itself.
+    recordings: dict[str, Segments] = {}
+    for utterance, value in sorted(data.tables.get("segments", data.tables["wav.scp"]).items()):
+        parsed = parse_segment(value) if data.segmented else (utterance, 0.0, None)
+        assert parsed is not None, "validate has checked them"
+        if utterance not in left_out:
+            segments = recordings.setdefault(parsed[0], {})
+            segments |= {utterance: parsed[1:]} if data.segmented else {}
+
+    def work(name: str) -> list[_Formatted]:
+        location = data.tables["wav.scp"][name]
+        return _format_recording(name, location, recordings[name], options, folder)
+
     formatted: list[_Formatted] = []
-    work = partial(_format_recording, options=options, folder=folder)
     due = time.monotonic() + PROGRESS_SECONDS
     with ThreadPoolExecutor(options.threads) as pool:
-        for done, results in enumerate(pool.map(work, recordings), 1):
+        for done, results in enumerate(pool.map(work, sorted(recordings)), 1):
             formatted += results
             if time.monotonic() >= due:
                 logging.info("checked %d of %d recordings", done, len(recordings))
                 due = time.monotonic() + PROGRESS_SECONDS
+    problems = sorted({f.problem for f in formatted if f.problem})
+    if problems:
+        found = f"{len(problems)} problems with audio:\n{summarize(problems, PROBLEMS_SHOWN)}"
+        if not options.drop_bad_audio:
+            raise InputError(f"{found}\nMend them, or leave them out with --drop_bad_audio true")
+        logging.warning("left out: %s", found)
     return formatted
 
 
 def _format_recording(
-    recording: _Recording, options: FormatOptions, folder: Path
+    name: str, location: str, segments: Segments, options: FormatOptions, folder: Path
 ) -> list[_Formatted]:
-    name, location, segments = recording.name, recording.location, recording.segments
     finished, source = file_of(folder, name, ".flac"), Path(location)
     piped = is_pipe(location)
-    there = segments is None and not piped and finished.is_file() and source.is_file()
+    there = not segments and not piped and finished.is_file() and source.is_file()
     if there and finished.stat().st_mtime_ns >= source.stat().st_mtime_ns:
         # Of an earlier run; its header alone would not show that something has damaged it.
         with suppress(InputError):
             samples_there = len(read_audio(finished, sample_rate=options.sample_rate)[0])
             return [_Formatted(name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
-    formatted = []
     where = f"wav.scp: '{name}'" if piped else f"{location}: utterance '{name}'"
     rate_needed = None if options.resample else options.sample_rate
     try:
-        content = _content(location, where)
+        content = fetch(location, where)
         samples, rate, plain = decode_audio(
             content, where, sample_rate=rate_needed, channel=options.channel
         )
     except InputError as error:
-        utterances = [name] if segments is None else list(segments)
-        return [_Formatted(u, dropped="with bad audio", problem=str(error)) for u in utterances]
-    if segments is None:
+        return [_Formatted(u, dropped=BAD_AUDIO, problem=str(error)) for u in segments or [name]]
+    if not segments:
         kept = plain and rate == options.sample_rate and not isinstance(content, bytes)
         here = str(source.absolute()) if kept else ""
         return [_format_utterance(name, samples, rate, here, options, folder)]
+    formatted = []
     for utterance, (start, end) in segments.items():
+        where, seconds = f"segments: utterance '{utterance}'", len(samples) / rate
         try:
-            cut = _cut(samples, rate, start, end, f"segments: utterance '{utterance}'")
+            if start >= seconds or (end or 0) > seconds + MAX_OVERSHOOT:
+                raise InputError(
+                    f"{where}: {start:g} s to {end or seconds:g} s, but its recording has "
+                    f"{seconds:g} s"
+                )
+            cut = samples[round(start * rate) : None if end is None else round(end * rate)]
+            check_samples(cut, where)
         except InputError as error:
-            problem = _Formatted(utterance, dropped="with bad audio", problem=str(error))
-            formatted.append(problem)
+            formatted.append(_Formatted(utterance, dropped=BAD_AUDIO, problem=str(error)))
         else:
             formatted.append(_format_utterance(utterance, cut, rate, "", options, folder))
     return formatted
 
 
-def _content(location: str, where: str) -> str | bytes:
-    """A path, or what the command or the entry of an archive gives that wav.scp names."""
+def fetch(location: str, where: str) -> str | bytes:
+    """A path, or what the command or the entry of an archive gives that wav.scp names.
+
+    Args:
+        location: a value of wav.scp.
+        where: names it in messages.
+
+    Raises:
+        InputError: the command fails, or no WAV file begins in the archive there.
+    """
     if is_pipe(location):
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", location.rstrip().removesuffix("|")],
@@ -325,19 +338,6 @@ def _content(location: str, where: str) -> str | bytes:
         return head + file.read(int.from_bytes(head[4:], "little"))
 
 
-def _cut(
-    samples: "np.ndarray", rate: int, start: float, end: float | None, where: str
-) -> "np.ndarray":
-    seconds = len(samples) / rate
-    if start >= seconds or (end or 0) > seconds + MAX_OVERSHOOT:
-        raise InputError(
-            f"{where}: {start:g} s to {end or seconds:g} s, but its recording has {seconds:g} s"
-        )
-    cut = samples[round(start * rate) : None if end is None else round(end * rate)]
-    check_samples(cut, where)
-    return cut
-
-
 def _format_utterance(
     utterance: str,
     samples: "np.ndarray",
@@ -358,16 +358,6 @@ def _format_utterance(
     file = file_of(folder, utterance, ".flac")
     write_flac(file, converted, options.sample_rate)
     return _Formatted(utterance, len(converted), f"{AUDIO_FOLDER}/{file.name}")
-
-
-def _refuse_bad_audio(formatted: list[_Formatted], options: FormatOptions) -> None:
-    problems = sorted({f.problem for f in formatted if f.problem})
-    if not problems:
-        return
-    found = f"{len(problems)} problems with audio:\n{summarize(problems, PROBLEMS_SHOWN)}"
-    if not options.drop_bad_audio:
-        raise InputError(f"{found}\nMend them, or leave them out with --drop_bad_audio true")
-    logging.warning("left out: %s", found)
 
 
 def _say_unusable(

@@ -187,7 +187,7 @@ def _merged(
     return merged
 
 
-def split(
+def split_directory(
     directory: str | Path,
     parts: int,
     *,

@@ -5,7 +5,7 @@ import pytest
 from espnet_ext.data.check import validate
 from espnet_ext.data.directory import kind_of
 from espnet_ext.data.kaldi import read_table, write_table
-from espnet_ext.data.operations import combine, copy, split, subset
+from espnet_ext.data.operations import combine, copy, split_directory, subset
 from espnet_ext.errors import InputError
 
 TABLES = {"wav.scp", "utt2spk", "spk2utt", "text", "utt2accent", "utt2whatever", "spk2gender"}
@@ -168,18 +168,18 @@ def test_parts_of_one_recording_can_be_combined(segmented, tmp_path):
 
 
 def test_split_keeps_speakers_together(corpus):
-    parts = split(corpus, 2)
+    parts = split_directory(corpus, 2)
     assert parts == [corpus / "split2" / "1", corpus / "split2" / "2"]
     assert [keys(part) for part in parts] == [["a-1", "a-2"], ["b-1", "c-1"]]
     for part in parts:
         validate(part)
     with pytest.raises(InputError, match=r"4 parts, it has 3 speakers; try --per-utt"):
-        split(corpus, 4)
+        split_directory(corpus, 4)
 
 
 def test_split_by_utterance_can_be_repeated(corpus):
     for _ in range(2):
-        parts = split(corpus, 4, per_utt=True)
+        parts = split_directory(corpus, 4, per_utt=True)
     assert parts[0] == corpus / "split4utt" / "1"
     assert [keys(part) for part in parts] == [["a-1"], ["a-2"], ["b-1"], ["c-1"]]
 
@@ -188,4 +188,4 @@ def test_a_large_speaker_does_not_starve_the_last_part(corpus, tmp_path):
     new = tmp_path / "new"
     utt2spk = {f"u{i:02}": "a" if i < 9 else f"s{i}" for i in range(12)}
     write_table(new / "utt2spk", utt2spk)
-    assert [len(keys(part)) for part in split(new, 4)] == [9, 1, 1, 1]
+    assert [len(keys(part)) for part in split_directory(new, 4)] == [9, 1, 1, 1]

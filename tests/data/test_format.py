@@ -136,7 +136,7 @@ def test_a_file_of_an_interrupted_run_that_is_damaged_is_made_again(corpus, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("espnet_ext.data.format._refuse_bad_audio", stop)
+        patched.setattr("espnet_ext.data.directory.DataDirectory.check_loss", stop)
         format_directory(corpus, dump, TO_16K)
     damaged = dump / ".flac.partial" / "a-1.flac"
     damaged.write_bytes(damaged.read_bytes()[:-500])  # its header says nothing of it

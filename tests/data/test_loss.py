@@ -9,7 +9,7 @@ from espnet_ext.data.check import validate
 from espnet_ext.data.directory import is_leftover, kind_of
 from espnet_ext.data.format import FormatOptions, format_directory
 from espnet_ext.data.kaldi import read_table, write_table
-from espnet_ext.data.operations import combine, copy, fix, split, subset
+from espnet_ext.data.operations import combine, copy, fix, split_directory, subset
 from espnet_ext.errors import InputError
 
 LEFTOVERS = [
@@ -71,7 +71,7 @@ def test_a_backup_is_no_table_and_is_left_alone(corpus, tmp_path, caplog, name):
     copy(corpus, tmp_path / "new")
     subset(corpus, tmp_path / "part", ["a-1"])
     combine(tmp_path / "all", [corpus])
-    split(corpus, 2)
+    split_directory(corpus, 2)
     for made in ("new", "part", "all"):
         assert not (tmp_path / made / name).exists()
     assert name in caplog.text or name.startswith(".")
@@ -90,7 +90,7 @@ def test_spoofs_alone_have_an_attack(spoofs, tmp_path):
     subset(spoofs, tmp_path / "clean", ["a-1", "b-1"])
     assert (tmp_path / "clean" / "utt2attack").read_bytes() == b""
     combine(tmp_path / "all", [tmp_path / "new", tmp_path / "clean"])
-    split(spoofs, 2)
+    split_directory(spoofs, 2)
     format_directory(spoofs, tmp_path / "dump", FormatOptions(sample_rate=8000))
     for made in (tmp_path / "new", tmp_path / "clean", tmp_path / "all", tmp_path / "dump"):
         validate(made)
