@@ -140,6 +140,7 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
         InputError: the kind of model is not known, or the command has none for it.
     """
     rest, modules = list(words), VERBS[name].modules
+    kind: str | None
     if "" in modules:
         return [modules[""]], rest
     if "--kind" in rest[:-1]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet_ext.data.asvspoof import AsvTrial, check_asv_key, check_attack
+from espnet_ext.data.asvspoof import AsvTrial, attack_of, check_asv_key
 from espnet_ext.data.files import write_lines
 from espnet_ext.data.lines import check_count, read_columns
 from espnet_ext.errors import InputError, summarize
@@ -62,7 +62,7 @@ def read_scores(*paths: str | Path) -> list[TrialScore]:
 def _trial_score(columns: list[str]) -> TrialScore:
     check_count(columns, {4}, "utterance attack key score")
     utterance, attack, key, score = columns
-    return TrialScore(utterance, check_attack(attack, key), key, _number(score))
+    return TrialScore(utterance, attack_of(attack, key), key, _number(score))
 
 
 def _number(text: str) -> float:

@@ -8,7 +8,7 @@ import torch
 
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.scores import TrialScore
-from espnet_ext.data.asvspoof import check_attack
+from espnet_ext.data.asvspoof import attack_of
 from espnet_ext.data.audio import audio_length, read_audio
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
@@ -36,7 +36,7 @@ def read_trials(data_dir: str | Path) -> dict[str, tuple[str, str]]:
             continue
         key = labels[name]
         try:
-            trials[name] = (check_attack(attacks.get(name, "-"), key), key)
+            trials[name] = (attack_of(attacks.get(name, "-"), key), key)
         except ValueError as error:
             problems.append(f"{folder}: utterance {name}: {error}")
     if problems:

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.files import sha256
@@ -30,7 +30,7 @@ MAX_MEMBERS = 10_000
 # Long names and other headers of a tar archive: all of them, and one.
 HEADERS, HEADER = 64 * 2**20, 2**20
 _UNPACKING = ".unpacking-"
-_OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {
+_OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZ": bz2.open,
     b"\xfd7": lzma.open,

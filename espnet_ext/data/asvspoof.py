@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet_ext.data.corpus import Utterance, data_directory, folder_with
+from espnet_ext.data.corpus import CorpusUtterance, data_directory, folder_with
 from espnet_ext.data.directory import DataDirectory
 from espnet_ext.data.lines import check_count, read_columns
 from espnet_ext.errors import InputError, listed, refuse
@@ -72,10 +72,10 @@ class Partition(NamedTuple):
     official: tuple[int, int]
 
 
-def _partition(name: str, ending: str, official: tuple[int, int], asv: bool = True) -> Partition:
+def _partition(name: str, official: tuple[int, int], asv: bool = True) -> Partition:
     trials = f"ASVspoof2019.LA.asv.{name}.gi.trl"
     return Partition(
-        f"ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{name}.{ending}.txt",
+        f"ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.{name}.{'trl' if asv else 'trn'}.txt",
         f"ASVspoof2019_LA_{name}/flac",
         f"ASVspoof2019_LA_asv_scores/{trials}.scores.txt" if asv else None,
         f"ASVspoof2019_LA_asv_protocols/{trials}.txt" if asv else None,
@@ -84,9 +84,9 @@ def _partition(name: str, ending: str, official: tuple[int, int], asv: bool = Tr
 
 
 PARTITIONS_2019 = {
-    "train": _partition("train", "trn", (2580, 22800), asv=False),
-    "dev": _partition("dev", "trl", (2548, 22296)),
-    "eval": _partition("eval", "trl", (7355, 63882)),
+    "train": _partition("train", (2580, 22800), asv=False),
+    "dev": _partition("dev", (2548, 22296)),
+    "eval": _partition("eval", (7355, 63882)),
 }
 
 
@@ -107,38 +107,33 @@ def read_protocol(path: str | Path, layout: str | None = None) -> list[Trial]:
         >>> read_protocol("ASVspoof2019.LA.cm.train.trn.txt")[0]   # doctest: +SKIP
         Trial(speaker='LA_0079', utterance='LA_T_1138215', attack='-', key='bonafide', ...)
     """
-    name = layout or _guess_layout(path)
-    if name not in LAYOUTS:
-        raise InputError(f"protocol layout '{name}' is not known; use one of {', '.join(LAYOUTS)}")
-    needed, _, optional = LAYOUTS[name].partition(" [")
-    names = [*needed.split(), *optional.strip("]").split()]
+    # Numbers of columns that fit; not every line has the one in brackets.
+    counts = {n: {len(c.split()) - c.count("["), len(c.split())} for n, c in LAYOUTS.items()}
+    if layout is None:
+        found = read_columns(path, len)[0]
+        layout = next((name for name, fitting in counts.items() if found in fitting), None)
+        if layout is None:
+            known = ", ".join(f"{min(fitting)} ({name})" for name, fitting in counts.items())
+            raise InputError(
+                f"{path}:1: {found} columns; a protocol has {known}; is it the right file?"
+            )
+    if layout not in LAYOUTS:
+        known = ", ".join(LAYOUTS)
+        raise InputError(f"protocol layout '{layout}' is not known; use one of {known}")
+    needed, _, optional = LAYOUTS[layout].partition(" [")
+    names, allowed = [*needed.split(), *optional.strip("]").split()], counts[layout]
 
     def _parse(columns: list[str]) -> Trial:
-        check_count(columns, _counts_of(name), needed)
+        check_count(columns, allowed, needed)
         values = dict(zip(names, columns, strict=False))
         key = values.pop("key")
-        attack = check_attack(values.pop("attack"), key)
+        attack = attack_of(values.pop("attack"), key)
         return Trial(values.pop("speaker"), values.pop("utterance"), attack, key, values)
 
     return read_columns(path, _parse, key=lambda trial: trial.utterance)
 
 
-def _counts_of(layout: str) -> set[int]:
-    """Numbers of columns that fit."""
-    most = len(LAYOUTS[layout].split())
-    return {most - LAYOUTS[layout].count("["), most}
-
-
-def _guess_layout(path: str | Path) -> str:
-    count = read_columns(path, len)[0]
-    for name in LAYOUTS:
-        if count in _counts_of(name):
-            return name
-    known = ", ".join(f"{min(_counts_of(name))} ({name})" for name in LAYOUTS)
-    raise InputError(f"{path}:1: {count} columns; a protocol has {known}; is it the right file?")
-
-
-def check_attack(attack: str, key: str) -> str:
+def attack_of(attack: str, key: str) -> str:
     """The attack of a trial, "-" for bona fide.
 
     ASVspoof 2021 and 5 write "bonafide" in the column of the attack, 2019 writes "-".
@@ -147,7 +142,7 @@ def check_attack(attack: str, key: str) -> str:
         ValueError: the key is unknown, or does not agree with the attack.
 
     Example:
-        >>> check_attack("bonafide", "bonafide"), check_attack("A07", "spoof")
+        >>> attack_of("bonafide", "bonafide"), attack_of("A07", "spoof")
         ('-', 'A07')
     """
     if key not in KEYS:
@@ -244,7 +239,7 @@ def trial_directory(
         others: files to copy into it, such as the scores of speaker verification.
     """
     data = data_directory(
-        Utterance(
+        CorpusUtterance(
             trial.utterance,
             trial.speaker,
             Path(audio[trial.utterance]),

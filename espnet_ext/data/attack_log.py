@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from espnet_ext.data.files import read_jsonl, read_record
+from espnet_ext.data.files import Record, read_jsonl, read_record
 from espnet_ext.data.ids import file_of, id_problem
 from espnet_ext.errors import InputError, refuse
 
 LOG, RECORD = "attack_log.jsonl", "attack.json"
 PGD, NOISE, CLEAN = "pgd", "noise", "clean"
-Row = dict[str, Any]
+Row = Record
 
 
 class Setting(NamedTuple):
@@ -53,7 +53,7 @@ def setting_of(row: Row) -> Setting:
     return Setting(row.get("method", PGD), tag or CLEAN, row["step"])
 
 
-def by_setting(rows: Sequence[Row]) -> dict[Setting, list[Row]]:
+def rows_by_setting(rows: Sequence[Row]) -> dict[Setting, list[Row]]:
     """Rows of each setting: methods and budgets in the order of the log, steps ascending.
 
     Rows without attack that belong to no budget (method "clean") are step 0 of every budget of an
@@ -105,8 +105,8 @@ def read_attack_log(directory: str | Path) -> list[Row]:
     return rows
 
 
-def _problems(rows: Sequence[Row], attack: Mapping[str, Any]) -> list[str]:
-    groups = by_setting(rows)
+def _problems(rows: Sequence[Row], attack: Record) -> list[str]:
+    groups = rows_by_setting(rows)
     everyone = [name for batch in attack.get("batches") or [] for name in batch]
     everyone = everyone or sorted({row["utterance"] for row in rows})
     settings = attack.get("settings") or {}
@@ -143,7 +143,7 @@ def _some(names: Sequence[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def condition_of(row: Mapping[str, Any]) -> str:
+def condition_of(row: Record) -> str:
     """Directory of the condition of a row: `<method>/<budget>`, or `clean`.
 
     Example:
@@ -154,7 +154,7 @@ def condition_of(row: Mapping[str, Any]) -> str:
     return CLEAN if budget is None else f"{row['method']}/{budget['tag']}"
 
 
-def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(settings: Record) -> Record:
     """Settings of an attack in one level, as reports show them; the first method speaks for all.
 
     Those of earlier versions are in one level already.
@@ -169,7 +169,7 @@ def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def read_attack_record(path: str | Path) -> dict[str, Any]:
+def read_attack_record(path: str | Path) -> Record:
     """attack.json with its settings in one level.
 
     Raises:

@@ -76,7 +76,7 @@ def read_audio(
     Example:
         >>> samples, rate = read_audio("a.wav", sample_rate=16000)   # doctest: +SKIP
     """
-    samples, rate, _ = decode_audio(path, _where(path, utterance), sample_rate=sample_rate)
+    samples, rate, _ = decode_audio(path, _located(path, utterance), sample_rate=sample_rate)
     return samples, rate
 
 
@@ -118,11 +118,11 @@ def audio_length(
     Raises:
         InputError: like `read_audio`, as far as headers of files and frames show it.
     """
-    parts, _ = _parts(path, _where(path, utterance), sample_rate)
+    parts, _ = _parts(path, _located(path, utterance), sample_rate)
     return sum(part.length for part in parts)
 
 
-def _where(path: str | Path, utterance: str | None) -> str:
+def _located(path: str | Path, utterance: str | None) -> str:
     return f"{path}: utterance '{utterance}'" if utterance is not None else str(path)
 
 
@@ -145,7 +145,7 @@ def _parts(
     import numpy as np
 
     parts, mono = [], True
-    with _content(source, name) as content:
+    with _mapped(source, name) as content:
         streams = split_streams(content, name)
         for stream in streams:
             with _open(source, stream, name) as opened:
@@ -170,7 +170,7 @@ def _parts(
 
 
 @contextlib.contextmanager
-def _content(source: str | Path | bytes, name: str) -> Iterator[Content]:
+def _mapped(source: str | Path | bytes, name: str) -> Iterator[Content]:
     if isinstance(source, bytes):
         yield source
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet_ext.data import corpus
-from espnet_ext.data.corpus import Utterance
+from espnet_ext.data.corpus import CorpusUtterance
 from espnet_ext.data.directory import DataDirectory
 from espnet_ext.data.lines import parse_each, read_lines, unquoted
 from espnet_ext.errors import InputError, refuse
@@ -237,7 +237,7 @@ def clip_directory(
             raise InputError(f"two speakers begin with {speaker}")
         values = {"text": text, **{f"utt2{head}": clip.labels[head] for head in heads}}
         name = f"{speaker}-{Path(clip.file).stem}"
-        utterances.append(Utterance(name, speaker, Path(folder, clip.file), values))
+        utterances.append(CorpusUtterance(name, speaker, Path(folder, clip.file), values))
     return corpus.data_directory(utterances)
 
 

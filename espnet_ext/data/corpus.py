@@ -9,7 +9,7 @@ from espnet_ext.data.directory import DataDirectory
 from espnet_ext.errors import InputError
 
 
-class Utterance(NamedTuple):
+class CorpusUtterance(NamedTuple):
     """An utterance of a corpus.
 
     Attributes:
@@ -25,7 +25,7 @@ class Utterance(NamedTuple):
     values: Mapping[str, str]
 
 
-def data_directory(utterances: Iterable[Utterance]) -> DataDirectory:
+def data_directory(utterances: Iterable[CorpusUtterance]) -> DataDirectory:
     """A Kaldi data directory: wav.scp, utt2spk, and a table for each of the values.
 
     Raises:

@@ -6,7 +6,7 @@ files may be joined. The headers of frames have numbers and checksums.
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from espnet_ext.data.stream import SEVERAL, Content, Stream, cut_off
@@ -63,7 +63,7 @@ def flac_streams(
             audio += 4 + int.from_bytes(content[audio + 1 : audio + 4], "big")
         joined = _NEXT_FILE.search(content, audio)
         end = joined.start() if joined else len(content)
-        samples, last = _count(content, audio, end)
+        samples, last = _samples_of(content, audio, end)
         promised = int.from_bytes(content[start + 21 : start + 26], "big") & (1 << 36) - 1
         if samples < promised:
             raise InputError(cut_off(where, samples, promised))
@@ -71,7 +71,11 @@ def flac_streams(
         if frame[-_TAG_BYTES:].startswith(b"TAG"):
             frame = frame[:-_TAG_BYTES]
         # The checksum of a frame makes the remainder of the whole zero.
-        whole = [at for at, crc in enumerate(_remainders(frame), last + 1) if crc == 0]
+        crc, whole = 0, []
+        for at, byte in enumerate(frame, last + 1):
+            crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ byte]
+            if crc == 0:
+                whole.append(at)
         exact = not frame or (bool(whole) and whole[-1] == last + len(frame))
         if not exact and any(
             at < end and at <= last + _LONGEST_FRAME and begins_file(content, at) for at in whole
@@ -86,15 +90,7 @@ def flac_streams(
     return found
 
 
-def _remainders(data: bytes) -> Iterator[int]:
-    """What the checksum of frames leaves after each byte."""
-    crc = 0
-    for byte in data:
-        crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ byte]
-        yield crc
-
-
-def _count(content: Content, start: int, end: int) -> tuple[int, int]:
+def _samples_of(content: Content, start: int, end: int) -> tuple[int, int]:
     """Samples of all frames, and where the last one starts.
 
     What looks like a header inside a frame has another number than the next frame must have, or

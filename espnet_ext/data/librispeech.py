@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from espnet_ext.data import corpus
-from espnet_ext.data.corpus import Utterance, in_order_of_hashes
+from espnet_ext.data.corpus import CorpusUtterance, in_order_of_hashes
 from espnet_ext.data.directory import DataDirectory
 from espnet_ext.data.ids import id_problem
 from espnet_ext.data.lines import parse_each, read_lines
@@ -57,7 +57,7 @@ def read_speakers(path: str | Path) -> dict[str, str]:
     return dict(genders)
 
 
-def read_subset(folder: str | Path, subset: str) -> list[Utterance]:
+def read_subset(folder: str | Path, subset: str) -> list[CorpusUtterance]:
     """Utterances of a subset, as its transcript files list them.
 
     Args:
@@ -76,7 +76,7 @@ def read_subset(folder: str | Path, subset: str) -> list[Utterance]:
             f"{root}: no transcripts (reader/chapter/reader-chapter.trans.txt) there; "
             f"subsets that are there: {', '.join(present) or 'none'}"
         )
-    utterances: list[Utterance] = []
+    utterances: list[CorpusUtterance] = []
     problems: list[str] = []
     for path in transcripts:
         chapter = (f"{path.parent.parent.name}-{path.parent.name}-", path.parent)
@@ -88,7 +88,7 @@ def read_subset(folder: str | Path, subset: str) -> list[Utterance]:
     return utterances
 
 
-def _utterance(given: tuple[str, str, Path]) -> Utterance:
+def _utterance(given: tuple[str, str, Path]) -> CorpusUtterance:
     """Parse `reader-chapter-number TRANSCRIPT` of the chapter with a prefix and a folder."""
     line, prefix, folder = given
     name, _, text = line.partition(" ")
@@ -101,10 +101,10 @@ def _utterance(given: tuple[str, str, Path]) -> Utterance:
         raise ValueError(f"utterance {name} has no transcript")
     if not audio.is_file():
         raise ValueError(f"utterance {name} has no audio file {audio}")
-    return Utterance(name, prefix.split("-")[0], audio, {"text": " ".join(text.split())})
+    return CorpusUtterance(name, prefix.split("-")[0], audio, {"text": " ".join(text.split())})
 
 
-def describe_subset(subset: str, utterances: Sequence[Utterance]) -> str:
+def describe_subset(subset: str, utterances: Sequence[CorpusUtterance]) -> str:
     """One line about a subset: how many utterances, and whether it is whole by count.
 
     Example:
@@ -144,7 +144,7 @@ def held_out_speakers(speakers: Iterable[str], fraction: float, seed: int = 0) -
 
 
 def librispeech_directory(
-    utterances: Sequence[Utterance], genders: Mapping[str, str]
+    utterances: Sequence[CorpusUtterance], genders: Mapping[str, str]
 ) -> DataDirectory:
     """A Kaldi data directory: wav.scp utt2spk text utt2gender.
 

@@ -13,8 +13,6 @@ from espnet_ext.data.files import Record, read_yaml
 from espnet_ext.errors import InputError
 
 CONFIG, META = "config.yaml", "meta.yaml"
-KINDS = ("asr", "cm", "ssl")
-"""Recognizers, countermeasures, and models of self-supervised learning."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
 _HEADS = "model_conf.heads."
@@ -114,7 +112,7 @@ def model_kind(model: str | Path) -> str:
         return model_kind_of(read_with_base(model))
     if meta := _meta(folder):
         listed = read_yaml(meta).get("yaml_files")
-        for kind in KINDS:
+        for kind in ("asr", "cm", "ssl"):
             if isinstance(listed, dict) and f"{kind}_train_config" in listed:
                 return kind
     return model_kind_of(read_yaml(_config_in(folder, Path(model), "asr")))
@@ -252,10 +250,13 @@ def find_files(section: Record, config: str | Path, above: str = "") -> None:
     for key, value in section.items():
         if isinstance(value, dict):
             find_files(value, config, f"{above}{key}.")
-        elif not isinstance(value, str) or not (key in FILE_KEYS or above == _HEADS):
+        if not isinstance(value, str) or not (key in FILE_KEYS or above == _HEADS):
             continue
-        elif key != "checkpoint" or not _is_directory(value) or archive_folder(config) is not None:
-            # Otherwise it is the directory of a pretrained model.
+        folder = False  # the directory of a pretrained model
+        if key == "checkpoint" and archive_folder(config) is None:
+            with suppress(OSError):  # a name that no file can have
+                folder = Path(value).is_dir()
+        if not folder:
             section[key] = found_file(value, f"{above}{key}", config)
 
 
@@ -305,10 +306,3 @@ def nearby_file(named: str, config: str | Path) -> Path | None:
             if found.is_file() and (within is None or within in found.resolve().parents):
                 return found
     return None
-
-
-def _is_directory(named: str) -> bool:
-    try:
-        return Path(named).is_dir()
-    except OSError:  # a name that no file can have
-        return False

@@ -88,9 +88,11 @@ class Options:
             return value
         if isinstance(default, str):
             return str(value)
-        if default is None:
-            return None if value is None else number(key, value, float)
-        return number(key, value, type(default))
+        if default is None and value is None:
+            return None
+        if isinstance(default, int):
+            return number(key, value, int)
+        return number(key, value, float)
 
 
 def hint(word: str, known: Collection[str]) -> str:

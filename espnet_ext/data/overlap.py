@@ -120,20 +120,16 @@ def _digests(files: Iterable[str]) -> dict[str, str]:
         finer: dict[str, list[str]] = {}
         for group in groups.values():
             for file in group if len(group) > 1 else ():
-                finer.setdefault(_ends_digest(file, whole), []).append(file)
+                size, digest = Path(file).stat().st_size, hashlib.sha256()
+                with Path(file).open("rb") as f:
+                    digest.update(f.read(_ENDS))
+                    if not whole:
+                        f.seek(max(0, size - _ENDS))
+                    while block := f.read(1 << 20):
+                        digest.update(block)
+                finer.setdefault(f"{size} {digest.hexdigest()}", []).append(file)
         groups = finer
     return {file: digest for digest, group in groups.items() for file in group}
-
-
-def _ends_digest(file: str, whole: bool) -> str:
-    size, digest = Path(file).stat().st_size, hashlib.sha256()
-    with Path(file).open("rb") as f:
-        digest.update(f.read(_ENDS))
-        if not whole:
-            f.seek(max(0, size - _ENDS))
-        while block := f.read(1 << 20):
-            digest.update(block)
-    return f"{size} {digest.hexdigest()}"
 
 
 def record(overlaps: Iterable[Overlap], allowed: bool) -> dict[str, object]:

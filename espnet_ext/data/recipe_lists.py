@@ -129,7 +129,9 @@ class ModelLine(NamedTuple):
                 "should have an architecture, a variant, and a config or the base that is put "
                 f"behind a defence, all of them text, not {json.dumps(named, default=str)}"
             )
-        return cls(name, *columns, " ".join(option_words(model.get("options") or {})))
+        architecture, variant, base, config = columns
+        options = " ".join(option_words(model.get("options") or {}))
+        return cls(name, architecture, variant, base, config, options)
 
 
 def read_sweep(path: str | Path, heads: bool = True) -> list[SweepLine]:
@@ -149,7 +151,7 @@ def read_sweep(path: str | Path, heads: bool = True) -> list[SweepLine]:
         >>> read_sweep("egs2/fsdd/mtl_asr1/conf/sweep_entropy.yaml")[2]   # doctest: +SKIP
         SweepLine('1.0', '0.5', '0.5', 'entropy0.1', '--model_conf ctc_entropy_weight=0.1')
     """
-    content = _read(path)
+    content = _read_list(path)
     variants, conditions = content.get("variants") or {}, content.get("conditions") or []
     if not isinstance(variants, dict) or not isinstance(conditions, list):
         raise InputError(f"{path}: conditions must be a list, variants keys with options")
@@ -216,7 +218,7 @@ Models = dict[str, Config]
 
 def _models(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> tuple[Models, Models]:
     """The models of a list, each with what it has from others, and those that they may be like."""
-    content = _read(path)
+    content = _read_list(path)
     others: Models = {}
     if (named := content.pop("like", None)) is not None:
         listed = path.resolve().parent / str(named)
@@ -265,7 +267,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _read(path: str | Path) -> Config:
+def _read_list(path: str | Path) -> Config:
     """Keys and values of a list."""
     if Path(path).suffix == ".tsv" and Path(path).is_file():
         raise InputError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from espnet_ext.data.characters import show
-from espnet_ext.data.corpus import Utterance, data_directory, in_order_of_hashes
+from espnet_ext.data.corpus import CorpusUtterance, data_directory, in_order_of_hashes
 from espnet_ext.data.directory import MOST_CLASSES, DataDirectory
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.data.lines import parse_each, read_rows
@@ -139,15 +139,15 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
         places = [c if place == "test" else place for c, place in zip(chosen, places, strict=True)]
     else:
         places = _draw(table, speakers, options, test)
-    sets: dict[str, list[Utterance]] = {}
+    sets: dict[str, list[CorpusUtterance]] = {}
     for u, name, speaker, place in zip(found, names, speakers, places, strict=True):
-        sets.setdefault(place, []).append(Utterance(name, speaker, u.path, u.values))
+        sets.setdefault(place, []).append(CorpusUtterance(name, speaker, u.path, u.values))
     if reader.countermeasure:
         _check_both_kinds(table, sets)
     return {name: data_directory(members) for name, members in sets.items()}
 
 
-def _check_both_kinds(table: Path, sets: Mapping[str, Sequence[Utterance]]) -> None:
+def _check_both_kinds(table: Path, sets: Mapping[str, Sequence[CorpusUtterance]]) -> None:
     for name, members in sets.items():
         labels = {u.values["utt2label"] for u in members}
         if len(labels) < 2:

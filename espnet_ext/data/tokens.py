@@ -1,9 +1,9 @@
 """Token lists: words, characters, or byte-pair units."""
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from espnet_ext.data.files import write_binary, write_lines
 from espnet_ext.errors import InputError
@@ -33,7 +33,7 @@ def make_token_list(
         ['<blank>', '<unk>', 'two', 'one', '<sos/eos>']
     """
     if token_type == "bpe":
-        units = _train_bpe(texts, Path(output_dir) / "bpe.model", vocab_size)
+        units = train_bpe(texts, Path(output_dir) / "bpe.model", vocab_size)
     elif token_type == "word":
         units = _by_frequency(word for text in texts for word in text.split())
     elif token_type == "char":
@@ -51,25 +51,33 @@ def _by_frequency(units: Iterable[str]) -> list[str]:
     return sorted(counts, key=lambda unit: (-counts[unit], unit))
 
 
-def _train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
+def train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
+    """Train byte-pair units and write their sentencepiece model.
+
+    Args:
+        texts: training transcripts.
+        model: the file.
+        vocab_size: <blank> and <sos/eos> included.
+
+    Raises:
+        InputError: the texts cannot give so many units.
+    """
     import sentencepiece
 
-    def _train(file: BinaryIO) -> None:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=file,
-            # SentencePiece counts <unk>, but neither <blank> nor <sos/eos>.
-            vocab_size=vocab_size - 2,
-            model_type="bpe",
-            character_coverage=1.0,
-            unk_piece=UNKNOWN,
-            bos_id=-1,
-            eos_id=-1,
-            minloglevel=1,
-        )
-
+    train = functools.partial(
+        sentencepiece.SentencePieceTrainer.train,
+        sentence_iterator=iter(texts),
+        # SentencePiece counts <unk>, but neither <blank> nor <sos/eos>.
+        vocab_size=vocab_size - 2,
+        model_type="bpe",
+        character_coverage=1.0,
+        unk_piece=UNKNOWN,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=1,
+    )
     try:
-        write_binary(model, _train)
+        write_binary(model, lambda file: train(model_writer=file))
     except RuntimeError as error:
         raise InputError(
             f"cannot make {vocab_size} byte-pair units of these transcripts ({error}); "

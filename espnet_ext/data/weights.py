@@ -24,7 +24,7 @@ GIVE_WEIGHTS = "give the *.pth of an epoch or an average, e.g. valid.acc.ave.pth
 
 SCALAR = np.float64(0.0).__reduce__()[0]
 # What trainings of ESPnet save beside tensors, none of which runs anything.
-TRAINING_STATE: tuple[Any, ...] = (
+TRAINING_STATE: tuple[object, ...] = (
     datetime.timedelta,
     np.dtype,
     # By which NumPy's scalars are rebuilt, under the names of NumPy 1 and 2.
@@ -159,7 +159,7 @@ def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> None
 def load_tensors(
     path: str | Path,
     allow_pickle: bool = False,
-    known: Sequence[Any] = (),
+    known: Sequence[object] = (),
 ) -> Any:
     """What `torch.save` wrote, onto the CPU, without running anything that is in it.
 
@@ -183,9 +183,17 @@ def load_tensors(
     _check_sums(path)
     if may_unpickle(allow_pickle):
         logging.warning("%s: unpickled without restriction; it can run any code", path)
-        return _unpickled(path, sort.name)
+        try:
+            if sort.name == "pickle":
+                with path.open("rb") as file:
+                    return pickle.load(file)  # noqa: S301  the user has said so
+            return torch.load(path, map_location="cpu", weights_only=False)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"{path}: needs a package that is not installed ({error})") from error
+        except Exception as error:  # whatever the code in it raises
+            raise InputError(f"{path}: cannot be unpickled ({_line(error)})") from error
     try:
-        with torch.serialization.safe_globals(list(known)):
+        with torch.serialization.safe_globals([*known]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = set(_strings(path))
@@ -221,24 +229,11 @@ def _check_sums(path: Path) -> None:
         raise InputError(f"{path}: damaged (wrong checksum of {damaged}); copy it again")
 
 
-def _unpickled(path: Path, sort: str) -> Any:
-    """The objects of a file whose source the user trusts."""
-    try:
-        if sort == "pickle":
-            with path.open("rb") as file:
-                return pickle.load(file)  # noqa: S301  the user has said so
-        return torch.load(path, map_location="cpu", weights_only=False)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{path}: needs a package that is not installed ({error})") from error
-    except Exception as error:  # whatever the code in it raises
-        raise InputError(f"{path}: cannot be unpickled ({_line(error)})") from error
-
-
 def _line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def _other_content(names: Iterable[Any]) -> str:
+def _other_content(names: Iterable[object]) -> str:
     """What a file is that holds a dictionary of these names, but not of tensors."""
     names = [str(name) for name in names]
     if {"model", "optimizers"} <= set(names):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espnet_ext.data.attack_log import NOISE, Setting, by_setting
+from espnet_ext.data.attack_log import NOISE, Setting, rows_by_setting
 from espnet_ext.data.audio import read_audio
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
@@ -80,7 +80,7 @@ def make_samples(
 
 
 def _sample(rows: Sequence[Entry], attack_dir: str | Path, wav_scp: Mapping[str, str]) -> Sample:
-    utterance, settings = rows[0]["utterance"], by_setting(rows)
+    utterance, settings = rows[0]["utterance"], rows_by_setting(rows)
     clips, figures = _audio(list(settings), utterance, attack_dir, wav_scp.get(utterance))
     return Sample(
         utterance,

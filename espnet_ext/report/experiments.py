@@ -7,9 +7,9 @@ from espnet_ext.data.attack_log import (
     LOG,
     NOISE,
     RECORD,
-    by_setting,
     read_attack_log,
     read_attack_record,
+    rows_by_setting,
 )
 from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
@@ -45,7 +45,7 @@ class Experiment(NamedTuple):
             return []
         return [
             {**row, "method": setting.method, "budget": setting.budget}
-            for setting, rows in by_setting(read_attack_log(self.directory)).items()
+            for setting, rows in rows_by_setting(read_attack_log(self.directory)).items()
             if setting.method != NOISE
             for row in rows
         ]

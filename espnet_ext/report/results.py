@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 import numpy as np
 
 from espnet_ext.data.attack_log import Row as LogRow
-from espnet_ext.data.attack_log import Setting, by_setting
+from espnet_ext.data.attack_log import Setting, rows_by_setting
 from espnet_ext.data.files import write_json
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.labels import MISSING_LABEL
@@ -160,7 +160,7 @@ def attack_rows(log: Sequence[LogRow], speakers: Texts | None = None, seed: int 
         seed: of training.
     """
     rows = []
-    for setting, same in by_setting(log).items():
+    for setting, same in rows_by_setting(log).items():
         for row in same:
             name, reference, target, heard = (
                 row[key] for key in ("utterance", "reference", "target", "hypothesis")

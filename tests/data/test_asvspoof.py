@@ -15,8 +15,8 @@ from espnet_ext.data.asvspoof import (
     LAYOUTS,
     PARTITIONS_2019,
     Trial,
+    attack_of,
     audio_paths,
-    check_attack,
     check_classes,
     check_disjoint,
     count_keys,
@@ -173,9 +173,9 @@ def test_a_protocol_of_another_layout_is_refused(protocol):
 
 
 def test_bona_fide_is_written_in_two_ways():
-    assert check_attack("-", "bonafide") == check_attack("bonafide", "bonafide") == "-"
+    assert attack_of("-", "bonafide") == attack_of("bonafide", "bonafide") == "-"
     with pytest.raises(ValueError, match="without the id"):
-        check_attack("bonafide", "spoof")
+        attack_of("bonafide", "spoof")
 
 
 def test_verification_trials(protocol):

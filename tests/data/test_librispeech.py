@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_ext.data.check import validate
-from espnet_ext.data.corpus import Utterance
+from espnet_ext.data.corpus import CorpusUtterance
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.librispeech import (
     OFFICIAL_COUNTS,
@@ -91,8 +91,8 @@ def test_utterances_of_a_chapter(chapter):
     root = chapter("14-7-0000 ONE TWO", "14-7-0001 THREE")
     folder = root / "dev-clean" / "14" / "7"
     assert read_subset(root, "dev-clean") == [
-        Utterance("14-7-0000", "14", folder / "14-7-0000.flac", {"text": "ONE TWO"}),
-        Utterance("14-7-0001", "14", folder / "14-7-0001.flac", {"text": "THREE"}),
+        CorpusUtterance("14-7-0000", "14", folder / "14-7-0000.flac", {"text": "ONE TWO"}),
+        CorpusUtterance("14-7-0001", "14", folder / "14-7-0001.flac", {"text": "THREE"}),
     ]
 
 
@@ -126,14 +126,14 @@ def test_the_corpus_and_the_folder_above_it(chapter, tmp_path):
 
 
 def test_a_reader_that_nobody_knows_is_refused(tmp_path):
-    utterances = [Utterance("99-7-0000", "99", tmp_path, {"text": "ONE"})]
+    utterances = [CorpusUtterance("99-7-0000", "99", tmp_path, {"text": "ONE"})]
     with pytest.raises(InputError, match=r"SPEAKERS.TXT lacks the readers 99 \(1 in all\)"):
         librispeech_directory(utterances, {"14": "female"})
 
 
 def test_counts_are_compared_with_the_official_ones():
     assert OFFICIAL_COUNTS["train-clean-360"] == 104014 and len(OFFICIAL_COUNTS) == 7
-    one = Utterance("14-7-0000", "14", Path("x"), {"text": "ONE"})
+    one = CorpusUtterance("14-7-0000", "14", Path("x"), {"text": "ONE"})
     assert describe_subset("mine", [one]) == "mine: 1 utterances, 1 speakers"
     assert describe_subset("dev-clean", [one] * 2703).endswith("1 speakers; the official subset")
     assert describe_subset("dev-clean", [one]).endswith("not the official subset (2703 utterances)")

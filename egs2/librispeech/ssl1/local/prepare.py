@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from espnet_ext.bin import cli
-from espnet_ext.data.corpus import Utterance
+from espnet_ext.data.corpus import CorpusUtterance
 from espnet_ext.data.directory import DataDirectory, load
 from espnet_ext.data.librispeech import (
     corpus_root,
@@ -20,7 +20,7 @@ from espnet_ext.errors import InputError
 TABLES = ("wav.scp", "utt2spk")  # all that pretraining needs of other corpora
 
 
-def read_all(root: Path, subsets: list[str]) -> list[Utterance]:
+def read_all(root: Path, subsets: list[str]) -> list[CorpusUtterance]:
     """Utterances of all subsets, with a line about each.
 
     Raises:
