@@ -74,7 +74,8 @@ def file_sort(path: str | Path) -> FileSort:
         return FileSort("torch", "a file of torch.save")
     if head[0] == 0x80 and 2 <= head[1] <= 5:
         return FileSort("pickle", "a pickle that torch.save has not written")
-    if _is_safetensors(head, path.stat().st_size):
+    # A length of eight bytes, then a header of that length in JSON.
+    if 8 + int.from_bytes(head[:8], "little") <= path.stat().st_size and head[8:9] == b"{":
         return FileSort(
             "other",
             "a safetensors file",
@@ -104,11 +105,6 @@ def _zip_sort(path: Path) -> FileSort:
         return FileSort("other", "a NumPy archive (.npz)")
     shown = ", ".join(itertools.islice(names, 3)) or "nothing"
     return FileSort("zip", f"a zip archive that holds {shown}" + (", ..." if names[3:] else ""))
-
-
-def _is_safetensors(head: bytes, size: int) -> bool:
-    """A length of eight bytes, then a header of that length in JSON."""
-    return 8 + int.from_bytes(head[:8], "little") <= size and head[8:9] == b"{"
 
 
 def _text_sort(head: bytes) -> FileSort:

@@ -138,17 +138,11 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
         chosen = [u.split if twofold else test for u in found]
         places = [c if place == "test" else place for c, place in zip(chosen, places, strict=True)]
     else:
-        places = _draw(table, speakers, options, test)
+        places = _places(table, speakers, options, test)
     sets: dict[str, list[CorpusUtterance]] = {}
     for u, name, speaker, place in zip(found, names, speakers, places, strict=True):
         sets.setdefault(place, []).append(CorpusUtterance(name, speaker, u.path, u.values))
-    if reader.countermeasure:
-        _check_both_kinds(table, sets)
-    return {name: data_directory(members) for name, members in sets.items()}
-
-
-def _check_both_kinds(table: Path, sets: Mapping[str, Sequence[CorpusUtterance]]) -> None:
-    for name, members in sets.items():
+    for name, members in sets.items() if reader.countermeasure else ():
         labels = {u.values["utt2label"] for u in members}
         if len(labels) < 2:
             raise InputError(
@@ -156,6 +150,7 @@ def _check_both_kinds(table: Path, sets: Mapping[str, Sequence[CorpusUtterance]]
                 "a countermeasure needs both kinds in each set. Use another --seed, larger "
                 "fractions, or a column for the split"
             )
+    return {name: data_directory(members) for name, members in sets.items()}
 
 
 def _plain(name: str) -> str:
@@ -254,23 +249,28 @@ class _RowReader:
             # One word: ESPnet splits labels at blanks.
             values[f"utt2{head}"] = "_".join(cells[column].lower().split()) or MISSING_LABEL
         split = _plain(self._cell(cells, "split")) if "split" in self.columns else ""
-        path = self._find(given)
+        if given.endswith("|") or "\n" in given:
+            raise ValueError(f"'{given}' is no name of a file")
+        places = (self.folder / given, self.folder / given.replace("\\", "/"))
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise ValueError(
+                f"no such file {show(given)} (relative paths start at {self.folder} or --audio_dir)"
+            )
         _, before = self.first.setdefault(path.resolve(), (given, line))
         if before != line:
             raise ValueError(f"the file {given} is in line {before} already")
         if speaker:
-            self._check_speaker(cells[self.columns["speaker"]], line)
+            # Speakers whose names would become one.
+            said = cells[self.columns["speaker"]]
+            plain = re.sub(r"[^\w.]+", "_", said).lower()
+            name, before = self.first.setdefault(plain, (said, line))
+            if name != said:
+                raise ValueError(
+                    f"the speaker '{said}' is hard to tell from '{name}' of line {before}; write "
+                    "them alike, or further apart"
+                )
         return _Listed(path, given, _safe(path.stem), speaker, split, values)
-
-    def _check_speaker(self, speaker: str, line: int) -> None:
-        """Refuse speakers whose names would become one."""
-        plain = re.sub(r"[^\w.]+", "_", speaker).lower()
-        name, before = self.first.setdefault(plain, (speaker, line))
-        if name != speaker:
-            raise ValueError(
-                f"the speaker '{speaker}' is hard to tell from '{name}' of line {before}; write "
-                "them alike, or further apart"
-            )
 
     def _cell(self, cells: Cells, use: str) -> str:
         cell = cells[self.columns[use]]
@@ -293,16 +293,6 @@ class _RowReader:
             raise ValueError(f"a spoof without the name of its attack ('{attack}')")
         return {"utt2label": label, "utt2attack": re.sub(r"\s+", "_", attack)}
 
-    def _find(self, given: str) -> Path:
-        if given.endswith("|") or "\n" in given:
-            raise ValueError(f"'{given}' is no name of a file")
-        for path in (self.folder / given, self.folder / given.replace("\\", "/")):
-            if path.is_file():
-                return path
-        raise ValueError(
-            f"no such file {show(given)} (relative paths start at {self.folder} or --audio_dir)"
-        )
-
 
 def _label(cell: str) -> str | None:
     return _LABELS.get(re.sub(r"[\W_]+", "", cell).lower())
@@ -320,17 +310,17 @@ def _shortened(name: str) -> str:
     if len(name.encode()) <= _LONGEST_ID:
         return name
     start = name.encode()[: _LONGEST_ID - 9].decode(errors="ignore")
-    return f"{start}_{_hash(name)}"
+    return f"{start}_{_short_hash(name)}"
 
 
-def _hash(text: str) -> str:
+def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _names(found: Sequence[_Listed]) -> list[str]:
     """Names of the utterances, each as short as it can be without being that of another."""
     candidates = [
-        (u.name, _safe(str(Path(u.given).with_suffix(""))), f"{u.name}-{_hash(u.given)}")
+        (u.name, _safe(str(Path(u.given).with_suffix(""))), f"{u.name}-{_short_hash(u.given)}")
         for u in found
     ]
     names = [""] * len(found)
@@ -345,7 +335,7 @@ def _names(found: Sequence[_Listed]) -> list[str]:
     return names
 
 
-def _draw(table: Path, speakers: Sequence[str], options: TableOptions, test: str) -> list[str]:
+def _places(table: Path, speakers: Sequence[str], options: TableOptions, test: str) -> list[str]:
     """The set of each utterance, such that no speaker is in two."""
     different = in_order_of_hashes(speakers, options.seed)
     sizes = {

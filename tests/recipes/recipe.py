@@ -1,5 +1,6 @@
 """Running a recipe in a directory of its own, on settings for tests."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import yaml
 
@@ -19,6 +21,15 @@ TINY = (
     "--decoder_conf linear_units=16 --max_epoch 1 "
     f"{NO_PICTURES}"
 )
+
+
+def load_script(path: Path) -> ModuleType:
+    """Import a script of a recipe, whose folder is no package."""
+    name = "_".join([*path.parts[-4:-2], path.stem])
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def copy_recipe(name: str, destination: Path) -> Path:

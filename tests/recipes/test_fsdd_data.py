@@ -1,6 +1,5 @@
 """Data preparation of the fsdd recipe, on the real corpus where it is there."""
 
-import importlib.util
 import io
 import itertools
 import struct
@@ -11,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from recipes.recipe import load_script
 
 from espnet_ext.data.audio import read_audio, resample, write_wav
 from espnet_ext.data.check import validate
@@ -22,15 +22,7 @@ SPLITS = ("train", "dev", "test")
 COUNTS = ("--speakers", "theo", "nicolas", "--train", "8", "--dev", "4", "--test", "4")
 
 
-def load(name: str) -> ModuleType:
-    """Import a script of the recipe, whose folder is no package."""
-    spec = importlib.util.spec_from_file_location(f"fsdd_{name}", LOCAL / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-prepare, fetch = load("prepare"), load("fetch")
+prepare, fetch = load_script(LOCAL / "prepare.py"), load_script(LOCAL / "fetch.py")
 
 
 def call(script: ModuleType, *arguments: object, directory: Path) -> None:

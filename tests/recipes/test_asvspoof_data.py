@@ -1,31 +1,16 @@
 """ASVspoof protocols, and the data preparation of the asvspoof2019 recipe on real layouts."""
 
-import importlib.util
 import logging
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from recipes.recipe import load_script
 
-from espnet_ext.data.asvspoof import (
-    LAYOUTS,
-    PARTITIONS_2019,
-    Trial,
-    attack_of,
-    audio_paths,
-    check_classes,
-    check_disjoint,
-    count_keys,
-    describe_trials,
-    la_2019,
-    read_asv_protocol,
-    read_protocol,
-    trial_directory,
-)
+from espnet_ext.data.asvspoof import attack_of
 from espnet_ext.data.check import validate
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
@@ -57,15 +42,7 @@ COUNTS = {
 }
 
 
-def load() -> ModuleType:
-    """Import the script of the recipe, whose folder is no package."""
-    spec = importlib.util.spec_from_file_location("asvspoof_prepare", LOCAL / "prepare.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-prepare = load()
+prepare = load_script(LOCAL / "prepare.py")
 
 
 def call(*arguments: object, directory: Path) -> None:
@@ -101,15 +78,15 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def trials(*names: str, speaker: str = "s", key: str = "spoof") -> list[Trial]:
-    return [Trial(speaker, name, "A01" if key == "spoof" else "-", key) for name in names]
+def trials(*names: str, speaker: str = "s", key: str = "spoof") -> list[prepare.Trial]:
+    return [prepare.Trial(speaker, name, "A01" if key == "spoof" else "-", key) for name in names]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", prepare.LAYOUTS)
 def test_every_layout_is_read_and_told_by_its_columns(protocol, layout):
     path = protocol(*LINES[layout])
-    bonafide, spoof = read_protocol(path, layout)
-    assert read_protocol(path) == [bonafide, spoof]
+    bonafide, spoof = prepare.read_protocol(path, layout)
+    assert prepare.read_protocol(path) == [bonafide, spoof]
     assert (bonafide.key, bonafide.attack, spoof.key) == ("bonafide", "-", "spoof")
     words = [line.split() for line in LINES[layout]]
     assert [bonafide.speaker, bonafide.utterance] == words[0][:2]
@@ -117,21 +94,21 @@ def test_every_layout_is_read_and_told_by_its_columns(protocol, layout):
 
 
 def test_other_columns_are_kept_by_name(protocol):
-    assert read_protocol(protocol(*LINES["2021_la"]))[1].extras == {
+    assert prepare.read_protocol(protocol(*LINES["2021_la"]))[1].extras == {
         "codec": "alaw",
         "transmission": "ita_tx",
         "trim": "notrim",
         "subset": "progress",
     }
-    df = read_protocol(protocol(*LINES["2021_df"]))[1].extras
+    df = prepare.read_protocol(protocol(*LINES["2021_df"]))[1].extras
     assert (df["vocoder"], df["source"], df["language"]) == ("traditional_vocoder", "asvspoof", "-")
-    found = read_protocol(protocol(*LINES["asvspoof5"]))[1].extras
+    found = prepare.read_protocol(protocol(*LINES["asvspoof5"]))[1].extras
     assert (found["gender"], found["codec"], found["condition"]) == ("M", "C05", "AC1")
 
 
 def test_a_df_protocol_without_its_last_column(protocol):
     lines = [line.rsplit(" ", 1)[0] for line in LINES["2021_df"]]
-    found = read_protocol(protocol(*lines))
+    found = prepare.read_protocol(protocol(*lines))
     assert found[1].attack == "A14" and "language" not in found[1].extras
 
 
@@ -150,7 +127,7 @@ def test_a_df_protocol_without_its_last_column(protocol):
 def test_a_bad_line_is_named(protocol, line, message):
     path = protocol("LA_1 u1 - - bonafide", line)
     with pytest.raises(InputError) as error:
-        read_protocol(path, "2019_la")
+        prepare.read_protocol(path, "2019_la")
     assert str(error.value).startswith(f"{path}:2: ") and message in str(error.value)
 
 
@@ -158,18 +135,18 @@ def test_protocols_that_are_none(protocol, tmp_path):
     with pytest.raises(
         InputError, match=r"protocol.txt:1: 2 columns; a protocol has 5 \(2019_la\)"
     ):
-        read_protocol(protocol("LA_1 u1"))
+        prepare.read_protocol(protocol("LA_1 u1"))
     with pytest.raises(InputError, match="no such file"):
-        read_protocol(tmp_path / "none")
+        prepare.read_protocol(tmp_path / "none")
     with pytest.raises(InputError, match="the file is empty"):
-        read_protocol(protocol())
+        prepare.read_protocol(protocol())
     with pytest.raises(InputError, match="layout '2020' is not known; use one of 2019_la"):
-        read_protocol(protocol("LA_1 u1 - - bonafide"), "2020")
+        prepare.read_protocol(protocol("LA_1 u1 - - bonafide"), "2020")
 
 
 def test_a_protocol_of_another_layout_is_refused(protocol):
     with pytest.raises(InputError, match=":1: 8 columns; there should be"):
-        read_protocol(protocol(*LINES["2021_la"]), "2019_la")
+        prepare.read_protocol(protocol(*LINES["2021_la"]), "2019_la")
 
 
 def test_bona_fide_is_written_in_two_ways():
@@ -180,61 +157,61 @@ def test_bona_fide_is_written_in_two_ways():
 
 def test_verification_trials(protocol):
     path = protocol("LA_1 u1 bonafide target", "LA_2 u1 bonafide nontarget", "LA_1 u2 A07 spoof")
-    assert [t.key for t in read_asv_protocol(path)] == ["target", "nontarget", "spoof"]
+    assert [t.key for t in prepare.read_asv_protocol(path)] == ["target", "nontarget", "spoof"]
     with pytest.raises(InputError, match=r"protocol.txt:1: 'A07' and 'target' contradict"):
-        read_asv_protocol(protocol("LA_1 u1 A07 target"))
+        prepare.read_asv_protocol(protocol("LA_1 u1 A07 target"))
     with pytest.raises(InputError, match=r"protocol.txt:1: 3 columns"):
-        read_asv_protocol(protocol("LA_1 u1 target"))
+        prepare.read_asv_protocol(protocol("LA_1 u1 target"))
 
 
 def test_a_missing_audio_file_is_named(tmp_path):
     (tmp_path / "u1.flac").touch()
-    assert audio_paths(trials("u1"), tmp_path) == {"u1": f"{tmp_path}/u1.flac"}
+    assert prepare.audio_paths(trials("u1"), tmp_path) == {"u1": f"{tmp_path}/u1.flac"}
     with pytest.raises(InputError, match=rf"1 of 2 .* missing.*\n{tmp_path}/u2.flac: no such file"):
-        audio_paths(trials("u1", "u2"), tmp_path)
+        prepare.audio_paths(trials("u1", "u2"), tmp_path)
 
 
 def test_a_class_that_is_absent_is_refused():
     both = [*trials("a"), *trials("b", key="bonafide")]
-    check_classes(both, "train.txt")
-    assert count_keys(both) == (1, 1)
+    prepare.check_classes(both, "train.txt")
+    assert prepare.count_keys(both) == (1, 1)
     with pytest.raises(InputError, match=r"train.txt: no bonafide trial among 2"):
-        check_classes(trials("a", "b"), "train.txt")
+        prepare.check_classes(trials("a", "b"), "train.txt")
     with pytest.raises(InputError, match=r"train.txt: no spoof trial among 1"):
-        check_classes(trials("a", key="bonafide"), "train.txt")
+        prepare.check_classes(trials("a", key="bonafide"), "train.txt")
 
 
 def test_a_speaker_in_two_partitions_is_a_warning(caplog):
     parts = {"train": trials("a", speaker="x"), "dev": trials("b", speaker="y")}
-    assert check_disjoint(parts) == [] and not caplog.records
+    assert prepare.check_disjoint(parts) == [] and not caplog.records
     with caplog.at_level(logging.WARNING):
-        found = check_disjoint({**parts, "eval": trials("c", speaker="x")})
+        found = prepare.check_disjoint({**parts, "eval": trials("c", speaker="x")})
     assert found == ["train and eval have 1 speakers in common (x); results on them are too good"]
     assert [record.message for record in caplog.records] == found
 
 
 def test_an_utterance_in_two_partitions_is_refused():
     with pytest.raises(InputError, match=r"train and dev have 1 utterances in common \(a\)"):
-        check_disjoint({"train": trials("a"), "dev": trials("a", "b")})
+        prepare.check_disjoint({"train": trials("a"), "dev": trials("a", "b")})
 
 
 def test_the_official_partition_is_known_by_its_counts():
-    official = {name: part.official for name, part in PARTITIONS_2019.items()}
+    official = {name: part.official for name, part in prepare.PARTITIONS_2019.items()}
     assert {name: sum(counts) for name, counts in official.items()} == {
         "train": 25380,
         "dev": 24844,
         "eval": 71237,
     }
     both = [*trials("a"), *trials("b", key="bonafide")]
-    assert describe_trials(both) == "1 bona fide, 1 spoof"
-    assert describe_trials(both, (1, 1)) == "1 bona fide, 1 spoof; the official partition"
-    assert describe_trials(both, (1, 2)).endswith(
+    assert prepare.describe_trials(both) == "1 bona fide, 1 spoof"
+    assert prepare.describe_trials(both, (1, 1)) == "1 bona fide, 1 spoof; the official partition"
+    assert prepare.describe_trials(both, (1, 2)).endswith(
         "not the official partition (1 bona fide, 2 spoof)"
     )
 
 
 def test_tables_of_a_data_directory():
-    found = trial_directory(trials("a", "b"), {"a": "x/a.flac", "b": "x/b.flac"}).tables
+    found = prepare.trial_directory(trials("a", "b"), {"a": "x/a.flac", "b": "x/b.flac"}).tables
     assert found["utt2attack"] == {"a": "A01", "b": "A01"}
     assert set(found) == {"wav.scp", "utt2spk", "utt2label", "utt2attack"}
 
@@ -289,7 +266,7 @@ def test_files_that_no_protocol_lists_are_not_taken(copy, tmp_path):
 
 
 def protocol_of(corpus: Path, name: str) -> Path:
-    return corpus / "LA" / PARTITIONS_2019[name].protocol
+    return corpus / "LA" / prepare.PARTITIONS_2019[name].protocol
 
 
 def test_a_corpus_without_a_class_to_train_on_is_refused(copy, tmp_path):
@@ -303,7 +280,7 @@ def test_a_corpus_without_a_class_to_train_on_is_refused(copy, tmp_path):
 
 
 def test_a_corpus_with_a_missing_file_is_refused_before_anything_is_written(copy, tmp_path):
-    utterance = read_protocol(protocol_of(copy, "eval"))[-1].utterance
+    utterance = prepare.read_protocol(protocol_of(copy, "eval"))[-1].utterance
     folder = copy / "LA" / "ASVspoof2019_LA_eval" / "flac"
     folder.chmod(0o755)
     (folder / f"{utterance}.flac").unlink()
@@ -313,14 +290,14 @@ def test_a_corpus_with_a_missing_file_is_refused_before_anything_is_written(copy
 
 
 def test_verification_scores_of_other_trials_are_refused(copy, tmp_path):
-    scores = copy / "LA" / PARTITIONS_2019["dev"].asv_scores
+    scores = copy / "LA" / prepare.PARTITIONS_2019["dev"].asv_scores
     edit(scores, "A01 spoof", "A02 spoof")
     with pytest.raises(InputError, match="attack A01: 0 trials there, 1 countermeasure trials"):
         call(copy, directory=tmp_path)
 
 
 def test_verification_scores_in_another_order_are_refused(copy, tmp_path):
-    scores = copy / "LA" / PARTITIONS_2019["dev"].asv_scores
+    scores = copy / "LA" / prepare.PARTITIONS_2019["dev"].asv_scores
     scores.chmod(0o644)
     scores.write_text("".join(reversed(scores.read_text().splitlines(keepends=True))))
     with pytest.raises(InputError, match=r"scores and ASV protocol disagree:\n.*scores.txt:1: "):
@@ -339,7 +316,7 @@ def test_a_corpus_without_verification_scores(copy, tmp_path, caplog):
 
 def test_a_folder_that_is_no_corpus(tmp_path):
     with pytest.raises(InputError, match="no ASVspoof2019_LA_cm_protocols/ here or in LA/; set"):
-        la_2019(tmp_path)
+        prepare.la_2019(tmp_path)
 
 
 @pytest.fixture
@@ -348,7 +325,7 @@ def evaluation(protocol, tmp_path) -> list[object]:
     path = protocol(*LINES["2021_la"], "LA_0030 LA_E_1 alaw ita_tx A08 spoof notrim eval")
     audio = tmp_path / "audio"
     audio.mkdir()
-    for trial in read_protocol(path):
+    for trial in prepare.read_protocol(path):
         (audio / f"{trial.utterance}.flac").touch()
     return ["--protocol", path, "--audio", "audio", "--name", "la2021"]
 
@@ -389,9 +366,9 @@ def test_the_shell_script_of_the_recipe(shared_data, tmp_path):
         "again",
         *(
             "--eval_protocol",
-            f"{corpus}/LA/{PARTITIONS_2019['eval'].protocol}",
+            f"{corpus}/LA/{prepare.PARTITIONS_2019['eval'].protocol}",
             "--eval_audio",
-            f"{corpus}/LA/{PARTITIONS_2019['eval'].audio}",
+            f"{corpus}/LA/{prepare.PARTITIONS_2019['eval'].audio}",
         ),
     )
     assert done.returncode == 0, done.stderr

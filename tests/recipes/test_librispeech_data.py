@@ -1,28 +1,18 @@
 """LibriSpeech, and the data preparation of its recipe on the real layout."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recipes.recipe import load_script
 
 from espnet_ext.data.check import validate
 from espnet_ext.data.corpus import CorpusUtterance
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.data.librispeech import (
-    OFFICIAL_COUNTS,
-    corpus_root,
-    describe_subset,
-    held_out_speakers,
-    librispeech_directory,
-    read_speakers,
-    read_subset,
-)
 from espnet_ext.errors import InputError
 
 EGS2 = Path(__file__).parents[2] / "egs2"
@@ -34,15 +24,7 @@ SPEAKERS = """; comment
 """
 
 
-def load() -> ModuleType:
-    """Import the script of the recipe, whose folder is no package."""
-    spec = importlib.util.spec_from_file_location("librispeech_prepare", LOCAL / "prepare.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-prepare = load()
+prepare = load_script(LOCAL / "prepare.py")
 
 
 def call(*arguments: object, directory: Path) -> None:
@@ -76,7 +58,7 @@ def layout(shared_data) -> Path:
 
 def test_readers_with_a_bar_in_their_names(tmp_path):
     (tmp_path / "SPEAKERS.TXT").write_text(SPEAKERS)
-    assert read_speakers(tmp_path / "SPEAKERS.TXT") == {"14": "female", "60": "male"}
+    assert prepare.read_speakers(tmp_path / "SPEAKERS.TXT") == {"14": "female", "60": "male"}
 
 
 @pytest.mark.parametrize("line", ["14 F train-clean-360", "14 | X | a | 1 | b", "14 | F"])
@@ -84,13 +66,13 @@ def test_a_bad_line_of_the_readers_is_named(tmp_path, line):
     path = tmp_path / "SPEAKERS.TXT"
     path.write_text(f"{SPEAKERS}{line}\n")
     with pytest.raises(InputError, match=rf"{path}:5: not 'ID \| F or M"):
-        read_speakers(path)
+        prepare.read_speakers(path)
 
 
 def test_utterances_of_a_chapter(chapter):
     root = chapter("14-7-0000 ONE TWO", "14-7-0001 THREE")
     folder = root / "dev-clean" / "14" / "7"
-    assert read_subset(root, "dev-clean") == [
+    assert prepare.read_subset(root, "dev-clean") == [
         CorpusUtterance("14-7-0000", "14", folder / "14-7-0000.flac", {"text": "ONE TWO"}),
         CorpusUtterance("14-7-0001", "14", folder / "14-7-0001.flac", {"text": "THREE"}),
     ]
@@ -110,56 +92,65 @@ def test_utterances_of_a_chapter(chapter):
 def test_a_bad_line_of_a_chapter_is_named(chapter, line, message):
     root = chapter("14-7-0000 ONE", line)
     with pytest.raises(InputError, match=rf"(?s)not whole.*14-7.trans.txt:2: {message}"):
-        read_subset(root, "dev-clean")
+        prepare.read_subset(root, "dev-clean")
 
 
 def test_a_subset_that_is_not_there(chapter):
     with pytest.raises(InputError, match=r"no transcripts .* subsets that are there: dev-clean"):
-        read_subset(chapter("14-7-0000 ONE"), "train-clean-100")
+        prepare.read_subset(chapter("14-7-0000 ONE"), "train-clean-100")
 
 
 def test_the_corpus_and_the_folder_above_it(chapter, tmp_path):
     root = chapter("14-7-0000 ONE")
-    assert corpus_root(root) == corpus_root(tmp_path) == root
+    assert prepare.corpus_root(root) == prepare.corpus_root(tmp_path) == root
     with pytest.raises(InputError, match=r"no SPEAKERS.TXT here or in LibriSpeech/; set LIBRISP"):
-        corpus_root(root / "dev-clean")
+        prepare.corpus_root(root / "dev-clean")
 
 
 def test_a_reader_that_nobody_knows_is_refused(tmp_path):
     utterances = [CorpusUtterance("99-7-0000", "99", tmp_path, {"text": "ONE"})]
     with pytest.raises(InputError, match=r"SPEAKERS.TXT lacks the readers 99 \(1 in all\)"):
-        librispeech_directory(utterances, {"14": "female"})
+        prepare.librispeech_directory(utterances, {"14": "female"})
 
 
 def test_counts_are_compared_with_the_official_ones():
-    assert OFFICIAL_COUNTS["train-clean-360"] == 104014 and len(OFFICIAL_COUNTS) == 7
+    assert (
+        prepare.OFFICIAL_COUNTS["train-clean-360"] == 104014 and len(prepare.OFFICIAL_COUNTS) == 7
+    )
     one = CorpusUtterance("14-7-0000", "14", Path("x"), {"text": "ONE"})
-    assert describe_subset("mine", [one]) == "mine: 1 utterances, 1 speakers"
-    assert describe_subset("dev-clean", [one] * 2703).endswith("1 speakers; the official subset")
-    assert describe_subset("dev-clean", [one]).endswith("not the official subset (2703 utterances)")
+    assert prepare.describe_subset("mine", [one]) == "mine: 1 utterances, 1 speakers"
+    assert prepare.describe_subset("dev-clean", [one] * 2703).endswith(
+        "1 speakers; the official subset"
+    )
+    assert prepare.describe_subset("dev-clean", [one]).endswith(
+        "not the official subset (2703 utterances)"
+    )
 
 
 @given(st.sets(st.integers(1, 9999).map(str), min_size=2, max_size=30), st.floats(0.01, 0.99))
 def test_speakers_are_held_out_by_their_names_alone(names, fraction):
-    chosen = held_out_speakers(sorted(names), fraction)
-    assert chosen == held_out_speakers([*sorted(names, reverse=True), *names], fraction)
+    chosen = prepare.held_out_speakers(sorted(names), fraction)
+    assert chosen == prepare.held_out_speakers([*sorted(names, reverse=True), *names], fraction)
     assert chosen < names and len(chosen) >= 1
     assert abs(len(chosen) - fraction * len(names)) <= 1.0
 
 
 def test_more_speakers_change_little_of_the_choice():
     names = [str(n) for n in range(200)]
-    before, after = held_out_speakers(names, 0.1), held_out_speakers([*names, "x", "y"], 0.1)
+    before, after = (
+        prepare.held_out_speakers(names, 0.1),
+        prepare.held_out_speakers([*names, "x", "y"], 0.1),
+    )
     assert len(before - after) <= 2
-    assert held_out_speakers(names, 0.1, seed=1) != before
+    assert prepare.held_out_speakers(names, 0.1, seed=1) != before
 
 
 def test_speakers_that_cannot_be_split():
     for fraction in (0.0, 1.0, -0.1):
         with pytest.raises(InputError, match="use one between 0 and 1"):
-            held_out_speakers(["a", "b"], fraction)
+            prepare.held_out_speakers(["a", "b"], fraction)
     with pytest.raises(InputError, match="cannot be split in two"):
-        held_out_speakers(["a", "a"], 0.5)
+        prepare.held_out_speakers(["a", "a"], 0.5)
 
 
 def test_the_real_layout_becomes_a_valid_data_directory(layout, tmp_path, capsys):

@@ -8,24 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recipes.recipe import load_script
 
 from espnet_ext.data.check import validate
-from espnet_ext.data.commonvoice import (
-    ACCENTS,
-    VoiceClip,
-    accent_code,
-    clip_directory,
-    describe_selection,
-    normalize_text,
-    read_clips,
-    release_root,
-    select,
-    speaker_splits,
-)
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
 
 RECIPE = Path(__file__).parents[2] / "egs2/commonvoice/mtl_asr1"
+prepare = load_script(RECIPE / "local/prepare.py")
 HEADER = "client_id\tpath\tsentence\tage\tgender\taccents"
 # Of the READMEs of the data: rows of the splits, and kept with US and Indian accents.
 RELEASES = ("cv-corpus-7.0-2021-07-21", "cv-corpus-8.0-2022-01-19")
@@ -33,7 +23,9 @@ ROWS = {"train": 17, "dev": 4, "test": 5}
 
 
 def clip(sentence="Yes.", speaker="s1", file="a.mp3", **labels):
-    return VoiceClip(speaker, file, sentence, {"accent": "us", "age": "", "gender": "", **labels})
+    return prepare.VoiceClip(
+        speaker, file, sentence, {"accent": "us", "age": "", "gender": "", **labels}
+    )
 
 
 def write_tsv(path, *rows, header=HEADER):
@@ -49,7 +41,7 @@ def release(request, shared_data):
     return root
 
 
-def prepare(directory, *arguments, corpus):
+def run_data(directory, *arguments, corpus):
     """Call the shell script of the recipe in a directory of its own."""
     for name in ("path.sh", "db.sh", "utils", "local"):
         if not (directory / name).exists():
@@ -64,9 +56,14 @@ def prepare(directory, *arguments, corpus):
     )
 
 
-@pytest.mark.parametrize(("name", "code"), ACCENTS.items())
+@pytest.mark.parametrize(("name", "code"), prepare.ACCENTS.items())
 def test_long_names_are_short_codes(name, code):
-    assert accent_code(name) == accent_code(code) == accent_code(f"{name},Low") == code
+    assert (
+        prepare.accent_code(name)
+        == prepare.accent_code(code)
+        == prepare.accent_code(f"{name},Low")
+        == code
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +79,7 @@ def test_long_names_are_short_codes(name, code):
     ],
 )
 def test_several_labels_in_one_cell(cell, code):
-    assert accent_code(cell) == code
+    assert prepare.accent_code(cell) == code
 
 
 @pytest.mark.parametrize(
@@ -98,37 +95,37 @@ def test_several_labels_in_one_cell(cell, code):
     ],
 )
 def test_text_as_in_librispeech(sentence, text):
-    assert normalize_text(sentence) == text
+    assert prepare.normalize_text(sentence) == text
 
 
 @given(st.text())
 def test_text_is_of_the_letters_of_librispeech_or_none(sentence):
-    text = normalize_text(sentence)
-    assert text is None or (text == normalize_text(text) and text.strip() == text != "")
+    text = prepare.normalize_text(sentence)
+    assert text is None or (text == prepare.normalize_text(text) and text.strip() == text != "")
 
 
 def test_columns_are_found_by_name(tmp_path):
     row = "x\tus\tHi.\tc1\tmale_masculine\ta.mp3"
     header = "extra\taccent\tsentence\tclient_id\tgender\tpath"
-    (found,) = read_clips(write_tsv(tmp_path / "t.tsv", row, header=header))
+    (found,) = prepare.read_clips(write_tsv(tmp_path / "t.tsv", row, header=header))
     labels = {"accent": "us", "age": "", "gender": "male"}
-    assert found == VoiceClip("c1", "a.mp3", "Hi.", labels)
+    assert found == prepare.VoiceClip("c1", "a.mp3", "Hi.", labels)
 
 
 def test_quotes_of_the_table_and_of_the_sentence(tmp_path):
     rows = [f"c\ta.mp3\t{text}\t\t\t" for text in ('"""Hi"", he said."', '"Hi", he said.', '"')]
-    found = [c.sentence for c in read_clips(write_tsv(tmp_path / "t.tsv", *rows))]
+    found = [c.sentence for c in prepare.read_clips(write_tsv(tmp_path / "t.tsv", *rows))]
     assert found == ['"Hi", he said.', '"Hi", he said.', '"']
 
 
 def test_bad_tables_are_told_with_file_and_line(tmp_path):
     path = write_tsv(tmp_path / "t.tsv", "c\ta.mp3\tHi.\t\t\t", "c\tb.mp3")
     with pytest.raises(InputError, match=r"t\.tsv:3: 2 fields, the header has 6"):
-        read_clips(path)
+        prepare.read_clips(path)
     with pytest.raises(InputError, match=r"t\.tsv:1: no column client_id, sentence"):
-        read_clips(write_tsv(path, header="path\taccent"))
+        prepare.read_clips(write_tsv(path, header="path\taccent"))
     with pytest.raises(InputError, match="no such table"):
-        read_clips(tmp_path / "none.tsv")
+        prepare.read_clips(tmp_path / "none.tsv")
 
 
 def test_every_reason_is_counted():
@@ -136,13 +133,13 @@ def test_every_reason_is_counted():
         clip(), clip(accent=""), clip(accent="several"), clip(accent="england"),
         clip("Room 7"), clip(file="gone.mp3"), clip(age="teens"),
     ]  # fmt: skip
-    found = select(clips, {"a.mp3"})
+    found = prepare.select(clips, {"a.mp3"})
     assert found.rows == 7 and len(found.clips) == 2
     reasons = ["no accent", "several accents", "another accent", "no audio file"]
     assert found.dropped == Counter([*reasons, "a sentence that A to Z cannot spell"])
-    assert select(clips, {"a.mp3"}, ("accent", "age")).dropped["no age"] == 3
-    assert len(select(clips, {"a.mp3"}, accents=()).clips) == 3
-    lines = list(describe_selection("train", found, 260000))
+    assert prepare.select(clips, {"a.mp3"}, ("accent", "age")).dropped["no age"] == 3
+    assert len(prepare.select(clips, {"a.mp3"}, accents=()).clips) == 3
+    lines = list(prepare.describe_selection("train", found, 260000))
     assert lines[0] == "train: kept 2 of 7 clips (paper: about 260000)"
     assert "  accent: us 2" in lines and "  age: teens 1" in lines
 
@@ -151,15 +148,15 @@ def test_speakers_are_told_apart():
     first, second = "a" * 16 + "1", "a" * 16 + "2"
     two = [(clip(speaker=first), "YES"), (clip(speaker=second, file="b.mp3"), "YES")]
     with pytest.raises(InputError, match="two speakers begin with aaaa"):
-        clip_directory(two, "clips")
+        prepare.clip_directory(two, "clips")
     with pytest.raises(InputError, match=r"a\.mp3: stands twice"):
-        clip_directory([two[0], two[0]], "clips")
+        prepare.clip_directory([two[0], two[0]], "clips")
 
 
 @given(st.lists(st.integers(0, 50), min_size=1), st.integers(0, 3))
 def test_a_speaker_is_in_one_split(numbers, seed):
     clips = [clip(speaker=str(n)) for n in numbers]
-    parts = speaker_splits(clips, {"dev": 0.3, "test": 0.3}, seed)
+    parts = prepare.speaker_splits(clips, {"dev": 0.3, "test": 0.3}, seed)
     assert sum(map(len, parts.values())) == len(clips)
     speakers = [{c.speaker for c in part} for part in parts.values()]
     assert sum(map(len, speakers)) == len(set.union(*speakers))
@@ -169,15 +166,15 @@ def test_the_release_is_found(tmp_path):
     for name in ("cv-corpus-1", "cv-corpus-2"):
         (tmp_path / name / "en/clips").mkdir(parents=True)
     one = tmp_path / "cv-corpus-1/en"
-    assert release_root(one) == release_root(tmp_path / "cv-corpus-1") == one
+    assert prepare.release_root(one) == prepare.release_root(tmp_path / "cv-corpus-1") == one
     with pytest.raises(InputError, match="several releases"):
-        release_root(tmp_path)
+        prepare.release_root(tmp_path)
     with pytest.raises(InputError, match=r"set COMMONVOICE in db\.sh"):
-        release_root(one / "clips")
+        prepare.release_root(one / "clips")
 
 
 def test_both_releases_give_the_same_directories(release, tmp_path):
-    done = prepare(tmp_path, corpus=release)
+    done = run_data(tmp_path, corpus=release)
     assert done.returncode == 0, done.stderr
     for name, rows in ROWS.items():
         validate(tmp_path / "data" / name)
@@ -189,7 +186,7 @@ def test_both_releases_give_the_same_directories(release, tmp_path):
     # In release 8.0 the label of this clip is "United States English,Midwestern,Low".
     assert next(v for k, v in accents.items() if k.endswith("18091118")) == "us"
     before = {p: p.read_bytes() for p in (tmp_path / "data").rglob("*") if p.is_file()}
-    assert prepare(tmp_path, corpus=release).returncode == 0
+    assert run_data(tmp_path, corpus=release).returncode == 0
     assert before == {p: p.read_bytes() for p in (tmp_path / "data").rglob("*") if p.is_file()}
 
 
@@ -197,9 +194,9 @@ def test_a_release_without_splits(shared_data, tmp_path):
     corpus = shared_data / "commonvoice_en_sample"
     if not corpus.is_dir():
         pytest.skip("the sample of Common Voice is not among the data")
-    done = prepare(tmp_path, corpus=corpus)
+    done = run_data(tmp_path, corpus=corpus)
     assert done.returncode == 1 and "--speaker_split true" in done.stderr
-    done = prepare(tmp_path, "--speaker_split", "true", "--accents", "", corpus=corpus)
+    done = run_data(tmp_path, "--speaker_split", "true", "--accents", "", corpus=corpus)
     assert done.returncode == 0, done.stderr
     parts = [read_table(tmp_path / "data" / name / "utt2accent") for name in ROWS]
     counts = sum((Counter(part.values()) for part in parts), Counter())
@@ -208,5 +205,5 @@ def test_a_release_without_splits(shared_data, tmp_path):
 
 
 def test_where_the_corpus_is(tmp_path):
-    done = prepare(tmp_path, corpus="")
+    done = run_data(tmp_path, corpus="")
     assert done.returncode == 1 and "set COMMONVOICE in db.sh" in done.stderr
