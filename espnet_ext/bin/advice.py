@@ -43,11 +43,11 @@ def in_words_of_run_sh(message: str, command: str, environment: Mapping[str, str
         "run the same command again", "run ./run.sh again with the same options"
     )
 
-    def _translate(part: str) -> str:
-        return OPTION.sub(lambda found: translated(found[1], found[2] or "", command, text), part)
-
     scripts = SCRIPT.findall(message)
-    parts = [_translate(part) for part in SCRIPT.split(message)]
+    parts = [
+        OPTION.sub(lambda found: translated(found[1], found[2] or "", command, text), part)
+        for part in SCRIPT.split(message)
+    ]
     return parts[0] + "".join(a + b for a, b in zip(scripts, parts[1:], strict=True))
 
 

@@ -245,7 +245,7 @@ def _layout(value: object, indent: int) -> str:
     if not items or indent + len(text) <= JSON_WIDTH:
         return text
     margin = " " * (indent + 2)
-    lines = [f"{margin}{start}{_layout(item, indent + 2)}" for start, item in items]
+    lines = [margin + start + _layout(item, indent + 2) for start, item in items]
     return f"{text[0]}\n" + ",\n".join(lines) + f"\n{' ' * indent}{text[-1]}"
 
 

@@ -63,7 +63,14 @@ def flac_streams(
             audio += 4 + int.from_bytes(content[audio + 1 : audio + 4], "big")
         joined = _NEXT_FILE.search(content, audio)
         end = joined.start() if joined else len(content)
-        samples, last = _samples_of(content, audio, end)
+        # What looks like a header inside a frame has another number than the next frame must have,
+        # or is of another kind than the first.
+        samples, last, expected = 0, audio, None
+        for sync in _FLAC_SYNC.finditer(content, audio, end):
+            header = _frame(content[sync.start() : sync.start() + _LONGEST_HEADER])
+            if header and expected in ((header.kind, header.number), None):
+                samples, last = samples + header.samples, sync.start()
+                expected = header.kind, header.following
         promised = int.from_bytes(content[start + 21 : start + 26], "big") & (1 << 36) - 1
         if samples < promised:
             raise InputError(cut_off(where, samples, promised))
@@ -88,21 +95,6 @@ def flac_streams(
         found.append(Stream(repaired, samples, exact=exact))
         start = end
     return found
-
-
-def _samples_of(content: Content, start: int, end: int) -> tuple[int, int]:
-    """Samples of all frames, and where the last one starts.
-
-    What looks like a header inside a frame has another number than the next frame must have, or
-    is of another kind than the first.
-    """
-    samples, last, expected = 0, start, None
-    for sync in _FLAC_SYNC.finditer(content, start, end):
-        frame = _frame(content[sync.start() : sync.start() + _LONGEST_HEADER])
-        if frame and expected in ((frame.kind, frame.number), None):
-            samples, last = samples + frame.samples, sync.start()
-            expected = frame.kind, frame.following
-    return samples, last
 
 
 def _frame(header: bytes) -> _Frame | None:

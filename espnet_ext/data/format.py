@@ -98,12 +98,22 @@ class FormatOptions:
 
 
 @dataclass(frozen=True)
-class _Formatted:
+class Formatted:
+    """An utterance that was formatted, or why it was not.
+
+    Attributes:
+        utterance: its id.
+        samples: how many it has.
+        path: of its file, absolute or relative to the destination.
+        dropped: why it is left out, or empty.
+        problem: with its audio, or empty.
+    """
+
     utterance: str
     samples: int = 0
-    path: str = ""  # absolute, or relative to the destination
-    dropped: str = ""  # why, or empty
-    problem: str = ""  # with the audio, or empty
+    path: str = ""
+    dropped: str = ""
+    problem: str = ""
 
 
 def format_directory(
@@ -138,7 +148,7 @@ def format_directory(
     empty = {u for u, text in data.tables.get("text", {}).items() if not text}
     with (
         locked(destination),
-        _folder_aside(destination / AUDIO_FOLDER, options.origin(data)) as folder,
+        folder_aside(destination / AUDIO_FOLDER, options.origin(data)) as folder,
     ):
         formatted = _format_all(data, empty, options, folder)
         reasons: dict[str, set[str]] = {"with empty text": empty} if empty else {}
@@ -160,7 +170,7 @@ def format_directory(
             "Mend the data, or change --min_seconds or --max_seconds; or accept the loss with "
             "--allow_loss true",
         )
-        _say_unusable(data, made, options, source)
+        warn_of_unusable(data, made, options, source)
         _assembled(data, made, destination).write(destination)
     dropped = {reason: len(some) for reason, some in reasons.items()}
     said = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())) or "none"
@@ -193,10 +203,14 @@ def _load_source(source: str | Path, destination: Path, options: FormatOptions) 
 
 
 @contextmanager
-def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
+def folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
     """Yield a folder that replaces `final` when the block ends well.
 
     Otherwise it stays, for the next run that is made from the same `origin`.
+
+    Args:
+        final: where the folder comes to stand; a folder that stands there is replaced.
+        origin: what its files are made from.
     """
     aside = final.with_name(f".{final.name}.partial")
     before = final.with_name(f".{final.name}.before")
@@ -229,7 +243,7 @@ def _folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
 
 def _format_all(
     data: DataDirectory, left_out: set[str], options: FormatOptions, folder: Path
-) -> list[_Formatted]:
+) -> list[Formatted]:
     """Format each recording, several at a time; say how far that is, and refuse bad audio."""
     # Recording -> its utterances with their starts and ends; none where it is one itself.
     recordings: dict[str, Segments] = {}
@@ -240,11 +254,11 @@ def _format_all(
             segments = recordings.setdefault(parsed[0], {})
             segments |= {utterance: parsed[1:]} if data.segmented else {}
 
-    def work(name: str) -> list[_Formatted]:
+    def work(name: str) -> list[Formatted]:
         location = data.tables["wav.scp"][name]
-        return _format_recording(name, location, recordings[name], options, folder)
+        return format_recording(name, location, recordings[name], options, folder)
 
-    formatted: list[_Formatted] = []
+    formatted: list[Formatted] = []
     due = time.monotonic() + PROGRESS_SECONDS
     with ThreadPoolExecutor(options.threads) as pool:
         for done, results in enumerate(pool.map(work, sorted(recordings)), 1):
@@ -261,9 +275,18 @@ def _format_all(
     return formatted
 
 
-def _format_recording(
+def format_recording(
     name: str, location: str, segments: Segments, options: FormatOptions, folder: Path
-) -> list[_Formatted]:
+) -> list[Formatted]:
+    """Read a recording, and write those of its utterances that need a file of their own.
+
+    Args:
+        name: its id.
+        location: its value in wav.scp.
+        segments: its utterances; none where it is one itself.
+        options: how to format.
+        folder: for the files that are made.
+    """
     finished, source = file_of(folder, name, ".flac"), Path(location)
     piped = is_pipe(location)
     there = not segments and not piped and finished.is_file() and source.is_file()
@@ -271,7 +294,7 @@ def _format_recording(
         # Of an earlier run; its header alone would not show that something has damaged it.
         with suppress(InputError):
             samples_there = len(read_audio(finished, sample_rate=options.sample_rate)[0])
-            return [_Formatted(name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
+            return [Formatted(name, samples_there, f"{AUDIO_FOLDER}/{finished.name}")]
     where = f"wav.scp: '{name}'" if piped else f"{location}: utterance '{name}'"
     rate_needed = None if options.resample else options.sample_rate
     try:
@@ -280,7 +303,7 @@ def _format_recording(
             content, where, sample_rate=rate_needed, channel=options.channel
         )
     except InputError as error:
-        return [_Formatted(u, dropped=BAD_AUDIO, problem=str(error)) for u in segments or [name]]
+        return [Formatted(u, dropped=BAD_AUDIO, problem=str(error)) for u in segments or [name]]
     if not segments:
         kept = plain and rate == options.sample_rate and not isinstance(content, bytes)
         here = str(source.absolute()) if kept else ""
@@ -297,7 +320,7 @@ def _format_recording(
             cut = samples[round(start * rate) : None if end is None else round(end * rate)]
             check_samples(cut, where)
         except InputError as error:
-            formatted.append(_Formatted(utterance, dropped=BAD_AUDIO, problem=str(error)))
+            formatted.append(Formatted(utterance, dropped=BAD_AUDIO, problem=str(error)))
         else:
             formatted.append(_format_utterance(utterance, cut, rate, "", options, folder))
     return formatted
@@ -345,23 +368,23 @@ def _format_utterance(
     path: str,
     options: FormatOptions,
     folder: Path,
-) -> _Formatted:
+) -> Formatted:
     """Keep the file at `path`, or make a new one in `folder` where it is empty."""
     seconds = len(samples) / rate
     if seconds < options.min_seconds:
-        return _Formatted(utterance, dropped=f"shorter than {options.min_seconds:g} s")
+        return Formatted(utterance, dropped=f"shorter than {options.min_seconds:g} s")
     if seconds > options.max_seconds:
-        return _Formatted(utterance, dropped=f"longer than {options.max_seconds:g} s")
+        return Formatted(utterance, dropped=f"longer than {options.max_seconds:g} s")
     if path:
-        return _Formatted(utterance, len(samples), path)
+        return Formatted(utterance, len(samples), path)
     converted = resample(samples, rate, options.sample_rate)
     file = file_of(folder, utterance, ".flac")
     write_flac(file, converted, options.sample_rate)
-    return _Formatted(utterance, len(converted), f"{AUDIO_FOLDER}/{file.name}")
+    return Formatted(utterance, len(converted), f"{AUDIO_FOLDER}/{file.name}")
 
 
-def _say_unusable(
-    data: DataDirectory, kept: dict[str, _Formatted], options: FormatOptions, source: str | Path
+def warn_of_unusable(
+    data: DataDirectory, kept: dict[str, Formatted], options: FormatOptions, source: str | Path
 ) -> None:
     """Name utterances that are kept here and that most models cannot use in a later stage."""
     texts = data.tables.get("text", {})
@@ -379,9 +402,7 @@ def _say_unusable(
             )
 
 
-def _assembled(
-    data: DataDirectory, kept: dict[str, _Formatted], destination: Path
-) -> DataDirectory:
+def _assembled(data: DataDirectory, kept: dict[str, Formatted], destination: Path) -> DataDirectory:
     tables = {name: data.tables[name] for name in data.tables if name != "segments"}
     for name in data.names("recording"):
         # Keyed by recordings, which end here.

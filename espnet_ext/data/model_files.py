@@ -1,7 +1,6 @@
 """Configuration and weights of a model: two files, a directory, or an archive."""
 
 import logging
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -36,6 +35,100 @@ class ModelFiles(NamedTuple):
     weights_name: str
 
 
+class _Folder(NamedTuple):
+    """A directory, or an unpacked archive, in which a model of a kind is."""
+
+    path: Path
+    given: Path  # what the user calls it
+    kind: str
+
+    @classmethod
+    def at(cls, given: str | Path, kind: str, max_gb: float | None = None) -> "_Folder | None":
+        """The folder that a path stands for; None where it is a file."""
+        path = Path(given)
+        if path.is_dir():
+            return cls(path, path, kind)
+        return cls(unpacked(path, max_gb), path, kind) if is_archive(path) else None
+
+    def shown(self, path: Path) -> str:
+        """A file for messages: one of an archive is `packed.zip/exp/asr/config.yaml`."""
+        return str(PurePath(self.given, path.relative_to(self.path)))
+
+    def meta(self) -> Path | None:
+        """The list of a packed model, where there is one."""
+        here = self.path / META
+        metas = [here] if here.is_file() else sorted(self.path.glob(f"*/{META}"))
+        return metas[0] if len(metas) == 1 else None
+
+    def listed(self, section: str, key: str) -> Path | None:
+        """The file that the list of a packed model names; None where there is no list."""
+        meta = self.meta()
+        files = None if meta is None else read_yaml(meta).get(section)
+        if meta is None or not isinstance(files, dict):
+            return None
+        if not isinstance(files.get(key), str):
+            raise InputError(
+                f"{self.given}: a packed model without {key} (its {META} lists "
+                f"{', '.join(map(str, files)) or 'nothing'}): a model of another task"
+            )
+        # Packing strips the first slash of a path that leads out of the directory it was called in.
+        relative = PurePath(files[key].lstrip("/"))
+        for base in (meta.parent, self.path):
+            if ".." not in relative.parts and (base / relative).is_file():
+                return base / relative
+        raise InputError(f"{self.given}: its {META} names {files[key]}, which is not in it")
+
+    def config(self) -> Path:
+        """The configuration of the model."""
+        if listed := self.listed("yaml_files", f"{self.kind}_train_config"):
+            return listed
+        if (self.path / CONFIG).is_file():
+            return self.path / CONFIG
+        found = sorted(self.path.rglob(CONFIG))
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise InputError(
+                f"{self.given}: no {CONFIG} in it; give the directory of a trained model"
+            )
+        names = ", ".join(self.shown(path.parent) for path in found[:5])
+        raise InputError(f"{self.given}: {len(found)} models are in it; give one of them: {names}")
+
+    def weights(self, config: Path) -> Path:
+        """The weights that ESPnet's recipes decode with."""
+        if listed := self.listed("files", f"{self.kind}_model_file"):
+            return listed
+        # Several names may be links to one file; checkpoint.pth is the state of the training.
+        files = [p for p in sorted(config.parent.glob("[!.]*.pth")) if p.name != "checkpoint.pth"]
+        where, different = self.shown(config.parent), len({path.resolve() for path in files})
+        if not files:
+            raise InputError(
+                f"{where}: no weights in it (*.pth; checkpoint.pth is the state of a training); "
+                "has the training been run?"
+            )
+        values, names = read_yaml(config), {path.name: path for path in files}
+        # What the recipes decode with, then what training chose by.
+        averaged = self.kind == "asr" and values.get("model") != "mtl_asr"
+        preferred = ["valid.acc.ave.pth" if averaged else "valid.loss.best.pth"]
+        if self.kind == "cm":
+            preferred = ["latest.pth"]
+        for criterion in reversed(values.get("best_model_criterion") or []):
+            if isinstance(criterion, list) and len(criterion) > 1 and criterion[0] == "valid":
+                ends = ("ave", "best") if averaged else ("best", "ave")
+                preferred += [f"valid.{criterion[1]}.{end}.pth" for end in ends]
+        for name in preferred:
+            if name in names:
+                if different > 1:
+                    logging.info("%s: of its weights, %s are taken", where, name)
+                return names[name]
+        if different == 1:
+            return files[0]
+        raise InputError(
+            f"{where}: which weights are meant? Give {CONFIG} and one of them as two files: "
+            f"{', '.join(list(names)[:8])}"
+        )
+
+
 def find_model(
     config: str | Path,
     weights: str | Path | None = None,
@@ -62,8 +155,8 @@ def find_model(
         PosixPath('exp/asr/config.yaml')
     """
     config = Path(config)
-    folder = _folder(config, max_gb)
-    found = config if folder is None else _config_in(folder, config, kind)
+    folder = _Folder.at(config, kind, max_gb)
+    found = folder.config() if folder else config
     if folder is None and weights is not None and config == Path(weights):
         if not config.exists():
             raise InputError(f"{config}: no such model directory or archive")
@@ -75,7 +168,7 @@ def find_model(
         )
     if not found.is_file():
         raise InputError(f"{config}: no such configuration")
-    config_name = _shown(found, folder, config)
+    config_name = folder.shown(found) if folder else str(found)
     if weights is None and folder is None:
         raise InputError(
             f"{config}: give its weights too, or the directory of the model in place of both"
@@ -83,15 +176,15 @@ def find_model(
     given = config if weights is None else Path(weights)
     beside = found
     if given != config:
-        folder = _folder(given, max_gb)
+        folder = _Folder.at(given, kind, max_gb)
         if folder is None:
             if not given.is_file():
                 raise InputError(f"{given}: no such checkpoint; has the training stage been run?")
             return ModelFiles(found, given, config_name, str(given))
-        beside = _config_in(folder, given, kind)
+        beside = folder.config()
     assert folder is not None, "else weights were given, or it was refused"
-    chosen = _weights_of(beside, folder, given, kind)
-    return ModelFiles(found, chosen, config_name, _shown(chosen, folder, given))
+    chosen = folder.weights(beside)
+    return ModelFiles(found, chosen, config_name, folder.shown(chosen))
 
 
 def model_kind(model: str | Path) -> str:
@@ -107,15 +200,15 @@ def model_kind(model: str | Path) -> str:
         >>> model_kind("egs2/librispeech/ssl1/conf/train_base.yaml")    # doctest: +SKIP
         'ssl'
     """
-    folder = _folder(Path(model))
+    folder = _Folder.at(model, "asr")
     if folder is None:
         return model_kind_of(read_with_base(model))
-    if meta := _meta(folder):
+    if meta := folder.meta():
         listed = read_yaml(meta).get("yaml_files")
         for kind in ("asr", "cm", "ssl"):
             if isinstance(listed, dict) and f"{kind}_train_config" in listed:
                 return kind
-    return model_kind_of(read_yaml(_config_in(folder, Path(model), "asr")))
+    return model_kind_of(read_yaml(folder.config()))
 
 
 def model_kind_of(config: Record) -> str:
@@ -138,102 +231,10 @@ def model_paths(
     Raises:
         InputError: see `find_model`.
     """
-    if weights is None and _folder(Path(config)) is None:
+    if weights is None and _Folder.at(config, kind) is None:
         return Path(config), None
     found = find_model(config, weights, kind)
     return found.config, found.weights
-
-
-def _folder(path: Path, max_gb: float | None = None) -> Path | None:
-    """The folder that `path` stands for; None where it is a file."""
-    if path.is_dir():
-        return path
-    return unpacked(path, max_gb) if is_archive(path) else None
-
-
-def _shown(path: Path, folder: Path | None, given: Path) -> str:
-    """A file for messages: one of an archive is `packed.zip/exp/asr/config.yaml`."""
-    return str(path) if folder is None else str(PurePath(given, path.relative_to(folder)))
-
-
-def _config_in(folder: Path, shown: Path, kind: str) -> Path:
-    if listed := _listed(folder, shown, "yaml_files", f"{kind}_train_config"):
-        return listed
-    if (folder / CONFIG).is_file():
-        return folder / CONFIG
-    found = sorted(folder.rglob(CONFIG))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise InputError(f"{shown}: no {CONFIG} in it; give the directory of a trained model")
-    names = ", ".join(_shown(path.parent, folder, shown) for path in found[:5])
-    raise InputError(f"{shown}: {len(found)} models are in it; give one of them: {names}")
-
-
-def _weights_of(config: Path, folder: Path, shown: Path, kind: str) -> Path:
-    """The weights that ESPnet's recipes decode with."""
-    if listed := _listed(folder, shown, "files", f"{kind}_model_file"):
-        return listed
-    # Several names may be links to one file; checkpoint.pth is the state of the training.
-    files = [p for p in sorted(config.parent.glob("[!.]*.pth")) if p.name != "checkpoint.pth"]
-    where = _shown(config.parent, folder, shown)
-    if not files:
-        raise InputError(
-            f"{where}: no weights in it (*.pth; checkpoint.pth is the state of a training); has "
-            "the training been run?"
-        )
-    names = {path.name: path for path in files}
-    for name in _preferred(read_yaml(config), kind):
-        if name in names:
-            if len({path.resolve() for path in files}) > 1:
-                logging.info("%s: of its weights, %s are taken", where, name)
-            return names[name]
-    if len({path.resolve() for path in files}) == 1:
-        return files[0]
-    raise InputError(
-        f"{where}: which weights are meant? Give {CONFIG} and one of them as two files: "
-        f"{', '.join(list(names)[:8])}"
-    )
-
-
-def _preferred(config: Record, kind: str) -> Iterator[str]:
-    """Names of weights, best first: what the recipes decode with, then what training chose by."""
-    averaged = kind == "asr" and config.get("model") != "mtl_asr"
-    if kind == "cm":
-        yield "latest.pth"
-    else:
-        yield "valid.acc.ave.pth" if averaged else "valid.loss.best.pth"
-    for criterion in reversed(config.get("best_model_criterion") or []):
-        if isinstance(criterion, list) and len(criterion) > 1 and criterion[0] == "valid":
-            yield f"valid.{criterion[1]}.{'ave' if averaged else 'best'}.pth"
-            yield f"valid.{criterion[1]}.{'best' if averaged else 'ave'}.pth"
-
-
-def _listed(folder: Path, shown: Path, section: str, key: str) -> Path | None:
-    """The file that the list of a packed model names; None where there is no list."""
-    meta = _meta(folder)
-    if meta is None:
-        return None
-    files = read_yaml(meta).get(section)
-    if not isinstance(files, dict):
-        return None
-    if not isinstance(files.get(key), str):
-        raise InputError(
-            f"{shown}: a packed model without {key} (its {META} lists "
-            f"{', '.join(map(str, files)) or 'nothing'}): a model of another task"
-        )
-    # Packing strips the first slash of a path that leads out of the directory it was called in.
-    relative = PurePath(files[key].lstrip("/"))
-    for base in (meta.parent, folder):
-        if ".." not in relative.parts and (base / relative).is_file():
-            return base / relative
-    raise InputError(f"{shown}: its {META} names {files[key]}, which is not in it")
-
-
-def _meta(folder: Path) -> Path | None:
-    """The list of a packed model, where there is one."""
-    metas = [folder / META] if (folder / META).is_file() else sorted(folder.glob(f"*/{META}"))
-    return metas[0] if len(metas) == 1 else None
 
 
 def find_files(section: Record, config: str | Path, above: str = "") -> None:

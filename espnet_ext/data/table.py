@@ -78,6 +78,60 @@ class TableOptions:
     seed: int = 0
     test_set: str = ""
 
+    def columns_of(self, table: Path, header: Sequence[str]) -> dict[str, str]:
+        """What a column is for -> its name in the table."""
+        by_name = {_plain(name): name for name in reversed(header) if name}
+        columns = {}
+        for use, spellings in COLUMNS.items():
+            asked = self.columns.get(use, "")
+            if asked == UNUSED:
+                continue
+            wanted = (_plain(asked),) if asked else spellings
+            found = next((by_name[name] for name in wanted if name in by_name), None)
+            if found:
+                columns[use] = found
+            elif asked or use == "path":
+                said = f"no column '{asked}'" if asked else f"no column for the {use}"
+                cure = f"Name it with --{use}; the first line must name the columns"
+                if len(header) == 1:
+                    cure = "Columns are separated by tabs, commas or semicolons"
+                raise InputError(f"{table}:1: {said}; there are {', '.join(header)}. {cure}")
+        return columns
+
+    def heads_of(
+        self,
+        table: Path,
+        rows: Sequence[NumberedCells],
+        columns: Mapping[str, str],
+        header: Sequence[str],
+    ) -> dict[str, str]:
+        """Head -> its column, of those that are in no other use."""
+        used = set(columns.values())
+        free = {_plain(name): name for name in header if name and name not in used}
+        if self.heads is not None:
+            lacking = [head for head in self.heads if _plain(head) not in free]
+            if lacking:
+                raise InputError(
+                    f"{table}:1: no further column '{lacking[0]}' for a head; there are "
+                    f"{', '.join(free.values()) or 'none'}"
+                )
+            free = {_plain(head): free[_plain(head)] for head in self.heads}
+        heads = {}
+        for head, column in free.items():
+            values = {cells[column].lower() for _, cells in rows} - {""}
+            reason = None
+            if head in _RESERVED_HEADS or not re.fullmatch(r"[a-z]\w*", head):
+                reason = f"utt2{head} means something else or is no name; rename the column"
+            elif self.heads is None and not 2 <= len(values) <= min(MOST_CLASSES, len(rows) // 2):
+                reason = f"it has {len(values)} values in {len(rows)} rows; ask for it with --heads"
+            if reason and self.heads is not None:
+                raise InputError(f"{table}:1: the column '{column}' is no head: {reason}")
+            if reason:
+                logging.info("%s: the column '%s' is no head: %s", table, column, reason)
+            else:
+                heads[head] = column
+        return heads
+
 
 class _Listed(NamedTuple):
     """A row that was read."""
@@ -116,8 +170,8 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
             f"--test_set '{options.test_set}': must be a plain name, and neither train nor dev"
         )
     header, rows = read_rows(table)
-    columns = _find_columns(table, header, options)
-    heads = _find_heads(table, rows, columns, header, options)
+    columns = options.columns_of(table, header)
+    heads = options.heads_of(table, rows, columns, header)
     folder = Path(options.audio_dir) if options.audio_dir else table.parent
     reader = _RowReader(columns, heads, folder.absolute(), options.case, rows)
     found, problems = parse_each(table, ((row[0], row) for row in rows), reader.read)
@@ -156,61 +210,6 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
 def _plain(name: str) -> str:
     """A name of a column in small letters, with `_` for blanks and signs."""
     return re.sub(r"\W+", "_", name.strip().lower()).strip("_")
-
-
-def _find_columns(table: Path, header: Sequence[str], options: TableOptions) -> dict[str, str]:
-    by_name = {_plain(name): name for name in reversed(header) if name}
-    columns = {}
-    for use, spellings in COLUMNS.items():
-        asked = options.columns.get(use, "")
-        if asked == UNUSED:
-            continue
-        wanted = (_plain(asked),) if asked else spellings
-        found = next((by_name[name] for name in wanted if name in by_name), None)
-        if found:
-            columns[use] = found
-        elif asked or use == "path":
-            said = f"no column '{asked}'" if asked else f"no column for the {use}"
-            cure = f"Name it with --{use}; the first line must name the columns"
-            if len(header) == 1:
-                cure = "Columns are separated by tabs, commas or semicolons"
-            raise InputError(f"{table}:1: {said}; there are {', '.join(header)}. {cure}")
-    return columns
-
-
-def _find_heads(
-    table: Path,
-    rows: Sequence[NumberedCells],
-    columns: Mapping[str, str],
-    header: Sequence[str],
-    options: TableOptions,
-) -> dict[str, str]:
-    """Head -> its column. An attack is a head where nothing says which utterances are spoofs."""
-    used = set(columns.values())
-    free = {_plain(name): name for name in header if name and name not in used}
-    if options.heads is not None:
-        lacking = [head for head in options.heads if _plain(head) not in free]
-        if lacking:
-            raise InputError(
-                f"{table}:1: no further column '{lacking[0]}' for a head; there are "
-                f"{', '.join(free.values()) or 'none'}"
-            )
-        free = {_plain(head): free[_plain(head)] for head in options.heads}
-    heads = {}
-    for head, column in free.items():
-        values = {cells[column].lower() for _, cells in rows} - {""}
-        reason = None
-        if head in _RESERVED_HEADS or not re.fullmatch(r"[a-z]\w*", head):
-            reason = f"utt2{head} means something else or is no name; rename the column"
-        elif options.heads is None and not 2 <= len(values) <= min(MOST_CLASSES, len(rows) // 2):
-            reason = f"it has {len(values)} values in {len(rows)} rows; ask for it with --heads"
-        if reason and options.heads is not None:
-            raise InputError(f"{table}:1: the column '{column}' is no head: {reason}")
-        if reason:
-            logging.info("%s: the column '%s' is no head: %s", table, column, reason)
-        else:
-            heads[head] = column
-    return heads
 
 
 class _RowReader:

@@ -93,27 +93,17 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torc
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     ):
         raise InputError(f"{path}: {_other_content(state)}; {GIVE_WEIGHTS}")
-    _check_size(state, path)
-    if all(name.startswith("module.") for name in state):  # so does DistributedDataParallel
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    check_finite(state, path)
-    return state
-
-
-def _check_size(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Refuse tensors that are not all in the file, such as views with a stride of zero.
-
-    To look at all of their values would take all memory, or fail.
-    """
+    # Tensors that are not all in the file, such as views with a stride of zero: to look at all of
+    # their values would take all memory, or fail.
     for name, value in state.items():
         if value.is_meta or value.is_nested or value.layout is not torch.strided:
             raise InputError(f"{path}: {name} is not a plain tensor; {GIVE_WEIGHTS}")
     claimed = sum(value.numel() * value.element_size() for value in state.values())
-    if claimed > FREE_GROWTH + GROWTH * Path(path).stat().st_size:
-        raise InputError(
-            f"{path}: its tensors claim {claimed / 1e9:.3g} GB, far more than the file has; "
-            f"{GIVE_WEIGHTS}"
-        )
+    _check_growth(path, claimed, "its tensors claim")
+    if all(name.startswith("module.") for name in state):  # so does DistributedDataParallel
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    check_finite(state, path)
+    return state
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
@@ -180,7 +170,7 @@ def load_tensors(
     sort = file_sort(path)
     if sort.name not in ("torch", "pickle"):
         raise InputError(f"{path}: not weights but {sort.what}; {sort.cure or GIVE_WEIGHTS}")
-    _check_sums(path)
+    check_sums(path)
     if may_unpickle(allow_pickle):
         logging.warning("%s: unpickled without restriction; it can run any code", path)
         try:
@@ -207,19 +197,27 @@ def load_tensors(
         raise InputError(f"{path}: damaged or not a PyTorch file ({_line(error)})") from error
 
 
-def _check_sums(path: Path) -> None:
-    """Refuse a file that was damaged on its way: `torch.load` compares no checksum."""
+def _check_growth(path: str | Path, size: int, what: str) -> None:
+    """Refuse a file that stands for many more bytes than it has."""
+    if size > FREE_GROWTH + GROWTH * Path(path).stat().st_size:
+        raise InputError(
+            f"{path}: {what} {size / 1e9:.3g} GB, far more than the file has; {GIVE_WEIGHTS}"
+        )
+
+
+def check_sums(path: Path) -> None:
+    """Refuse a file that was damaged on its way: `torch.load` compares no checksum.
+
+    Raises:
+        InputError: it is damaged, or would take far more memory than the file has.
+    """
     if not zipfile.is_zipfile(path):
         return  # of an earlier PyTorch, which wrote none
     try:
         with zipfile.ZipFile(path) as archive:
             # PyTorch compresses nothing.
             unpacked = sum(info.file_size for info in archive.infolist())
-            if unpacked > FREE_GROWTH + GROWTH * path.stat().st_size:
-                raise InputError(
-                    f"{path}: would take {unpacked / 1e9:.3g} GB, far more than the file has; "
-                    f"{GIVE_WEIGHTS}"
-                )
+            _check_growth(path, unpacked, "would take")
             damaged = archive.testzip()
     except InputError:
         raise
