@@ -243,7 +243,16 @@ class _RowReader:
             text = " ".join(self._cell(cells, "text").split())
             values["text"] = {"upper": text.upper(), "lower": text.lower()}.get(self.case, text)
         if self.countermeasure:
-            values |= self._labels(cells)
+            cell = self._cell(cells, "label")
+            label = _label(cell)
+            if label is None:
+                raise ValueError(f"the label '{cell}' is neither bonafide nor spoof")
+            values["utt2label"] = label
+            if label == "spoof" and "attack" in self.columns:
+                attack = self._cell(cells, "attack")
+                if attack in ("-", "--"):
+                    raise ValueError(f"a spoof without the name of its attack ('{attack}')")
+                values["utt2attack"] = re.sub(r"\s+", "_", attack)
         for head, column in self.heads.items():
             # One word: ESPnet splits labels at blanks.
             values[f"utt2{head}"] = "_".join(cells[column].lower().split()) or MISSING_LABEL
@@ -279,18 +288,6 @@ class _RowReader:
                 f"--{use} none to do without the column"
             )
         return cell
-
-    def _labels(self, cells: Cells) -> dict[str, str]:
-        cell = self._cell(cells, "label")
-        label = _label(cell)
-        if label is None:
-            raise ValueError(f"the label '{cell}' is neither bonafide nor spoof")
-        if label == "bonafide" or "attack" not in self.columns:
-            return {"utt2label": label}
-        attack = self._cell(cells, "attack")
-        if attack in ("-", "--"):
-            raise ValueError(f"a spoof without the name of its attack ('{attack}')")
-        return {"utt2label": label, "utt2attack": re.sub(r"\s+", "_", attack)}
 
 
 def _label(cell: str) -> str | None:

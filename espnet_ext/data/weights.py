@@ -7,7 +7,7 @@ import pickletools
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,12 @@ def load_tensors(
         with torch.serialization.safe_globals([*known]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        names = set(_strings(path))
+        names: set[str] = set()  # the strings in its pickle
+        with suppress(zipfile.BadZipFile, StopIteration, ValueError, OSError):
+            archive = zipfile.ZipFile(path)
+            data = next(n for n in archive.namelist() if n.rsplit("/", 1)[-1] == "data.pkl")
+            found = pickletools.genops(archive.read(data))
+            names = {arg for _, arg, _ in found if isinstance(arg, str)}
         if not known and sort.name == "torch" and {"model", "optimizers"} <= names:
             raise InputError(f"{path}: {_other_content(names)}; {GIVE_WEIGHTS}") from error
         raise UnsafeFileError(
@@ -239,14 +244,3 @@ def _other_content(names: Iterable[object]) -> str:
     if not names:
         return "holds no tensor"
     return f"not the weights of a model, it holds {', '.join(names[:5])}"
-
-
-def _strings(path: Path) -> list[str]:
-    """The strings in the pickle of a file of `torch.save`, without unpickling it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(n for n in archive.namelist() if n.rsplit("/", 1)[-1] == "data.pkl")
-            data = archive.read(name)
-        return [arg for _, arg, _ in pickletools.genops(data) if isinstance(arg, str)]
-    except (zipfile.BadZipFile, StopIteration, ValueError, OSError):
-        return []
