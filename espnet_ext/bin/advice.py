@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from espnet_ext.bin.training import TRAININGS
+
 # Set by egs2/TEMPLATE/common/utils/stages.sh: the main script, such as mtl_asr.sh.
 VARIABLE = "ESPNET_EXT_RUN_SH"
 OPTION = re.compile(r"(?<![\w-])--(\w[\w-]*\w)( (?:true|false|\d[\w.]*|[A-Z]+\b|[\w.]+=[^\s,;]+))?")
@@ -65,7 +67,7 @@ def translated(name: str, value: str, command: str, script: str) -> str:
     passed_on = passing_options(script)
     # Of the command itself, else of another, such as format_data; one training for another never.
     for other in sorted(passed_on, key=lambda each: each != command):
-        if f"--{name}" in options(other) and (other == command or not other.endswith("_train")):
+        if f"--{name}" in options(other) and (other == command or other not in TRAININGS):
             return f'--{passed_on[other]} "{plain}"'
     return plain
 
@@ -75,9 +77,9 @@ def options(module: str) -> list[str]:
 
     ESPnet's parser takes seconds to build.
     """
+    if module in TRAININGS:
+        return re.findall(r"--\w+", TRAININGS[module].help)
     command = importlib.import_module(f"espnet_ext.bin.{module}")
-    if not hasattr(command, "get_parser"):
-        return re.findall(r"--\w+", command.training.help)
     found: list[str] = []
     for action in command.get_parser()._actions:
         found += action.option_strings

@@ -39,7 +39,7 @@ def main() -> None:
     from espnet_ext.tasks.loading import load_recognizer
     from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
-    recognizer = cli.load(files, args, load_recognizer)
+    recognizer = cli.open_model(files, args, load_recognizer)
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     victim = PyTorchESPnet(recognizer, args.ctc_weight, **dataclasses.asdict(settings.victim))

@@ -38,7 +38,7 @@ def main() -> None:
         cli.check_speakers(data / "utt2spk", data / "wav.scp")
     if (data / "text").is_file():
         cli.check_speakers(data / "text", data / "wav.scp", "transcript")
-    recognizer = cli.load(cli.ASR_MODEL.find(args), args, load_recognizer)
+    recognizer = cli.open_model(cli.ASR_MODEL.find(args), args, load_recognizer)
     speakers = read_table(data / "utt2spk") if args.by_speaker else None
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
     audio = read_table(data / "wav.scp")

@@ -31,7 +31,7 @@ def main() -> None:
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
     files = cli.ASR_MODEL.find(args)
-    recognizer = cli.load(files, args, load_recognizer)
+    recognizer = cli.open_model(files, args, load_recognizer)
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     record = Path(args.attack_dir) / RECORD
     settings = read_attack_record(record)["settings"] if record.is_file() else {}

@@ -58,10 +58,10 @@ def main() -> None:
     """Print the table; exit with 1 where something needed is missing."""
     get_parser().parse_args()
     print(f"{'python':<{WIDTH}}{platform.python_version():<12}{sys.executable}")
-    missing = [r for r in REQUIRED if not show(r)]
+    missing = [r for r in REQUIRED if not print_requirement(r)]
     print("optional:")
     for requirement in [*OPTIONAL, *PROGRAMS]:
-        show(requirement)
+        print_requirement(requirement)
     if importlib.util.find_spec("torch") is None:
         print("GPU: unknown without torch")
     else:
@@ -75,7 +75,7 @@ def main() -> None:
         sys.exit("error: missing: " + ", ".join(r.name for r in missing))
 
 
-def show(requirement: Requirement) -> bool:
+def print_requirement(requirement: Requirement) -> bool:
     """Print a requirement with its version; tell whether it is there."""
     name, purpose, remedy, distribution = requirement
     if not distribution:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.bin import cli
+from espnet_ext.bin.training import TRAININGS
 from espnet_ext.errors import InputError
 
 ATTACKED = {"asr_attack": "asr", "cm_attack": "cm", "cm_lnsr": "cm"}
@@ -67,9 +68,11 @@ def parse_options(command: str, options: list[str]) -> None:
     Raises:
         InputError: the command would refuse them.
     """
-    module = importlib.import_module(f"espnet_ext.bin.{command}")
-    trains = hasattr(module, "training")
-    parser = (module.training.task if trains else module).get_parser()
+    training = TRAININGS.get(command)
+    if training:
+        parser = training.task.get_parser()
+    else:
+        parser = importlib.import_module(f"espnet_ext.bin.{command}").get_parser()
 
     def refuse(message: str) -> NoReturn:
         unknown = re.split("[ =]", message.removeprefix("unrecognized arguments: "))[0]
@@ -79,11 +82,11 @@ def parse_options(command: str, options: list[str]) -> None:
 
     # argparse would print the usage, hundreds of lines of ESPnet's training.
     parser.error = refuse
-    if trains:
+    if training:
         # Only here, for this imports ESPnet.
         from espnet_ext.tasks.configuration import check_training, parse_training
 
-        check_training(module.training.task, parse_training(parser, options))
+        check_training(training.task, parse_training(parser, options))
         return
     for action in parser._actions:
         # The script gives these.

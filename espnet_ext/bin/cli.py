@@ -86,7 +86,7 @@ def role(name: str) -> ModelOptions:
 
 
 Parsed = TypeVar("Parsed")
-Loaded = TypeVar("Loaded")
+Opened = TypeVar("Opened")
 
 LIBRARIES = r"(espnet2?|torch\w*|art|librosa|numba|sklearn|ctc_segmentation|typeguard|jamo)(\.|$)"
 """Modules whose warnings are about their own code, as a pattern."""
@@ -225,7 +225,7 @@ def real(
 
 seed = integer(0, 2**32 - 1)
 """Type of a seed: NumPy takes no other."""
-sample_rate = integer(1000, 768000)
+hertz = integer(1000, 768000)
 """Type of a sample rate in Hz."""
 
 
@@ -277,7 +277,9 @@ def add_unpacked(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(files: "ModelFiles", args: argparse.Namespace, loader: Callable[..., Loaded]) -> Loaded:
+def open_model(
+    files: "ModelFiles", args: argparse.Namespace, loader: Callable[..., Opened]
+) -> Opened:
     """A model on the device of `add_computing`'s options, by a loader of `tasks.loading`.
 
     Raises:

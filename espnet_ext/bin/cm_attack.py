@@ -75,7 +75,9 @@ def main() -> None:
     from espnet_ext.victims.countermeasure import LabelledBatch, PyTorchCountermeasure
 
     # Each model once, however many names it has.
-    models = {at: cli.load(at, args, load_countermeasure) for at in dict.fromkeys(files.values())}
+    models = {
+        at: cli.open_model(at, args, load_countermeasure) for at in dict.fromkeys(files.values())
+    }
     identity = {n or "(source)": cli.model_digests(at, "checkpoint") for n, at in files.items()}
     source = models[files[None]]
     victims = {

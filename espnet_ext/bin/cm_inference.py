@@ -36,7 +36,7 @@ def main() -> None:
     files = cli.CM_MODEL.find(args)
     from espnet_ext.tasks.loading import load_countermeasure
 
-    model = cli.load(files, args, load_countermeasure)
+    model = cli.open_model(files, args, load_countermeasure)
     made_from = cli.model_digests(files, "checkpoint")
     for data_dir, output in zip(args.data_dir, args.output, strict=True):
         score_directory(model, data_dir, Path(output), args.shard, args.batch_size, made_from)

@@ -48,7 +48,7 @@ def main() -> None:
     from espnet_ext.report.environment import environment
     from espnet_ext.tasks.loading import load_countermeasure
 
-    source, *models = (cli.load(at, args, load_countermeasure) for at in files.values())
+    source, *models = (cli.open_model(at, args, load_countermeasure) for at in files.values())
     trials = read_trials(args.data_dir, source.sample_rate, source.window)
     noise = LayerwiseNoise(
         source, dict(zip(cli.MOCKINGJAYS, models, strict=True)), settings, trials

@@ -49,7 +49,7 @@ def main() -> None:
 
     rows = []
     for name, at in files.items():
-        model = cli.load(at, args, load_countermeasure)
+        model = cli.open_model(at, args, load_countermeasure)
         layers = layer_names(model, name)
         train, dev, test = (statistics(folder) for _, folder in parts)
         for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):

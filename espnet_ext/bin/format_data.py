@@ -18,7 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--source", required=True, help="Kaldi data directory")
     add("--destination", required=True, help="data directory to write")
-    add("--sample_rate", required=True, type=cli.sample_rate, help="in Hz")
+    add("--sample_rate", required=True, type=cli.hertz, help="in Hz")
     cli.add_switch(parser, "--resample", text="convert other rates; else an error")
     add("--min_seconds", type=cli.real(0), default=0.1, help="leave out shorter ones")
     add("--max_seconds", type=cli.real(0), default=30.0, help="leave out longer ones")

@@ -32,7 +32,7 @@ def main() -> None:
     from espnet_ext.ssl.pictures import write_picture
     from espnet_ext.tasks.loading import load_mockingjay
 
-    model = cli.load(files, args, load_mockingjay)
+    model = cli.open_model(files, args, load_mockingjay)
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
     check_ids(audio, f"{args.data_dir}/wav.scp")
     drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}

@@ -1,4 +1,4 @@
-"""What the commands of all trainings share."""
+"""The trainings, each a command that ESPnet's trainer runs with a task of this project."""
 
 import importlib
 import sys
@@ -24,7 +24,7 @@ OPTIONS = """\
 
 @dataclass(frozen=True)
 class Training:
-    """The command of a training, which ESPnet's trainer runs with a task of this project.
+    """The command of a training.
 
     Attributes:
         command: its name in `espnet_ext.bin`.
@@ -65,3 +65,63 @@ class Training:
             print(self.help)
             return
         self.task.main(cmd=["--help" if a == "--help_all" else a for a in arguments])
+
+
+_ALL = (
+    Training(
+        "asr_train",
+        "espnet_ext.tasks.mtl_asr",
+        "MTLASRTask",
+        """Train a CTC/attention ASR model with utterance classification heads. The options
+are those of espnet2.bin.asr_train;""",
+        """\
+  --token_list FILE          tokens, one a line, <blank> first and <sos/eos> last
+  --token_type TYPE          char, word, bpe, ...
+  --train_data_path_and_name_and_type FILE,NAME,TYPE
+                             wav.scp,speech,sound  text,text,text  utt2accent,accent,text
+  --valid_data_path_and_name_and_type FILE,NAME,TYPE
+  --model_conf KEY=VALUE     asr_weight (lambda_A), ctc_weight (lambda_C), heads, ...
+""",
+    ),
+    Training(
+        "cm_train",
+        "espnet_ext.tasks.countermeasure",
+        "CountermeasureTask",
+        "Train a spoofing countermeasure. The options are those of any ESPnet task;",
+        """\
+  --train_data_path_and_name_and_type FILE,NAME,TYPE
+                             wav.scp,speech,sound  utt2label,label,text
+  --valid_data_path_and_name_and_type FILE,NAME,TYPE
+  --valid_shape_file FILE    wav.scp, or the shapes that --collect_stats has found
+  --frontend NAME            mel, spectrogram, lfcc, ...; --frontend_conf KEY=VALUE
+  --normalize NAME           utterance, global, fixed, none; --normalize_conf KEY=VALUE
+  --defense NAME             filter, mockingjay, none; --defense_conf KEY=VALUE
+  --encoder NAME             lcnn, senet, xvector; --encoder_conf KEY=VALUE
+  --cm_loss NAME             cross_entropy, asoftmax, amsoftmax, ocsoftmax; --cm_loss_conf
+  --segment_conf KEY=VALUE   num_frames (null for whole utterances), eval_segments, ...
+  --feature_cache_mb N       memory for features of utterances that were seen before
+  --seed N                   of initialisation, batches and crops
+""",
+    ),
+    Training(
+        "ssl_train",
+        "espnet_ext.tasks.mockingjay",
+        "MockingjayTask",
+        """Train a Mockingjay to reconstruct masked frames of speech, with pictures beside the
+checkpoints. The options are those of ESPnet's training commands;""",
+        """\
+  --train_data_path_and_name_and_type FILE,NAME,TYPE
+                             wav.scp,speech,sound
+  --valid_data_path_and_name_and_type FILE,NAME,TYPE
+  --frontend_conf KEY=VALUE  features, see espnet_ext.frontend.mel
+  --normalize_conf KEY=VALUE mean, variance
+  --target NAME              null: the features; linear: the linear spectrogram
+  --encoder_conf KEY=VALUE   num_layers, hidden_size, downsample (R_factor), ...
+  --model_conf KEY=VALUE     masking.fraction, masking.consecutive (C_num in steps), loss_on, ...
+  --crop_seconds S           train on random parts of this length of longer utterances
+  --num_att_plot N           reconstructions to draw after each epoch (default 3)
+""",
+    ),
+)
+TRAININGS = {training.command: training for training in _ALL}
+"""By the name of their commands."""

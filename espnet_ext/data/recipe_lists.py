@@ -249,16 +249,16 @@ def option_words(options: object) -> Iterator[str]:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name):
             raise ValueError(f"'{name}' is no name of an option, such as max_epoch")
         if isinstance(value, dict):
-            yield from (f"--{name} {shlex.quote(pair)}" for pair in _pairs(value))
+            yield from (f"--{name} {shlex.quote(pair)}" for pair in _key_values(value))
         elif value is not None:
             words = value if isinstance(value, list) else [value]
             yield " ".join([f"--{name}", *(shlex.quote(_text(word)) for word in words)])
 
 
-def _pairs(values: Mapping[object, object]) -> Iterator[str]:
+def _key_values(values: Mapping[object, object]) -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            yield from (f"{key}.{inner}" for inner in _pairs(value))
+            yield from (f"{key}.{inner}" for inner in _key_values(value))
         elif value is not None:
             yield f"{key}=" + _text(value)
 

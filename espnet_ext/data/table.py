@@ -192,7 +192,7 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
         chosen = [u.split if twofold else test for u in found]
         places = [c if place == "test" else place for c, place in zip(chosen, places, strict=True)]
     else:
-        places = _places(table, speakers, options, test)
+        places = _drawn_sets(table, speakers, options, test)
     sets: dict[str, list[CorpusUtterance]] = {}
     for u, name, speaker, place in zip(found, names, speakers, places, strict=True):
         sets.setdefault(place, []).append(CorpusUtterance(name, speaker, u.path, u.values))
@@ -331,7 +331,9 @@ def _names(found: Sequence[_Listed]) -> list[str]:
     return names
 
 
-def _places(table: Path, speakers: Sequence[str], options: TableOptions, test: str) -> list[str]:
+def _drawn_sets(
+    table: Path, speakers: Sequence[str], options: TableOptions, test: str
+) -> list[str]:
     """The set of each utterance, such that no speaker is in two."""
     different = in_order_of_hashes(speakers, options.seed)
     sizes = {

@@ -84,7 +84,7 @@ def test_other_features_are_refused(call):
 
 
 def test_a_bad_attack_is_told_before_models_are_loaded(call, monkeypatch):
-    monkeypatch.setattr(cm_attack.cli, "load", None)
+    monkeypatch.setattr(cm_attack.cli, "open_model", None)
     with pytest.raises(InputError, match=r"attack.yaml: .*'epsilon'"):
         call(attack={**ATTACK, "epsilon": 1})
     with pytest.raises(InputError, match="--target lcnn stands twice"):

@@ -82,7 +82,7 @@ def test_an_option_refuses_what_makes_no_sense(name, action):
         (cli.real(0, below=1), ["0", "0.99"], ["1", "-0.1", "nan", "inf", "x"]),
         (cli.real(above=0), ["0.1"], ["0", "-1", "inf", "nan"]),
         (cli.several(cli.seed), ["0 1", "3"], ["", "0 -1", "0 x", "4294967296"]),
-        (cli.sample_rate, ["8000", "16000"], ["0", "-8000", "nan", "16000.5", "16"]),
+        (cli.hertz, ["8000", "16000"], ["0", "-8000", "nan", "16000.5", "16"]),
     ],
 )
 def test_each_type_has_its_range(kind, good, bad):
