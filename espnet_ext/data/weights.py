@@ -238,9 +238,9 @@ def _line(error: Exception) -> str:
 
 def _other_content(names: Iterable[object]) -> str:
     """What a file is that holds a dictionary of these names, but not of tensors."""
-    names = [str(name) for name in names]
-    if {"model", "optimizers"} <= set(names):
+    words = [str(name) for name in names]
+    if {"model", "optimizers"} <= set(words):
         return "the state of a training (model, optimisers, epoch), not weights alone"
-    if not names:
+    if not words:
         return "holds no tensor"
-    return f"not the weights of a model, it holds {', '.join(names[:5])}"
+    return f"not the weights of a model, it holds {', '.join(words[:5])}"
