@@ -83,7 +83,21 @@ def file_sort(path: str | Path) -> FileSort:
         )
     if path.suffix == ".onnx" or (head[0] == 0x08 and b"pytorch" in head[:64]):
         return FileSort("other", "an ONNX graph", "give the PyTorch weights that it was made from")
-    return _text_sort(head)
+    if b"\x00" in head:
+        return FileSort("other", "a file of an unknown binary format")
+    text = head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+    if text.startswith("version https://git-lfs"):
+        return FileSort(
+            "text", "a Git LFS pointer", "fetch the file it stands for with 'git lfs pull'"
+        )
+    if text[:9].lower() == "<!doctype" or text[:5].lower() == "<html":
+        return FileSort(
+            "text", "an HTML page, probably of an error or a login", "download the file itself"
+        )
+    if text.count("\ufffd") > max(3, len(text) // 10):
+        return FileSort("other", "a file of an unknown binary format")
+    first = text.split("\n", 1)[0].strip()
+    return FileSort("text", f"text, which begins with {json.dumps(first[:40], ensure_ascii=False)}")
 
 
 def _zip_sort(path: Path) -> FileSort:
@@ -105,21 +119,3 @@ def _zip_sort(path: Path) -> FileSort:
         return FileSort("other", "a NumPy archive (.npz)")
     shown = ", ".join(itertools.islice(names, 3)) or "nothing"
     return FileSort("zip", f"a zip archive that holds {shown}" + (", ..." if names[3:] else ""))
-
-
-def _text_sort(head: bytes) -> FileSort:
-    if b"\x00" in head:
-        return FileSort("other", "a file of an unknown binary format")
-    text = head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-    if text.startswith("version https://git-lfs"):
-        return FileSort(
-            "text", "a Git LFS pointer", "fetch the file it stands for with 'git lfs pull'"
-        )
-    if text[:9].lower() == "<!doctype" or text[:5].lower() == "<html":
-        return FileSort(
-            "text", "an HTML page, probably of an error or a login", "download the file itself"
-        )
-    if text.count("\ufffd") > max(3, len(text) // 10):
-        return FileSort("other", "a file of an unknown binary format")
-    first = text.split("\n", 1)[0].strip()
-    return FileSort("text", f"text, which begins with {json.dumps(first[:40], ensure_ascii=False)}")

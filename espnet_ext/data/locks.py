@@ -216,8 +216,14 @@ def holder(file: Path) -> str:
     """
     try:
         listed = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        # Of those that have had it at the same time, one that runs.
-        running = [who for who in listed if _runs(who["host"], who["process"])]
+        # Of those that have had it at the same time, one that runs, as any of another machine does.
+        running = []
+        for who in listed:
+            with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(PermissionError):
+                    here = who["host"] == socket.gethostname()
+                    os.kill(who["process"] if here else os.getpid(), 0)
+                running.append(who)
         who = (running or listed)[-1]
         text = (
             f"another {who['command']}, process {who['process']} on host {who['host']}, since "
@@ -226,13 +232,3 @@ def holder(file: Path) -> str:
     except (OSError, ValueError, LookupError, TypeError):
         return "another process"
     return text if running else f"{text} has ended, but something that it started (fuser {file})"
-
-
-def _runs(host: str, process: int) -> bool:
-    """Whether a process runs; taken for granted on another machine."""
-    with contextlib.suppress(PermissionError):
-        try:
-            os.kill(process if host == socket.gethostname() else os.getpid(), 0)
-        except ProcessLookupError:
-            return False
-    return True

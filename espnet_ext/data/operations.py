@@ -218,14 +218,19 @@ def split_directory(
             f"{directory}: cannot split into {parts} parts, it has {len(units)} {kind}"
         )
     root = Path(directory, f"split{parts}{'utt' if per_utt else ''}")
-    shares = _shares([units[name] for name in sorted(units)], parts)
+    shares = fair_shares([units[name] for name in sorted(units)], parts)
     for number, utterances in enumerate(shares, 1):
         data.keep(utterances).write(root / str(number))
     return [root / str(number) for number in range(1, parts + 1)]
 
 
-def _shares(units: list[list[str]], parts: int) -> list[list[str]]:
-    """Deal contiguous units out so that each part gets at least one and a fair number."""
+def fair_shares(units: list[list[str]], parts: int) -> list[list[str]]:
+    """Deal contiguous units out so that each part gets at least one and a fair number.
+
+    Example:
+        >>> fair_shares([["a1", "a2"], ["b1"], ["c1"]], 2)
+        [['a1', 'a2'], ['b1', 'c1']]
+    """
     rest, left = deque(units), sum(map(len, units))
     shares = []
     for parts_left in range(parts, 0, -1):

@@ -84,7 +84,7 @@ def find_overlaps(directories: Iterable[str | Path]) -> list[Overlap]:
         }
         for path, found in data.items()
     }
-    known = _digests({source for found in sources.values() for source in found.values()})
+    known = digests_of_equal({source for found in sources.values() for source in found.values()})
     # Utterance -> what identifies its audio: digest, path or command, and its segment.
     audio = {
         path: {
@@ -110,7 +110,7 @@ def find_overlaps(directories: Iterable[str | Path]) -> list[Overlap]:
     return overlaps
 
 
-def _digests(files: Iterable[str]) -> dict[str, str]:
+def digests_of_equal(files: Iterable[str]) -> dict[str, str]:
     """A digest for each of the files that may have the bytes of another one."""
     groups: dict[str, list[str]] = {}
     for file in sorted(files):

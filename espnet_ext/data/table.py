@@ -176,7 +176,7 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
     reader = _RowReader(columns, heads, folder.absolute(), options.case, rows)
     found, problems = parse_each(table, ((row[0], row) for row in rows), reader.read)
     refuse(problems, after="Correct these rows, or remove them.", limit=20)
-    names = _names(found)
+    names = short_names(found)
     if "speaker" not in columns:
         logging.warning(
             "%s: no column for the speaker: each utterance counts as a speaker of its own, so the "
@@ -313,7 +313,7 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _names(found: Sequence[_Listed]) -> list[str]:
+def short_names(found: Sequence[_Listed]) -> list[str]:
     """Names of the utterances, each as short as it can be without being that of another."""
     candidates = [
         (u.name, _safe(str(Path(u.given).with_suffix(""))), f"{u.name}-{_short_hash(u.given)}")
