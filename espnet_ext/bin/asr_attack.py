@@ -36,10 +36,10 @@ def main() -> None:
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.utterances import read_utterances
     from espnet_ext.report.results import write_scores
-    from espnet_ext.tasks.loading import load_recognizer
+    from espnet_ext.tasks.loading import ASR_KIND
     from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
-    recognizer = cli.open_model(files, args, load_recognizer)
+    recognizer = cli.open_model(files, args, ASR_KIND)
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     victim = PyTorchESPnet(recognizer, args.ctc_weight, **dataclasses.asdict(settings.victim))

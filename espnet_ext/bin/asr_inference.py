@@ -30,7 +30,7 @@ def main() -> None:
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
     from espnet_ext.report.results import decoded_rows, score_decoded
-    from espnet_ext.tasks.loading import load_recognizer
+    from espnet_ext.tasks.loading import ASR_KIND
 
     output, data = Path(args.output_dir), Path(args.data_dir)
     check_directory(output)
@@ -38,7 +38,7 @@ def main() -> None:
         cli.check_speakers(data / "utt2spk", data / "wav.scp")
     if (data / "text").is_file():
         cli.check_speakers(data / "text", data / "wav.scp", "transcript")
-    recognizer = cli.open_model(cli.ASR_MODEL.find(args), args, load_recognizer)
+    recognizer = cli.open_model(cli.ASR_MODEL.find(args), args, ASR_KIND)
     speakers = read_table(data / "utt2spk") if args.by_speaker else None
     weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
     audio = read_table(data / "wav.scp")

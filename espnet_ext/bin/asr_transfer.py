@@ -25,13 +25,13 @@ def main() -> None:
     from espnet_ext.attack.replay import replay
     from espnet_ext.data.attack_log import RECORD, read_attack_record
     from espnet_ext.report.results import write_scores
-    from espnet_ext.tasks.loading import load_recognizer
+    from espnet_ext.tasks.loading import ASR_KIND
     from espnet_ext.victims.options import GOALS
     from espnet_ext.victims.recognizer import PyTorchESPnet
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
     files = cli.ASR_MODEL.find(args)
-    recognizer = cli.open_model(files, args, load_recognizer)
+    recognizer = cli.open_model(files, args, ASR_KIND)
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     record = Path(args.attack_dir) / RECORD
     settings = read_attack_record(record)["settings"] if record.is_file() else {}

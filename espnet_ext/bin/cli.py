@@ -20,6 +20,7 @@ from espnet_ext.jobs.signals import end_with_parent
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
     from espnet_ext.data.model_files import ModelFiles
+    from espnet_ext.tasks.building import ModelKind
 
 
 class ModelOptions(NamedTuple):
@@ -277,16 +278,16 @@ def add_unpacked(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_model(
-    files: "ModelFiles", args: argparse.Namespace, loader: Callable[..., Opened]
-) -> Opened:
-    """A model on the device of `add_computing`'s options, by a loader of `tasks.loading`.
+def open_model(files: "ModelFiles", args: argparse.Namespace, kind: "ModelKind[Opened]") -> Opened:
+    """A model of a kind on the device of `add_computing`'s options.
 
     Raises:
         InputError: see `device` and `espnet_ext.tasks.loading.load_model`.
     """
+    from espnet_ext.tasks.loading import load_model
+
     pickles, where = args.allow_pickle, device(args.ngpu)
-    return loader(files.config, files.weights, device=where, allow_pickle=pickles)
+    return load_model(files.config, files.weights, kind, device=where, allow_pickle=pickles)
 
 
 def role_digests(files: Mapping[str, "ModelFiles"]) -> dict[str, dict[str, str]]:

@@ -71,13 +71,11 @@ def main() -> None:
     from espnet_ext.data.files import write_json
     from espnet_ext.data.locks import locked
     from espnet_ext.report.environment import environment
-    from espnet_ext.tasks.loading import load_countermeasure
+    from espnet_ext.tasks.loading import CM_KIND
     from espnet_ext.victims.countermeasure import LabelledBatch, PyTorchCountermeasure
 
     # Each model once, however many names it has.
-    models = {
-        at: cli.open_model(at, args, load_countermeasure) for at in dict.fromkeys(files.values())
-    }
+    models = {at: cli.open_model(at, args, CM_KIND) for at in dict.fromkeys(files.values())}
     identity = {n or "(source)": cli.model_digests(at, "checkpoint") for n, at in files.items()}
     source = models[files[None]]
     victims = {

@@ -34,9 +34,9 @@ def main() -> None:
         parser.error("give as many --output as --data_dir")
     cli.log_to_stderr()
     files = cli.CM_MODEL.find(args)
-    from espnet_ext.tasks.loading import load_countermeasure
+    from espnet_ext.tasks.loading import CM_KIND
 
-    model = cli.open_model(files, args, load_countermeasure)
+    model = cli.open_model(files, args, CM_KIND)
     made_from = cli.model_digests(files, "checkpoint")
     for data_dir, output in zip(args.data_dir, args.output, strict=True):
         score_directory(model, data_dir, Path(output), args.shard, args.batch_size, made_from)

@@ -46,9 +46,9 @@ def main() -> None:
     from espnet_ext.attack.utterances import read_trials
     from espnet_ext.data.files import write_json
     from espnet_ext.report.environment import environment
-    from espnet_ext.tasks.loading import load_countermeasure
+    from espnet_ext.tasks.loading import CM_KIND
 
-    source, *models = (cli.open_model(at, args, load_countermeasure) for at in files.values())
+    source, *models = (cli.open_model(at, args, CM_KIND) for at in files.values())
     trials = read_trials(args.data_dir, source.sample_rate, source.window)
     noise = LayerwiseNoise(
         source, dict(zip(cli.MOCKINGJAYS, models, strict=True)), settings, trials

@@ -40,7 +40,7 @@ def main() -> None:
     from espnet_ext.data.files import write_json
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.environment import environment
-    from espnet_ext.tasks.loading import load_countermeasure
+    from espnet_ext.tasks.loading import CM_KIND
 
     def statistics(data_dir: Path) -> LabelledStatistics:
         paths = read_table(data_dir / "wav.scp")
@@ -49,7 +49,7 @@ def main() -> None:
 
     rows = []
     for name, at in files.items():
-        model = cli.open_model(at, args, load_countermeasure)
+        model = cli.open_model(at, args, CM_KIND)
         layers = layer_names(model, name)
         train, dev, test = (statistics(folder) for _, folder in parts)
         for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):

@@ -99,7 +99,7 @@ class _Room:
         from espnet_ext.data.files import read_yaml
         from espnet_ext.data.kaldi import read_table
         from espnet_ext.data.model_files import model_paths
-        from espnet_ext.tasks.loading import load_recognizer
+        from espnet_ext.tasks.loading import ASR_KIND, load_model
 
         # One configuration of each kind of text, front end and encoder.
         kinds: dict[str, Path] = {}
@@ -107,7 +107,7 @@ class _Room:
             path = model_paths(config, None, "asr")[0]  # a directory or an archive will do
             values = {k: v for k, v in read_yaml(path).items() if str(k).startswith(DECIDING)}
             kinds.setdefault(json.dumps(values, sort_keys=True, default=str), path)
-        self.models = [load_recognizer(path) for path in kinds.values()]
+        self.models = [load_model(path, kind=ASR_KIND) for path in kinds.values()]
         audio = read_table(f"{data_dir}/wav.scp")
         for rate in {model.sample_rate for model in self.models}:
             self.samples[rate] = {

@@ -30,9 +30,9 @@ def main() -> None:
     from espnet_ext.report.reconstruction import errors_of, write_reconstruction
     from espnet_ext.report.training import write_training
     from espnet_ext.ssl.pictures import write_picture
-    from espnet_ext.tasks.loading import load_mockingjay
+    from espnet_ext.tasks.loading import SSL_KIND
 
-    model = cli.open_model(files, args, load_mockingjay)
+    model = cli.open_model(files, args, SSL_KIND)
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
     check_ids(audio, f"{args.data_dir}/wav.scp")
     drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}

@@ -164,16 +164,15 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
         >>> from_table("speech.csv", TableOptions(case="upper"))    # doctest: +SKIP
         {'train': DataDirectory(...), 'dev': DataDirectory(...), 'test': DataDirectory(...)}
     """
-    table = Path(table)
     if options.test_set and not re.fullmatch(r"(?!(train|dev)$)\w[\w.-]*", options.test_set):
         raise InputError(
             f"--test_set '{options.test_set}': must be a plain name, and neither train nor dev"
         )
-    header, rows = read_rows(table)
+    header, rows = read_rows(table := Path(table))
     columns = options.columns_of(table, header)
+    folder = Path(options.audio_dir or table.parent).absolute()
     heads = options.heads_of(table, rows, columns, header)
-    folder = Path(options.audio_dir) if options.audio_dir else table.parent
-    reader = _RowReader(columns, heads, folder.absolute(), options.case, rows)
+    reader = _RowReader(columns, heads, folder, options.case, rows)
     found, problems = parse_each(table, ((row[0], row) for row in rows), reader.read)
     refuse(problems, after="Correct these rows, or remove them.", limit=20)
     names = short_names(found)
@@ -188,9 +187,9 @@ def from_table(table: str | Path, options: TableOptions) -> dict[str, DataDirect
     if "split" in columns:
         # Where a table tells test and eval apart, they are two sets.
         twofold = {"test", "eval"} <= {u.split for u in found}
-        places = [_SPLITS.get(u.split, u.split) for u in found]
-        chosen = [u.split if twofold else test for u in found]
-        places = [c if place == "test" else place for c, place in zip(chosen, places, strict=True)]
+        splits = {u.split: _SPLITS.get(u.split, u.split) for u in found}
+        tests = {split: split if twofold else test for split in splits if splits[split] == "test"}
+        places = [(splits | tests)[u.split] for u in found]
     else:
         places = _drawn_sets(table, speakers, options, test)
     sets: dict[str, list[CorpusUtterance]] = {}
