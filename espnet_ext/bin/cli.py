@@ -133,10 +133,7 @@ def run(main: Callable[[], None], command: str | None = None) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if VARIABLE in os.environ:
         end_with_parent()
-    # Set before the libraries are imported; a filter of the user (python -W) goes before it.
-    if not sys.warnoptions:
-        for category in (DeprecationWarning, FutureWarning, UserWarning):
-            warnings.filterwarnings("ignore", category=category, module=LIBRARIES)
+    quiet_libraries()
     try:
         main()
     except KeyboardInterrupt:
@@ -151,6 +148,16 @@ def run(main: Callable[[], None], command: str | None = None) -> None:
         # What files of others say must not move the cursor or colour the terminal.
         shown = (c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
         sys.exit(f"error: {''.join(shown)}")
+
+
+def quiet_libraries() -> None:
+    """Show no warnings of libraries about their own code, those included that importing them gives.
+
+    A filter of the user (python -W) goes before it.
+    """
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, FutureWarning, UserWarning):
+            warnings.filterwarnings("ignore", category=category, module=LIBRARIES)
 
 
 def log_to_stderr() -> None:

@@ -14,6 +14,7 @@ from espnet_ext.errors import InputError
 
 _RANGE = re.compile(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?")
 _LIKE_RANGE = re.compile(r"\w+=[^/]*:[^/]*")
+_LISTED = re.compile(r"\S*\brun_line\.sh (\S+) (\d+)")
 _ENDED = re.compile(rb"^# Ended \(code (\d+)\)", re.MULTILINE)
 _VALUES = {"-V": 0, "-pe": 2}  # options that do not take one value
 _ALIASES = {"tc": "max-jobs-run"}
@@ -140,6 +141,20 @@ def _take_range(rest: list[str]) -> tuple[str, int, int] | tuple[None, int, int]
         raise InputError(f"'{rest[0]}' has no jobs; ranges start at 1 and go up")
     rest.pop(0)
     return match[1], first, last
+
+
+def listed_line(command: str) -> str | None:
+    """The line of a file that a command runs with utils/run_line.sh; None of other commands.
+
+    Example:
+        >>> listed_line("utils/run_line.sh exp/jobs.sh 1")   # doctest: +SKIP
+        'python3 -m espnet_ext.bin.asr_attack --output_dir exp/a'
+    """
+    listed = _LISTED.fullmatch(command)
+    if listed is None or not Path(listed[1]).is_file():
+        return None
+    lines = Path(listed[1]).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    return lines[int(listed[2]) - 1] if int(listed[2]) <= len(lines) else None
 
 
 def head(command: str) -> bytes:

@@ -1,4 +1,8 @@
-"""Run a `JobArray` on this machine: what Kaldi calls run.pl."""
+"""Run a `JobArray` on this machine: what Kaldi calls run.pl.
+
+Where there are more jobs than may run at a time, workers (`espnet_ext.jobs.warm`) run those that
+are commands of this project; bash runs all others.
+"""
 
 import contextlib
 import os
@@ -8,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +23,13 @@ from espnet_ext.jobs.array import JobArray, head, tail
 from espnet_ext.jobs.program import begin, say, say_of_stage
 from espnet_ext.jobs.progress import progress_lines
 from espnet_ext.jobs.signals import stopping
+from espnet_ext.jobs.warm import PROGRAM, Worker, worker_line
 
 GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
 # The job of a program that was killed (kill -9) ends itself, with all it has started.
 _SCRIPT = """
 (while kill -0 %d; do sleep 2; done; kill -TERM 0) < /dev/null > /dev/null 2>&1 &
-( %s
-) < /dev/null
+%s
 code=$?
 kill $!
 exit $code
@@ -53,8 +57,9 @@ def run_jobs(array: JobArray) -> dict[int, int]:
     slots = _slots(array)
     interval = array.number("progress-seconds", 60)
     codes, todo = begin(array, "run.pl")
-    runner = _Runner(array, slots)
-    with ThreadPoolExecutor(len(slots)) as pool, stopping(runner.stop):
+    # A worker is worth its while from its second command on.
+    runner = _Runner(array, slots, warm=len(todo) > len(slots))
+    with runner, ThreadPoolExecutor(len(slots)) as pool, stopping(runner.stop):
         futures = {pool.submit(runner.run, number): number for number in todo}
         pending, due = set(futures), time.monotonic() + interval
         while pending:
@@ -99,6 +104,22 @@ def _visible_gpus() -> list[str]:
     return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
 
 
+def _start(command: str, output: int, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a command in bash, its output to a file descriptor."""
+    with tempfile.TemporaryFile() as script:
+        # Through a file, for the length of one argument of `bash -c` is limited.
+        script.write(os.fsencode(_SCRIPT % (os.getpid(), f"( {command}\n) < /dev/null")))
+        script.seek(0)
+        return subprocess.Popen(
+            ["bash"],
+            stdin=script,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # a group of its own, to stop all it starts
+        )
+
+
 @contextlib.contextmanager
 def _written(log: Path) -> Iterator[None]:
     """Say which log cannot be written: on a full disk it cannot say so itself."""
@@ -110,21 +131,51 @@ def _written(log: Path) -> Iterator[None]:
 
 
 @dataclass
+class _Slot:
+    """Where one job at a time runs.
+
+    Attributes:
+        devices: its CUDA_VISIBLE_DEVICES; None for that of this program.
+        worker: a process that has run commands here and can run more.
+    """
+
+    devices: str | None
+    worker: Worker | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Environment of its jobs."""
+        own = {} if self.devices is None else {"CUDA_VISIBLE_DEVICES": self.devices}
+        return {**os.environ, **own}
+
+
 class _Runner:
-    """Runs jobs in the threads of a pool and can stop them all."""
+    """Runs jobs in the threads of a pool and can stop them all.
 
-    array: JobArray
-    slots: list[str | None]
+    Args:
+        array: the jobs.
+        slots: CUDA_VISIBLE_DEVICES of each job that may run at a time.
+        warm: whether workers run the commands that they can.
+    """
 
-    def __post_init__(self) -> None:
-        self._free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        for slot in self.slots:
-            self._free.put(slot)
+    def __init__(self, array: JobArray, slots: Iterable[str | None], *, warm: bool):
+        self.array, self.warm = array, warm
+        self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        for devices in slots:
+            self._free.put(_Slot(devices))
         self._lock = threading.Lock()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
         self._ended: dict[int, tuple[int, float]] = {}  # exit code, seconds
         self._stopped = False
+
+    def __enter__(self) -> "_Runner":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let the workers end."""
+        while not self._free.empty():
+            if worker := self._free.get().worker:
+                worker.close()
 
     def run(self, number: int) -> int:
         """Run one job; return its exit code. After `stop` nothing is run any more."""
@@ -136,11 +187,9 @@ class _Runner:
             with _written(log), log.open("wb") as begun:
                 begun.write(head(self.array.command_of(number)))
             with log.open("ab", buffering=0) as output:
-                process = self._start(number, output.fileno(), slot)
-                if process is None:
+                code = self._run_in(slot, number, output.fileno())
+                if code is None:
                     return 1
-                code = process.wait()
-                code = code if code >= 0 else 128 - code
                 with _written(log):
                     output.write(tail(code, time.monotonic() - started))
             with self._lock:
@@ -150,28 +199,28 @@ class _Runner:
         finally:
             self._free.put(slot)
 
-    def _start(
-        self, number: int, output: int, devices: str | None
-    ) -> "subprocess.Popen[bytes] | None":
-        environment = dict(os.environ)
-        if devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = devices
-        with tempfile.TemporaryFile() as script, self._lock:
+    def _run_in(self, slot: _Slot, number: int, output: int) -> int | None:
+        """Run a job in a slot; returns its exit code, or None if it may not run any more."""
+        command = self.array.command_of(number)
+        line = worker_line(command) if self.warm else None
+        with self._lock:
             if self._stopped:
                 return None
-            # Through a file, for the length of one argument of `bash -c` is limited.
-            script.write(os.fsencode(_SCRIPT % (os.getpid(), self.array.command_of(number))))
-            script.seek(0)
-            self._running[number] = subprocess.Popen(
-                ["bash"],
-                stdin=script,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,  # a group of its own, to stop all it starts
-            )
+            if line is None:
+                self._running[number] = _start(command, output, slot.environment())
+            else:
+                slot.worker = slot.worker or Worker(
+                    _SCRIPT % (os.getpid(), PROGRAM), slot.environment()
+                )
+                self._running[number] = slot.worker.process
             self._started[number] = time.monotonic()
-            return self._running[number]
+        if line is None or slot.worker is None:
+            code = self._running[number].wait()
+        else:
+            code = slot.worker.run(line, self.array.log_of(number))
+            if slot.worker.process.returncode is not None:
+                slot.worker = None
+        return code if code >= 0 else 128 - code
 
     def say_progress(self, total: int) -> None:
         """Say how far all of `total` jobs are."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_ext.jobs.array import JobArray, earlier_code, head, output_lines
+from espnet_ext.jobs.array import JobArray, earlier_code, head, listed_line, output_lines
 
 JOBS_SHOWN = 4
 _LOG_PREFIX = re.compile(r"^(?:\[[^]]*\] )?\d{4}-\d\d-\d\d \S+ \([^)]*\) INFO: ")
@@ -18,7 +18,6 @@ _LOSSES = re.compile(
 _TRAINED = re.compile(r"The training was finished at (\d+) epochs")
 # What the commands of this project log.
 _PART = re.compile(r"\bbatch (\d+)/(\d+)|\b(\d+) of (\d+) (?:utterances|batches|recordings)")
-_LINE_OF_FILE = re.compile(r"\brun_line\.sh (\S+) (\d+)$")
 _COUNT = re.compile(r"\b\d+(?:/| of )\d+\b")
 _UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0}
 
@@ -191,9 +190,6 @@ def _is_of(log: Path, command: str) -> bool:
         text = f.read(1 << 16)
     if not text.startswith(head(command).split(b"\n# Started", 1)[0] + b"\n"):
         return False
-    listed = _LINE_OF_FILE.search(command)
-    if listed is None:
-        return True
+    line = listed_line(command)
     # utils/run_line.sh prints the line before it runs it.
-    lines = Path(listed[1]).read_bytes().split(b"\n")
-    return b"\n" + lines[int(listed[2]) - 1] + b"\n" in text
+    return line is None or b"\n" + line.encode(errors="surrogateescape") + b"\n" in text

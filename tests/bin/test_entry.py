@@ -19,7 +19,9 @@ CONFIGS = {
     "ssl": "encoder: mockingjay\n",
 }
 # Called by scripts, not by people.
-INNER = {"advice", "cli", "entry", "training", "check_options", "claim", "run_jobs", "slurm_jobs"}
+INNER = {"advice", "cli", "entry", "training", "worker"} | {
+    *("check_options", "claim", "run_jobs", "slurm_jobs")
+}
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":

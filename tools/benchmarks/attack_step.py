@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Time of an attack step: a bare loop, the engine, and ART on three estimators, in one run."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from art.attacks.evasion import ProjectedGradientDescent
@@ -57,13 +59,15 @@ class EspressoStyle(PyTorchESPnet):
         return text.to(self.device), torch.tensor([len(r) for r in rows], device=self.device)
 
 
-def bare_loop(estimator: PyTorchESPnet, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+def bare_loop(
+    estimator: PyTorchESPnet, x: Sequence[np.ndarray], y: Sequence[str], steps: int = STEPS
+) -> torch.Tensor:
     """The least that a step can be: forward, gradient to the waveform, step, projection."""
     original, lengths = pad(list(x), estimator.device)
     adversarial = original.clone()
     with frozen(estimator.recognizer.model):
         targets = estimator.targets(list(y))
-        for _ in range(STEPS):
+        for _ in range(steps):
             adversarial.requires_grad_()
             loss = estimator.utterance_losses(adversarial, lengths, targets).total.sum()
             (gradient,) = torch.autograd.grad(loss, adversarial)
