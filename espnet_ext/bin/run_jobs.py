@@ -13,8 +13,8 @@ JOB is replaced by 1 ... N in log and command. Options, each with a value:
     --progress-seconds N   say every N seconds how far the jobs are; default 60, 0 never
 
 Where there are more jobs than run at a time, and they are lines of a file (utils/run_line.sh),
-commands of this project are forks of as many processes as run at a time. Each of these imports
-PyTorch and ESPnet once. Logs, exit codes and signals are as ever.
+commands of this project are forks of one process that imports PyTorch and ESPnet once. Logs, exit
+codes and signals are as ever.
 
 Other options (--mem 4G, --num-threads 2, ...) are for clusters and ignored here.
 """

@@ -1,8 +1,8 @@
-"""Run commands of this project one after another, each in a fork of this process.
+"""Run commands of this project, each in a fork of this process.
 
-Standard input has a line of JSON for each: `line`, the command as bash would run it, and `log`, the
-file at whose end its output goes. The answer on standard output is its exit code, 128 + the signal
-where it was killed. run.pl starts it.
+run.pl starts it. Standard input is a socket with a line of JSON for each command: `line`, as bash
+would run it; `log`, the file at whose end its output goes; `environment`, variables of its own.
+With it comes the write end of a pipe for the exit code, 128 + the signal where it was killed.
 """
 
 import ast
@@ -14,8 +14,11 @@ import os
 import re
 import runpy
 import shlex
+import signal
+import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from espnet_ext.bin import cli
 from espnet_ext.jobs.signals import end_with_parent
@@ -24,16 +27,27 @@ NAME = re.compile(r"espnet_ext(\.\w+)+")  # of a module of this project
 
 
 def main() -> None:
-    """Serve until standard input ends; in a fork, run a command and return."""
-    # The commands have neither of them.
-    requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    """Serve until the socket is closed; in a fork, run a command and return."""
+    channel = socket.socket(fileno=os.dup(0))
     _put(os.open(os.devnull, os.O_RDONLY), 0)
     cli.quiet_libraries()
     imported: set[str] = set()
-    while request := requests.readline():
-        line, log = (json.loads(request)[key] for key in ("line", "log"))
-        _put(os.open(log, os.O_WRONLY | os.O_APPEND), 1, 2)
-        _, _, module, *arguments = shlex.split(line)
+    answers: dict[int, int] = {}  # process -> where its exit code goes
+
+    def _answer(*_: object) -> None:
+        for process in list(answers):
+            with contextlib.suppress(ChildProcessError, KeyError):  # answered meanwhile
+                ended, status = os.waitpid(process, os.WNOHANG)
+                if ended:
+                    code = os.waitstatus_to_exitcode(status)
+                    with os.fdopen(answers.pop(process), "w") as answer:
+                        answer.write(str(code if code >= 0 else 128 - code))
+
+    signal.signal(signal.SIGCHLD, _answer)
+    while received := _receive(channel):
+        request, answer = received
+        _put(os.open(request["log"], os.O_WRONLY | os.O_APPEND), 1, 2)
+        _, _, module, *arguments = shlex.split(request["line"])
         if module not in imported:
             imported.add(module)
             for name in needed(module):
@@ -42,15 +56,26 @@ def main() -> None:
                     importlib.import_module(name)
         process = os.fork()
         if process == 0:
-            requests.close()
-            replies.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             end_with_parent()
-            os.write(1, os.fsencode(line) + b"\n")
+            channel.close()
+            for handle in (answer, *answers.values()):
+                os.close(handle)
+            os.environ.update(request["environment"])
+            os.write(1, os.fsencode(request["line"]) + b"\n")
             sys.argv[1:] = arguments
             runpy.run_module(module, run_name="__main__", alter_sys=True)
             return
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        print(code if code >= 0 else 128 - code, file=replies, flush=True)
+        answers[process] = answer
+        _answer()  # it may have ended before it was known
+
+
+def _receive(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """The next request and where its answer goes; None when there are no more."""
+    data, handles, *_ = socket.recv_fds(channel, 1 << 16, 1)
+    while data and not data.endswith(b"\n"):
+        data += channel.recv(1 << 16)
+    return (json.loads(data), handles[0]) if data else None
 
 
 def _put(opened: int, *places: int) -> None:

@@ -1,6 +1,6 @@
 """Run a `JobArray` on this machine: what Kaldi calls run.pl.
 
-Where there are more jobs than may run at a time, workers (`espnet_ext.jobs.warm`) run those that
+Where there are more jobs than may run at a time, a worker (`espnet_ext.jobs.warm`) runs those that
 are commands of this project; bash runs all others.
 """
 
@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_ext.data.files import disk_problem
@@ -57,7 +56,7 @@ def run_jobs(array: JobArray) -> dict[int, int]:
     slots = _slots(array)
     interval = array.number("progress-seconds", 60)
     codes, todo = begin(array, "run.pl")
-    # A worker is worth its while from its second command on.
+    # A worker is worth its while where jobs would import the same one after another.
     runner = _Runner(array, slots, warm=len(todo) > len(slots))
     with runner, ThreadPoolExecutor(len(slots)) as pool, stopping(runner.stop):
         futures = {pool.submit(runner.run, number): number for number in todo}
@@ -130,52 +129,34 @@ def _written(log: Path) -> Iterator[None]:
         raise InputError(problem) from None
 
 
-@dataclass
-class _Slot:
-    """Where one job at a time runs.
-
-    Attributes:
-        devices: its CUDA_VISIBLE_DEVICES; None for that of this program.
-        worker: a process that has run commands here and can run more.
-    """
-
-    devices: str | None
-    worker: Worker | None = None
-
-    def environment(self) -> dict[str, str]:
-        """Environment of its jobs."""
-        own = {} if self.devices is None else {"CUDA_VISIBLE_DEVICES": self.devices}
-        return {**os.environ, **own}
-
-
 class _Runner:
     """Runs jobs in the threads of a pool and can stop them all.
 
     Args:
         array: the jobs.
         slots: CUDA_VISIBLE_DEVICES of each job that may run at a time.
-        warm: whether workers run the commands that they can.
+        warm: whether a worker runs the commands that it can.
     """
 
     def __init__(self, array: JobArray, slots: Iterable[str | None], *, warm: bool):
         self.array, self.warm = array, warm
-        self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
-        for devices in slots:
-            self._free.put(_Slot(devices))
+        self._free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for slot in slots:
+            self._free.put(slot)
         self._lock = threading.Lock()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._started: dict[int, float] = {}
         self._ended: dict[int, tuple[int, float]] = {}  # exit code, seconds
         self._stopped = False
+        self._worker: Worker | None = None
 
     def __enter__(self) -> "_Runner":
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Let the workers end."""
-        while not self._free.empty():
-            if worker := self._free.get().worker:
-                worker.close()
+        """Let the worker end."""
+        if self._worker is not None:
+            self._worker.close()
 
     def run(self, number: int) -> int:
         """Run one job; return its exit code. After `stop` nothing is run any more."""
@@ -199,27 +180,27 @@ class _Runner:
         finally:
             self._free.put(slot)
 
-    def _run_in(self, slot: _Slot, number: int, output: int) -> int | None:
+    def _run_in(self, slot: str | None, number: int, output: int) -> int | None:
         """Run a job in a slot; returns its exit code, or None if it may not run any more."""
         command = self.array.command_of(number)
         line = worker_line(command) if self.warm else None
+        environment = {} if slot is None else {"CUDA_VISIBLE_DEVICES": slot}
         with self._lock:
             if self._stopped:
                 return None
+            worker = self._worker
             if line is None:
-                self._running[number] = _start(command, output, slot.environment())
+                process = _start(command, output, {**os.environ, **environment})
             else:
-                slot.worker = slot.worker or Worker(
-                    _SCRIPT % (os.getpid(), PROGRAM), slot.environment()
-                )
-                self._running[number] = slot.worker.process
+                if worker is None or worker.process.returncode is not None:
+                    worker = self._worker = Worker(_SCRIPT % (os.getpid(), PROGRAM))
+                process = worker.process
+            self._running[number] = process
             self._started[number] = time.monotonic()
-        if line is None or slot.worker is None:
-            code = self._running[number].wait()
+        if line is None or worker is None:
+            code = process.wait()
         else:
-            code = slot.worker.run(line, self.array.log_of(number))
-            if slot.worker.process.returncode is not None:
-                slot.worker = None
+            code = worker.run(line, self.array.log_of(number), environment)
         return code if code >= 0 else 128 - code
 
     def say_progress(self, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Many commands of this project in few processes that have imported what the commands need.
+"""Many commands of this project in forks of one process that has imported what they need.
 
 Python needs about ten seconds to import PyTorch, ESPnet and ART. A worker imports them once and
 forks for each command that it is given: the command has a process, a log and memory of its own, as
@@ -7,9 +7,12 @@ if Python were started for it. `espnet_ext.bin.worker` is the far end.
 
 import contextlib
 import json
+import os
 import re
 import shlex
+import socket
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,40 +48,47 @@ def worker_line(command: str) -> str | None:
 
 
 class Worker:
-    """The near end of a process that runs commands one after another.
+    """The near end of a process that runs commands, several at a time.
 
     Args:
         script: for bash, in a process group of its own; it runs `PROGRAM`.
-        environment: of the worker and of its commands.
     """
 
-    def __init__(self, script: str, environment: Mapping[str, str]) -> None:
-        self.process = subprocess.Popen(
-            ["bash", "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-        assert self.process.stdin and self.process.stdout
-        self._requests, self._replies = self.process.stdin, self.process.stdout
+    def __init__(self, script: str) -> None:
+        self._channel, far = socket.socketpair()
+        self._sending = threading.Lock()
+        with far:
+            self.process = subprocess.Popen(
+                ["bash", "-c", script],
+                stdin=far.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
-    def run(self, line: str, log: Path) -> int:
-        """Run a command whose output goes to the end of `log`.
+    def run(self, line: str, log: Path, environment: Mapping[str, str]) -> int:
+        """Run a command.
+
+        Args:
+            line: see `worker_line`.
+            log: at whose end its output goes.
+            environment: variables that the worker has not, or has otherwise.
 
         Returns:
             its exit code, 128 + the signal where it was killed; that of the worker where this has
             ended, and will run nothing more.
         """
-        with contextlib.suppress(BrokenPipeError):
-            self._requests.write(json.dumps({"line": line, "log": str(log)}).encode() + b"\n")
-            self._requests.flush()
-        reply = self._replies.readline()
-        return int(reply) if reply else self.process.wait()
+        request = {"line": line, "log": str(log), "environment": dict(environment)}
+        reply, answer = os.pipe()
+        try:
+            with self._sending, contextlib.suppress(BrokenPipeError):
+                socket.send_fds(self._channel, [json.dumps(request).encode() + b"\n"], [answer])
+        finally:
+            os.close(answer)
+        with os.fdopen(reply) as file:
+            code = file.read()
+        return int(code) if code else self.process.wait()
 
     def close(self) -> None:
         """Let the worker end, and wait for it."""
-        with contextlib.suppress(BrokenPipeError):
-            self._requests.close()
+        self._channel.close()
         self.process.wait()
-        self._replies.close()

@@ -1,4 +1,4 @@
-"""Workers: commands of this project in forks of a process that has imported what they need."""
+"""A worker: commands of this project in forks of a process that has imported what they need."""
 
 import os
 import re
@@ -87,14 +87,14 @@ def test_jobs_of_a_worker_have_logs_codes_and_processes_of_their_own():
     assert len({Path(f"parent.{n}").read_text() for n in range(1, 5)}) == 4
 
 
-def test_one_worker_for_each_job_at_a_time():
+def test_one_worker_for_all_jobs():
     write("echo $$ > pid.$1; until [ -e go.$1 ]; do sleep 0.02; done", jobs=6)
     process = subprocess.Popen(array(jobs=6, at_once=2))
     workers = set()
     for number in range(1, 7):
         workers.add(job_and_worker(written_pid(f"pid.{number}"))[1])
         Path(f"go.{number}").touch()
-    assert process.wait(30) == 0 and len(workers) == 2
+    assert process.wait(30) == 0 and len(workers) == 1
 
 
 def job_and_worker(pid):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """CPU time of a recipe's attacks over that of their steps alone, and what a finished sweep costs.
 
-The mini recipe attacks 16 conditions of four models, 30 utterances and 50 steps each. The models
-are trained first where they are not there; how well does not matter. CPU time is that of ./run.sh
-and of all that it starts.
+The mini recipe attacks 16 conditions of four models, 30 utterances and 50 steps each; utterances
+are heard without attack, with noise and after the last step. The models are trained first where
+they are not there; how well does not matter. CPU time is that of ./run.sh and of all it starts.
 """
 
 import argparse
@@ -24,7 +24,7 @@ MODELS = {
     (1.0, 0.5): (0.0, 0.25, 0.5, 0.75, 1.0),
     (0.7, 0.5): (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
 }
-ATTACK = "conf/attack.yaml"
+ATTACK, STEPS = "conf/attack.yaml", 50
 UTTERANCES = 30
 
 
@@ -55,6 +55,7 @@ def main() -> None:
             *("--expdir", args.expdir, "--dumpdir", args.dumpdir, "--nj", str(args.nj)),
             *("--sweep", sweep, "--pretrain_args", epochs, "--train_args", epochs),
             *("--num_attack_utts", str(UTTERANCES), "--attack_config", ATTACK),
+            *("--attack_args", f"--set steps=[{STEPS}]"),
         ]
         if not (RECIPE / args.expdir / f"targets/test_{UTTERANCES}").is_file():
             run(*options, "--stop_stage", "8")
@@ -90,7 +91,13 @@ def run(*options: str | Path) -> tuple[float, float]:
 def bare_of_all(args: argparse.Namespace) -> float:
     """CPU seconds of all steps, in as many processes at once as there are attacks."""
     # In the environment of the recipe: it has one thread, and keeps memory.
-    alone = ["bash", "-c", '. ./path.sh; exec python3 "$@"', "bash", Path(__file__).resolve()]
+    alone = [
+        "bash",
+        "-c",
+        '. ./path.sh; exec python3 -W ignore "$@"',
+        "bash",
+        Path(__file__).resolve(),
+    ]
     places = ["--expdir", args.expdir, "--dumpdir", args.dumpdir]
     parts = [
         subprocess.Popen(
@@ -114,7 +121,6 @@ def bare(args: argparse.Namespace, part: int, parts: int) -> float:
     from espnet_ext.victims.recognizer import PyTorchESPnet
 
     settings = AttackSettings.read(RECIPE / ATTACK, "asr", [])
-    steps = max(settings.methods["pgd"].snapshots)
     data, seconds = RECIPE / args.dumpdir / "test", 0.0
     conditions = [(model, weight) for model, weights in MODELS.items() for weight in weights]
     for (asr, ctc), weight in conditions[part - 1 :: parts]:
@@ -130,7 +136,7 @@ def bare(args: argparse.Namespace, part: int, parts: int) -> float:
         ):
             goals = [victim.goal_of(found[i].labels) for i in batch]
             began = time.process_time()
-            bare_loop(victim, [waves[i] for i in batch], goals, steps)
+            bare_loop(victim, [waves[i] for i in batch], goals, STEPS)
             seconds += time.process_time() - began
     return seconds
 
