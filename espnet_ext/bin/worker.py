@@ -11,7 +11,6 @@ import importlib
 import importlib.util
 import json
 import os
-import re
 import runpy
 import shlex
 import signal
@@ -21,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_ext.bin import cli
+from espnet_ext.bin.training import TRAININGS
 from espnet_ext.jobs.signals import end_with_parent
-
-NAME = re.compile(r"espnet_ext(\.\w+)+")  # of a module of this project
 
 
 def main() -> None:
@@ -88,8 +86,8 @@ def _put(opened: int, *places: int) -> None:
 def needed(command: str) -> list[str]:
     """Modules that a command imports when it has something to do, and names of what is in them.
 
-    Commands import them inside of functions, or name them in a string, for help and messages about
-    options must not wait for PyTorch.
+    Commands import them inside of functions, for help and messages about options must not wait for
+    PyTorch.
 
     Args:
         command: name of its module.
@@ -98,20 +96,21 @@ def needed(command: str) -> list[str]:
         >>> "espnet_ext.attack.run" in needed("espnet_ext.bin.asr_attack")
         True
     """
-    own = _named(command)
-    return own + _named(cli.__name__) if own else []
+    training = TRAININGS.get(command.rpartition(".")[2])
+    own = [training.module] if training else _imported_in_functions(command)
+    return own + _imported_in_functions(cli.__name__) if own else []
 
 
-def _named(module: str) -> list[str]:
+def _imported_in_functions(module: str) -> list[str]:
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:  # the command will say so
         return []
     tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
-    names: list[object] = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+    names: list[str] = []
     for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
         for node in (n for n in ast.walk(function) if isinstance(n, ast.ImportFrom)):
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if isinstance(name, str) and NAME.fullmatch(name)]
+            names += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def bare_of_all(args: argparse.Namespace) -> float:
         "-c",
         '. ./path.sh; exec python3 -W ignore "$@"',
         "bash",
-        Path(__file__).resolve(),
+        str(Path(__file__).resolve()),
     ]
     places = ["--expdir", args.expdir, "--dumpdir", args.dumpdir]
     parts = [
