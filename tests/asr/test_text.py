@@ -1,9 +1,11 @@
+import zipfile
+
 import pytest
 from espnet2.text.char_tokenizer import CharTokenizer
 from espnet2.text.word_tokenizer import WordTokenizer
 from tiny import TOKENS
 
-from espnet_ext.asr.text import TextEncoder, letter_case
+from espnet_ext.asr.text import TextEncoder, check_phonemes, letter_case
 from espnet_ext.errors import InputError
 
 
@@ -51,3 +53,18 @@ def test_empty_transcript_is_refused(words):
 )
 def test_letter_case_of_a_token_list(tokens, case):
     assert letter_case(tokens) == case
+
+
+def test_the_data_that_phonemes_lack_are_named_and_no_other(monkeypatch, tmp_path):
+    nltk = pytest.importorskip("nltk")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    check_phonemes("pyopenjtalk")  # needs none of them
+    with pytest.raises(InputError, match=r"downloader averaged_perceptron_tagger_eng cmudict$"):
+        check_phonemes("g2p_en")
+    (tmp_path / "corpora").mkdir()
+    with zipfile.ZipFile(tmp_path / "corpora/cmudict.zip", "w") as packed:
+        packed.writestr("other", "")  # as it is downloaded; NLTK does not find it by itself
+    with pytest.raises(InputError, match=r"downloader averaged_perceptron_tagger_eng$"):
+        check_phonemes("g2p_en_no_space")
+    (tmp_path / "taggers/averaged_perceptron_tagger_eng").mkdir(parents=True)
+    check_phonemes("g2p_en")
