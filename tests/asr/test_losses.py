@@ -124,6 +124,7 @@ def test_ctc_needs_a_frame_a_token_and_one_between_equal_tokens(ids, frames):
 def test_weight_without_its_head_is_refused(trained, asked, message):
     with pytest.raises(InputError, match=message):
         check_supported(tiny_model(ctc_weight=trained), asked)
+    check_supported(tiny_model(ctc_weight=trained), trained)
 
 
 def test_a_target_too_long_for_ctc_adds_nothing_and_spoils_no_gradient():

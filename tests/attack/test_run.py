@@ -1,8 +1,10 @@
 """One runner: the same promises for recognisers and countermeasures."""
 
 import errno
+import itertools
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -216,6 +218,16 @@ def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(
     # None is done twice, but what a batch's conditions share: the gradient at the clean input.
     assert gradients <= len(before) + len(after) <= gradients + 1
     assert not list(tmp_path.glob("run/state/**/*.pt"))
+
+
+def test_a_state_is_saved_no_oftener_than_it_is_asked_for(speech, tmp_path, monkeypatch):
+    now = itertools.count(1000.0, 4.0)  # seconds between any two looks at the clock
+    saves = []
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(runner, "save_state", lambda path, *_: saves.append((path, next(now))))
+    finish(run_of("recognizer", speech, tmp_path, checkpoint_seconds=10.0, methods=["pgd"]))
+    by_batch = [[at for path, at in saves if path == one] for one, _ in dict(saves).items()]
+    assert by_batch and all(len(times) == 1 for times in by_batch)
 
 
 def test_batches_of_training_mode_begin_anew(tones, tmp_path, monkeypatch):

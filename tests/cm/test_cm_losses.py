@@ -85,6 +85,16 @@ def test_psi_of_margin_4_by_hand(degrees, psi):
     assert ASoftmax(2).double().psi(cosine).item() == pytest.approx(psi, abs=1e-9)
 
 
+@pytest.mark.parametrize("kind", [ASoftmax, AMSoftmax])
+def test_no_rounding_makes_a_cosine_larger_than_one(kind):
+    """Its angle would be no number."""
+    torch.manual_seed(0)
+    loss = kind(64)
+    along = loss.weight.T.detach()[:1] * torch.rand(500, 1)
+    assert loss.cosines(along)[:, 0].max() == 1.0
+    assert loss.cosines(-along)[:, 0].min() == -1.0
+
+
 @pytest.mark.parametrize("margin", [1, 2, 3, 4])
 def test_psi_falls_without_a_jump(margin):
     angles = torch.linspace(0, math.pi, 2001, dtype=torch.double)
