@@ -65,3 +65,9 @@ def test_a_model_that_can_encode_nothing_says_why(monkeypatch):
     monkeypatch.setattr(model, "encode", broken)
     with pytest.raises(InputError, match="no package"):
         EncoderFrames(model, RATE).of(8000)
+
+
+def test_an_encoder_that_gives_no_frame_cannot_encode(monkeypatch):
+    """There are some that raise nothing."""
+    monkeypatch.setattr(EncoderFrames, "_encode", lambda self, samples: samples // 100)
+    assert EncoderFrames(tiny_model(), RATE).shortest == 100

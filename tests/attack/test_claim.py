@@ -1,6 +1,7 @@
 """Results notice what they are made of: audio, logs, kept inputs, states."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from attack_kinds import contents, run_of, write_data
 
 from espnet_ext.attack import run as runner
+from espnet_ext.attack.log import SEAL
 from espnet_ext.attack.state import save_state
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.kaldi import read_table
@@ -140,7 +142,13 @@ def tear(lines):
     return [*lines[:-1], lines[-1][:20]]
 
 
-CHANGES = [drop_last, double, edit, rename, tear, lambda lines: [], None]
+def unseal(lines):
+    row = json.loads(lines[0])
+    del row[SEAL]
+    return [json.dumps(row), *lines[1:]]
+
+
+CHANGES = [drop_last, double, edit, rename, tear, unseal, lambda lines: [], None]
 
 
 @both
@@ -291,6 +299,7 @@ def test_a_damaged_state_is_set_aside_and_its_batch_begins_anew(stopped, tmp_pat
     run.run()
     run.collect()
     assert "renamed to" in caplog.text and "begins anew" in caplog.text
+    assert re.search(r"damaged \((?!\w*Error\))[^\n]+\); renamed", caplog.text)  # and why
     aside = state.with_name(f"{state.name}.damaged")
     assert aside.read_bytes() == broken
     found = {k: v for k, v in contents(output).items() if not k.endswith(".damaged")}

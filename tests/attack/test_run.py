@@ -220,6 +220,18 @@ def test_killed_run_goes_on_and_ends_as_an_uninterrupted_one(
     assert not list(tmp_path.glob("run/state/**/*.pt"))
 
 
+def test_the_time_left_counts_what_is_done_of_the_present_batch(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    progress = runner.Progress([1.0, 3.0])
+    now[0] = 60.0
+    assert np.isnan(progress.minutes_left())
+    assert progress.minutes_left(0.5) == pytest.approx(7.0)  # an eighth took a minute
+    progress.finished()
+    assert progress.minutes_left() == pytest.approx(3.0)
+    assert progress.minutes_left(1.0) == 0.0
+
+
 def test_a_state_is_saved_no_oftener_than_it_is_asked_for(speech, tmp_path, monkeypatch):
     now = itertools.count(1000.0, 4.0)  # seconds between any two looks at the clock
     saves = []

@@ -206,3 +206,10 @@ def test_oc_softmax_logits_are_its_loss_with_both_margins_between(embedding):
 def test_impossible_options_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [AMSoftmax, OCSoftmax])
+def test_a_scale_below_one_is_allowed(kind, embedding):
+    assert kind(6, scale=0.5)(embedding, LABEL).isfinite().all()
+    with pytest.raises(InputError, match="scale must be positive, not 0"):
+        kind(6, scale=0.0)

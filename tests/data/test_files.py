@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from espnet_ext.data.audio import write_flac, write_wav
 from espnet_ext.data.files import (
+    content_of,
     read_json,
     read_jsonl,
     read_yaml,
@@ -288,3 +289,21 @@ def test_yaml_runs_nothing(tmp_path):
     with pytest.raises(InputError, match="not valid YAML"):
         read_yaml(path)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("inner", ["[{0}, {0}, {0}, {0}]", "{{a: {0}, b: {0}, c: {0}, d: {0}}}"])
+def test_aliases_that_stand_for_more_than_memory_has_are_refused(tmp_path, inner):
+    path = tmp_path / "bomb.yaml"
+    levels = [f"k{n}: &k{n} {inner.format(f'*k{n - 1}')}" for n in range(1, 12)]
+    path.write_text("\n".join(["k0: &k0 [1, 2, 3, 4]", *levels]))
+    with pytest.raises(InputError, match=r"bomb\.yaml.*aliases.*write them out"):
+        read_yaml(path)
+    path.write_text("\n".join(["k0: &k0 [1, 2, 3, 4]", *levels[:2]]))
+    assert read_yaml(path)["k2"]
+
+
+def test_a_path_counts_where_no_digest_says_more():
+    moved = [{"model": {"path": place, "sha256": "0f3a"}} for place in ("a.pth", "b.pth")]
+    assert content_of(moved[0]) == content_of(moved[1])
+    other = [{"model": {"path": place}} for place in ("a.pth", "b.pth")]
+    assert content_of(other[0]) != content_of(other[1])

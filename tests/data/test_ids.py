@@ -10,7 +10,7 @@ GOOD = ["a", "spk1-utt1", "a.b_c", "a:b", "ä-1", "a%2Fb", "#1", "A", "u" * MAX_
 BAD = {
     "spk1/utt1": "'/'",
     "..\\x": "'\\'",
-    ".hidden": "hidden file",
+    ".hidden": "starts with '.', as the name of a hidden file does",
     "-rf": "option",
     "u" * (MAX_BYTES + 1): "236 bytes",
     "字" * 79: "237 bytes",

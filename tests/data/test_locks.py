@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from espnet_ext.data.directory import DataDirectory
 from espnet_ext.data.files import ASIDE, write_text
 from espnet_ext.data.format import FormatOptions, format_directory
-from espnet_ext.data.locks import locked
+from espnet_ext.data.locks import holder, locked
 from espnet_ext.errors import InputError
 
 HOLD = """
@@ -121,6 +122,27 @@ while done < 20:
     processes = [subprocess.Popen(command, cwd=tmp_path) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_nobody_can_look_at_is_taken_to_run(tmp_path, monkeypatch):
+    """One of another user, or of another machine whatever has that number here."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    lock = tmp_path / ".lock"
+
+    def said(host):
+        who = {"command": "format_data", "process": gone.pid, "host": host, "since": "today"}
+        lock.write_text(json.dumps(who))
+        return holder(lock)
+
+    assert "has ended" in said(socket.gethostname())
+    assert "has ended" not in said("elsewhere")
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert "has ended" not in said(socket.gethostname())
 
 
 def test_without_locks_of_the_file_system_work_goes_on(tmp_path, monkeypatch, caplog):

@@ -92,3 +92,11 @@ def test_unusable_gradients_of_art_are_counted(monkeypatch):
     monkeypatch.setattr(PyTorchCountermeasure, "loss_gradient", nothing)
     state = run(victim, batch, AutoPgd(steps=3), 0.02)
     assert (state.stalled > 0).all() and state.snapshots[3].isfinite().all()
+
+
+def test_auto_pgd_begins_with_steps_of_the_diameter(net):
+    """As its authors do; ART's own default is no share of eps."""
+    batch, victim = feature_batch(net, 1), PyTorchCountermeasure(net)
+    classifier = victim.classifier(batch, [0], batch.inputs.shape[1:], None)
+    attack = AutoPgd(steps=3).art(classifier, math.inf, 0.02, batch.inputs.shape[1:])
+    assert (attack.eps, attack.eps_step) == (0.02, 0.04)
