@@ -80,6 +80,17 @@ def test_the_budget_holds_exactly_and_padding_stays(victim, batch, budgets, norm
     assert not moved.requires_grad
 
 
+def test_a_budget_in_deviations_is_a_share_of_each_dimension():
+    victim, batch = features()
+    for unit, scale in (
+        ("std", victim.feature_space.std),
+        ("raw", torch.ones(batch.inputs.size(2))),
+    ):
+        for norm in (2, math.inf):
+            extent = ball_of(victim, batch, Budget(norm, 0.3, unit)).extent
+            torch.testing.assert_close(extent[0, 0].expand_as(scale), 0.3 * scale)
+
+
 @NORMS
 def test_waveforms_stay_in_their_range(victim, batch, norm):
     if victim.clip_values[1] > 1.0:

@@ -136,13 +136,14 @@ def test_a_process_that_nobody_can_look_at_is_taken_to_run(tmp_path, monkeypatch
         return holder(lock)
 
     assert "has ended" in said(socket.gethostname())
-    assert "has ended" not in said("elsewhere")
+    writes = f"another format_data, process {gone.pid} on host "
+    assert said("elsewhere") == f"{writes}elsewhere, since today,"
 
     def refuse(*_):
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", refuse)
-    assert "has ended" not in said(socket.gethostname())
+    assert said(socket.gethostname()) == f"{writes}{socket.gethostname()}, since today,"
 
 
 def test_without_locks_of_the_file_system_work_goes_on(tmp_path, monkeypatch, caplog):

@@ -100,3 +100,14 @@ def test_auto_pgd_begins_with_steps_of_the_diameter(net):
     classifier = victim.classifier(batch, [0], batch.inputs.shape[1:], None)
     attack = AutoPgd(steps=3).art(classifier, math.inf, 0.02, batch.inputs.shape[1:])
     assert (attack.eps, attack.eps_step) == (0.02, 0.04)
+
+
+def test_a_loss_that_is_no_number_is_the_lowest():
+    """ART keeps the restart with the highest, and NaN is never below another."""
+    net = trained()
+    victim, batch = PyTorchCountermeasure(net), feature_batch(net, 2)
+    classifier = victim.classifier(batch, [0, 1], batch.inputs.shape[1:], None)
+    inputs = batch.inputs.numpy().copy()
+    inputs[1] = np.nan
+    losses = classifier.compute_loss(inputs, batch.labels.numpy(), reduction="none")
+    assert np.isfinite(losses[0]) and losses[1] == -np.inf
