@@ -1,3 +1,4 @@
+import contextlib
 import struct
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def test_useless_samples_are_refused(tmp_path, samples, expected):
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
     with pytest.raises(InputError, match=f"a.wav: utterance 'u1': .*{expected}"):
         read_audio(path, utterance="u1")
+
+
+def test_samples_may_reach_far_beyond_one_but_not_those_of_integers(tmp_path):
+    for peak, fits in ((16.0, True), (16.1, False)):
+        path = write(tmp_path / "a.wav", np.array([0.1, -peak]), subtype="FLOAT")
+        with contextlib.nullcontext() if fits else pytest.raises(InputError, match="not scaled"):
+            assert np.abs(read_audio(path)[0]).max() == peak
 
 
 def test_useless_samples_are_not_written(tmp_path):

@@ -214,10 +214,11 @@ def test_of_one_run_the_bounds_are_those_of_scipy():
     assert rate(errors, words)[1:] == pytest.approx(tuple(found), rel=1e-12)
 
 
-def test_of_several_runs_the_draws_of_runs_come_first():
+@pytest.mark.parametrize("runs", [2, 3])
+def test_of_several_runs_the_draws_of_runs_come_first(runs):
     """Kept results were made in this order."""
-    draws, generator = Draws(5, resamples=50, runs=3), np.random.default_rng(0)
-    for drawn, count in ((draws.training_seeds(3), 3), (draws.counts, 5)):
+    draws, generator = Draws(5, resamples=50, runs=runs), np.random.default_rng(0)
+    for drawn, count in ((draws.training_seeds(runs), runs), (draws.counts, 5)):
         assert (drawn[1:] == generator.multinomial(count, [1 / count] * count, 50)).all()
 
 
