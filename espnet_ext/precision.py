@@ -1,8 +1,9 @@
-"""Single precision that is the same on a GPU as on a CPU, and half precision where it helps."""
+"""Models as they are attacked and measured: frozen, in single precision or, where it helps, half."""
 
 import contextlib
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -51,3 +52,46 @@ def check_autocast(autocast: str | None, device: torch.device) -> None:
             "autocast: this CPU has neither AMX nor AVX512-BF16: bfloat16 takes 1.5 to 15 times "
             "as long on it as full precision; leave autocast out, or use a GPU"
         )
+
+
+def set_mode(model: torch.nn.Module, train: bool) -> None:
+    """Training or evaluation mode; the model's own flag, by which it draws crops, stays off."""
+    model.train(train)
+    model.training = False
+
+
+@contextlib.contextmanager
+def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Module]:
+    """No parameter gradients and no TF32; everything is as before when the block ends.
+
+    Gradients that parameters have already are neither used nor cleared.
+
+    Args:
+        model: any.
+        train: training mode, with the buffers (BatchNorm's statistics) brought back at the
+            end; otherwise evaluation mode, which changes none.
+    """
+    training = {name: module.training for name, module in model.named_modules()}
+    trainable = [(p, p.grad) for p in model.parameters() if p.requires_grad]
+    buffers = [(b, b.clone()) for b in model.buffers()] if train else []
+    try:
+        set_mode(model.requires_grad_(False), train)
+        with full_precision():
+            yield model
+    finally:
+        for name, module in model.named_modules():
+            module.training = training[name]
+        for parameter, gradient in trainable:
+            parameter.requires_grad_(True).grad = gradient
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+def plain_recurrence(model: torch.nn.Module) -> AbstractContextManager[object]:
+    """A block without cuDNN where a model has recurrent layers.
+
+    cuDNN has no backward pass for them in evaluation mode; PyTorch's own has.
+    """
+    recurrent = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
+    return torch.backends.cudnn.flags(enabled=False) if recurrent else contextlib.nullcontext()

@@ -19,10 +19,14 @@ from espnet_ext.attack.run import AttackRun
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.attack.utterances import Utterance
 from espnet_ext.bin import asr_attack, cm_attack, report
+from espnet_ext.data import model_files
 from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.files import read_json, read_jsonl
 from espnet_ext.data.kaldi import write_table
+from espnet_ext.tasks import building
+from espnet_ext.tasks.building import MODEL_KINDS
 from espnet_ext.tasks.countermeasure import defense_choices
+from espnet_ext.tasks.loading import load_model
 from espnet_ext.victims.options import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,9 +42,9 @@ def outside(tmp_path, monkeypatch):
     info = tmp_path / "of_somebody_else-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: of_somebody_else\nVersion: 1.0\n")
-    (group, line), *_ = re.findall(r'entry-points\."(\S+)"\]\n\s*(\w+ = ")', PAGE)
-    value = re.search(r'rfgsm = "(\S+)"', PAGE)[1]
-    (info / "entry_points.txt").write_text(f"[{group}]\n{line.split()[0]} = {value}\n")
+    groups = re.findall(r'entry-points\."(\S+)"\]\n\s*(\w+) = "(\S+)"', PAGE)
+    entries = (f"[{group}]\n{name} = {value}\n" for group, name, value in groups)
+    (info / "entry_points.txt").write_text("".join(entries))
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for name in BLOCKS:
@@ -99,44 +103,39 @@ def test_an_attack_from_outside_is_in_results_and_report_of_both_commands(
     assert "rfgsm" in page.read_text()
 
 
-class Loudness(torch.nn.Module):
-    """Two words by the loudness of the first half and of the whole."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
-
-    def forward(self, speech, lengths):
-        half = speech.size(1) // 4
-        energy = [speech[:, :half].square().sum(1), speech.square().sum(1) / lengths]
-        return torch.stack(energy, dim=1) @ self.weight
-
-
-def test_a_kind_of_model_from_outside_is_attacked_by_the_runner(outside, tmp_path, monkeypatch):
-    monkeypatch.setattr("espnet_ext.victims.options.KINDS", KINDS)
-    keywords = importlib.import_module("keywords")
-    try:
-        victim = keywords.Keywords(Loudness(), ["yes", "no"], tiny.RATE)
-        utterances = []
-        for name, wave in zip("abc", tiny.noise(4000, 3000, 3500), strict=True):
-            write_wav(tmp_path / f"{name}.wav", wave, tiny.RATE)
-            labels = {"word": "yes"}
-            utterances.append(Utterance(name, str(tmp_path / f"{name}.wav"), len(wave), labels))
-        values = {"methods": ["pgd", "fgsm", "noise", "rfgsm"], "snr": [20.0], "batch_size": 2}
-        settings = AttackSettings.of("keywords", values | {"steps": [1, 5]})
-        run = AttackRun(victim, settings, utterances, tmp_path / "out", {"model": {}})
-        for shard in (2, 1):
-            run.run(shard, 2)
-        rows = run.collect()
-        assert {row["method"] for row in rows} == {"clean", *values["methods"]}
-        loss = {m: sum(r["loss"] for r in rows if r["method"] == m) for m in ("noise", "pgd")}
-        assert loss["pgd"] > loss["noise"]
-        for row in rows:
-            assert row["snr"] is None or row["snr"] >= 20.0
-        kept = tmp_path / "out/adversarial/pgd/snr20/step5/wav"
-        assert all(len(read_audio(kept / f"{u.name}.wav")[0]) == u.samples for u in utterances)
-    finally:
-        del KINDS["keywords"]
+def test_a_kind_of_model_from_outside_is_loaded_and_attacked_by_the_runner(outside, monkeypatch):
+    # Nothing of the page is imported here: entry points lead to both files.
+    monkeypatch.setattr(KINDS, "known", dict(KINDS.known))
+    monkeypatch.setattr(MODEL_KINDS, "known", dict(MODEL_KINDS.known))
+    monkeypatch.setattr(building, "KINDS", dict(building.KINDS))
+    monkeypatch.setattr(model_files, "KINDS", building.KINDS)
+    config = {"words": ["yes", "no"], "sample_rate": tiny.RATE}
+    (outside / "model").mkdir()
+    (outside / "model/config.yaml").write_text(yaml.safe_dump(config))
+    weights = {"weight": torch.tensor([[2.0, -2.0], [-1.0, 1.0]])}
+    torch.save(weights, outside / "model/valid.loss.best.pth")
+    model = load_model(outside / "model")
+    assert type(model).__name__ == "Loudness" and model.weight[0, 0] == 2.0
+    assert model_files.model_kind(outside / "model") == "keywords"
+    settings = {"methods": ["pgd", "fgsm", "noise", "rfgsm"], "snr": [20.0], "batch_size": 2}
+    settings = AttackSettings.of("keywords", settings | {"steps": [1, 5]})
+    victim = importlib.import_module("keywords").Keywords(model)
+    utterances = []
+    for name, wave in zip("abc", tiny.noise(4000, 3000, 3500), strict=True):
+        write_wav(outside / f"{name}.wav", wave, tiny.RATE)
+        labels = {"word": "yes"}
+        utterances.append(Utterance(name, str(outside / f"{name}.wav"), len(wave), labels))
+    run = AttackRun(victim, settings, utterances, outside / "out", {"model": {}})
+    for shard in (2, 1):
+        run.run(shard, 2)
+    rows = run.collect()
+    assert {row["method"] for row in rows} == {"clean", *settings.methods}
+    loss = {m: sum(r["loss"] for r in rows if r["method"] == m) for m in ("noise", "pgd")}
+    assert loss["pgd"] > loss["noise"]
+    for row in rows:
+        assert row["snr"] is None or row["snr"] >= 20.0
+    kept = outside / "out/adversarial/pgd/snr20/step5/wav"
+    assert all(len(read_audio(kept / f"{u.name}.wav")[0]) == u.samples for u in utterances)
 
 
 def test_a_defence_from_outside_is_built_and_attacked(outside, monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.layers.stft import Stft
 from espnet2.layers.utterance_mvn import UtteranceMVN
 
-from espnet_ext.asr.losses import encode, frozen
+from espnet_ext.asr.losses import encode, evaluation_mode
 from espnet_ext.compat import make_pad_mask
 from espnet_ext.frontend.frames import is_inside
 
@@ -242,7 +242,7 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
     """
     speech, lengths = probe(model, sample_rate, seed)
     short = sample_rate
-    with frozen(model), exact_batching(model), torch.enable_grad():
+    with evaluation_mode(model), exact_batching(model), torch.enable_grad():
         together = _direction_gradient(model, speech, lengths)[1, :short]
         alone = _direction_gradient(model, speech[1:, :short], lengths[1:])[0]
     size = alone.norm()

@@ -11,7 +11,7 @@ import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.batching import exact_batching
-from espnet_ext.asr.losses import encode, frozen
+from espnet_ext.asr.losses import encode, evaluation_mode
 from espnet_ext.errors import InputError
 
 LONGEST_PROBE = 32.0
@@ -100,7 +100,7 @@ class EncoderFrames:
         generator = torch.Generator().manual_seed(0)
         device = next(self.model.parameters()).device
         speech = (0.1 * torch.randn(1, samples, generator=generator)).to(device)
-        with frozen(self.model), exact_batching(self.model):
+        with evaluation_mode(self.model), exact_batching(self.model):
             encoder_out, lengths = encode(
                 self.model, speech, torch.tensor([samples], device=device)
             )

@@ -13,7 +13,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.compat import BeamSearch
 from espnet_ext.errors import InputError
-from espnet_ext.precision import full_precision
+from espnet_ext.precision import frozen
 
 
 class UtteranceLosses(NamedTuple):
@@ -47,7 +47,7 @@ class TargetBatch(NamedTuple):
         ctc_lengths, decoder_lengths = self.ctc_lengths[index], self.decoder_lengths[index]
         width = int(decoder_lengths.max())
         return TargetBatch(
-            self.ctc[index, : int(ctc_lengths.max())],
+            self.ctc[index, : max(int(ctc_lengths.max()), 1)],
             ctc_lengths,
             self.decoder_in[index, :width],
             self.decoder_out[index, :width],
@@ -79,30 +79,22 @@ def check_supported(model: ESPnetASRModel, ctc_weight: float) -> None:
 
 
 @contextlib.contextmanager
-def frozen(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
+def evaluation_mode(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
     """Evaluation mode without parameter gradients; everything is as before when the block ends.
 
-    Off inside the block: dropout, SpecAug, the updates of BatchNorm, the
-    dropout in front of ESPnet's CTC (which evaluation mode alone leaves on), the
-    error calculators that ESPnet's `forward` runs in evaluation mode, TF32, and what
-    ESPnet logs for every utterance and step.
+    Off inside the block, beside what `espnet_ext.precision.frozen` switches off: the dropout in
+    front of ESPnet's CTC (which evaluation mode alone leaves on), the error calculators that
+    ESPnet's `forward` runs in evaluation mode, and what ESPnet logs for every utterance and step.
     """
-    training = [module for module in model.modules() if module.training]
-    trainable = [p for p in model.parameters() if p.requires_grad]
     calculator = model.error_calculator
     ctc_dropout = model.ctc.dropout_rate if model.ctc is not None else 0.0
     try:
-        model.eval().requires_grad_(False)
         model.error_calculator = None
         if model.ctc is not None:
             model.ctc.dropout_rate = 0.0
-        with full_precision(), _quiet():
+        with frozen(model), _quiet():
             yield model
     finally:
-        for module in training:
-            module.training = True
-        for parameter in trainable:
-            parameter.requires_grad_(True)
         model.error_calculator = calculator
         if model.ctc is not None:
             model.ctc.dropout_rate = ctc_dropout
@@ -157,7 +149,7 @@ def prepare_targets(
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int, device: torch.device | str) -> torch.Tensor:
-    longest = max(len(row) for row in rows)
+    longest = max(1, *map(len, rows))  # one column for empty transcripts: some CTCs want one
     padded = [[*row, *[value] * (longest - len(row))] for row in rows]
     return torch.tensor(padded, dtype=torch.long, device=device)
 
@@ -175,7 +167,7 @@ def utterance_losses(
     its own: sums over tokens, label smoothing as the model was trained with.
 
     Args:
-        model: in evaluation mode, see `frozen`.
+        model: in evaluation mode, see `evaluation_mode`.
         speech: (B, T) waveforms.
         speech_lengths: (B,) samples.
         targets: of `prepare_targets`.

@@ -7,7 +7,7 @@ import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.batching import TOLERANCE, exact_batching, probe
-from espnet_ext.asr.losses import encode, frozen
+from espnet_ext.asr.losses import encode, evaluation_mode
 from espnet_ext.data.configurations import Config
 
 Tensors = list[torch.Tensor]
@@ -28,7 +28,7 @@ def padding_cause(model: ESPnetASRModel, sample_rate: int) -> str:
     """
     speech, lengths = probe(model, sample_rate)
     alone, sizes = speech[1:, : lengths[1]], lengths[1:]
-    with frozen(model), exact_batching(model):
+    with evaluation_mode(model), exact_batching(model):
         first, again = (_calls(model, alone, sizes) for _ in range(2))
         together = _calls(model, speech, lengths)
     if name := _first_difference(first, again, row=0):

@@ -10,7 +10,7 @@ import torch
 
 from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.decode import beam_search_encoded, greedy_search_encoded
-from espnet_ext.asr.losses import check_supported, encode, frozen
+from espnet_ext.asr.losses import check_supported, encode, evaluation_mode
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
@@ -29,7 +29,7 @@ class Hypothesis(NamedTuple):
 @contextlib.contextmanager
 def inference_mode(recognizer: SpeechRecognizer) -> Iterator[None]:
     """Evaluation mode, exact batches and no gradients, inside the block."""
-    with frozen(recognizer.model), exact_batching(recognizer.model), torch.no_grad():
+    with evaluation_mode(recognizer.model), exact_batching(recognizer.model), torch.no_grad():
         yield
 
 

@@ -145,7 +145,7 @@ class AttackSettings:
     @classmethod
     def of(cls, kind: str, values: Mapping[str, object]) -> "AttackSettings":
         """Check and take over keys and values, see `read`."""
-        victim = KINDS[kind]
+        victim = KINDS.find(kind)
         values = {**victim.defaults, **values}
         given = values.pop("methods", ["pgd"])
         items = given if isinstance(given, list) else [given]

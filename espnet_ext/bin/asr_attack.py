@@ -13,7 +13,12 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--wav_scp", required=True, help="audio; utterances without a target are left out")
-    add("--targets", required=True, help="'utterance transcript' lines: what shall be heard")
+    add(
+        "--targets",
+        required=True,
+        help="'utterance transcript' lines: what shall be heard; with "
+        "goal: silence they say which utterances are attacked",
+    )
     add("--text", help="reference transcripts, for the WER")
     cli.add_speakers(parser)
     add("--config", required=True, help="YAML of the attack: methods, norm, eps or snr, steps...")

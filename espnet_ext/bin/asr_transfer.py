@@ -35,7 +35,7 @@ def main() -> None:
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     record = Path(args.attack_dir) / RECORD
     settings = read_attack_record(record)["settings"] if record.is_file() else {}
-    goal = GOALS[0] if settings.get("targeted", True) else GOALS[1]
+    goal = settings.get("goal", GOALS[0] if settings.get("targeted", True) else GOALS[1])
     victim = PyTorchESPnet(recognizer, args.ctc_weight, goal=goal)
     rows = replay(
         victim,

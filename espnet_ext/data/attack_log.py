@@ -165,7 +165,7 @@ def flat_settings(settings: Record) -> Record:
     own = {k: v for method in [*methods.values()][::-1] for k, v in method.items() if k != "method"}
     flat = {**settings, **own, "methods": [*methods]}
     if "goal" in flat:
-        flat["targeted"] = flat.pop("goal") == "transcript"
+        flat["targeted"] = flat["goal"] == "transcript"
     return flat
 
 

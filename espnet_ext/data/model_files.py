@@ -12,6 +12,9 @@ from espnet_ext.data.files import Record, read_yaml
 from espnet_ext.errors import InputError
 
 CONFIG, META = "config.yaml", "meta.yaml"
+KINDS: dict[str, tuple[str, ...]] = {"asr": (), "cm": (), "ssl": ()}
+"""Recognizers, countermeasures, models of self-supervised learning, and kinds that
+`espnet_ext.tasks.building.ModelKind` has added, with the keys that tell their configurations."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
 _HEADS = "model_conf.heads."
@@ -191,7 +194,7 @@ def model_kind(model: str | Path) -> str:
     """What kind of model a configuration, a model directory or an archive is of.
 
     Returns:
-        "asr", "cm" or "ssl", see `model_kind_of`.
+        "asr", "cm", "ssl" or another, see `model_kind_of`.
 
     Raises:
         InputError: nothing is there, or no configuration is found.
@@ -205,19 +208,24 @@ def model_kind(model: str | Path) -> str:
         return model_kind_of(read_with_base(model))
     if meta := folder.meta():
         listed = read_yaml(meta).get("yaml_files")
-        for kind in ("asr", "cm", "ssl"):
+        for kind in KINDS:
             if isinstance(listed, dict) and f"{kind}_train_config" in listed:
                 return kind
     return model_kind_of(read_yaml(folder.config()))
 
 
 def model_kind_of(config: Record) -> str:
-    """The task of a configuration: countermeasures and Mockingjays have keys of their own.
+    """The kind of model of a configuration: what its key `kind` says, or keys that no other has.
 
     Example:
         >>> model_kind_of({"encoder": "lcnn", "segment_conf": {"num_frames": 100}})
         'cm'
     """
+    if isinstance(config.get("kind"), str):
+        return str(config["kind"])
+    for kind, keys in KINDS.items():
+        if keys and all(key in config for key in keys):
+            return kind
     if "segment_conf" in config or config.get("encoder") in ("lcnn", "senet", "xvector"):
         return "cm"
     return "ssl" if config.get("encoder") == "mockingjay" else "asr"

@@ -154,8 +154,12 @@ def attack_findings(scores: Sequence[AttackScores], settings: Settings) -> Itera
     clean = next(entry for entry in same if entry["step"] == 0)
     about = {"clean": clean, "entry": worst}
     yield Finding("transcripts", {"attack": attack_name(settings), **about})
-    targeted = settings.get("targeted", True)
-    yield Finding("target", about) if targeted else Finding("no_target", {})
+    targeted, goal = settings.get("targeted", True), settings.get("goal", "")
+    yield (
+        Finding("target", about)
+        if targeted
+        else Finding("no_target", {"goal": goal, "entry": worst})
+    )
     noise = next((entry for entry in same if entry.get("method") == NOISE), None)
     yield Finding("loudness", {"entry": worst, "noise": noise})
 
@@ -246,6 +250,13 @@ def _transcripts(attack: str, clean: AttackScores, entry: AttackScores) -> str:
     )
 
 
+def _no_target(goal: str, entry: AttackScores) -> str:
+    share = f"{interval(entry['success_rate'])} % of {entry['utterances']} utterances"
+    if goal == "silence":
+        return f"The model writes nothing for {share}; AdvTWER says nothing of this attack."
+    return f"The attack had no target: AdvTWER says nothing, and success ({share}) is any error."
+
+
 def _target(clean: AttackScores, entry: AttackScores) -> str:
     return (
         f"The attacker's target is heard word for word in {interval(entry['success_rate'])} % of "
@@ -294,6 +305,6 @@ _SENTENCES: dict[str, Callable[..., str]] = {
     "nothing": lambda: "Nothing was attacked.",
     "transcripts": _transcripts,
     "target": _target,
-    "no_target": lambda: "The attack had no target, so AdvTWER and success say nothing here.",
+    "no_target": _no_target,
     "loudness": _loudness,
 }

@@ -36,7 +36,8 @@ DEFINITIONS = {
     "adv_twer": "word errors against the adversarial target over its words, in percent; high when "
     "the attack fails (Das and Chau 2022, section 3.2)",
     "wer": "word errors against the reference over its words, in percent",
-    "success_rate": "share of utterances whose transcript is exactly the target, in percent",
+    "success_rate": "share of utterances whose transcript is exactly the target, in percent; with "
+    "the goal silence, is empty; with not_reference, is not the reference",
     "snr": "energy of the signal over energy of the perturbation in dB, on the saved samples",
     "l2": "Euclidean norm of the perturbation, on the saved samples (full scale is 1)",
     "linf": "largest absolute sample of the perturbation",
@@ -95,6 +96,7 @@ class Settings(TypedDict, total=False):
     norm: float | str
     eps_step: float
     targeted: bool
+    goal: str
     seed: int
 
 
@@ -167,7 +169,7 @@ def attack_rows(log: Sequence[LogRow], speakers: Texts | None = None, seed: int 
             )
             counts = {
                 "adv_twer": word_errors(target, heard),
-                "success_rate": Errors(int(same_text(target, heard)), 1),
+                "success_rate": Errors(int(row.get("reached", same_text(target, heard))), 1),
             }
             if reference is not None:
                 counts["wer"] = word_errors(reference, heard)

@@ -193,7 +193,8 @@ def attack_name(settings: Settings) -> str:
         settings: of attack.json; what is not in it is left out.
     """
     norm = {"inf": "L∞ ", "2": "L2 "}.get(str(settings.get("norm", "")).removesuffix(".0"), "")
-    return f"{'targeted' if settings.get('targeted', True) else 'untargeted'} {norm}PGD"
+    aim = "targeted" if settings.get("targeted", True) else "untargeted"
+    return f"{'silencing' if settings.get('goal') == 'silence' else aim} {norm}PGD"
 
 
 def attacker(made_on: Mapping[str, Any] | None) -> str:

@@ -10,15 +10,15 @@ import re
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from unittest import mock
 
 import torch
-from espnet2.tasks.abs_task import AbsTask
 
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import read_yaml
-from espnet_ext.data.model_files import find_files, found_file
+from espnet_ext.data.model_files import KINDS, find_files, found_file
+from espnet_ext.data.registry import Registry
 from espnet_ext.data.weights import pickles
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.contents import check_contents
@@ -51,12 +51,13 @@ PACKAGE_OF = {"whisper": "openai-whisper", "k2": "k2", "nltk": "nltk"}
 
 @dataclasses.dataclass(frozen=True)
 class ModelKind(Generic[Loaded]):
-    """What sets a kind of model apart from others; `espnet_ext.tasks.loading` lists them all.
+    """What sets a kind of model apart from others; when it is made, it is known.
 
     Attributes:
         name: of its training, under which packed models list their files: asr, cm, ssl.
         title: what a model of it is, for messages.
-        task: its ESPnet task.
+        task: its ESPnet task, or another class whose `build_model` makes a model of the keys of a
+            configuration.
         needed: keys without which a configuration is not one of this kind.
         open: checks a configuration, given its file, before anything is built or weights are
             read. Returns what makes the loaded model of the module that is built; by default it
@@ -67,13 +68,31 @@ class ModelKind(Generic[Loaded]):
 
     name: str
     title: str
-    task: type[AbsTask]
+    task: type["Builds"]
     needed: tuple[str, ...]
     open: Callable[[Config, Path], Callable[..., Loaded]] = lambda _config, _path: (
         lambda model: model
     )
     own: tuple[str, ...] = ()
     earlier: Config = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        MODEL_KINDS.add(self.name, self)
+        KINDS.setdefault(self.name, self.own)
+
+
+class Builds(Protocol):
+    """A task, as far as a model needs it."""
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> torch.nn.Module:
+        """The model of a configuration, with random weights."""
+
+
+MODEL_KINDS: Registry[ModelKind[object]] = Registry(
+    "kind of model", "espnet_ext.tasks", "espnet_ext.models"
+)
+"""Kinds of model by name; one of `espnet_ext/tasks/<name>.py` is found when it is asked for."""
 
 
 def read_configuration(
@@ -116,7 +135,7 @@ def read_configuration(
 
 
 def build(
-    task: type[AbsTask], config: Config, path: str | Path, allow_pickle: bool = False
+    task: type[Builds], config: Config, path: str | Path, allow_pickle: bool = False
 ) -> torch.nn.Module:
     """Build the model of a configuration.
 
@@ -152,7 +171,7 @@ def build(
     return model
 
 
-def _explained(error: Exception, task: type[AbsTask], config: Config) -> str:
+def _explained(error: Exception, task: type[Builds], config: Config) -> str:
     where = _place(error.__traceback__, task, config)
     if isinstance(error, ImportError):
         return f"{where or 'the model'} needs {missing_package(error)}"
@@ -187,12 +206,10 @@ def missing_package(error: ImportError) -> str:
     return f"the package {package}, which is not installed: 'pip install {package}'"
 
 
-def _place(
-    traceback: types.TracebackType | None, task: type[AbsTask], config: Config
-) -> str | None:
+def _place(traceback: types.TracebackType | None, task: type[Builds], config: Config) -> str | None:
     """The option whose class was being made when an error arose: 'encoder: hubert'."""
     classes = {"CTC": f"ctc_conf.ctc_type: {(config.get('ctc_conf') or {}).get('ctc_type')}"}
-    for choices in task.class_choices_list:
+    for choices in getattr(task, "class_choices_list", ()):
         chosen = choices.classes.get(str(config.get(choices.name)).lower())
         if chosen is not None:
             classes.setdefault(chosen.__name__, f"{choices.name}: {config[choices.name]}")

@@ -1,23 +1,15 @@
-"""A trained model of any kind, ready to be used or attacked.
-
-To add a kind of model, write a file with its `ModelKind`, and its name in `MODEL_KINDS`.
-"""
+"""A trained model of any kind, ready to be used or attacked."""
 
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from espnet_ext.data.model_files import model_kind, model_paths
-from espnet_ext.tasks.building import Loaded, ModelKind, build, read_configuration
+from espnet_ext.tasks.building import MODEL_KINDS, Loaded, ModelKind, build, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CM_KIND
 from espnet_ext.tasks.mockingjay import SSL_KIND
 from espnet_ext.tasks.recognizer import ASR_KIND
-
-# By the name that `model_kind` gives them.
-MODEL_KINDS: dict[str, ModelKind[object]] = {
-    kind.name: kind for kind in (ASR_KIND, CM_KIND, SSL_KIND)
-}
 
 
 def load_model(
@@ -54,7 +46,9 @@ def load_model(
         >>> cm = load_model("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth")
         ... # doctest: +SKIP
     """
-    kind = kind or cast(ModelKind[Loaded], MODEL_KINDS[model_kind(config_file)])
+    if kind is None:
+        MODEL_KINDS.load_others()
+        kind = cast(ModelKind[Loaded], MODEL_KINDS.find(model_kind(config_file)))
     path, weights = model_paths(config_file, model_file, kind.name)
     config = read_configuration(path, kind, allow_pickle)
     finish = kind.open(config, path)

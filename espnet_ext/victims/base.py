@@ -1,20 +1,29 @@
-"""A loaded model as an attack sees it: what every kind of model must offer."""
+"""A loaded model as an attack sees it: what every kind of model offers, and what most share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 
-from espnet_ext.metrics.perturbation import Perturbation
+from espnet_ext.asr.batching import plan_batches
+from espnet_ext.asr.waveforms import check_floats, pad, unpad
+from espnet_ext.data.attack_log import Row
+from espnet_ext.data.files import Record
+from espnet_ext.errors import InputError
+from espnet_ext.metrics.perturbation import Perturbation, measure
+from espnet_ext.precision import frozen
+from espnet_ext.victims.options import WAVEFORM_UNITS
 
 if TYPE_CHECKING:
     from espnet_ext.victims.countermeasure import CountingClassifier
 
 Rows: TypeAlias = torch.Tensor | slice
 ALL = slice(None)
+Goal: TypeAlias = Any
+"""What is to be reached or left: a transcript, a class; each kind of model has its own."""
 
 Objective = Callable[[torch.Tensor, Rows], torch.Tensor]
 """What an attacker wants more of: inputs (B', ...) of some rows of a batch to values (B',)."""
@@ -41,74 +50,99 @@ class Batch:
 
     def arrays(self, inputs: torch.Tensor) -> list[np.ndarray]:
         """Inputs of this batch on the host, without padding."""
-        rows = inputs.detach().cpu().numpy()
-        return [row[:n].copy() for row, n in zip(rows, self.lengths.tolist(), strict=True)]
+        return unpad(inputs, self.lengths)
 
 
 B = TypeVar("B", bound=Batch)
 
 
-class Victim(Protocol[B]):
-    """A model under attack; also an estimator of the Adversarial Robustness Toolbox.
+class Victim(Generic[B]):
+    """Base of models under attack, which may also be estimators of ART.
+
+    A subclass has `batch`, `goal_of`, `objective`, `reached` and `observe`; what else is here is
+    right for a model of whole waveforms in [-1, 1], and replaced where a kind of model differs.
+    CONTRIBUTING.md has an example.
 
     Attributes:
         kind: of model, as settings and logs name it.
+        module: the model itself; its parameters say where it is.
+        sample_rate: of speech, in Hz.
     """
 
     kind: str
+    module: torch.nn.Module
+    sample_rate: int
 
     @property
     def losses(self) -> tuple[str, ...]:
         """Names that `objective` knows; the first is the default."""
+        return ()
 
     @property
     def units(self) -> tuple[str, ...]:
         """Units of budgets that make sense, see `Budget`."""
+        return WAVEFORM_UNITS
 
     @property
     def repeatable(self) -> bool:
         """Whether equal inputs have equal gradients."""
+        return True
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
+        return next(self.module.parameters()).device
 
     @property
     def clip_values(self) -> tuple[float, float] | None:
         """Range of inputs."""
+        return (-1.0, 1.0)
 
-    @property
-    def sample_rate(self) -> int:
-        """Of speech, in Hz."""
-
-    def attack_mode(self) -> AbstractContextManager[None]:
+    def attack_mode(self) -> AbstractContextManager[object]:
         """Frozen parameters, the mode of the attack; all as before when the block ends."""
+        return frozen(self.module)
 
     def batch(
-        self, names: Sequence[str], arrays: Sequence[np.ndarray], goals: Sequence[Any] | None = None
+        self,
+        names: Sequence[str],
+        arrays: Sequence[np.ndarray],
+        goals: Sequence[Goal] | None = None,
     ) -> B:
         """A batch of inputs and of what is to be reached or left (None: what the model answers)."""
+        raise NotImplementedError
 
     def speech_batch(
-        self, names: Sequence[str], waves: Sequence[np.ndarray], goals: Sequence[Any]
+        self, names: Sequence[str], waves: Sequence[np.ndarray], goals: Sequence[Goal]
     ) -> B:
         """A batch of what is attacked of waveforms (T,): themselves, or their features."""
+        return self.batch(names, waves, goals)
+
+    def padded(self, arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs (T,) or (F, D) as a padded batch on the device, and their lengths (B,).
+
+        Raises:
+            InputError: see `espnet_ext.asr.waveforms.check_floats`.
+        """
+        check_floats(arrays, "input")
+        return pad([array.astype(np.float32, copy=False) for array in arrays], self.device)
 
     def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:
         """Batches of utterances of so many samples, as indices; `overhead` in seconds of audio."""
+        return plan_batches(samples, batch_size, overhead * self.sample_rate)
 
-    def goal_of(self, labels: Mapping[str, str | None]) -> Any:
+    def goal_of(self, labels: Mapping[str, str | None]) -> Goal:
         """What is to be reached or left, from the labels of an utterance, as `batch` takes it."""
+        raise NotImplementedError
 
-    def problem(self, samples: int, goal: Any) -> str | None:
+    def problem(self, samples: int, goal: Goal) -> str | None:
         """Why an utterance cannot be attacked; None where it can."""
+        return None
 
-    def calibrate(
-        self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str
-    ) -> dict[str, Any]:
+    def calibrate(self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str) -> Record:
         """Measure what radii in a unit mean in others, for the record of the attack; JSON."""
+        return {}
 
-    def calibrated(self, record: Mapping[str, Any]) -> None:
+    def calibrated(self, record: Record) -> None:
         """Take over what `calibrate` has measured, to the last digit."""
 
     def check_observer(self, observer: "Victim[B]", name: str, batch: B) -> None:
@@ -117,24 +151,35 @@ class Victim(Protocol[B]):
         Raises:
             InputError: says why.
         """
+        if observer.sample_rate != self.sample_rate:
+            raise InputError(
+                f"target {name} takes {observer.sample_rate} Hz, the source {self.sample_rate} Hz"
+            )
 
     def adopt(self, batch: B) -> B:
         """A batch of another model of this kind, as this one needs it."""
+        return batch
 
     def scale(self, unit: str) -> torch.Tensor | None:
         """What a budget of 1 in a unit is in the inputs: (D,), or None for 1."""
+        return None
 
-    def objective(self, batch: B, loss: str) -> Objective:
+    def objective(self, batch: B, loss: str = "") -> Objective:
         """What the attacker increases; call it inside `attack_mode`."""
+        raise NotImplementedError
 
     def reached(self, batch: B, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the attacker has what he wants, by the model's decisions: (B',) bool."""
+        raise NotImplementedError
 
-    def observe(self, batch: B, inputs: torch.Tensor) -> list[dict[str, Any]]:
+    def observe(self, batch: B, inputs: torch.Tensor) -> list[Row]:
         """What the model answers to each, its `loss`, and whether the goal is `reached`."""
+        raise NotImplementedError
 
     def measure(self, batch: B, inputs: torch.Tensor) -> list[Perturbation]:
         """Sizes of perturbations on true samples or frames."""
+        pairs = zip(batch.arrays(batch.inputs), batch.arrays(inputs), strict=True)
+        return [measure(clean, moved) for clean, moved in pairs]
 
 
 @runtime_checkable

@@ -1,13 +1,12 @@
-"""A countermeasure as the PyTorch classifier that ART wants: one length, modes, labels."""
+"""A countermeasure as the PyTorch module that ART wants: one length, modes, labels."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from espnet_ext.precision import full_precision
+from espnet_ext.precision import set_mode
 
 
 class EqualLengths(torch.nn.Module):
@@ -50,37 +49,3 @@ def one_hot(y: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     if y.ndim == 2:
         return y
     return F.one_hot(y.long(), 2) if isinstance(y, torch.Tensor) else np.eye(2)[y]
-
-
-def set_mode(model: torch.nn.Module, train: bool) -> None:
-    """Training or evaluation mode; the model's own flag, by which it draws crops, stays off."""
-    model.train(train)
-    model.training = False
-
-
-@contextlib.contextmanager
-def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Module]:
-    """No parameter gradients and no TF32; everything is as before when the block ends.
-
-    Gradients that parameters have already are neither used nor cleared.
-
-    Args:
-        model: a countermeasure.
-        train: training mode, with the buffers (BatchNorm's statistics) brought back at the
-            end; otherwise evaluation mode, which changes none.
-    """
-    training = {name: module.training for name, module in model.named_modules()}
-    trainable = [(p, p.grad) for p in model.parameters() if p.requires_grad]
-    buffers = [(b, b.clone()) for b in model.buffers()] if train else []
-    try:
-        set_mode(model.requires_grad_(False), train)
-        with full_precision():
-            yield model
-    finally:
-        for name, module in model.named_modules():
-            module.training = training[name]
-        for parameter, gradient in trainable:
-            parameter.requires_grad_(True).grad = gradient
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)

@@ -3,34 +3,38 @@
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from art.estimators.classification import PyTorchClassifier
 
-from espnet_ext.asr.batching import plan_batches
 from espnet_ext.asr.waveforms import check_floats, pad
 from espnet_ext.cm import CLASSES
 from espnet_ext.cm.segment import SegmentOptions, cut
+from espnet_ext.data.attack_log import Row
+from espnet_ext.data.files import Record
 from espnet_ext.defense.filters import straight_through
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import zero_padding
-from espnet_ext.metrics.perturbation import Perturbation, measure
-from espnet_ext.victims.base import Batch, Objective, Rows, unusable
-from espnet_ext.victims.classifier import EqualLengths, frozen, one_hot
+from espnet_ext.metrics.perturbation import Perturbation
+from espnet_ext.precision import frozen, plain_recurrence
+from espnet_ext.victims.base import Batch, Objective, Rows, Victim, unusable
+from espnet_ext.victims.classifier import EqualLengths, one_hot
 from espnet_ext.victims.features import FeatureSpace, measure_space
 from espnet_ext.victims.options import (
     COUNTERMEASURE_LOSSES,
     FEATURE_UNITS,
     REPRESENTATION,
     WAVEFORM_UNITS,
+    CountermeasureOptions,
 )
 from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
 from espnet_ext.victims.same_features import check_same_features
 
 SPACES = ("features", "waveform")
+Inputs: TypeAlias = np.ndarray | torch.Tensor
 
 
 @dataclass
@@ -48,7 +52,7 @@ class LabelledBatch(Batch):
     resynthesis: Resynthesis | None = None
 
 
-class PyTorchCountermeasure(PyTorchClassifier):
+class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
     """A `CountermeasureModel` as an ART classifier of two classes, spoof (0) and bona fide (1).
 
     What ART computes with it is computed in evaluation mode with frozen parameters, and the
@@ -96,7 +100,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
         "through_filters",
     ]
 
-    kind = "cm"
+    kind = CountermeasureOptions.kind
     feature_space: FeatureSpace | None = None
 
     def __init__(
@@ -114,7 +118,8 @@ class PyTorchCountermeasure(PyTorchClassifier):
     ):
         if space not in SPACES:
             raise InputError(f"space must be one of {', '.join(SPACES)}, not '{space}'")
-        self.countermeasure = model
+        self.module = self.countermeasure = model
+        self.sample_rate = model.sample_rate
         self.space, self.train_mode, self.through_filters = space, train_mode, through_filters
         self.frames, self.measured = frames, measured
         device = next(model.parameters()).device
@@ -133,7 +138,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
     # What ART calls
 
     def predict(
-        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
+        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray:
         """Evaluation logits (N, 2) of inputs (N, F, D), (N, 1, F, D) or (N, T).
 
@@ -147,28 +152,28 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
     def loss_gradient(
         self,
-        x: np.ndarray | torch.Tensor,
-        y: np.ndarray | torch.Tensor,
+        x: Inputs,
+        y: Inputs,
         training_mode: bool = False,
-        **kwargs: Any,
-    ) -> np.ndarray | torch.Tensor:
+        **kwargs: object,
+    ) -> Inputs:
         """Gradient of the cross-entropy of labels `y` with respect to `x`, like `x`."""
         train = training_mode or self.train_mode
         with self.attack_mode(train):
             return super().loss_gradient(x, one_hot(y), train, **kwargs)
 
-    def class_gradient(self, x: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+    def class_gradient(self, x: np.ndarray, *args: object, **kwargs: object) -> np.ndarray:
         """Gradients of the logits, see ART."""
         with self.attack_mode(False):
             return super().class_gradient(x, *args, **kwargs)
 
     def compute_loss(
         self,
-        x: np.ndarray | torch.Tensor,
-        y: np.ndarray | torch.Tensor,
+        x: Inputs,
+        y: Inputs,
         reduction: str = "none",
-        **kwargs: Any,
-    ) -> np.ndarray | torch.Tensor:
+        **kwargs: object,
+    ) -> Inputs:
         """Cross-entropy of each input, in evaluation mode."""
         with self.attack_mode(False):
             return super().compute_loss(x, y, reduction, **kwargs)
@@ -181,8 +186,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
         scale: torch.Tensor | None,
     ) -> "CountingClassifier":
         """See `espnet_ext.victims.base.Classifies`."""
-        return CountingClassifier(
-            batch.labels[rows].cpu().numpy(),
+        made = CountingClassifier(
             self.countermeasure,
             shape,
             space=self.space,
@@ -191,6 +195,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
             scale=1.0 if scale is None else scale,
             clip_values=self.clip_values,
         )
+        return made.count(batch.labels[rows].cpu().numpy())
 
     # What the project's own attacks call
 
@@ -203,9 +208,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
         """
         model, train = self.countermeasure, self.train_mode if train is None else train
         filters = straight_through(model) if self.through_filters else contextlib.nullcontext()
-        # cuDNN has no backward pass for recurrent layers in evaluation mode; PyTorch's own has.
-        plain = torch.backends.cudnn.flags(enabled=False) if self.is_rnn else None
-        with frozen(model, train), filters, plain or contextlib.nullcontext():
+        with frozen(model, train), filters, plain_recurrence(model):
             yield
 
     def logits(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -248,9 +251,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
         Without classes, what the model decides is to be left.
         """
-        check_floats(arrays, "input")
-        inputs, lengths = pad([array.astype(np.float32, copy=False) for array in arrays])
-        inputs, lengths = inputs.to(self.device), lengths.to(self.device)
+        inputs, lengths = self.padded(arrays)
         if goals is None:
             with torch.no_grad(), self.attack_mode(False):
                 labels = self.logits(inputs, lengths).argmax(1)
@@ -278,25 +279,11 @@ class PyTorchCountermeasure(PyTorchClassifier):
             lengths = torch.full_like(lengths, self.frames)
         return LabelledBatch([*names], feats, lengths, labels, (speech, samples), resynthesis)
 
-    @property
-    def sample_rate(self) -> int:
-        """Of speech, in Hz."""
-        return self.countermeasure.sample_rate
-
-    def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:
-        """See `espnet_ext.asr.batching.plan_batches`."""
-        return plan_batches(samples, batch_size, overhead * self.sample_rate)
-
     def goal_of(self, labels: Mapping[str, str | None]) -> int:
         """The true class."""
         return CLASSES.index(labels["key"])
 
-    def problem(self, samples: int, goal: int) -> None:
-        """Every utterance can be attacked, see `Victim.problem`."""
-
-    def calibrate(
-        self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str
-    ) -> dict[str, Any]:
+    def calibrate(self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str) -> Record:
         """The feature space, and each eps in deviations and in decibels of the static features."""
         if self.space == "waveform":
             return {"eps_dbfs": {f"{size:g}": 20.0 * float(np.log10(size)) for size in eps}}
@@ -310,25 +297,18 @@ class PyTorchCountermeasure(PyTorchClassifier):
         }
         return {"space": space.to_json(), **tables}
 
-    def calibrated(self, record: Mapping[str, Any]) -> None:
+    def calibrated(self, record: Record) -> None:
         """The feature space of `calibrate`."""
         if record.get("space"):
             self.feature_space = FeatureSpace.from_json(record["space"])
 
     def check_observer(
-        self, observer: "PyTorchCountermeasure", name: str, batch: LabelledBatch
+        self, observer: Victim[LabelledBatch], name: str, batch: LabelledBatch
     ) -> None:
         """Refuse a target that would score something else than was attacked."""
-        if observer.sample_rate != self.sample_rate:
-            raise InputError(
-                f"target {name} takes {observer.sample_rate} Hz, the source {self.sample_rate} Hz"
-            )
+        super().check_observer(observer, name, batch)
         if batch.speech is not None:
-            check_same_features(self.countermeasure, observer.countermeasure, *batch.speech, name)
-
-    def adopt(self, batch: LabelledBatch) -> LabelledBatch:
-        """The batch itself: classes and features are the same."""
-        return batch
+            check_same_features(self.module, observer.module, *batch.speech, name)
 
     def scale(self, unit: str) -> torch.Tensor | None:
         """See `Victim.scale`; features must have been measured as `feature_space`."""
@@ -379,7 +359,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
             return self.logits(inputs, batch.lengths[rows]).argmax(1) != batch.labels[rows]
 
     @torch.no_grad()
-    def observe(self, batch: LabelledBatch, inputs: torch.Tensor) -> list[dict[str, Any]]:
+    def observe(self, batch: LabelledBatch, inputs: torch.Tensor) -> list[Row]:
         """`score`, `logits`, `loss` (cross-entropy) and `reached` (the decision is wrong) of each.
 
         Raises:
@@ -415,8 +395,7 @@ class PyTorchCountermeasure(PyTorchClassifier):
 
         The SNR is that of waveforms, or of those that features stand for, see `Resynthesis`.
         """
-        pairs = zip(batch.arrays(batch.inputs), batch.arrays(inputs), strict=True)
-        found = [measure(clean, moved) for clean, moved in pairs]
+        found = super().measure(batch, inputs)
         if self.space == "waveform":
             return found
         unknown: list[float | None] = [None] * len(found)
@@ -455,26 +434,35 @@ class CountingClassifier(PyTorchCountermeasure):
     ART attacks only the utterances that its last prediction for all of them found right.
     """
 
-    def __init__(self, labels: np.ndarray, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
+    labels = np.zeros(0, dtype=np.int64)
+
+    def count(self, labels: np.ndarray) -> "CountingClassifier":
+        """Begin to count, for inputs of these true classes (N,)."""
         self.labels, self.stalled = labels, np.zeros(len(labels), dtype=np.int64)
         self._attacked = np.arange(len(labels))
+        return self
 
-    def predict(self, x: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
+    def predict(
+        self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: object
+    ) -> np.ndarray:
         """Logits; of all utterances they say which of them ART goes on with."""
-        logits = super().predict(x, *arguments, **options)
+        logits = super().predict(x, batch_size, training_mode, **kwargs)
         if len(logits) == len(self.labels):
             self._attacked = (logits.argmax(axis=1) == self.labels).nonzero()[0]
         return logits
 
-    def loss_gradient(self, x: Any, y: Any, *arguments: Any, **options: Any) -> Any:
+    def loss_gradient(
+        self, x: Inputs, y: Inputs, training_mode: bool = False, **kwargs: object
+    ) -> np.ndarray:
         """Gradient, zero where it is not a number."""
-        gradient = super().loss_gradient(x, y, *arguments, **options)
+        gradient = super().loss_gradient(x, y, training_mode, **kwargs)
         if len(gradient) == len(self._attacked):
             self.stalled[self._attacked] += unusable(torch.as_tensor(gradient)).cpu().numpy()
         return np.nan_to_num(gradient)
 
-    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+    def compute_loss(
+        self, x: Inputs, y: Inputs, reduction: str = "none", **kwargs: object
+    ) -> np.ndarray:
         """Losses; the lowest where it is not a number, for ART keeps the highest."""
-        losses = super().compute_loss(*arguments, **options)
+        losses = super().compute_loss(x, y, reduction, **kwargs)
         return np.where(np.isnan(losses), -np.inf, losses)

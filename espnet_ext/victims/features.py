@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import is_inside
 
@@ -76,13 +76,13 @@ class FeatureSpace:
             "raw": float(radius.mean()),
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Record:
         """The space as JSON knows it, to six digits."""
         decibels = None if self.decibels is None else _rounded(self.decibels)
         return {"std": _rounded(self.std), "decibels": decibels, "static": self.static}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "FeatureSpace":
+    def from_json(cls, values: Record) -> "FeatureSpace":
         """The space that `to_json` has written."""
         decibels = values["decibels"]
         return cls(

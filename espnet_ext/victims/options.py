@@ -6,37 +6,44 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from espnet_ext.data.options import Options, number
+from espnet_ext.data.registry import Registry
 from espnet_ext.errors import InputError
 
-GOALS = ("transcript", "not_reference")
+GOALS = ("transcript", "not_reference", "silence")
+_, NOT_REFERENCE, SILENCE = GOALS
 REPRESENTATION = "representation"
 COUNTERMEASURE_LOSSES = ("cross_entropy", "margin", REPRESENTATION)
-RECOGNIZER_LOSSES = ("hybrid",)
 WAVEFORM_UNITS = ("raw", "snr")
 FEATURE_UNITS = ("raw", "std", "db")
+
+KINDS: Registry[type["VictimOptions"]] = Registry(
+    "kind of model", "espnet_ext.victims", "espnet_ext.victims"
+)
+"""Options by kind of model; those of `espnet_ext.victims.<kind>` are imported when asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VictimOptions(Options):
-    """Base of the options of a kind of model.
+    """Base of the options of a kind of model; a subclass is known by its `kind` from then on.
 
     Attributes:
         kind: of model.
         defaults: of keys that mean something for every kind.
+        losses: what attacks of some model of this kind can increase.
     """
 
     kind: ClassVar[str]
-    defaults: ClassVar[Mapping[str, object]]
+    defaults: ClassVar[Mapping[str, object]] = {}
+    losses: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        KINDS.add(cls.kind, cls)
 
     @property
     def units(self) -> tuple[str, ...]:
         """Units of budgets that make sense, see `espnet_ext.attack.budget.Budget`."""
         return WAVEFORM_UNITS
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        """What attacks of some model of this kind can increase."""
-        return RECOGNIZER_LOSSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +51,8 @@ class RecognizerOptions(VictimOptions):
     """Options of a speech recogniser, see `espnet_ext.victims.recognizer.PyTorchESPnet`.
 
     Attributes:
-        goal: transcript, the model shall write the target; or not_reference, it shall not write
-            the reference.
+        goal: transcript, the model shall write the target; not_reference, it shall not write the
+            reference; or silence, it shall write nothing.
         autocast: bfloat16 for gradients in mixed precision, or null.
         loss_ctc_weight: CTC weight of the loss that the attacker minimises: null for that of
             inference, training for that of the model's training, or a number; inference decides
@@ -54,6 +61,7 @@ class RecognizerOptions(VictimOptions):
 
     kind: ClassVar[str] = "asr"
     defaults: ClassVar[Mapping[str, object]] = {"norm": 2, "batch_size": 20, "keep": True}
+    losses: ClassVar[tuple[str, ...]] = ("hybrid",)
 
     goal: str = "transcript"
     autocast: str | None = None
@@ -63,7 +71,9 @@ class RecognizerOptions(VictimOptions):
 
     def _check(self) -> None:
         if self.goal not in GOALS:
-            raise InputError(f"goal must be {' or '.join(GOALS)}, not '{self.goal}'")
+            raise InputError(
+                f"goal must be {', '.join(GOALS[:-1])} or {GOALS[-1]}, not '{self.goal}'"
+            )
         if self.autocast not in (None, "bfloat16"):
             raise InputError(f"autocast must be bfloat16 or null, not {self.autocast!r}")
 
@@ -91,6 +101,7 @@ class CountermeasureOptions(VictimOptions):
 
     kind: ClassVar[str] = "cm"
     defaults: ClassVar[Mapping[str, object]] = {"norm": "inf", "unit": "std", "batch_size": 16}
+    losses: ClassVar[tuple[str, ...]] = COUNTERMEASURE_LOSSES
 
     space: str = "features"
     train_mode: bool = False
@@ -108,18 +119,8 @@ class CountermeasureOptions(VictimOptions):
         """See `VictimOptions.units`."""
         return WAVEFORM_UNITS if self.space == "waveform" else FEATURE_UNITS
 
-    @property
-    def losses(self) -> tuple[str, ...]:
-        """See `VictimOptions.losses`."""
-        return COUNTERMEASURE_LOSSES
-
     def _check(self) -> None:
         if self.space not in ("features", "waveform"):
             raise InputError(f"space must be one of features, waveform, not '{self.space}'")
         if self.space == "waveform" and self.frames:
             raise InputError("frames are for space: features")
-
-
-KINDS: dict[str, type[VictimOptions]] = {
-    options.kind: options for options in (RecognizerOptions, CountermeasureOptions)
-}

@@ -3,9 +3,9 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from espnet_ext.asr.losses import (
     UtteranceLosses,
     check_supported,
     encode,
-    frozen,
+    evaluation_mode,
     losses_of_encoded,
     prepare_targets,
     required_frames,
@@ -28,13 +28,13 @@ from espnet_ext.asr.losses import (
 )
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import like, pad, to_list, unpad
+from espnet_ext.data.attack_log import Row
 from espnet_ext.data.characters import show
 from espnet_ext.errors import InputError, shortened
 from espnet_ext.metrics.error_rate import same_text
-from espnet_ext.metrics.perturbation import Perturbation, measure
-from espnet_ext.precision import check_autocast
-from espnet_ext.victims.base import Batch, Objective, Rows
-from espnet_ext.victims.options import GOALS, RECOGNIZER_LOSSES, WAVEFORM_UNITS
+from espnet_ext.precision import check_autocast, plain_recurrence
+from espnet_ext.victims.base import Batch, Objective, Rows, Victim
+from espnet_ext.victims.options import GOALS, NOT_REFERENCE, SILENCE, RecognizerOptions
 
 WAVEFORM = (-1.0, 1.0)
 
@@ -44,7 +44,7 @@ class SpeechBatch(Batch):
     """Waveforms that are attacked together.
 
     Attributes:
-        transcripts: targets, or references where the attack is untargeted.
+        transcripts: targets, empty ones for silence; or references where these are to be left.
         targets: their token ids.
     """
 
@@ -52,7 +52,9 @@ class SpeechBatch(Batch):
     targets: TargetBatch
 
 
-class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator):
+class PyTorchESPnet(
+    PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator, Victim[SpeechBatch]
+):
     """Any ESPnet2 CTC, attention or hybrid ASR model as an ART estimator.
 
     Gradients are those of Das and Chau (2022), eq. (4), taken in evaluation mode with
@@ -69,8 +71,9 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         autocast: "bfloat16" to compute gradients in mixed precision, or None.
         loss_ctc_weight: lambda_C of the loss whose gradient is taken, where it differs from that
             of inference: a number, or "training" for the model's training weight.
-        goal: of the project's own attacks: "transcript" (the model shall write the given target)
-            or "not_reference" (it shall not write the given reference).
+        goal: of the project's own attacks: "transcript" (the model shall write the given target),
+            "not_reference" (it shall not write the given reference) or "silence" (it shall write
+            nothing, as in Raina et al. 2024, "Muting Whisper").
         preprocessing_defences: of ART; applied by `predict` and `loss_gradient`.
 
     Raises:
@@ -90,10 +93,9 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         "goal",
     ]
 
-    kind = "asr"
-    losses = RECOGNIZER_LOSSES
-    units = WAVEFORM_UNITS
-    repeatable = True
+    kind = RecognizerOptions.kind
+    losses = RecognizerOptions.losses
+    sample_rate = 0  # abstract in ART; set with the recognizer
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         autocast: str | None = None,
         loss_ctc_weight: float | str | None = None,
         goal: str = GOALS[0],
-        preprocessing_defences: Any = None,
+        preprocessing_defences: object = None,
     ):
         super().__init__(
             model=recognizer.model,
@@ -115,7 +117,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             preprocessing=None,
             device_type="cpu" if recognizer.device.type == "cpu" else "gpu",
         )
-        self.recognizer = recognizer
+        self.recognizer, self.module = recognizer, recognizer.model
+        self.sample_rate = recognizer.sample_rate
         self.ctc_weight = recognizer.model.ctc_weight if ctc_weight is None else ctc_weight
         self.output_case = output_case
         self.autocast = autocast
@@ -149,11 +152,6 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return self.recognizer.device
 
     @property
-    def sample_rate(self) -> int:
-        """Sample rate of the waveforms in Hz."""
-        return self.recognizer.sample_rate
-
-    @property
     def gradient_ctc_weight(self) -> float:
         """lambda_C of the loss whose gradient is taken, see `loss_ctc_weight`."""
         if self.loss_ctc_weight is None:
@@ -167,7 +165,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         """Shape of a waveform: one dimension of any length."""
         return (None,)
 
-    def predict(self, x: np.ndarray, batch_size: int = 32, **kwargs: Any) -> np.ndarray:
+    def predict(self, x: np.ndarray, batch_size: int = 32, **kwargs: object) -> np.ndarray:
         """Greedy transcripts.
 
         Args:
@@ -193,7 +191,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return texts.astype(str)
 
     def loss_gradient(
-        self, x: np.ndarray, y: np.ndarray | Sequence[str], **kwargs: Any
+        self, x: np.ndarray, y: np.ndarray | Sequence[str], **kwargs: object
     ) -> np.ndarray:
         """Gradient of the loss of the transcripts `y` with respect to the waveforms.
 
@@ -224,7 +222,11 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return self._apply_preprocessing_gradient(x, like(x, gradients))
 
     def compute_loss(
-        self, x: np.ndarray, y: np.ndarray | Sequence[str], reduction: str = "none", **kwargs: Any
+        self,
+        x: np.ndarray,
+        y: np.ndarray | Sequence[str],
+        reduction: str = "none",
+        **kwargs: object,
     ) -> np.ndarray:
         """Losses of the transcripts `y`: (N,), or their "mean" or "sum".
 
@@ -249,7 +251,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
                 raise InputError(f"waveform {index}: {problem}")
 
     def compute_loss_and_decoded_output(
-        self, masked_adv_input: torch.Tensor, original_output: np.ndarray, **kwargs: Any
+        self, masked_adv_input: torch.Tensor, original_output: np.ndarray, **kwargs: object
     ) -> tuple[torch.Tensor, np.ndarray]:
         """Summed loss, and transcripts, of a padded batch (B, T); ART's `ImperceptibleASRPyTorch`.
 
@@ -279,7 +281,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
     def set_batchnorm(self, train: bool) -> None:
         """Do nothing: BatchNorm stays in evaluation mode."""
 
-    def get_activations(self, x: np.ndarray, layer: Any, batch_size: int, **kwargs: Any) -> Any:
+    def get_activations(self, x: np.ndarray, layer: object, batch_size: int) -> np.ndarray:
         """Not offered: an abstract method of ART's estimators."""
         raise NotImplementedError
 
@@ -289,10 +291,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
     def attack_mode(self) -> Iterator[None]:
         """Evaluation mode, frozen parameters, exact batches; all as before when the block ends."""
         model = self.recognizer.model
-        recurrent = any(isinstance(m, torch.nn.RNNBase) for m in model.modules())
-        # cuDNN has no backward pass for recurrent layers in evaluation mode; PyTorch's own has.
-        plain_rnn = torch.backends.cudnn.flags(enabled=False) if recurrent else None
-        with frozen(model), exact_batching(model), plain_rnn or contextlib.nullcontext():
+        with evaluation_mode(model), exact_batching(model), plain_recurrence(model):
             yield
 
     def targets(self, transcripts: Sequence[str]) -> TargetBatch:
@@ -305,7 +304,9 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return prepare_targets(self.recognizer.model, ids, self.device)
 
     def token_ids(self, transcript: str) -> list[int]:
-        """Token ids of one transcript; each is tokenised once."""
+        """Token ids of one transcript; each is tokenised once. Silence has none."""
+        if self.goal == SILENCE and not transcript:
+            return []
         if transcript not in self._token_ids:
             self._token_ids[transcript] = self.recognizer.text.encode(transcript)
         return self._token_ids[transcript]
@@ -335,8 +336,8 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
 
     @property
     def targeted(self) -> bool:
-        """Whether a transcript shall be reached, not left."""
-        return self.goal == "transcript"
+        """Whether a transcript, or silence, shall be reached, not left."""
+        return self.goal != NOT_REFERENCE
 
     def batch(
         self,
@@ -344,12 +345,16 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         arrays: Sequence[np.ndarray],
         goals: Sequence[str] | None = None,
     ) -> SpeechBatch:
-        """A batch of waveforms (T,) and transcripts; without these, what the model hears.
+        """A batch of waveforms (T,) and transcripts.
+
+        Without these, silence is to be reached, or what the model hears to be left.
 
         Raises:
             InputError: a target is missing, or `problem` has something to say.
         """
         waves = to_list(arrays)
+        if goals is None and self.goal == SILENCE:
+            goals = [""] * len(waves)
         if goals is None:
             if self.targeted:
                 raise InputError("a targeted attack needs the target transcripts y")
@@ -373,31 +378,12 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return self.recognizer.batches(samples, batch_size, overhead)
 
     def goal_of(self, labels: Mapping[str, str | None]) -> str:
-        """The target."""
-        return str(labels["target"])
-
-    def calibrate(
-        self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str
-    ) -> dict[str, Any]:
-        """Full scale of a waveform is 1: nothing to measure."""
-        return {}
-
-    def calibrated(self, record: Mapping[str, Any]) -> None:
-        """Nothing was measured."""
-
-    def check_observer(self, observer: "PyTorchESPnet", name: str, batch: SpeechBatch) -> None:
-        """See `Victim.check_observer`."""
-        if observer.sample_rate != self.sample_rate:
-            raise InputError(
-                f"model {name} takes {observer.sample_rate} Hz, the source {self.sample_rate} Hz"
-            )
+        """The target, or nothing where nothing shall be heard."""
+        return "" if self.goal == SILENCE else str(labels["target"])
 
     def adopt(self, batch: SpeechBatch) -> SpeechBatch:
         """The batch with the token ids of this model."""
         return replace(batch, targets=self.targets(batch.transcripts), clean_gradients={})
-
-    def scale(self, unit: str) -> None:
-        """Nothing: full scale is 1."""
 
     def objective(self, batch: SpeechBatch, loss: str = "") -> Objective:
         """Less loss of the target, or more of the reference; see `Victim.objective`."""
@@ -419,7 +405,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
         return torch.tensor(same, device=inputs.device)
 
     @torch.no_grad()
-    def observe(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[dict[str, Any]]:
+    def observe(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[Row]:
         """What the model hears, and its losses, in full precision.
 
         Returns:
@@ -430,7 +416,7 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             encoded = encode(model, inputs, batch.lengths)
             texts = self.decode(greedy_search_encoded(model, *encoded, self.ctc_weight))
             losses = losses_of_encoded(model, *encoded, batch.targets, self.gradient_ctc_weight)
-        rows: list[dict[str, Any]] = [
+        rows: list[Row] = [
             {"hypothesis": text, "reached": same_text(text, wanted) == self.targeted}
             for text, wanted in zip(texts, batch.transcripts, strict=True)
         ]
@@ -439,11 +425,6 @@ class PyTorchESPnet(PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorch
             for row, value in zip(rows, found.tolist() if found is not None else [], strict=False):
                 row[name] = value if math.isfinite(value) else None
         return rows
-
-    def measure(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[Perturbation]:
-        """Sizes of perturbations on the true samples."""
-        pairs = zip(batch.arrays(batch.inputs), batch.arrays(inputs), strict=True)
-        return [measure(clean, moved) for clean, moved in pairs]
 
     def transcribe(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
         """Greedy transcripts of a padded batch (B, T)."""

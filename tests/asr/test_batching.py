@@ -13,7 +13,7 @@ from espnet_ext.asr.batching import (
     plan_batches,
     reflect_pad,
 )
-from espnet_ext.asr.losses import frozen, prepare_targets, utterance_losses
+from espnet_ext.asr.losses import evaluation_mode, prepare_targets, utterance_losses
 from espnet_ext.asr.waveforms import pad
 
 LEGACY = {"rel_pos_type": "legacy", "cnn_module_kernel": 7}
@@ -54,7 +54,7 @@ def worst_error(model, waves, alone):
 def test_each_utterance_of_a_padded_batch_has_the_gradient_it_has_alone(case):
     model = tiny_model(**CASES[case])
     waves = noise(9000, 8000, 5001, 4000)
-    with frozen(model):
+    with evaluation_mode(model):
         # As ESPnet computes it, without this project's layers.
         alone = [gradient(model, [w], [t])[0] for w, t in zip(waves, TEXTS, strict=True)]
         plain = worst_error(model, waves, alone)
@@ -67,7 +67,7 @@ def test_each_utterance_of_a_padded_batch_has_the_gradient_it_has_alone(case):
 def test_no_gradient_leaks_into_the_padding():
     model = tiny_model()
     waves = noise(9000, 8000, 5001, 4000)
-    with frozen(model), exact_batching(model):
+    with evaluation_mode(model), exact_batching(model):
         rows = gradient(model, waves, TEXTS)
     for wave, row in zip(waves, rows, strict=True):
         assert row[len(wave) :].abs().sum() == 0.0
@@ -76,7 +76,7 @@ def test_no_gradient_leaks_into_the_padding():
 def test_model_is_as_before_after_the_block():
     model = tiny_model(normalize_conf={"norm_vars": True})
     waves = noise(9000, 8000, 5001, 4000)
-    with frozen(model):
+    with evaluation_mode(model):
         before = gradient(model, waves, TEXTS)
         with exact_batching(model), exact_batching(model):
             inside = gradient(model, waves, TEXTS)

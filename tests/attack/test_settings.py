@@ -86,7 +86,7 @@ BAD = [
     ("asr", {"eps_stp": 1}, "an attack has no option 'eps_stp'; did you mean 'eps_step'?"),
     ("asr", {"zzz": 1}, "an attack has no option 'zzz'"),
     ("cm", {"step": 10}, "no option 'step'; did you mean 'steps'"),
-    ("asr", {"goal": "yes"}, "goal must be transcript or not_reference, not 'yes'"),
+    ("asr", {"goal": "yes"}, "goal must be transcript, not_reference or silence, not 'yes'"),
     ("asr", {"best": 1}, "best must be true or false, not 1"),
     ("cm", {"keep": "yes"}, "keep must be true or false"),
     ("asr", {"eps": ["a"]}, "eps must be a number, not 'a'"),

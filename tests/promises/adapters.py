@@ -245,8 +245,7 @@ class Victim:
             "batch_overhead": 0.1,
             "keep": True,
         }
-        if self.kind == "cm":
-            values["space"] = estimator.space
+        values |= {"space": estimator.space} if self.kind == "cm" else {"goal": estimator.goal}
         return AttackRun(
             estimator,
             AttackSettings.of(self.kind, values | settings),
@@ -284,9 +283,9 @@ class Victim:
 
 
 class Recognizer(Victim):
-    """A hybrid model, attacked towards transcripts at the CTC weight of its kind."""
+    """A hybrid model, attacked towards transcripts or silence at the CTC weight of its kind."""
 
-    kinds: Mapping[str, float] = {"ctc": 1.0, "attention": 0.0, "hybrid": 0.5}
+    kinds: Mapping[str, float] = {"ctc": 1.0, "attention": 0.0, "hybrid": 0.5, "silence": 0.5}
     kind = "asr"
     budgets = (
         Budget(2, 0.2),
@@ -298,6 +297,7 @@ class Recognizer(Victim):
     def __init__(self, kind: str, folder: Path, device: str):
         self.exact = device == "cpu"
         self.recognizer, self.weight = tiny_recognizer(), self.kinds[kind]
+        self.goal = kind if kind == "silence" else "transcript"
         self.net = self.recognizer.model.to(device)
         self.entrance = self.net.frontend, "forward"
         self.entries, self.items = [], []
@@ -306,11 +306,12 @@ class Recognizer(Victim):
             path, labels = folder / f"{name}.wav", {"reference": "nine", "target": targets[name]}
             write_wav(path, wave, RATE)
             self.entries.append(Utterance(name, str(path), len(wave), labels))
-            self.items.append(Item(name, wave, targets[name]))
+            goal = "" if kind == "silence" else targets[name]
+            self.items.append(Item(name, wave, goal))
 
     def estimator(self) -> PyTorchESPnet:
         """See `Victim.estimator`."""
-        return PyTorchESPnet(self.recognizer, self.weight)
+        return PyTorchESPnet(self.recognizer, self.weight, goal=self.goal)
 
 
 class Countermeasure(Victim):

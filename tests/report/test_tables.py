@@ -152,6 +152,7 @@ def test_weights_are_shown_without_zeros():
     [
         ({"norm": 2}, "targeted L2 PGD"),
         ({"norm": "inf", "targeted": False}, "untargeted L∞ PGD"),
+        ({"norm": 2, "targeted": False, "goal": "silence"}, "silencing L2 PGD"),
         ({}, "targeted PGD"),
     ],
 )

@@ -12,7 +12,7 @@ from tiny_victims import alone, values
 
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
-from espnet_ext.victims.classifier import frozen
+from espnet_ext.precision import frozen
 from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
 EPS = 1.0

@@ -13,9 +13,10 @@ from art.attacks.evasion.imperceptible_asr.imperceptible_asr import Psychoacoust
 from art.defences.preprocessor import GaussianAugmentation
 from tiny import RATE, noise, tiny_recognizer
 
-from espnet_ext.asr.losses import frozen, prepare_targets, utterance_losses
+from espnet_ext.asr.losses import encode, evaluation_mode, prepare_targets, utterance_losses
 from espnet_ext.asr.waveforms import like, pad
 from espnet_ext.errors import InputError
+from espnet_ext.victims.base import ALL
 from espnet_ext.victims.recognizer import PyTorchESPnet
 
 Y = np.array(["one two", "three", "four five six"])
@@ -56,7 +57,7 @@ def test_gradient_is_that_of_the_model_in_evaluation_mode_without_dropout(estima
     speech, lengths = pad(list(equal))
     speech.requires_grad_()
     targets = prepare_targets(model, [estimator.token_ids(y) for y in Y], "cpu")
-    with frozen(model):
+    with evaluation_mode(model):
         utterance_losses(model, speech, lengths, targets, 0.5).total.sum().backward()
     model.train()
     found = estimator.loss_gradient(equal, Y)
@@ -235,6 +236,31 @@ def test_a_target_too_long_for_the_audio_is_refused_with_the_utterance(estimator
         decoder.batch(names, waves, texts)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.0, 0.5])
+def test_silence_is_the_path_of_blanks_and_the_end_as_first_token(weight):
+    recognizer = tiny_recognizer()
+    victim = PyTorchESPnet(recognizer, weight, goal="silence")
+    batch = victim.batch(["a", "b"], noise(3000, 4000))
+    assert batch.transcripts == ["", ""] and victim.goal_of({"target": "one"}) == ""
+    model = recognizer.model
+    with torch.no_grad(), victim.attack_mode():
+        encoded, lengths = encode(model, batch.inputs, batch.lengths)
+        blanks = model.ctc.log_softmax(encoded)[..., 0]
+        start = torch.full((2, 1), model.sos)
+        logits, _ = model.decoder(encoded, lengths, start, torch.ones(2, dtype=torch.long))
+        ctc = torch.stack([-row[:n].sum() for row, n in zip(blanks, lengths, strict=True)])
+        ends = torch.tensor([[model.eos]])
+        att = torch.stack([model.criterion_att(logits[i : i + 1], ends) for i in range(2)])
+        losses = victim.objective(batch)(batch.inputs, ALL)
+        # A part of the batch has the same loss, and no column of targets either.
+        first = victim.objective(batch)(batch.inputs[:1], torch.tensor([0]))
+    expected = weight * ctc + (1.0 - weight) * att
+    assert torch.allclose(-losses, expected, rtol=1e-5)
+    assert torch.allclose(first, losses[:1], rtol=1e-4)
+    rows = victim.observe(batch, batch.inputs)
+    assert [row["reached"] for row in rows] == [row["hypothesis"] == "" for row in rows]
+
+
 def test_audio_too_short_for_the_model_is_heard_as_nothing_and_has_no_gradient(estimator):
     shortest = estimator.recognizer.frames.shortest
     waves = like([], noise(shortest - 1, 8000))
@@ -278,7 +304,7 @@ def test_waveforms_and_transcripts_that_do_not_fit_are_refused(
         ({"ctc_weight": 2.0}, "between 0 and 1"),
         ({"output_case": "title"}, "output_case"),
         ({"autocast": "float16"}, "autocast"),
-        ({"goal": "anything"}, "goal must be one of transcript, not_reference"),
+        ({"goal": "anything"}, "goal must be one of transcript, not_reference, silence"),
         ({"loss_ctc_weight": 1.5}, "between 0 and 1"),
         ({"loss_ctc_weight": "trainin"}, "a number or 'training'"),
         ({"ctc_weight": "0.5"}, "a number between"),

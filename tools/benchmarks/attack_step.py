@@ -19,7 +19,7 @@ from common import (
     verdict,
 )
 
-from espnet_ext.asr.losses import frozen
+from espnet_ext.asr.losses import evaluation_mode
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.attack import PyTorchESPnet
@@ -65,7 +65,7 @@ def bare_loop(
     """The least that a step can be: forward, gradient to the waveform, step, projection."""
     original, lengths = pad(list(x), estimator.device)
     adversarial = original.clone()
-    with frozen(estimator.recognizer.model):
+    with evaluation_mode(estimator.recognizer.model):
         targets = estimator.targets(list(y))
         for _ in range(steps):
             adversarial.requires_grad_()

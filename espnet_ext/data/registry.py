@@ -1,0 +1,71 @@
+"""Things of one sort, found by name: an attack, a kind of model."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+from typing import Generic, TypeVar
+
+from espnet_ext.data.options import hint
+from espnet_ext.errors import InputError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """What has been added, what a package adds when a module of it is imported, and entry points.
+
+    So to add something to the package is to write one file, named as the thing is.
+
+    Args:
+        what: one of them, for messages, e.g. "kind of model".
+        package: its module `<name>` is imported for a name that is not known yet.
+        group: of the entry points with which other packages offer theirs.
+
+    Example:
+        >>> sizes = Registry[int]("size", "no_such_package", "no.such.group")
+        >>> sizes.add("small", 1)
+        1
+        >>> sizes.find("small")
+        1
+    """
+
+    def __init__(self, what: str, package: str, group: str):
+        self.what, self.package, self.group = what, package, group
+        self.known: dict[str, T] = {}
+
+    def add(self, name: str, thing: T) -> T:
+        """Make `thing` known by a name; the last one of a name counts."""
+        self.known[name] = thing
+        return thing
+
+    def find(self, name: str) -> T:
+        """The thing of a name.
+
+        Raises:
+            InputError: there is none.
+        """
+        module = f"{self.package}.{name}"
+        if name not in self.known and name.isidentifier() and _is_there(module):
+            importlib.import_module(module)
+        others = importlib.metadata.entry_points(group=self.group)
+        if name not in self.known and name in others.names:
+            self.add(name, others[name].load())
+        if name not in self.known:
+            names = [*self.known, *others.names]
+            raise InputError(
+                f"unknown {self.what} '{name}'{hint(name, names)}; there are {', '.join(names)}"
+            )
+        return self.known[name]
+
+    def load_others(self) -> None:
+        """Import what other packages offer."""
+        for entry in importlib.metadata.entry_points(group=self.group):
+            if entry.name not in self.known:
+                self.add(entry.name, entry.load())
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package
+        return False
