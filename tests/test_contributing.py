@@ -27,7 +27,7 @@ from espnet_ext.tasks import building
 from espnet_ext.tasks.building import MODEL_KINDS
 from espnet_ext.tasks.countermeasure import defense_choices
 from espnet_ext.tasks.loading import load_model
-from espnet_ext.victims.options import KINDS
+from espnet_ext.victims.options import VICTIM_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -105,7 +105,7 @@ def test_an_attack_from_outside_is_in_results_and_report_of_both_commands(
 
 def test_a_kind_of_model_from_outside_is_loaded_and_attacked_by_the_runner(outside, monkeypatch):
     # Nothing of the page is imported here: entry points lead to both files.
-    monkeypatch.setattr(KINDS, "known", dict(KINDS.known))
+    monkeypatch.setattr(VICTIM_OPTIONS, "known", dict(VICTIM_OPTIONS.known))
     monkeypatch.setattr(MODEL_KINDS, "known", dict(MODEL_KINDS.known))
     monkeypatch.setattr(building, "KINDS", dict(building.KINDS))
     monkeypatch.setattr(model_files, "KINDS", building.KINDS)

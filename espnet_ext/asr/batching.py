@@ -13,7 +13,7 @@ was enough.
 import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from unittest import mock
 
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -22,7 +22,7 @@ from espnet2.layers.utterance_mvn import UtteranceMVN
 
 from espnet_ext.asr.losses import encode, evaluation_mode
 from espnet_ext.compat import make_pad_mask
-from espnet_ext.frontend.frames import is_inside
+from espnet_ext.frontend.frames import Padded, is_inside, pad_both_ends
 
 TOLERANCE = 1e-4
 """Largest relative error of an utterance's gradient for which padded batches are used."""
@@ -88,9 +88,11 @@ def exact_batching(model: ESPnetASRModel) -> Iterator[None]:
             if isinstance(module, Stft) and module.center:
                 stack.enter_context(_reflected_end(module))
             elif isinstance(module, UtteranceMVN):
-                stack.enter_context(_forward_replaced(module, partial(_utterance_mvn, module)))
-        for handle in _mask_hooks(model.encoder, frames):
-            stack.callback(handle.remove)
+                forward = partial(_utterance_mvn, module)
+                stack.enter_context(mock.patch.object(module, "forward", forward))
+        if model.encoder is not None:
+            for handle in frames.hooks(model.encoder):
+                stack.callback(handle.remove)
         yield
 
 
@@ -100,22 +102,36 @@ class _FrameMask:
     def __init__(self) -> None:
         self.mask: torch.Tensor | None = None
 
-    def begin(self, _encoder: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+    def hooks(self, encoder: torch.nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        """Put the hooks on the modules of an encoder."""
+        yield encoder.register_forward_pre_hook(self.begin)
+        for module in encoder.modules():
+            if "Subsampling" in type(module).__name__:
+                yield module.register_forward_hook(self.subsample)
+            elif isinstance(module, torch.nn.Conv1d) and module.kernel_size[0] > 1:
+                yield module.register_forward_pre_hook(self.silence_padding)
+
+    def begin(self, _encoder: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         """Hook before the encoder: the frames of a new batch."""
         features, lengths = inputs[:2]
         # Not ESPnet's `make_pad_mask`, which transfers the lengths to the host in every step.
         self.mask = is_inside(lengths.to(features.device), features.size(1)).unsqueeze(1)
 
     def subsample(
-        self, module: torch.nn.Module, inputs: tuple[Any, ...], output: tuple[Any, ...]
-    ) -> tuple[Any, ...]:
+        self,
+        module: torch.nn.Module,
+        inputs: tuple[torch.Tensor, ...],
+        output: tuple[torch.Tensor, ...],
+    ) -> tuple[torch.Tensor, ...]:
         """Hook behind the subsampling: the mask that each utterance has alone."""
         frames, mask = output[0], output[1]
         if mask is None:
             return output
         lengths = inputs[1].squeeze(1).sum(dim=-1)
-        for kernel, stride in _convolutions(module):
-            lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
+                kernel, stride = int(layer.kernel_size[0]), int(layer.stride[0])
+                lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
         steps = torch.arange(mask.size(-1), device=mask.device)
         self.mask = (steps < lengths.unsqueeze(-1)).unsqueeze(1)
         return (frames, self.mask.to(mask.dtype), *output[2:])
@@ -129,84 +145,30 @@ class _FrameMask:
         return (inputs[0].masked_fill(~self.mask, 0.0),)
 
 
-def _mask_hooks(
-    encoder: torch.nn.Module | None, frames: _FrameMask
-) -> Iterator[torch.utils.hooks.RemovableHandle]:
-    if encoder is None:
-        return
-    yield encoder.register_forward_pre_hook(frames.begin)
-    for module in encoder.modules():
-        if "Subsampling" in type(module).__name__:
-            yield module.register_forward_hook(frames.subsample)
-        elif isinstance(module, torch.nn.Conv1d) and module.kernel_size[0] > 1:
-            yield module.register_forward_pre_hook(frames.silence_padding)
-
-
-def _convolutions(subsampling: torch.nn.Module) -> list[tuple[int, int]]:
-    """Kernel and stride along time of the convolutions in a subsampling module."""
-    return [
-        (int(layer.kernel_size[0]), int(layer.stride[0]))
-        for layer in subsampling.modules()
-        if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d)
-    ]
-
-
 @contextlib.contextmanager
 def _reflected_end(stft: Stft) -> Iterator[None]:
     """Centred STFT that reflects each utterance at its own end, not at that of the batch."""
 
-    def _reflect(_module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _reflect(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Padded:
         speech, lengths = inputs[0], inputs[1] if len(inputs) > 1 else None
         if lengths is None:
             lengths = torch.full((speech.size(0),), speech.size(1), device=speech.device)
         side = stft.n_fft // 2
         if speech.size(1) <= side:  # as PyTorch's own reflection refuses it
             raise ValueError(f"{speech.size(1)} samples cannot be reflected by {side}")
-        return reflect_pad(speech, lengths, side), lengths + 2 * side
+        return pad_both_ends(speech, lengths, side, "reflect"), lengths + 2 * side
 
     handle = stft.register_forward_pre_hook(_reflect)
-    stft.center = False
     try:
-        yield
+        with mock.patch.object(stft, "center", False):
+            yield
     finally:
-        stft.center = True
         handle.remove()
-
-
-def reflect_pad(speech: torch.Tensor, lengths: torch.Tensor, side: int) -> torch.Tensor:
-    """Reflect each utterance at its own ends.
-
-    Args:
-        speech: (B, T).
-        lengths: (B,), each greater than `side`.
-        side: samples added on each side.
-
-    Returns:
-        (B, T + 2 * side); what lies behind an utterance's reflected end has no meaning.
-
-    Example:
-        >>> reflect_pad(torch.tensor([[1.0, 2.0, 3.0, 0.0]]), torch.tensor([3]), 1)
-        tensor([[2., 1., 2., 3., 2., 1.]])
-    """
-    steps = torch.arange(-side, speech.size(1) + side, device=speech.device)
-    last = lengths.to(speech.device).unsqueeze(1) - 1
-    index = last - (last - steps.abs()).abs()
-    return speech.gather(1, index.clamp(min=0))
-
-
-@contextlib.contextmanager
-def _forward_replaced(module: torch.nn.Module, forward: Any) -> Iterator[None]:
-    before = module.forward
-    module.forward = forward
-    try:
-        yield
-    finally:
-        module.forward = before
 
 
 def _utterance_mvn(
     layer: UtteranceMVN, x: torch.Tensor, ilens: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Padded:
     """ESPnet's utterance-wise normalisation with the padding kept at zero.
 
     Args:
@@ -240,7 +202,7 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
         norm of the difference over norm of the gradient, 1 where the gradient is zero and
         so says nothing; above `TOLERANCE` only batches of equal lengths are exact.
     """
-    speech, lengths = probe(model, sample_rate, seed)
+    speech, lengths = noise_probe(model, sample_rate, seed)
     short = sample_rate
     with evaluation_mode(model), exact_batching(model), torch.enable_grad():
         together = _direction_gradient(model, speech, lengths)[1, :short]
@@ -249,9 +211,7 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
     return float((together - alone).norm() / size) if size > 0 else 1.0
 
 
-def probe(
-    model: ESPnetASRModel, sample_rate: int, seed: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
+def noise_probe(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> Padded:
     """A batch (2, T) of noise, 1.37 s and 1.0 s, and its lengths (2,)."""
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)

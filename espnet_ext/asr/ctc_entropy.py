@@ -24,16 +24,21 @@ def alignment_entropy(
     Args:
         log_probs: (B, T, V), logarithms of the frames' probabilities.
         lengths: (B,), frames of each utterance.
-        targets: (B, L), token ids; what is behind `target_lengths` is not looked at.
+        targets: (B, L), token ids; entries beyond `target_lengths` are ignored.
         target_lengths: (B,).
         blank: id of the blank.
 
     Returns:
         (B,); 0 where an utterance has fewer frames than its target needs.
     """
-    states = _with_blanks(targets, target_lengths, blank)
+    # The token of each state (B, 2L + 1): a blank before, between and after the tokens.
+    position = torch.arange(targets.size(1), device=targets.device)
+    states = targets.new_full((len(targets), 2 * targets.size(1) + 1), blank)
+    states[:, 1::2] = targets.masked_fill(position >= target_lengths.unsqueeze(1), blank)
     scores = log_probs.gather(2, states.unsqueeze(1).expand(-1, log_probs.size(1), -1))
-    may_skip = _may_skip(states, blank)
+    # Whether a state can be reached from the one before the last.
+    before_last = torch.nn.functional.pad(states, (2, 0), value=blank)[:, :-2]
+    may_skip = (states != blank) & (states != before_last)
     number = torch.arange(states.size(1), device=states.device)
     log_alpha = scores[:, 0].masked_fill(number > 1, IMPOSSIBLE)
     entropy = torch.zeros_like(log_alpha)
@@ -49,21 +54,6 @@ def alignment_entropy(
     )
     mixed, total = _mixture(log_alpha.masked_fill(~last, IMPOSSIBLE).T, entropy.T)
     return torch.where(total > 0.5 * IMPOSSIBLE, mixed, torch.zeros_like(mixed))
-
-
-def _with_blanks(targets: torch.Tensor, target_lengths: torch.Tensor, blank: int) -> torch.Tensor:
-    """Token of each state (B, 2L + 1): a blank before, between and after the tokens."""
-    position = torch.arange(targets.size(1), device=targets.device)
-    known = targets.masked_fill(position >= target_lengths.unsqueeze(1), blank)
-    states = known.new_full((len(known), 2 * targets.size(1) + 1), blank)
-    states[:, 1::2] = known
-    return states
-
-
-def _may_skip(states: torch.Tensor, blank: int) -> torch.Tensor:
-    """Whether a state can be reached from the one before the last (B, 2L + 1)."""
-    before = torch.nn.functional.pad(states, (2, 0), value=blank)[:, :-2]
-    return (states != blank) & (states != before)
 
 
 def _shifted(

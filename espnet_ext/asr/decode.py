@@ -6,6 +6,7 @@ anything, whatever its weight. `greedy_search` scores the whole vocabulary with
 both.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -61,9 +62,9 @@ def greedy_search_encoded(
 ) -> list[list[int]]:
     """`greedy_search` on encoder output (B, T, D) with `lengths` (B,)."""
     if ctc_weight == 1.0:
-        return _best_path(model, encoder_out, lengths)
+        return best_path(model, encoder_out, lengths)
     if hasattr(model.decoder, "forward_one_step"):
-        return _label_synchronous(model, encoder_out, lengths, ctc_weight)
+        return label_synchronous_search(model, encoder_out, lengths, ctc_weight)
     # Recurrent decoders keep a state of their own form: one utterance at a time.
     return [
         beam_search(model, frames, ctc_weight, beam_size=1)
@@ -125,7 +126,7 @@ def _utterances(encoder_out: torch.Tensor, lengths: torch.Tensor) -> Iterator[to
         yield frames[:length]
 
 
-def _best_path(
+def best_path(
     model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor
 ) -> list[list[int]]:
     """Collapse the best label of each frame: repeats first, then blanks."""
@@ -138,7 +139,7 @@ def _best_path(
     return paths
 
 
-def _label_synchronous(
+def label_synchronous_search(
     model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor, ctc_weight: float
 ) -> list[list[int]]:
     """Greedy search token by token, all utterances at once."""
@@ -163,11 +164,7 @@ def _label_synchronous(
         ys = torch.cat([ys, best.masked_fill(~running, model.eos).unsqueeze(1)], dim=1)
         if not running.any():
             break
-    return [_until_eos(row, model.eos) for row in ys[:, 1:].tolist()]
-
-
-def _until_eos(ids: list[int], eos: int) -> list[int]:
-    return ids[: ids.index(eos)] if eos in ids else ids
+    return [list(itertools.takewhile(model.eos.__ne__, row)) for row in ys[:, 1:].tolist()]
 
 
 class _PrefixScorer:

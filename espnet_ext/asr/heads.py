@@ -2,7 +2,7 @@
 
 import torch
 
-from espnet_ext.compat import make_pad_mask
+from espnet_ext.frontend.frames import zero_padding
 
 IGNORED = -1
 """Label id of an utterance whose label is not known; it does not count."""
@@ -23,8 +23,7 @@ def masked_mean(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         >>> masked_mean(x, torch.tensor([2]))
         tensor([[2.]])
     """
-    padding = make_pad_mask(lengths, maxlen=frames.size(1)).to(frames.device)
-    total = frames.masked_fill(padding.unsqueeze(-1), 0.0).sum(dim=1)
+    total = zero_padding(frames, lengths).sum(dim=1)
     return total / lengths.to(frames.device, frames.dtype).clamp(min=1).unsqueeze(-1)
 
 
@@ -63,7 +62,7 @@ class UtteranceClassifier(torch.nn.Module):
             ]
             size = hidden_size
         self.layers = torch.nn.Sequential(*layers, torch.nn.Linear(size, len(labels)))
-        self.apply(_initialize)
+        self.apply(initialize_for_relu)
 
     def forward(self, encoder_out: torch.Tensor, encoder_out_lens: torch.Tensor) -> torch.Tensor:
         """Class scores before the softmax.
@@ -78,7 +77,8 @@ class UtteranceClassifier(torch.nn.Module):
         return self.layers(masked_mean(encoder_out, encoder_out_lens))
 
 
-def _initialize(module: torch.nn.Module) -> None:
+def initialize_for_relu(module: torch.nn.Module) -> None:
+    """Weights of He et al. (2015), biases zero."""
     # He et al. 2015: under PyTorch's default the signal fades over five ReLU layers, and the
     # head stays at chance for the first thousand steps.
     if isinstance(module, torch.nn.Linear):

@@ -13,6 +13,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.compat import BeamSearch
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import Padded
 from espnet_ext.precision import frozen
 
 
@@ -92,7 +93,7 @@ def evaluation_mode(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
         model.error_calculator = None
         if model.ctc is not None:
             model.ctc.dropout_rate = 0.0
-        with frozen(model), _quiet():
+        with frozen(model), quiet():
             yield model
     finally:
         model.error_calculator = calculator
@@ -101,7 +102,7 @@ def evaluation_mode(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without two sorts of lines that ESPnet logs for every utterance and step of an attack.
 
     That lists of lengths cannot be traced, which recurrent decoders give to `make_pad_mask`; and
@@ -122,9 +123,7 @@ def _quiet() -> Iterator[None]:
         root.removeFilter(_wanted)
 
 
-def encode(
-    model: ESPnetASRModel, speech: torch.Tensor, speech_lengths: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def encode(model: ESPnetASRModel, speech: torch.Tensor, speech_lengths: torch.Tensor) -> Padded:
     """Encoder output (B, T', D) and its lengths (B,), without intermediate layers."""
     encoder_out, lengths = model.encode(speech, speech_lengths)
     if isinstance(encoder_out, tuple):
@@ -190,44 +189,26 @@ def losses_of_encoded(
     ctc = att = None
     total = torch.zeros(encoder_out.size(0), device=encoder_out.device)
     if ctc_weight > 0.0:
-        ctc = _ctc_losses(model, encoder_out, encoder_lengths, targets)
+        ctc = torch.nn.functional.ctc_loss(
+            model.ctc.log_softmax(encoder_out).float().transpose(0, 1),
+            targets.ctc,
+            encoder_lengths,
+            targets.ctc_lengths,
+            blank=0,  # ESPnet's CTC has no other
+            reduction="none",
+            zero_infinity=True,
+        )
         total = total + ctc_weight * ctc
     if ctc_weight < 1.0:
-        att = _attention_losses(model, encoder_out, encoder_lengths, targets)
+        logits, _ = model.decoder(
+            encoder_out, encoder_lengths, targets.decoder_in, targets.decoder_lengths
+        )
+        att = smoothed_losses(model.criterion_att, logits, targets.decoder_out)
         total = total + (1.0 - ctc_weight) * att
     return UtteranceLosses(total, ctc, att, encoder_lengths)
 
 
-def _ctc_losses(
-    model: ESPnetASRModel,
-    encoder_out: torch.Tensor,
-    encoder_lengths: torch.Tensor,
-    targets: TargetBatch,
-) -> torch.Tensor:
-    return torch.nn.functional.ctc_loss(
-        model.ctc.log_softmax(encoder_out).float().transpose(0, 1),
-        targets.ctc,
-        encoder_lengths,
-        targets.ctc_lengths,
-        blank=0,  # ESPnet's CTC has no other
-        reduction="none",
-        zero_infinity=True,
-    )
-
-
-def _attention_losses(
-    model: ESPnetASRModel,
-    encoder_out: torch.Tensor,
-    encoder_lengths: torch.Tensor,
-    targets: TargetBatch,
-) -> torch.Tensor:
-    logits, _ = model.decoder(
-        encoder_out, encoder_lengths, targets.decoder_in, targets.decoder_lengths
-    )
-    return _smoothed_losses(model.criterion_att, logits, targets.decoder_out)
-
-
-def _smoothed_losses(
+def smoothed_losses(
     criterion: torch.nn.Module, logits: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
     """ESPnet's `LabelSmoothingLoss`, summed over each utterance in place of the batch.

@@ -1,7 +1,5 @@
 """Multi-task ASR: CTC, attention decoder and utterance classification heads on one encoder."""
 
-from typing import Any
-
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.torch_utils.device_funcs import force_gatherable
@@ -51,7 +49,7 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         head_weights: dict[str, float] | None = None,
         head_conf: Config | None = None,
         ctc_entropy_weight: float = 0.0,
-        **asr: Any,
+        **asr: object,
     ):
         super().__init__(**asr)
         if not 0.0 <= asr_weight <= 1.0:
@@ -84,7 +82,7 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         speech_lengths: torch.Tensor,
         text: torch.Tensor,
         text_lengths: torch.Tensor,
-        **kwargs: Any,
+        **kwargs: torch.Tensor,
     ) -> tuple[torch.Tensor, Stats, torch.Tensor]:
         """Loss of a batch.
 
@@ -104,15 +102,15 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         text = text[:, : text_lengths.max()]
         text = text.masked_fill(text == -1, self.ignore_id)
         encoder_out, encoder_out_lens = self.encode(speech, speech_lengths)
-        loss, stats = self._asr_loss(encoder_out, encoder_out_lens, text, text_lengths)
+        loss, stats = self.asr_loss(encoder_out, encoder_out_lens, text, text_lengths)
         if self.heads:
-            head_loss, head_stats = self._head_loss(encoder_out, encoder_out_lens, kwargs)
+            head_loss, head_stats = self.head_loss(encoder_out, encoder_out_lens, kwargs)
             loss = self.asr_weight * loss + (1.0 - self.asr_weight) * head_loss
             stats.update(head_stats)
         stats["loss"] = loss.detach()
         return force_gatherable((loss, stats, speech.size(0)), loss.device)
 
-    def _asr_loss(
+    def asr_loss(
         self,
         encoder_out: torch.Tensor,
         encoder_out_lens: torch.Tensor,
@@ -129,7 +127,10 @@ class ESPnetMTLASRModel(ESPnetASRModel):
             stats["loss_ctc"] = loss_ctc.detach()
             # In validation it is reported for plain CTC too, so that models can be compared.
             if self.ctc_entropy_weight > 0.0 or not self.training:
-                entropy = self._ctc_entropy(encoder_out, encoder_out_lens, text, text_lengths)
+                # H, the mean over the utterances of the batch, as ESPnet averages CTC.
+                log_probs = self.ctc.log_softmax(encoder_out).float()
+                each = alignment_entropy(log_probs, encoder_out_lens, text, text_lengths)
+                entropy = each.mean()
                 stats["ctc_entropy"] = entropy.detach()
                 if self.ctc_entropy_weight > 0.0:
                     loss_ctc = loss_ctc - self.ctc_entropy_weight * entropy
@@ -142,18 +143,7 @@ class ESPnetMTLASRModel(ESPnetASRModel):
             loss = loss + (1.0 - self.ctc_weight) * loss_att
         return loss, stats
 
-    def _ctc_entropy(
-        self,
-        encoder_out: torch.Tensor,
-        encoder_out_lens: torch.Tensor,
-        text: torch.Tensor,
-        text_lengths: torch.Tensor,
-    ) -> torch.Tensor:
-        """H, the mean over the utterances of the batch, as ESPnet averages CTC."""
-        log_probs = self.ctc.log_softmax(encoder_out).float()
-        return alignment_entropy(log_probs, encoder_out_lens, text, text_lengths).mean()
-
-    def _head_loss(
+    def head_loss(
         self,
         encoder_out: torch.Tensor,
         encoder_out_lens: torch.Tensor,
@@ -173,7 +163,9 @@ class ESPnetMTLASRModel(ESPnetASRModel):
             loss = classification_loss(logits, labels)
             total = total + self.head_weights[name] * loss
             stats[f"loss_{name}"] = loss.detach()
-            stats[f"acc_{name}"] = _accuracy(logits, labels)
+            known = labels != IGNORED  # where none is known, the share is nan
+            right = (logits.argmax(-1) == labels) & known
+            stats[f"acc_{name}"] = right.sum() / known.sum().float()
         return total / sum(self.head_weights.values()), stats
 
     def classify(
@@ -189,9 +181,3 @@ class ESPnetMTLASRModel(ESPnetASRModel):
             name: [head.labels[i] for i in head(encoder_out, encoder_out_lens).argmax(-1).tolist()]
             for name, head in self.heads.items()
         }
-
-
-def _accuracy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Share of the known labels that are right; nan where none is known."""
-    known = labels != IGNORED
-    return ((logits.argmax(-1) == labels) & known).sum() / known.sum().float()

@@ -1,17 +1,12 @@
 """Which part of a model sees the padding of a batch, for the message about it."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
-from espnet_ext.asr.batching import TOLERANCE, exact_batching, probe
+from espnet_ext.asr.batching import TOLERANCE, exact_batching, noise_probe
 from espnet_ext.asr.losses import encode, evaluation_mode
-from espnet_ext.data.configurations import Config
 
-Tensors = list[torch.Tensor]
-Call = tuple[str, Tensors, Tensors]
+Call = tuple[str, list[torch.Tensor], list[torch.Tensor]]
 
 
 @torch.no_grad()
@@ -26,7 +21,7 @@ def padding_cause(model: ESPnetASRModel, sample_rate: int) -> str:
         >>> padding_cause(model, 16000)                              # doctest: +SKIP
         'encoder.encoders.0.self_attn (LegacyRelPositionMultiHeadedAttention) sees the padding'
     """
-    speech, lengths = probe(model, sample_rate)
+    speech, lengths = noise_probe(model, sample_rate)
     alone, sizes = speech[1:, : lengths[1]], lengths[1:]
     with evaluation_mode(model), exact_batching(model):
         first, again = (_calls(model, alone, sizes) for _ in range(2))
@@ -44,20 +39,15 @@ def _calls(model: ESPnetASRModel, speech: torch.Tensor, lengths: torch.Tensor) -
     """Name, inputs and outputs of every module in the order in which they finish."""
     calls: list[Call] = []
     rows = len(speech)
-
-    def _hook(name: str) -> Any:
-        def _note(
-            _module: torch.nn.Module, args: tuple[Any, ...], kwargs: Config, output: Any
-        ) -> None:
-            given = _of_rows((args, tuple(kwargs.values())), rows)
-            calls.append((name, given, _of_rows(output, rows)))
-
-        return _note
-
+    named = {f"{name} ({type(m).__name__})": m for name, m in model.named_modules() if name}
     handles = [
-        module.register_forward_hook(_hook(f"{name} ({type(module).__name__})"), with_kwargs=True)
-        for name, module in model.named_modules()
-        if name
+        module.register_forward_hook(
+            lambda _, args, kwargs, output, name=name: calls.append(
+                (name, _of_rows((args, tuple(kwargs.values())), rows), _of_rows(output, rows))
+            ),
+            with_kwargs=True,
+        )
+        for name, module in named.items()
     ]
     try:
         encode(model, speech, lengths)
@@ -67,20 +57,13 @@ def _calls(model: ESPnetASRModel, speech: torch.Tensor, lengths: torch.Tensor) -
     return calls
 
 
-def _of_rows(value: Any, rows: int) -> Tensors:
+def _of_rows(value: object, rows: int) -> list[torch.Tensor]:
     """Copies of the floating tensors in a value that have one row per utterance."""
-    found: Tensors = []
-
-    def _visit(item: Any) -> None:
-        if isinstance(item, torch.Tensor):
-            if item.is_floating_point() and item.dim() > 1 and len(item) == rows:
-                found.append(item.detach().clone())
-        elif isinstance(item, list | tuple):
-            for part in item:
-                _visit(part)
-
-    _visit(value)
-    return found
+    if isinstance(value, torch.Tensor):
+        fits = value.is_floating_point() and value.dim() > 1 and len(value) == rows
+        return [value.detach().clone()] if fits else []
+    parts = value if isinstance(value, list | tuple) else ()
+    return [tensor for part in parts for tensor in _of_rows(part, rows)]
 
 
 def _first_difference(first: list[Call], second: list[Call], row: int) -> str | None:
@@ -93,19 +76,14 @@ def _first_difference(first: list[Call], second: list[Call], row: int) -> str | 
     return None
 
 
-def _agree(alone: Tensors, batch: Tensors, row: int) -> bool:
-    return all(_close(*pair) for pair in _pairs(alone, batch, row))
-
-
-def _pairs(alone: Tensors, batch: Tensors, row: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The utterance alone, and its part of the batch: the same number of frames from the start."""
+def _agree(alone: list[torch.Tensor], batch: list[torch.Tensor], row: int) -> bool:
+    """Whether an utterance alone is its part of the batch: as many frames from the start."""
     for one, many in zip(alone, batch, strict=False):
-        if one.dim() == many.dim():
-            yield one[0], many[row][tuple(slice(size) for size in one.shape[1:])]
-
-
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.shape != other.shape:
-        return False
-    size = float(one.norm())
-    return float((one - other).norm()) <= TOLERANCE * max(size, 1e-30)
+        if one.dim() != many.dim():
+            continue
+        part = many[row][tuple(slice(size) for size in one.shape[1:])]
+        if one[0].shape != part.shape:
+            return False
+        if not float((one[0] - part).norm()) <= TOLERANCE * max(float(one[0].norm()), 1e-30):
+            return False
+    return True

@@ -119,14 +119,14 @@ def check_phonemes(g2p: str) -> None:
         return
     import nltk
 
-    def _absent(name: str, folder: str) -> bool:
+    missing = []
+    for name, folder in NLTK_DATA.items():
+        archives = (Path(place, folder, f"{name}.zip") for place in nltk.data.path)
         try:
             nltk.data.find(f"{folder}/{name}")
         except LookupError:
-            return not any(Path(place, folder, f"{name}.zip").is_file() for place in nltk.data.path)
-        return False
-
-    missing = [name for name, folder in NLTK_DATA.items() if _absent(name, folder)]
+            if not any(archive.is_file() for archive in archives):
+                missing.append(name)
     if missing:
         raise InputError(
             f"g2p: {g2p} of this model needs data of NLTK that is not installed; where there is a "

@@ -67,7 +67,18 @@ def transcribe(
     names = sorted(wav_scp)
     rate = recognizer.sample_rate
     samples = {n: audio_length(wav_scp[n], sample_rate=rate, utterance=n) for n in names}
-    found = _of_too_short(recognizer, samples)
+    model = recognizer.model
+    heads = model.heads if isinstance(model, ESPnetMTLASRModel) else ()
+    short = {
+        n: why for n, length in samples.items() if (why := recognizer.frames.too_short(length))
+    }
+    if short:
+        logging.warning(
+            "%d utterances are too short for the model and get an empty transcript:\n%s",
+            len(short),
+            summarize([f"utterance {name}: {why}" for name, why in short.items()]),
+        )
+    found = {name: Hypothesis("", dict.fromkeys(heads, MISSING_LABEL)) for name in short}
     names = [name for name in names if name not in found]
     lengths = [samples[name] for name in names]
     progress = _Progress(len(samples))
@@ -75,52 +86,17 @@ def transcribe(
         for batch in recognizer.batches(lengths, batch_size):
             ids = [names[i] for i in batch]
             waves = [read_audio(wav_scp[n], sample_rate=rate, utterance=n)[0] for n in ids]
-            encoded = encode(recognizer.model, *pad(waves, recognizer.device))
-            hypotheses = _hypotheses(recognizer, *encoded, ctc_weight, beam_size)
-            found.update(zip(ids, hypotheses, strict=True))
+            encoded = encode(model, *pad(waves, recognizer.device))
+            if beam_size == 1:
+                rows = greedy_search_encoded(model, *encoded, ctc_weight)
+            else:
+                rows = beam_search_encoded(model, *encoded, ctc_weight, beam_size)
+            labels = model.classify(*encoded) if heads else {}
+            for i, (name, row) in enumerate(zip(ids, rows, strict=True)):
+                own = {head: labels[head][i] for head in labels}
+                found[name] = Hypothesis(recognizer.text.decode(row), own)
             progress.show(len(found))
     return dict(sorted(found.items()))
-
-
-def _of_too_short(
-    recognizer: SpeechRecognizer, samples: Mapping[str, int]
-) -> dict[str, Hypothesis]:
-    problems = {
-        name: problem
-        for name, length in samples.items()
-        if (problem := recognizer.frames.too_short(length))
-    }
-    if problems:
-        said = [f"utterance {name}: {problem}" for name, problem in problems.items()]
-        logging.warning(
-            "%d utterances are too short for the model and get an empty transcript:\n%s",
-            len(problems),
-            summarize(said),
-        )
-    model = recognizer.model
-    heads = model.heads if isinstance(model, ESPnetMTLASRModel) else ()
-    return {name: Hypothesis("", dict.fromkeys(heads, MISSING_LABEL)) for name in problems}
-
-
-def _hypotheses(
-    recognizer: SpeechRecognizer,
-    encoder_out: torch.Tensor,
-    lengths: torch.Tensor,
-    ctc_weight: float,
-    beam_size: int,
-) -> list[Hypothesis]:
-    model = recognizer.model
-    if beam_size == 1:
-        ids = greedy_search_encoded(model, encoder_out, lengths, ctc_weight)
-    else:
-        ids = beam_search_encoded(model, encoder_out, lengths, ctc_weight, beam_size)
-    heads: dict[str, list[str]] = {}
-    if isinstance(model, ESPnetMTLASRModel):
-        heads = model.classify(encoder_out, lengths)
-    return [
-        Hypothesis(recognizer.text.decode(row), {name: heads[name][i] for name in heads})
-        for i, row in enumerate(ids)
-    ]
 
 
 class _Progress:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import Padded
 
 
 def to_list(x: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -53,9 +54,7 @@ def like(x: np.ndarray | Sequence[np.ndarray], waves: Sequence[np.ndarray]) -> n
     return ragged
 
 
-def pad(
-    waves: Sequence[np.ndarray], device: torch.device | str = "cpu"
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pad(waves: Sequence[np.ndarray], device: torch.device | str = "cpu") -> Padded:
     """A zero-padded batch (B, T), and its lengths (B,)."""
     lengths = torch.tensor([len(wave) for wave in waves], device=device)
     tensors = [torch.from_numpy(np.ascontiguousarray(wave)) for wave in waves]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_ext.cm.scores import TrialScore, write_scores
+from espnet_ext.cm.scores import TrialScore, write_score_file
 from espnet_ext.data.attack_log import RECORD, Row, condition_of
 from espnet_ext.data.files import read_record, write_json
 from espnet_ext.data.ids import file_of
@@ -37,7 +37,7 @@ def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[
                 TrialScore(r["utterance"], r["attack"], r["key"], r["answers"][target]["score"])
                 for r in found
             ]
-            write_scores(file_of(output, target) / condition / "scores.txt", scores)
+            write_score_file(file_of(output, target) / condition / "scores.txt", scores)
         summary.append(_summary(found))
     stated = read_record(output / RECORD)
     for entry in summary:

@@ -14,7 +14,7 @@ from espnet_ext.attack.methods.base import Method
 from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.options import BALL, Options, hint
 from espnet_ext.errors import InputError
-from espnet_ext.victims.options import KINDS, VictimOptions
+from espnet_ext.victims.options import VICTIM_OPTIONS, VictimOptions
 
 NORMS = {"2": 2.0, "2.0": 2.0, "inf": math.inf, ".inf": math.inf}
 
@@ -120,7 +120,7 @@ class AttackSettings:
 
         Args:
             path: the file.
-            kind: of the model, see `KINDS`.
+            kind: of the model, see `VICTIM_OPTIONS`.
             changes: `KEY=VALUE` in place of single keys of the file; VALUE is YAML, or a list
                 without brackets.
 
@@ -145,7 +145,7 @@ class AttackSettings:
     @classmethod
     def of(cls, kind: str, values: Mapping[str, object]) -> "AttackSettings":
         """Check and take over keys and values, see `read`."""
-        victim = KINDS.find(kind)
+        victim = VICTIM_OPTIONS.find(kind)
         values = {**victim.defaults, **values}
         given = values.pop("methods", ["pgd"])
         items = given if isinstance(given, list) else [given]

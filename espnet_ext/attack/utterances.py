@@ -100,10 +100,10 @@ def read_trials(data_dir: str | Path, sample_rate: int, window: int = 1) -> list
         window: samples of the window of the front end; shorter utterances are warned of.
 
     Raises:
-        InputError: see `espnet_ext.cm.scoring.read_trials`, or audio cannot be used.
+        InputError: see `espnet_ext.cm.scoring.read_keys`, or audio cannot be used.
     """
     paths = read_table(Path(data_dir) / "wav.scp")
-    keys = scoring.read_trials(data_dir)
+    keys = scoring.read_keys(data_dir)
     scoring.audio_lengths(paths, sample_rate, window)  # names what is shorter than a window
     clips = examine_audio(paths, sample_rate)
     return [

@@ -55,11 +55,11 @@ def score_directory(
     Beside each of several parts, a file says which model and which audio it is of, and which scores
     it has: a part of an earlier run is not mixed with those of this one.
     """
-    from espnet_ext.cm.scores import write_scores
+    from espnet_ext.cm.scores import write_score_file
     from espnet_ext.cm.scoring import (
         audio_lengths,
-        plan_batches,
-        read_trials,
+        like_lengths,
+        read_keys,
         score_batches,
         trial_scores,
     )
@@ -68,10 +68,10 @@ def score_directory(
 
     part, parts = shard
     files = [part_file(output, number, parts) for number in range(1, parts + 1)]
-    trials = read_trials(data_dir)
+    trials = read_keys(data_dir)
     paths = read_table(Path(data_dir) / "wav.scp")
     lengths = audio_lengths(paths, model.sample_rate, model.window)
-    batches = plan_batches(lengths, batch_size)
+    batches = like_lengths(lengths, batch_size)
     # What an earlier run has left must not be mixed with this one, which is not refused any more.
     for stale in (
         output,
@@ -84,7 +84,7 @@ def score_directory(
         scores |= found
         if number % 100 == 0:
             logging.info("%d of %d batches", number, len(batches))
-    write_scores(files[part - 1], trial_scores(scores, trials))
+    write_score_file(files[part - 1], trial_scores(scores, trials))
     logging.info("%s: %d utterances", files[part - 1], len(scores))
     if parts == 1:
         return
@@ -109,7 +109,7 @@ def join_parts(files: list[Path], output: Path, made_from: str) -> None:
         output: file of all scores.
         made_from: digest of the model and the audio.
     """
-    from espnet_ext.cm.scores import read_scores, write_scores
+    from espnet_ext.cm.scores import read_scores, write_score_file
     from espnet_ext.data.files import read_record
 
     for file in files:
@@ -127,7 +127,7 @@ def join_parts(files: list[Path], output: Path, made_from: str) -> None:
             )
             return
     filled = [file for file in files if file.stat().st_size]
-    write_scores(output, read_scores(*filled))
+    write_score_file(output, read_scores(*filled))
     logging.info("%s: all %d parts together", output, len(files))
 
 

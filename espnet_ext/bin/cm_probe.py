@@ -35,8 +35,8 @@ def main() -> None:
     made_from = cli.role_digests(files) | cli.digests(**tables) | audio
     if cli.is_made(output, made_from):
         return
-    from espnet_ext.cm.probe import LabelledStatistics, layer_names, measure, probe
-    from espnet_ext.cm.scoring import audio_lengths, plan_batches, read_trials
+    from espnet_ext.cm.probe import LabelledStatistics, layer_names, measure_layers, probe
+    from espnet_ext.cm.scoring import audio_lengths, like_lengths, read_keys
     from espnet_ext.data.files import write_json
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report.environment import environment
@@ -45,7 +45,8 @@ def main() -> None:
     def statistics(data_dir: Path) -> LabelledStatistics:
         paths = read_table(data_dir / "wav.scp")
         lengths = audio_lengths(paths, model.sample_rate, model.window)
-        return measure(model, paths, read_trials(data_dir), plan_batches(lengths, args.batch_size))
+        batches = like_lengths(lengths, args.batch_size)
+        return measure_layers(model, paths, read_keys(data_dir), batches)
 
     rows = []
     for name, at in files.items():

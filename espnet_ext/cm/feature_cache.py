@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-Compute = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+from espnet_ext.frontend.frames import Padded
+
+Compute = Callable[[torch.Tensor, torch.Tensor], Padded]
 
 
 class FeatureCache:
@@ -27,7 +29,7 @@ class FeatureCache:
 
     def features(
         self, compute: Compute, names: Sequence[str], speech: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> Padded:
         """Features of a batch.
 
         Args:

@@ -1,26 +1,26 @@
 """Front end, defence, encoder and loss: one model, one checkpoint."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.torch_utils.device_funcs import force_gatherable
-from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet_ext.cm import CLASSES
 from espnet_ext.cm.feature_cache import FeatureCache
 from espnet_ext.cm.losses import CountermeasureLoss
 from espnet_ext.cm.segment import SegmentOptions, cut
+from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.model import FeatureModel
 
-Trials = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+TrialOutputs = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
-class CountermeasureModel(AbsESPnetModel):
+class CountermeasureModel(FeatureModel):
     """A spoofing countermeasure.
 
     Waveforms become features (`features`, the space that Wu et al. 2020 attack), features become
@@ -58,16 +58,14 @@ class CountermeasureModel(AbsESPnetModel):
         defense: torch.nn.Module | None,
         encoder: torch.nn.Module,
         loss: CountermeasureLoss,
-        segment: SegmentOptions | Mapping[str, Any] | None = None,
+        segment: SegmentOptions | Config | None = None,
         specaug: AbsSpecAug | None = None,
         sample_rate: int = 16000,
         feature_cache_mb: float = 0.0,
     ):
-        super().__init__()
+        super().__init__(frontend, normalize)
         if feature_cache_mb and any(p.requires_grad for p in frontend.parameters()):
             raise InputError("feature_cache_mb: this front end learns, so its features change")
-        self.frontend = frontend
-        self.normalize = normalize
         self.specaug = specaug
         self.defense = defense
         self.encoder = encoder
@@ -76,7 +74,7 @@ class CountermeasureModel(AbsESPnetModel):
             segment = SegmentOptions(**(segment or {}))
         self.segment = segment
         self.sample_rate = sample_rate
-        self._trials: Trials | None = None
+        self._trials: TrialOutputs | None = None
         self._cache = FeatureCache(feature_cache_mb) if feature_cache_mb else None
 
     @property
@@ -84,23 +82,6 @@ class CountermeasureModel(AbsESPnetModel):
         """Samples of the front end's window; 1 where it does not say."""
         spectrum = getattr(self.frontend, "spectrum", None)
         return getattr(spectrum, "win_length", 1)
-
-    def features(
-        self, speech: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised features.
-
-        Args:
-            speech: (B, T) waveforms in [-1, 1].
-            lengths: (B,) samples.
-
-        Returns:
-            (B, F, D) and their lengths (B,).
-        """
-        feats, feats_lengths = self.frontend(speech, lengths)
-        if self.normalize is not None:
-            feats, feats_lengths = self.normalize(feats, feats_lengths)
-        return feats, feats_lengths
 
     def embeddings(self, feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Embeddings of the segments of defended features.
@@ -188,21 +169,8 @@ class CountermeasureModel(AbsESPnetModel):
             self._trials.append((logits, self.scores(logits), label))
         return force_gatherable((loss, stats, len(label)), loss.device)
 
-    def collect_feats(
-        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs: object
-    ) -> dict[str, torch.Tensor]:
-        """Features before normalisation, for ESPnet's statistics.
-
-        Args:
-            speech: (B, T).
-            speech_lengths: (B,).
-            **kwargs: not used.
-        """
-        feats, feats_lengths = self.frontend(speech, speech_lengths)
-        return {"feats": feats, "feats_lengths": feats_lengths}
-
     @contextlib.contextmanager
-    def collected_trials(self) -> Iterator[Trials]:
+    def collected_trials(self) -> Iterator[TrialOutputs]:
         """Keep logits, scores and labels of every batch that goes through `forward`.
 
         Rates of a whole set cannot be had from those of its batches: their classes are mixed
@@ -211,7 +179,7 @@ class CountermeasureModel(AbsESPnetModel):
         Yields:
             a list of (logits (B, 2), scores (B,), labels (B,)) that grows with every batch.
         """
-        trials: Trials = []
+        trials: TrialOutputs = []
         self._trials = trials
         try:
             yield trials

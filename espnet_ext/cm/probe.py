@@ -90,7 +90,7 @@ def statistics(states: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def measure(
+def measure_layers(
     model: CountermeasureModel,
     paths: Mapping[str, str],
     trials: Mapping[str, tuple[str, str]],
@@ -101,8 +101,8 @@ def measure(
     Args:
         model: a countermeasure behind a Mockingjay, in evaluation mode.
         paths: audio of each utterance.
-        trials: of `espnet_ext.cm.scoring.read_trials`.
-        batches: of `espnet_ext.cm.scoring.plan_batches`.
+        trials: of `espnet_ext.cm.scoring.read_keys`.
+        batches: of `espnet_ext.cm.scoring.like_lengths`.
     """
     rows: list[list[np.ndarray]] = []
     labels: list[bool] = []

@@ -75,7 +75,7 @@ def _number(text: str) -> float:
     return value
 
 
-def write_scores(path: str | Path, scores: Iterable[TrialScore]) -> None:
+def write_score_file(path: str | Path, scores: Iterable[TrialScore]) -> None:
     """Write a score file sorted by utterance, so that any number of jobs gives the same bytes.
 
     Raises:

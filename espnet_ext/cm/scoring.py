@@ -12,9 +12,10 @@ from espnet_ext.data.asvspoof import attack_of
 from espnet_ext.data.audio import audio_length, read_audio
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError, summarize
+from espnet_ext.frontend.frames import Padded
 
 
-def read_trials(data_dir: str | Path) -> dict[str, tuple[str, str]]:
+def read_keys(data_dir: str | Path) -> dict[str, tuple[str, str]]:
     """Attack and key of each utterance of a data directory, in the order of `wav.scp`.
 
     Args:
@@ -44,7 +45,7 @@ def read_trials(data_dir: str | Path) -> dict[str, tuple[str, str]]:
     return trials
 
 
-def plan_batches(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
+def like_lengths(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
     """Batches of utterances of like length, longest first.
 
     The plan depends on nothing but the arguments. Jobs that share its batches compute the
@@ -55,7 +56,7 @@ def plan_batches(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]
         batch_size: utterances in a batch.
 
     Example:
-        >>> plan_batches({"a": 5, "b": 9, "c": 8}, batch_size=2)
+        >>> like_lengths({"a": 5, "b": 9, "c": 8}, batch_size=2)
         [['b', 'c'], ['a']]
     """
     order = sorted(lengths, key=lambda name: (-lengths[name], name))
@@ -100,7 +101,7 @@ def score_batches(
     Args:
         model: in evaluation mode.
         paths: audio file of each utterance.
-        batches: of `plan_batches`.
+        batches: of `like_lengths`.
 
     Yields:
         utterance -> score, higher for bona fide.
@@ -117,7 +118,7 @@ def score_batches(
 
 def read_speech(
     model: CountermeasureModel, paths: Mapping[str, str], names: Sequence[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Padded:
     """Waveforms of a batch, at the sample rate and on the device of the model.
 
     Args:
@@ -147,6 +148,6 @@ def trial_scores(
 
     Args:
         scores: of each utterance.
-        trials: of `read_trials`.
+        trials: of `read_keys`.
     """
     return [TrialScore(name, *trials[name], score) for name, score in scores.items()]

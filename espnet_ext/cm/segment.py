@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import Padded
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,7 @@ def _even_starts(lengths: torch.Tensor, num_frames: int, segments: int) -> torch
     return torch.div(last * steps, max(segments - 1, 1), rounding_mode="floor")
 
 
-def _uncut(
-    feats: torch.Tensor, lengths: torch.Tensor, min_frames: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _uncut(feats: torch.Tensor, lengths: torch.Tensor, min_frames: int) -> Padded:
     longer = lengths.clamp(min=min_frames)
     # The shape of the batch says how long it is: asking `lengths` would wait for the device.
     steps = torch.arange(max(feats.size(1), min_frames), device=feats.device)

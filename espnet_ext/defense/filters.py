@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import zero_padding
+from espnet_ext.frontend.frames import Padded, zero_padding
 
-KINDS = ("median", "mean", "gaussian")
+FILTERS = ("median", "mean", "gaussian")
 SIZES = (3, 5, 7)
 
 
@@ -76,9 +76,7 @@ class SmoothingFilter(torch.nn.Module):
         """What `print` shows of it."""
         return f"kind={self.kind}, size={self.size}, blocks={self.blocks}"
 
-    def forward(
-        self, feats: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, feats: torch.Tensor, lengths: torch.Tensor) -> Padded:
         """Filter each utterance as if it were alone.
 
         Args:
@@ -115,8 +113,8 @@ class SmoothingFilter(torch.nn.Module):
 
 
 def _check_filter(input_size: int, kind: str, size: int, sigma: float, blocks: int) -> None:
-    if kind not in KINDS:
-        raise InputError(f"filter kind '{kind}'; choose one of {', '.join(KINDS)}")
+    if kind not in FILTERS:
+        raise InputError(f"filter kind '{kind}'; choose one of {', '.join(FILTERS)}")
     if size not in SIZES:
         raise InputError(f"filter size {size}; choose 3, 5 or 7")
     if not sigma > 0.0:

@@ -3,7 +3,8 @@
 import torch
 
 from espnet_ext.data.configurations import Config
-from espnet_ext.ssl.upstream import Batch, MockingjayUpstream
+from espnet_ext.frontend.frames import Padded
+from espnet_ext.ssl.upstream import MockingjayUpstream
 
 
 class MockingjayDefense(torch.nn.Module):
@@ -78,7 +79,7 @@ class MockingjayDefense(torch.nn.Module):
         """Dimensions of a representation."""
         return self.upstream.output_size()
 
-    def forward(self, feats: torch.Tensor, lengths: torch.Tensor) -> Batch:
+    def forward(self, feats: torch.Tensor, lengths: torch.Tensor) -> Padded:
         """Representations of each utterance.
 
         Args:

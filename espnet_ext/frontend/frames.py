@@ -1,9 +1,14 @@
 """What all front ends do with waveforms and frames of different lengths in one batch."""
 
+from typing import TypeAlias
+
 import humanfriendly
 import torch
 
 from espnet_ext.errors import InputError
+
+Padded: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""A padded batch (B, N, ...), and how many samples, frames or steps of it each row has (B,)."""
 
 
 def sample_rate(fs: int | str) -> int:
@@ -22,7 +27,7 @@ def sample_rate(fs: int | str) -> int:
         raise InputError(f"frontend_conf.fs is not a sample rate: {fs}") from None
 
 
-def full_precision(speech: torch.Tensor) -> torch.autocast:
+def without_autocast(speech: torch.Tensor) -> torch.autocast:
     """A block in which nothing is computed in half precision, whatever `--use_amp` says.
 
     Mel powers span many orders of magnitude: in bfloat16 their logarithms are off by 0.01.

@@ -4,9 +4,7 @@ import torch
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.layers.global_mvn import GlobalMVN
 
-from espnet_ext.frontend.frames import is_inside, zero_padding
-
-Batch = tuple[torch.Tensor, torch.Tensor]
+from espnet_ext.frontend.frames import Padded, is_inside, zero_padding
 
 
 class UtteranceNormalize(AbsNormalize):
@@ -39,7 +37,7 @@ class UtteranceNormalize(AbsNormalize):
         """What ESPnet prints of the model."""
         return f"mean={self.mean}, variance={self.variance}, eps={self.eps}"
 
-    def forward(self, input: torch.Tensor, input_lengths: torch.Tensor | None = None) -> Batch:
+    def forward(self, input: torch.Tensor, input_lengths: torch.Tensor | None = None) -> Padded:
         """Normalised features; the padding becomes zero.
 
         Args:
@@ -71,7 +69,7 @@ class GlobalNormalize(GlobalMVN):
         eps: least variance.
     """
 
-    def forward(self, x: torch.Tensor, ilens: torch.Tensor | None = None) -> Batch:
+    def forward(self, x: torch.Tensor, ilens: torch.Tensor | None = None) -> Padded:
         """Normalised features (B, F, D) and their lengths (B,)."""
         lengths = _all_frames(x) if ilens is None else ilens
         return super().forward(x.clone(), lengths)
@@ -90,7 +88,7 @@ class FixedNormalize(AbsNormalize):
         self.shift = shift
         self.scale = scale
 
-    def forward(self, input: torch.Tensor, input_lengths: torch.Tensor | None = None) -> Batch:
+    def forward(self, input: torch.Tensor, input_lengths: torch.Tensor | None = None) -> Padded:
         """Scaled features (B, F, D), zero in the padding, and their lengths (B,)."""
         lengths = _all_frames(input) if input_lengths is None else input_lengths
         return zero_padding((input - self.shift) / self.scale, lengths), lengths

@@ -3,7 +3,7 @@
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 
-from espnet_ext.frontend.frames import full_precision, sample_rate, zero_padding
+from espnet_ext.frontend.frames import Padded, sample_rate, without_autocast, zero_padding
 from espnet_ext.frontend.stft import PowerSpectrum
 
 
@@ -37,9 +37,7 @@ class SpectralFrontend(AbsFrontend):
         """
         raise NotImplementedError
 
-    def forward(
-        self, input: torch.Tensor, input_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, input: torch.Tensor, input_lengths: torch.Tensor) -> Padded:
         """Features of a batch.
 
         Args:
@@ -49,7 +47,7 @@ class SpectralFrontend(AbsFrontend):
         Returns:
             (B, F, output_size()), zero in the padding, and the frames (B,).
         """
-        with full_precision(input):
+        with without_autocast(input):
             power, lengths = self.spectrum(self.prepare(input), input_lengths)
             feats = self.features(power, lengths)
         return zero_padding(feats, lengths), lengths

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import pad_both_ends
+from espnet_ext.frontend.frames import Padded, pad_both_ends
 
 WINDOWS: dict[str, Callable[..., torch.Tensor]] = {
     "hann": torch.hann_window,
@@ -58,9 +58,7 @@ class PowerSpectrum(torch.nn.Module):
         """Frequency bins, 0 Hz and half the sample rate included."""
         return self.n_fft // 2 + 1
 
-    def forward(
-        self, speech: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, speech: torch.Tensor, lengths: torch.Tensor) -> Padded:
         """Power of each frame.
 
         Args:

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -40,7 +40,7 @@ class Pretrained(NamedTuple):
     features: Config | None
     named: Config = {}  # noqa: RUF012  never changed
 
-    def build(self, **changes: Any) -> MockingjayEncoder:
+    def build(self, **changes: object) -> MockingjayEncoder:
         """The encoder with its weights.
 
         Args:
@@ -50,11 +50,9 @@ class Pretrained(NamedTuple):
         Raises:
             InputError: an argument differs, or the weights do not fit.
         """
-        wrong = [
-            f"{key}: {self.encoder_conf.get(key)} in the checkpoint, {value} configured"
-            for key, value in changes.items()
-            if key not in DROPOUTS and self.encoder_conf.get(key) != value
-        ]
+        fixed = {key: value for key, value in changes.items() if key not in DROPOUTS}
+        own = {key: self.encoder_conf.get(key) for key in fixed}
+        wrong = differences(own, fixed, "the checkpoint", "configured")
         if wrong:
             raise InputError(f"{self.path}: another encoder_conf:\n{summarize(wrong)}")
         encoder = MockingjayEncoder(**{**self.encoder_conf, **changes})
@@ -88,34 +86,46 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
     if not config_file.is_file():
         conf, weights, _, named = read_s3prl(path, allow_pickle)
         return Pretrained(path, conf, weights, None, named)
-    config = _read_config(config_file)
+    config = read_yaml(config_file)
+    if "encoder_conf" not in config:
+        raise InputError(
+            f"{config_file}: not the configuration of a Mockingjay, it has no encoder_conf"
+        )
     state = read_weights(path, allow_pickle)
     weights = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     if "project.weight" not in weights:
         raise InputError(f"{path}: not the weights of a Mockingjay of {config_file}")
-    conf = _encoder_conf(config, weights)
+    conf = {**default_arguments(MockingjayEncoder), **config["encoder_conf"]}
+    conf["input_size"] = weights["project.weight"].size(1) // conf["downsample"]
     features = {k: config.get(k) for k in FEATURE_OPTIONS}
     find_files(features, config_file)
     return Pretrained(path, conf, weights, features)
-
-
-def _read_config(path: Path) -> Config:
-    config = read_yaml(path)
-    if "encoder_conf" not in config:
-        raise InputError(f"{path}: not the configuration of a Mockingjay, it has no encoder_conf")
-    return config
-
-
-def _encoder_conf(config: Config, weights: dict[str, torch.Tensor]) -> Config:
-    conf = {**default_arguments(MockingjayEncoder), **config["encoder_conf"]}
-    conf["input_size"] = weights["project.weight"].size(1) // conf["downsample"]
-    return conf
 
 
 def default_arguments(class_: type) -> Config:
     """Arguments of the constructor of `class_` that have a default, with it."""
     parameters = inspect.signature(class_).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def differences(there: Config, here: Config, model: str, place: str) -> list[str]:
+    """What two configurations say differently, one line a key, for a message.
+
+    Args:
+        there: of a model that is to be used.
+        here: of the one that is to use it.
+        model: the former in words.
+        place: where the latter is said, with a preposition.
+
+    Example:
+        >>> differences({"fs": 8000}, {"fs": 16000}, "the checkpoint", "configured")
+        ['fs: 8000 in the checkpoint, 16000 configured']
+    """
+    return [
+        f"{key}: {there.get(key)} in {model}, {here.get(key)} {place}"
+        for key in dict.fromkeys([*there, *here])
+        if there.get(key) != here.get(key)
+    ]
 
 
 def check_features(pretrained: Pretrained, configured: Config) -> None:
@@ -135,7 +145,7 @@ def check_features(pretrained: Pretrained, configured: Config) -> None:
     if pretrained.features is not None:
         there, here = _all_options(pretrained.features), _all_options(configured)
     elif pretrained.named:
-        known = _as_s3prl_names(_all_options(configured))
+        known = s3prl_names(_all_options(configured))
         there, here = pretrained.named, {key: known.get(key) for key in pretrained.named}
     else:
         logging.warning(
@@ -143,11 +153,7 @@ def check_features(pretrained: Pretrained, configured: Config) -> None:
             path,
         )
         return
-    wrong = [
-        f"{key}: {there.get(key)} in the checkpoint, {here.get(key)} configured"
-        for key in dict.fromkeys([*there, *here])
-        if there.get(key) != here.get(key)
-    ]
+    wrong = differences(there, here, "the checkpoint", "configured")
     if wrong:
         raise InputError(
             f"{path}: pretrained on other features:\n{summarize(wrong)}\n"
@@ -155,8 +161,8 @@ def check_features(pretrained: Pretrained, configured: Config) -> None:
         )
 
 
-def _as_s3prl_names(options: Config) -> Config:
-    """Options of `_all_options` in the terms of `named_features`."""
+def s3prl_names(options: Config) -> Config:
+    """Options of a front end and normalisation in the terms of `named_features`."""
     rate = options["frontend_conf.fs"]
     kinds = {"mel": "mel", "spectrogram": "linear"}
     return {

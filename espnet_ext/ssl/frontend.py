@@ -1,15 +1,12 @@
 """Mockingjay as a front end of any ESPnet task."""
 
-from typing import Any
-
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
-from espnet2.train.class_choices import ClassChoices
 
 from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.choices import frontend_choices, normalize_choices
-from espnet_ext.frontend.frames import sample_rate
+from espnet_ext.frontend.choices import frontend_choices, make, normalize_choices
+from espnet_ext.frontend.frames import Padded, sample_rate
 from espnet_ext.ssl.checkpoint import FEATURE_OPTIONS, read_pretrained
 from espnet_ext.ssl.upstream import MockingjayUpstream, self_contained
 
@@ -73,8 +70,14 @@ class MockingjayFrontend(AbsFrontend):
             dict(zip(FEATURE_OPTIONS, given, strict=True)), checkpoint, allow_pickle
         )
         if fs is not None:
-            features["frontend_conf"] = _with_rate(features["frontend_conf"], fs)
-        self.features, self.normalize = _build(features)
+            conf = features["frontend_conf"] or {}
+            if sample_rate(conf.get("fs", fs)) != sample_rate(fs):
+                raise InputError(
+                    f"frontend_conf.fs is {fs}, but the features are for {conf['fs']} Hz"
+                )
+            features["frontend_conf"] = {**conf, "fs": fs}
+        self.features = make(frontend_choices, features)
+        self.normalize = make(normalize_choices, features)
         self.upstream = MockingjayUpstream(
             self.features.output_size(),
             layer,
@@ -94,9 +97,7 @@ class MockingjayFrontend(AbsFrontend):
         """Dimensions of a state."""
         return self.upstream.output_size()
 
-    def forward(
-        self, input: torch.Tensor, input_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, input: torch.Tensor, input_lengths: torch.Tensor) -> Padded:
         """States of a batch.
 
         Args:
@@ -127,21 +128,6 @@ def _features(given: Config, checkpoint: str | None, allow_pickle: bool) -> Conf
     return chosen
 
 
-def _with_rate(conf: Config | None, fs: int | str) -> Config:
-    conf = dict(conf or {})
-    if sample_rate(conf.get("fs", fs)) != sample_rate(fs):
-        raise InputError(f"frontend_conf.fs is {fs}, but the features are for {conf['fs']} Hz")
-    return {**conf, "fs": fs}
-
-
-def _build(features: Config) -> tuple[Any, Any]:
-    frontend = frontend_choices.get_class(features["frontend"])(**(features["frontend_conf"] or {}))
-    if features["normalize"] is None:
-        return frontend, None
-    normalize = normalize_choices.get_class(features["normalize"])
-    return frontend, normalize(**(features["normalize_conf"] or {}))
-
-
 def portable(conf: Config) -> Config:
     """`self_contained` for the arguments of `MockingjayFrontend`: the features are put in too.
 
@@ -156,13 +142,4 @@ def portable(conf: Config) -> Config:
     return {**self_contained(conf), **features}
 
 
-def register(choices: ClassChoices) -> None:
-    """Let a task take `--frontend mockingjay`.
-
-    Args:
-        choices: the front ends of the task, e.g. `espnet2.tasks.asr.frontend_choices`.
-    """
-    choices.classes[NAME] = MockingjayFrontend
-
-
-register(frontend_choices)
+frontend_choices.classes[NAME] = MockingjayFrontend

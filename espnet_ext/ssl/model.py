@@ -6,11 +6,11 @@ import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.torch_utils.device_funcs import force_gatherable
-from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import is_inside, zero_padding
+from espnet_ext.frontend.model import FeatureModel
 from espnet_ext.frontend.normalize import UtteranceNormalize
 from espnet_ext.ssl.baselines import baseline_losses
 from espnet_ext.ssl.checkpoint import default_arguments
@@ -18,10 +18,8 @@ from espnet_ext.ssl.encoder import MockingjayEncoder, ReconstructionHead
 from espnet_ext.ssl.masking import Mask, Masking, selected_first, utterance_generator
 from espnet_ext.ssl.pictures import Reconstruction
 
-Stats = dict[str, torch.Tensor]
 
-
-class MockingjayModel(AbsESPnetModel):
+class MockingjayModel(FeatureModel):
     """Masked reconstruction with an L1 loss (Liu et al. 2020; Wu, Liu and Lee 2020, section 3.1).
 
     In training the masks are new in every batch. In validation they depend on the name
@@ -55,34 +53,34 @@ class MockingjayModel(AbsESPnetModel):
         loss_on: str = "masked",
         valid_seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(frontend, normalize)
         if loss_on not in ("masked", "all"):
             raise InputError(f"model_conf loss_on must be masked or all, not {loss_on}")
-        _check_sizes(frontend, encoder, target)
-        self.frontend = frontend
-        self.normalize = normalize
+        if frontend.output_size() != encoder.input_size:
+            raise InputError(
+                f"the front end has {frontend.output_size()} dimensions, the encoder takes "
+                f"{encoder.input_size}"
+            )
+        hops = [getattr(f, "hop_length", None) for f in (frontend, target) if f is not None]
+        if len(set(hops)) > 1:
+            raise InputError(
+                f"frontend_conf hop_length {hops[0]} and target_conf hop_length {hops[1]} must be "
+                "equal"
+            )
+        known = default_arguments(Masking)
+        for key in masking or {}:
+            if key not in known:
+                raise InputError(
+                    f"model_conf.masking has no option '{key}'; it takes {', '.join(known)}"
+                )
         self.encoder = encoder
         self.target = target
         self.target_normalize = UtteranceNormalize(variance=True) if normalize_target else None
         self.target_size = (target or frontend).output_size()
         self.head = ReconstructionHead(encoder.output_size(), self.target_size * encoder.downsample)
-        self.masking = _masking(masking or {})
+        self.masking = Masking(**(masking or {}))
         self.loss_on = loss_on
         self.valid_seed = valid_seed
-
-    def features(
-        self, speech: torch.Tensor, speech_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised features (B, F, D) and their frames (B,) of waveforms (B, T)."""
-        feats, lengths = self.frontend(speech, speech_lengths)
-        return (feats, lengths) if self.normalize is None else self.normalize(feats, lengths)
-
-    def collect_feats(
-        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs: object
-    ) -> dict[str, torch.Tensor]:
-        """Features before normalisation, for the statistics of global normalisation."""
-        feats, lengths = self.frontend(speech, speech_lengths)
-        return {"feats": feats, "feats_lengths": lengths}
 
     def forward(
         self,
@@ -90,7 +88,7 @@ class MockingjayModel(AbsESPnetModel):
         speech_lengths: torch.Tensor,
         utt_id: Sequence[str] | None = None,
         **kwargs: object,
-    ) -> tuple[torch.Tensor, Stats, torch.Tensor]:
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Reconstruction loss of a batch.
 
         Args:
@@ -103,9 +101,20 @@ class MockingjayModel(AbsESPnetModel):
             mean absolute error, statistics, and the number of steps that it was taken over.
         """
         steps, target, lengths = self._steps(speech, speech_lengths)
-        mask = self._draw(lengths, steps.size(1), utt_id)
+        if self.training:
+            mask = self.masking.draw(lengths, steps.size(1))
+        else:
+            mask = self._fixed_mask(lengths, steps.size(1), utt_id or [""] * len(lengths))
         states = self.encoder.encode(mask.apply(steps), lengths)[-1]
-        loss, weight = self._loss(states, target, mask, lengths)
+        wanted, counted = target, is_inside(lengths, states.size(1))
+        if self.loss_on == "masked":
+            # The head is a third of the work at small sizes: only where its output counts.
+            most = max(self.masking.most(states.size(1)), 1)
+            index, counted = selected_first(mask.selected, most)
+            states, wanted = _rows(states, index), _rows(target, index)
+        error = (self.head(states) - wanted).abs().mean(dim=-1)
+        weight = counted.sum().clamp(min=1)
+        loss = (error * counted).sum() / weight
         stats = {"loss": loss.detach()}
         if not self.training:
             stats.update(baseline_losses(target, mask.selected, lengths, self.target_size))
@@ -154,55 +163,10 @@ class MockingjayModel(AbsESPnetModel):
             wanted, frames = self.target_normalize(wanted, frames)
         return steps, self.encoder.stack(wanted, frames)[0], lengths
 
-    def _draw(self, lengths: torch.Tensor, size: int, utt_id: Sequence[str] | None) -> Mask:
-        if self.training:
-            return self.masking.draw(lengths, size)
-        return self._fixed_mask(lengths, size, utt_id or [""] * len(lengths))
-
     def _fixed_mask(self, lengths: torch.Tensor, size: int, utt_id: Sequence[str]) -> Mask:
         generators = [utterance_generator(name, self.valid_seed) for name in utt_id]
         return self.masking.draw(lengths, size, generators, zero_only=True)
 
-    def _loss(
-        self, states: torch.Tensor, target: torch.Tensor, mask: Mask, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        counted = mask.selected
-        if self.loss_on == "all":
-            counted = is_inside(lengths, states.size(1))
-        else:
-            # The head is a third of the work at small sizes: only where its output counts.
-            most = max(self.masking.most(states.size(1)), 1)
-            index, counted = selected_first(mask.selected, most)
-            states, target = _rows(states, index), _rows(target, index)
-        error = (self.head(states) - target).abs().mean(dim=-1)
-        count = counted.sum().clamp(min=1)
-        return (error * counted).sum() / count, count
-
 
 def _rows(steps: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return steps.gather(1, index.unsqueeze(-1).expand(-1, -1, steps.size(-1)))
-
-
-def _masking(options: Config) -> Masking:
-    known = default_arguments(Masking)
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        raise InputError(
-            f"model_conf.masking has no option '{unknown[0]}'; it takes {', '.join(known)}"
-        )
-    return Masking(**options)
-
-
-def _check_sizes(
-    frontend: AbsFrontend, encoder: MockingjayEncoder, target: AbsFrontend | None
-) -> None:
-    if frontend.output_size() != encoder.input_size:
-        raise InputError(
-            f"the front end has {frontend.output_size()} dimensions, the encoder takes "
-            f"{encoder.input_size}"
-        )
-    hops = [getattr(f, "hop_length", None) for f in (frontend, target) if f is not None]
-    if len(set(hops)) > 1:
-        raise InputError(
-            f"frontend_conf hop_length {hops[0]} and target_conf hop_length {hops[1]} must be equal"
-        )

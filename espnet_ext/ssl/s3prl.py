@@ -18,7 +18,7 @@ from espnet_ext.data.weights import check_finite, load_tensors
 from espnet_ext.errors import InputError, summarize
 from espnet_ext.ssl.encoder import LAYER_NORM_EPS
 
-Tensors = dict[str, torch.Tensor]
+Parameters = dict[str, torch.Tensor]
 # Theirs: ours. Query, key and value are one matrix here.
 EMBEDDING = {
     "input_representations.spec_transform": "project",
@@ -37,7 +37,7 @@ HEAD_LAYERS = {"dense": "dense", "LayerNorm": "norm", "output": "output"}
 
 def read_s3prl(
     path: str | Path, allow_pickle: bool = False
-) -> tuple[Config, Tensors, Tensors | None, Config]:
+) -> tuple[Config, Parameters, Parameters | None, Config]:
     """Read a checkpoint of s3prl.
 
     Args:
@@ -198,12 +198,12 @@ def _tensor_names(table: dict[str, str], theirs: str = "", ours: str = "") -> di
     }
 
 
-def _upgraded(state: Tensors) -> Tensors:
+def _upgraded(state: Parameters) -> Parameters:
     """The oldest files name the parameters of LayerNorm as TensorFlow does."""
     return {k.replace("gamma", "weight").replace("beta", "bias"): v for k, v in state.items()}
 
 
-def _renamed(state: Tensors, names: dict[str, list[str]], path: str | Path) -> Tensors:
+def _renamed(state: Parameters, names: dict[str, list[str]], path: str | Path) -> Parameters:
     """`state` under this project's names, each tensor used once and none left over."""
     wanted = {name for parts in names.values() for name in parts}
     problems = [f"missing: {name}" for name in sorted(wanted - set(state))]
@@ -213,7 +213,7 @@ def _renamed(state: Tensors, names: dict[str, list[str]], path: str | Path) -> T
     return {own: torch.cat([state[part] for part in parts]) for own, parts in names.items()}
 
 
-def _arguments(sections: Config, settings: Config, weights: Tensors, path: str | Path) -> Config:
+def _arguments(sections: Config, settings: Config, weights: Parameters, path: str | Path) -> Config:
     hidden_size, stacked_size = weights["project.weight"].shape
     downsample = int(_anywhere(sections, "downsample_rate", 1))
     if stacked_size % downsample:

@@ -4,11 +4,9 @@ import torch
 
 from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import zero_padding
+from espnet_ext.frontend.frames import Padded, zero_padding
 from espnet_ext.ssl.checkpoint import check_features, read_pretrained
 from espnet_ext.ssl.encoder import MockingjayEncoder
-
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class MockingjayUpstream(torch.nn.Module):
@@ -80,7 +78,7 @@ class MockingjayUpstream(torch.nn.Module):
             self.encoder.eval()
         return self
 
-    def forward(self, feats: torch.Tensor, lengths: torch.Tensor) -> Batch:
+    def forward(self, feats: torch.Tensor, lengths: torch.Tensor) -> Padded:
         """States of the configured layer.
 
         Args:

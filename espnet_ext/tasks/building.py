@@ -172,7 +172,7 @@ def build(
 
 
 def _explained(error: Exception, task: type[Builds], config: Config) -> str:
-    where = _place(error.__traceback__, task, config)
+    where = option_at_fault(error.__traceback__, task, config)
     if isinstance(error, ImportError):
         return f"{where or 'the model'} needs {missing_package(error)}"
     text = next(iter(str(error).splitlines()), "")
@@ -206,7 +206,9 @@ def missing_package(error: ImportError) -> str:
     return f"the package {package}, which is not installed: 'pip install {package}'"
 
 
-def _place(traceback: types.TracebackType | None, task: type[Builds], config: Config) -> str | None:
+def option_at_fault(
+    traceback: types.TracebackType | None, task: type[Builds], config: Config
+) -> str | None:
     """The option whose class was being made when an error arose: 'encoder: hubert'."""
     classes = {"CTC": f"ctc_conf.ctc_type: {(config.get('ctc_conf') or {}).get('ctc_type')}"}
     for choices in getattr(task, "class_choices_list", ()):

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 import yaml
 
 from espnet_ext.data.configurations import Config
@@ -52,26 +51,17 @@ def put_before(
     config["output_dir"] = str(output_dir)
     model = build(CM_KIND.task, config, config_file, allow_pickle)
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
-    weights = _cascade_state(model, read_weights(model_file, allow_pickle), Path(model_file))
+    # That of the defence as built, the rest as trained.
+    own, trained = model.state_dict(), read_weights(model_file, allow_pickle)
+    expected = {name for name in own if not name.startswith("defense.")}
+    if differing := sorted(set(trained) ^ expected):
+        raise InputError(f"{model_file}: not the weights of this countermeasure ({differing[0]})")
+    if shapes := [n for n, value in trained.items() if value.shape != own[n].shape]:
+        raise InputError(
+            f"{model_file}: '{shapes[0]}' has another shape behind the defence, which must give as "
+            "many dimensions as it takes; train this cascade instead"
+        )
     path = Path(output_dir) / Path(model_file).name
-    write_weights(path, weights)
+    write_weights(path, {**own, **trained})
     write_text(Path(output_dir) / "config.yaml", text)
     return path
-
-
-def _cascade_state(
-    model: torch.nn.Module, trained: dict[str, torch.Tensor], path: Path
-) -> dict[str, torch.Tensor]:
-    """State of the cascade: that of the defence as built, the rest as trained."""
-    own = model.state_dict()
-    expected = {name for name in own if not name.startswith("defense.")}
-    if set(trained) != expected:
-        differing = sorted(set(trained) ^ expected)
-        raise InputError(f"{path}: not the weights of this countermeasure ({differing[0]})")
-    shapes = [n for n, value in trained.items() if value.shape != own[n].shape]
-    if shapes:
-        raise InputError(
-            f"{path}: '{shapes[0]}' has another shape behind the defence, which must give as many "
-            "dimensions as it takes; train this cascade instead"
-        )
-    return {**own, **trained}

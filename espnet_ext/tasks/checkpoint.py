@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -40,7 +39,15 @@ def check_fits(model: torch.nn.Module, state: Weights, path: str | Path, advice:
     Raises:
         InputError: names the tensors that are missing, left over, or of another shape.
     """
-    problems = _misfits(model.state_dict(), state)
+    own = model.state_dict()
+    problems = [f"missing: {name}" for name in own if name not in state]
+    problems += [f"not in the model: {name}" for name in state if name not in own]
+    for name in (name for name in own if name in state):
+        if state[name].is_complex() and not own[name].is_complex():
+            problems.append(f"{name}: complex numbers")  # PyTorch would drop the imaginary parts
+        if own[name].shape != state[name].shape:
+            shapes = tuple(state[name].shape), tuple(own[name].shape)
+            problems.append("{}: shape {}, the model has {}".format(name, *shapes))
     if problems:
         raise InputError(
             f"{path}: does not fit the model of this configuration:\n{summarize(problems)}\n"
@@ -63,26 +70,6 @@ def upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
     return upgraded
 
 
-def _misfits(own: Weights, given: Weights) -> list[str]:
-    missing = [f"missing: {name}" for name in own if name not in given]
-    unknown = [f"not in the model: {name}" for name in given if name not in own]
-    # PyTorch would drop the imaginary parts.
-    wrong = [f"{n}: complex numbers" for n in own if n in given and _drops(given[n], own[n])]
-    return missing + unknown + wrong + _other_shapes(own, given)
-
-
-def _drops(given: torch.Tensor, own: torch.Tensor) -> bool:
-    return given.is_complex() and not own.is_complex()
-
-
-def _other_shapes(own: Weights, given: Weights) -> list[str]:
-    return [
-        f"{name}: shape {tuple(given[name].shape)}, the model has {tuple(own[name].shape)}"
-        for name in own
-        if name in given and own[name].shape != given[name].shape
-    ]
-
-
 def load_init_param(
     init_param: str,
     model: torch.nn.Module,
@@ -103,7 +90,14 @@ def load_init_param(
         InputError: a tensor does not fit and mismatches are not ignored, or not one fits.
     """
     path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
-    given = _selected(read_weights(path), source, destination or "", excluded)
+    unwanted = tuple(prefix for prefix in excluded.split(",") if prefix)
+    # With the dot: `encoder` must not take `encoder_head` along.
+    below, above = (f"{prefix}." if prefix else "" for prefix in (source, destination))
+    given = {
+        above + name.removeprefix(below): value
+        for name, value in read_weights(path).items()
+        if name.startswith(below) and not (unwanted and name.startswith(unwanted))
+    }
     given = upgraded(model, given)
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
@@ -119,23 +113,6 @@ def load_init_param(
     model.load_state_dict({**own, **fitting})
 
 
-def _selected(
-    state: Weights, source: str, destination: str, excluded: str
-) -> dict[str, torch.Tensor]:
-    """Tensors below the prefix `source`, renamed to `destination`, less the `excluded`."""
-    unwanted = tuple(prefix for prefix in excluded.split(",") if prefix)
-    chosen = {}
-    for name, value in state.items():
-        if unwanted and name.startswith(unwanted):
-            continue
-        # With the dot: `encoder` must not take `encoder_head` along.
-        if source and not name.startswith(f"{source}."):
-            continue
-        rest = name[len(source) + 1 :] if source else name
-        chosen[f"{destination}.{rest}" if destination else rest] = value
-    return chosen
-
-
 def initialisation_table(init_param: str, own: Weights, given: Weights, fitting: Weights) -> str:
     """What was initialised from a checkpoint, a line for each top-level module.
 
@@ -148,8 +125,8 @@ def initialisation_table(init_param: str, own: Weights, given: Weights, fitting:
         heads           0    10          0
     """
     counts: dict[str, Counter[str]] = {}
-    columns: list[tuple[str, Any]] = [
-        ("loaded", fitting),
+    columns = [
+        ("loaded", list(fitting)),
         ("new", [k for k in own if k not in fitting]),
         ("left out", [k for k in given if k not in fitting]),
     ]

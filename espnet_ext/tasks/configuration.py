@@ -12,13 +12,14 @@ from typing import ClassVar
 import torch
 from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask
-from espnet2.train.class_choices import ClassChoices
+from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.distributed_utils import get_rank
 
 from espnet_ext import compat
 from espnet_ext.data.configurations import Config, read_with_base
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.locks import locked
+from espnet_ext.data.options import hint
 from espnet_ext.data.weights import pickles
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.checkpoint import load_init_param
@@ -100,6 +101,34 @@ class CarefulTask(AbsTask):
             super().main_worker(args)
 
 
+class FeatureTask(CarefulTask, AbsTask):
+    """Base of tasks whose models take features of waveforms, and nothing that is optional."""
+
+    num_optimizers = 1
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the class choices."""
+        group = parser.add_argument_group(description="Task related")
+        for choices in cls.class_choices_list:
+            choices.add_arguments(group)
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of the data that the model takes."""
+        return ("speech",)
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of data that may be there: none."""
+        return ()
+
+    @classmethod
+    def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> CommonCollateFn:
+        """Batches padded with zeros; `speech_lengths` says what is padding."""
+        return CommonCollateFn(float_pad_value=0.0, int_pad_value=-1)
+
+
 def parse_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argparse.Namespace:
     """The options of a training; ESPnet's parser knows no `base` in a YAML file.
 
@@ -118,9 +147,8 @@ def parse_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argpa
         options = {action.dest for action in parser._actions}
         for key in values:
             if key not in options:
-                close = difflib.get_close_matches(str(key), options, n=1)
-                hint = f"; did you mean '{close[0]}'?" if close else ""
-                raise InputError(f"{known.config}: a training has no option '{key}'{hint}")
+                meant = hint(str(key), options)
+                raise InputError(f"{known.config}: a training has no option '{key}'{meant}")
         parser.set_defaults(**values)
     args = parser.parse_args(rest)
     args.config = known.config
@@ -136,11 +164,7 @@ def check_files(args: argparse.Namespace) -> None:
     path = args.config or "command line"
     refuse_pickles(vars(args), path, args.allow_pickle)
     check_contents(vars(args), path)
-    _refuse_commands(args)
-
-
-def _refuse_commands(args: argparse.Namespace) -> None:
-    """Refuse data that are commands: kaldiio runs them."""
+    # Data that are commands: kaldiio would run them.
     if getattr(args, "multi_task_dataset", False):
         raise InputError("multi_task_dataset: true is not supported; name the data files")
     for option in ("train", "valid"):
@@ -187,24 +211,23 @@ def check_configuration(task: type["CarefulTask"], args: argparse.Namespace) -> 
     classes = dict(task.further_classes)
     for choices in task.class_choices_list:
         name = getattr(args, choices.name, None)
-        if name is not None:
-            classes[choices.name] = _chosen(choices, name)
+        if name is None:
+            continue
+        # ESPnet, or a fork of it, may know a name that this one does not.
+        class_ = choices.classes.get(str(name).lower())
+        if class_ is None:
+            known = list(choices.classes)
+            close = difflib.get_close_matches(str(name).lower(), known, n=3)
+            meant = (
+                f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(known)}"
+            )
+            raise InputError(f"{choices.name}: there is no '{name}'; {meant}")
+        classes[choices.name] = class_
     for option, class_ in classes.items():
         _check_option_keys(f"{option}_conf", class_, getattr(args, f"{option}_conf", None) or {})
     for option, conf in vars(args).items():
         if option.endswith("_conf") and isinstance(conf, dict):
             _check_numbers(option, conf)
-
-
-def _chosen(choices: ClassChoices, name: object) -> type:
-    """The class of a name that ESPnet, or a fork of it, may know and this one does not."""
-    class_ = choices.classes.get(str(name).lower())
-    if class_ is None:
-        known = list(choices.classes)
-        close = difflib.get_close_matches(str(name).lower(), known, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(known)}"
-        raise InputError(f"{choices.name}: there is no '{name}'; {hint}")
-    return class_
 
 
 def _check_numbers(option: str, conf: Config) -> None:
@@ -219,20 +242,14 @@ def _check_numbers(option: str, conf: Config) -> None:
 
 
 def _check_option_keys(option: str, class_: type, conf: Config) -> None:
-    known = _keyword_arguments(class_)
-    for key in conf:
-        if known is not None and key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise InputError(f"{option}: {class_.__name__} has no option '{key}'{hint}")
-
-
-def _keyword_arguments(class_: type) -> set[str] | None:
-    """Names that the constructors of `class_` take; None where one takes anything."""
-    names: set[str] = set()
+    known: set[str] = set()
     for base in class_.__mro__:
         parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-        names.update(parameters)
+        known.update(parameters)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return names
-    return None
+            break
+    else:
+        return  # one takes anything
+    for key in conf:
+        if key not in known:
+            raise InputError(f"{option}: {class_.__name__} has no option '{key}'{hint(key, known)}")

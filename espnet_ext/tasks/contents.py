@@ -1,18 +1,18 @@
 """Files that a configuration names: what they hold, before anything else reads or copies them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from espnet_ext.data.configurations import Config
 from espnet_ext.data.file_sort import file_sort
 from espnet_ext.data.tokens import read_sentencepiece
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.foreign import sections
 
 
-def check_contents(config: Mapping[str, Any], path: str | Path) -> None:
+def check_contents(config: Config, path: str | Path) -> None:
     """Refuse statistics and sentencepiece models that are something else.
 
     A configuration may name any file of the user's, and pickles can be in arrays.
@@ -28,11 +28,11 @@ def check_contents(config: Mapping[str, Any], path: str | Path) -> None:
         _check_file(config, "bpemodel", "a sentencepiece model", read_sentencepiece, str(path))
     for key, section in sections(config):
         where = f"{path}: {key}" if key else str(path)
-        _check_file(section, "stats_file", "statistics of features", _read_statistics, where)
+        _check_file(section, "stats_file", "statistics of features", read_statistics, where)
 
 
 def _check_file(
-    section: Mapping[str, Any], key: str, what: str, read: Callable[[str], object], where: str
+    section: Config, key: str, what: str, read: Callable[[str], object], where: str
 ) -> None:
     named = section.get(key)
     if not isinstance(named, str) or not Path(named).is_file():
@@ -47,8 +47,12 @@ def _check_file(
         ) from error
 
 
-def _read_statistics(path: str) -> None:
-    """As ESPnet's GlobalMVN reads them: an array of Kaldi, or three arrays."""
+def read_statistics(path: str) -> None:
+    """Statistics as ESPnet's GlobalMVN reads them: an array of Kaldi, or three arrays.
+
+    Raises:
+        ValueError: they are no such statistics.
+    """
     stats = np.load(path, allow_pickle=False)
     if isinstance(stats, np.ndarray):
         stats = {"count": stats[0].flatten()[-1], "sum": stats[0, :-1], "sum_square": stats[1, :-1]}

@@ -1,9 +1,9 @@
 """The ESPnet task of spoofing countermeasures."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from espnet2.asr.specaug.specaug import SpecAug
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.samplers.category_balanced_sampler import CategoryBalancedSampler
 from espnet2.tasks import abs_task
-from espnet2.tasks.abs_task import AbsTask, IteratorOptions
+from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.train.class_choices import ClassChoices
-from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions
@@ -30,7 +29,7 @@ from espnet_ext.cm.losses import (
     OCSoftmax,
     WeightedCrossEntropy,
 )
-from espnet_ext.cm.model import CountermeasureModel, Trials, accuracies
+from espnet_ext.cm.model import CountermeasureModel, TrialOutputs, accuracies
 from espnet_ext.cm.segment import SegmentOptions
 from espnet_ext.cm.senet import SENet
 from espnet_ext.cm.xvector import XVector
@@ -40,7 +39,7 @@ from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense.filters import SmoothingFilter
 from espnet_ext.defense.mockingjay import MockingjayDefense
 from espnet_ext.errors import InputError, summarize
-from espnet_ext.frontend.choices import frontend_choices, normalize_choices
+from espnet_ext.frontend.choices import frontend_choices, make, normalize_choices
 from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.ssl.checkpoint import FEATURE_OPTIONS
 from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
@@ -48,7 +47,7 @@ from espnet_ext.ssl.frontend import portable
 from espnet_ext.ssl.schedule import LinearWarmupDecayLR
 from espnet_ext.ssl.upstream import self_contained
 from espnet_ext.tasks.building import ModelKind
-from espnet_ext.tasks.configuration import CarefulTask, check_configuration
+from espnet_ext.tasks.configuration import FeatureTask, check_configuration
 from espnet_ext.tasks.trainer import CarefulTrainer
 
 specaug_choices = ClassChoices(
@@ -105,7 +104,7 @@ class CountermeasureTrainer(CarefulTrainer):
     def validate_one_epoch(
         cls,
         model: torch.nn.Module,
-        iterator: Any,
+        iterator: Iterable[object],
         reporter: SubReporter,
         options: TrainerOptions,
         distributed_option: DistributedOption,
@@ -113,13 +112,17 @@ class CountermeasureTrainer(CarefulTrainer):
         """Validate; adds `detection_stats` to what is reported."""
         with getattr(model, "module", model).collected_trials() as trials:
             super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
-        trials = _gathered(trials, distributed_option.distributed)
+        trials = [tuple(part.cpu() for part in trial) for trial in trials]
+        if distributed_option.distributed:
+            parts: list[TrialOutputs] = [[]] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, trials)
+            trials = [trial for part in parts for trial in part]
         if trials:
             reporter.register(detection_stats(trials), 1)
             reporter.next()
 
 
-def detection_stats(trials: Trials) -> dict[str, torch.Tensor | float]:
+def detection_stats(trials: TrialOutputs) -> dict[str, torch.Tensor | float]:
     """Rates over all trials of a set.
 
     Args:
@@ -133,28 +136,15 @@ def detection_stats(trials: Trials) -> dict[str, torch.Tensor | float]:
     logits, scores, label = (torch.cat(parts) for parts in zip(*trials, strict=True))
     losses = torch.nn.functional.cross_entropy(logits, label, reduction="none")
     by_class = [losses[label == number].mean() for number in (SPOOF, BONAFIDE)]
-    stats = {"eer": _eer(scores, label), "cross_entropy": torch.stack(by_class).mean()}
+    bonafide, spoof = (scores[label == number].cpu().numpy() for number in (BONAFIDE, SPOOF))
+    eer = float("nan")
+    if len(bonafide) and len(spoof) and torch.isfinite(scores).all():
+        eer = equal_error_rate(bonafide, spoof).rate
+    stats = {"eer": eer, "cross_entropy": torch.stack(by_class).mean()}
     return stats | accuracies(logits, label)
 
 
-def _eer(scores: torch.Tensor, label: torch.Tensor) -> float:
-    bonafide, spoof = (scores[label == number].cpu().numpy() for number in (BONAFIDE, SPOOF))
-    if not len(bonafide) or not len(spoof) or not torch.isfinite(scores).all():
-        return float("nan")
-    return equal_error_rate(bonafide, spoof).rate
-
-
-def _gathered(trials: Trials, distributed: bool) -> Trials:
-    """The trials of all processes, on the host."""
-    trials = [tuple(part.cpu() for part in trial) for trial in trials]
-    if not distributed:
-        return trials
-    parts: list[Trials] = [[]] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, trials)
-    return [trial for part in parts for trial in part]
-
-
-class CountermeasureTask(CarefulTask, AbsTask):
+class CountermeasureTask(FeatureTask):
     """Spoofing countermeasures: front end, defence, encoder and loss by configuration.
 
         frontend: spectrogram   # mel, spectrogram, lfcc, ... of espnet_ext.frontend.choices
@@ -174,7 +164,6 @@ class CountermeasureTask(CarefulTask, AbsTask):
     choose as well; `loss` of A-softmax rises with its margin.
     """
 
-    num_optimizers = 1
     further_classes: ClassVar[dict[str, type]] = {"segment": SegmentOptions}
     class_choices_list = [  # noqa: RUF012  ESPnet's own form
         frontend_choices,
@@ -191,16 +180,14 @@ class CountermeasureTask(CarefulTask, AbsTask):
         """Add the class choices and the segment; set defaults that fit two classes."""
         from espnet2.utils.nested_dict_action import NestedDictAction
 
-        group = parser.add_argument_group(description="Task related")
-        for choices in cls.class_choices_list:
-            choices.add_arguments(group)
-        group.add_argument(
+        super().add_task_arguments(parser)
+        parser.add_argument(
             "--segment_conf",
             action=NestedDictAction,
             default={},
             help="The keyword arguments of espnet_ext.cm.segment.SegmentOptions",
         )
-        group.add_argument(
+        parser.add_argument(
             "--feature_cache_mb",
             type=float,
             default=0.0,
@@ -221,16 +208,6 @@ class CountermeasureTask(CarefulTask, AbsTask):
     def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """Names of the data that the model takes."""
         return ("speech",) if inference else ("speech", "label")
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of data that may be there: none."""
-        return ()
-
-    @classmethod
-    def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> CommonCollateFn:
-        """Batches padded with zeros; `speech_lengths` says what is padding."""
-        return CommonCollateFn(float_pad_value=0.0, int_pad_value=-1)
 
     @classmethod
     def build_preprocess_fn(
@@ -257,23 +234,29 @@ class CountermeasureTask(CarefulTask, AbsTask):
         """
         check_configuration(cls, args)
         segment = SegmentOptions(**(args.segment_conf or {}))
-        frontend = _build(frontend_choices, args)
-        normalize = _build(normalize_choices, args)
+        options = vars(args)
+        frontend = make(frontend_choices, options)
+        normalize = make(normalize_choices, options)
         given: Config = {"input_size": frontend.output_size()}
         if args.defense == MOCKINGJAY:
             given["features"] = {name: getattr(args, name) for name in FEATURE_OPTIONS}
-        defense = _build(defense_choices, args, **given)
+        defense = make(defense_choices, options, **given)
         size = (frontend if defense is None else defense).output_size()
-        encoder = _build(encoder_choices, args, input_size=size, num_frames=segment.num_frames)
-        _detach_from_checkpoints(args)
+        encoder = make(encoder_choices, options, input_size=size, num_frames=segment.num_frames)
+        # The checkpoint of the whole model holds the weights of parts that were initialised from
+        # others, so config.yaml needs no more than their architecture.
+        if args.frontend == MOCKINGJAY:
+            args.frontend_conf = portable(args.frontend_conf)
+        if args.defense == MOCKINGJAY:
+            args.defense_conf = self_contained(args.defense_conf)
         return CountermeasureModel(
             frontend=frontend,
             normalize=normalize,
             defense=defense,
             encoder=encoder,
-            loss=_build(cm_loss_choices, args, input_size=encoder.output_size()),
+            loss=make(cm_loss_choices, options, input_size=encoder.output_size()),
             segment=segment,
-            specaug=_build(specaug_choices, args),
+            specaug=make(specaug_choices, options),
             sample_rate=frontend.fs,
             # Models that were trained before there was one have none.
             feature_cache_mb=getattr(args, "feature_cache_mb", 0.0),
@@ -289,35 +272,14 @@ class CountermeasureTask(CarefulTask, AbsTask):
         write_category2utt(labels, Path(data[0][0]).parent / CATEGORY_FILE)
         factory = super().build_category_iter_factory(args, iter_options, mode)
         if iter_options.batch_type == "catbel":
-            _reseed(factory, labels, Path(args.output_dir) / CATEGORY_FILE, args.seed)
+            # ESPnet's sampler seeds itself with the number of the epoch alone: every training would
+            # see the same batches. It does follow the order of its file.
+            path = Path(args.output_dir) / CATEGORY_FILE
+            write_category2utt(labels, path, args.seed)
+            factory.sampler_args["category2utt_file"] = str(path)
+            if not factory.sampler_args["distributed"]:
+                factory.sampler = CategoryBalancedSampler(**factory.sampler_args)
         return factory
-
-
-def _build(choices: ClassChoices, args: argparse.Namespace, **given: Any) -> Any:
-    """The chosen class with its `*_conf`; None where "none" is chosen."""
-    class_ = choices.get_class(getattr(args, choices.name))
-    conf = getattr(args, f"{choices.name}_conf") or {}
-    if class_ is None:
-        return None
-    for key in set(conf) & set(given):
-        raise InputError(
-            f"{choices.name}_conf: leave '{key}' out, it follows from other options "
-            "(input_size from the layer before, num_frames from segment_conf, features from "
-            "frontend and normalize)"
-        )
-    return class_(**given, **conf)
-
-
-def _detach_from_checkpoints(args: argparse.Namespace) -> None:
-    """Make the configuration independent of the checkpoints that parts were initialised from.
-
-    The checkpoint of the whole model holds their weights, so config.yaml needs no more than their
-    architecture.
-    """
-    if args.frontend == MOCKINGJAY:
-        args.frontend_conf = portable(args.frontend_conf)
-    if args.defense == MOCKINGJAY:
-        args.defense_conf = self_contained(args.defense_conf)
 
 
 def read_labels(path: str | Path) -> dict[str, str]:
@@ -374,18 +336,6 @@ def write_category2utt(
             chosen = [chosen[i] for i in generator.permutation(longest)]
         lines.append(" ".join([name, *chosen]))
     write_lines(destination, lines)
-
-
-def _reseed(factory: AbsIterFactory, labels: str | Path, path: Path, seed: int) -> None:
-    """Let the batches of `factory` depend on `--seed`.
-
-    ESPnet's sampler seeds itself with the number of the epoch alone: every training would see the
-    same batches. It does follow the order of its file.
-    """
-    write_category2utt(labels, path, seed)
-    factory.sampler_args["category2utt_file"] = str(path)
-    if not factory.sampler_args["distributed"]:
-        factory.sampler = CategoryBalancedSampler(**factory.sampler_args)
 
 
 CM_KIND: ModelKind[CountermeasureModel] = ModelKind(

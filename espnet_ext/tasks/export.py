@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import write_text
 from espnet_ext.data.weights import read_weights, write_weights
 from espnet_ext.tasks.building import read_configuration
@@ -35,23 +34,15 @@ def export_stock(
         InputError: a file is missing or damaged, or stock ESPnet would unpickle or fetch
             something when it loads the model.
     """
+    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+
     config_path, model_path = Path(output_dir) / "config.yaml", Path(output_dir) / "model.pth"
     config = read_configuration(config_file, ASR_KIND, allow_pickle)
     state = read_weights(model_file, allow_pickle)
     weights = {k: v for k, v in state.items() if not k.startswith("heads.")}
-    write_text(config_path, _dump(_stock_config(config)))
+    if config.get("model") == MODEL_NAME:
+        rest = {k: v for k, v in config["model_conf"].items() if k not in HEAD_OPTIONS}
+        config |= {"model": "espnet", "model_conf": rest}
+    write_text(config_path, yaml_no_alias_safe_dump(config, indent=4, sort_keys=False))
     write_weights(model_path, weights)
     return config_path, model_path
-
-
-def _stock_config(config: Config) -> Config:
-    if config.get("model") != MODEL_NAME:
-        return config
-    model_conf = {k: v for k, v in config["model_conf"].items() if k not in HEAD_OPTIONS}
-    return {**config, "model": "espnet", "model_conf": model_conf}
-
-
-def _dump(config: Config) -> str:
-    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
-
-    return yaml_no_alias_safe_dump(config, indent=4, sort_keys=False)

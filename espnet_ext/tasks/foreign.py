@@ -3,7 +3,6 @@
 import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from espnet_ext.data.configurations import Config
 from espnet_ext.errors import InputError
@@ -31,7 +30,7 @@ WHISPER = ("frontend", "encoder", "decoder")
 ADVICE = "if you trust its source, say --allow_pickle true"
 
 
-def refuse_pickles(config: Mapping[str, Any], path: str | Path, allow_pickle: bool) -> None:
+def refuse_pickles(config: Config, path: str | Path, allow_pickle: bool) -> None:
     """Refuse a configuration that unpickles or fetches something, when the user has not said so.
 
     Args:
@@ -65,25 +64,24 @@ def refuse_pickles(config: Mapping[str, Any], path: str | Path, allow_pickle: bo
             f"can run any code; {ADVICE}"
         )
     for option in WHISPER:
-        if str(config.get(option)).lower() == "whisper":
-            _check_whisper(config.get(f"{option}_conf") or {}, f"{path}: {option}_conf")
+        if str(config.get(option)).lower() != "whisper":
+            continue
+        # Not a file of the configuration's choice, nor one that would be written.
+        where, conf = f"{path}: {option}_conf", config.get(f"{option}_conf") or {}
+        model, folder = str(conf.get("whisper_model", "small")), conf.get("download_dir")
+        if Path(model).name != model or Path(model).suffix == ".pt":
+            raise InputError(
+                f"{where}.whisper_model: {model} is a file, not the name of a model of OpenAI; "
+                f"{ADVICE}"
+            )
+        if folder is not None and not Path(str(folder), f"{model}.pt").is_file():
+            raise InputError(
+                f"{where}.download_dir: there is no {model}.pt in {folder}, and it would be "
+                f"written there; {ADVICE}, or remove the key"
+            )
 
 
-def _check_whisper(conf: Mapping[str, Any], where: str) -> None:
-    """Refuse a Whisper that is a file of the configuration's choice, or would be saved in one."""
-    model, folder = str(conf.get("whisper_model", "small")), conf.get("download_dir")
-    if Path(model).name != model or Path(model).suffix == ".pt":
-        raise InputError(
-            f"{where}.whisper_model: {model} is a file, not the name of a model of OpenAI; {ADVICE}"
-        )
-    if folder is not None and not Path(str(folder), f"{model}.pt").is_file():
-        raise InputError(
-            f"{where}.download_dir: there is no {model}.pt in {folder}, and it would be written "
-            f"there; {ADVICE}, or remove the key"
-        )
-
-
-def sections(value: Any, key: str = "") -> Iterator[tuple[str, Config]]:
+def sections(value: object, key: str = "") -> Iterator[tuple[str, Config]]:
     """All dictionaries of a configuration, with the keys that lead to them.
 
     Example:
@@ -99,15 +97,12 @@ def sections(value: Any, key: str = "") -> Iterator[tuple[str, Config]]:
             yield from sections(inner, key)
 
 
-def _values(config: Mapping[str, Any], option: str, keys: tuple[str, ...]) -> Iterator[str]:
+def _values(config: Config, option: str, keys: tuple[str, ...]) -> Iterator[str]:
     """What a choice would load, as 'key: value'."""
+    top, chosen = f"{option}_conf", config.get(f"{option}_conf")
     if option == "token_type":
-        chosen: Any = {name: config.get(name) for name in keys}
-        option = ""
-    else:
-        option += "_conf"
-        chosen = config.get(option)
-    for above, section in sections(chosen, option):
+        top, chosen = "", {name: config.get(name) for name in keys}
+    for above, section in sections(chosen, top):
         for key in keys:
             if section.get(key) is not None:
                 yield f"{section[key]} ({above}{'.' if above else ''}{key})"

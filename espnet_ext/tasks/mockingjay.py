@@ -3,36 +3,36 @@
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.tasks import abs_task
-from espnet2.tasks.abs_task import AbsTask
 from espnet2.torch_utils.device_funcs import to_device
 from espnet2.train.class_choices import ClassChoices
-from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions
 
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.ids import file_of
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.choices import frontend_choices, normalize_choices
+from espnet_ext.frontend.choices import frontend_choices, make, normalize_choices
 from espnet_ext.frontend.spectrogram import LinearFrontend
 from espnet_ext.ssl.encoder import MockingjayEncoder
 from espnet_ext.ssl.model import MockingjayModel
 from espnet_ext.ssl.pictures import draw, write_picture
 from espnet_ext.ssl.schedule import LinearWarmupDecayLR
 from espnet_ext.tasks.building import ModelKind
-from espnet_ext.tasks.configuration import CarefulTask, check_configuration
+from espnet_ext.tasks.configuration import FeatureTask, check_configuration
 from espnet_ext.tasks.trainer import CarefulTrainer
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 target_choices = ClassChoices(
     "target", {"linear": LinearFrontend}, type_check=AbsFrontend, default=None, optional=True
 )
-encoder_choices = ClassChoices("encoder", {"mockingjay": MockingjayEncoder}, default="mockingjay")
 model_choices = ClassChoices("model", {"mockingjay": MockingjayModel}, default="mockingjay")
 # ESPnet builds `--scheduler NAME` from this table: a registration, the stock entries stay.
 abs_task.scheduler_classes["linearwarmupdecaylr"] = LinearWarmupDecayLR
@@ -78,7 +78,7 @@ class MockingjayTrainer(CarefulTrainer):
         cls,
         model: torch.nn.Module,
         output_dir: Path | None,
-        summary_writer: Any,
+        summary_writer: "SummaryWriter | None",
         iterator: Iterable[tuple[list[str], dict[str, torch.Tensor]]],
         reporter: SubReporter,
         options: TrainerOptions,
@@ -103,7 +103,7 @@ class MockingjayTrainer(CarefulTrainer):
             reporter.next()
 
 
-class MockingjayTask(CarefulTask, AbsTask):
+class MockingjayTask(FeatureTask):
     """Mockingjay pretraining (Liu et al. 2020) with ESPnet's trainer.
 
         frontend: mel                 # 80 log-mels with deltas, 50 ms every 12.5 ms
@@ -131,12 +131,11 @@ class MockingjayTask(CarefulTask, AbsTask):
     `--num_att_plot` is the number of utterances that are drawn after each epoch.
     """
 
-    num_optimizers = 1
     class_choices_list = [  # noqa: RUF012  ESPnet's own form
         frontend_choices,
         normalize_choices,
         target_choices,
-        encoder_choices,
+        ClassChoices("encoder", {"mockingjay": MockingjayEncoder}, default="mockingjay"),
         model_choices,
     ]
     trainer = MockingjayTrainer
@@ -146,10 +145,8 @@ class MockingjayTask(CarefulTask, AbsTask):
         """Add the class choices; set the defaults of the original that ESPnet has otherwise."""
         from espnet2.utils.types import float_or_none
 
-        group = parser.add_argument_group(description="Task related")
-        for choices in cls.class_choices_list:
-            choices.add_arguments(group)
-        group.add_argument(
+        super().add_task_arguments(parser)
+        parser.add_argument(
             "--crop_seconds",
             type=float_or_none,
             default=None,
@@ -163,29 +160,13 @@ class MockingjayTask(CarefulTask, AbsTask):
         )
 
     @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of the data that the model takes."""
-        return ("speech",)
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of data that may be there: none."""
-        return ()
-
-    @classmethod
-    def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> CommonCollateFn:
-        """Batches padded with zeros; `speech_lengths` says what is padding."""
-        return CommonCollateFn(float_pad_value=0.0, int_pad_value=-1)
-
-    @classmethod
     def build_preprocess_fn(
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, Config], dict[str, np.ndarray]]:
         """A check of the waveform, and its crop in training."""
         if not train or args.crop_seconds is None:
             return CropSpeech()
-        rate = frontend_choices.get_class(args.frontend)(**args.frontend_conf).fs
-        return CropSpeech(int(args.crop_seconds * rate))
+        return CropSpeech(int(args.crop_seconds * make(frontend_choices, vars(args)).fs))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> MockingjayModel:
@@ -195,24 +176,17 @@ class MockingjayTask(CarefulTask, AbsTask):
             InputError: an unknown key in a `*_conf`, or sizes that do not fit.
         """
         check_configuration(cls, args)
-        frontend = _build(frontend_choices, args)
+        options = vars(args)
+        frontend = make(frontend_choices, options)
         return model_choices.get_class(args.model)(
             frontend=frontend,
-            normalize=_build(normalize_choices, args),
-            target=_build(target_choices, args),
+            normalize=make(normalize_choices, options),
+            target=make(target_choices, options),
             encoder=MockingjayEncoder(
                 **{**args.encoder_conf, "input_size": frontend.output_size()}
             ),
             **args.model_conf,
         )
-
-
-def _build(choices: ClassChoices, args: argparse.Namespace) -> Any:
-    """The object that `args` choose; None where they choose none."""
-    name = getattr(args, choices.name)
-    if name is None:
-        return None
-    return choices.get_class(name)(**getattr(args, f"{choices.name}_conf"))
 
 
 SSL_KIND: ModelKind[MockingjayModel] = ModelKind(

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from espnet2.asr.ctc import CTC
@@ -19,14 +19,14 @@ from espnet_ext.data.ids import id_problem
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError
 from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
-from espnet_ext.ssl.frontend import portable, register
+from espnet_ext.ssl.frontend import MockingjayFrontend, portable
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
 
 MODEL_NAME = "mtl_asr"
 # ESPnet builds `--model NAME` from this table: a registration, the stock entries stay.
 asr.model_choices.classes[MODEL_NAME] = ESPnetMTLASRModel
 # --frontend mockingjay
-register(asr.frontend_choices)
+asr.frontend_choices.classes[MOCKINGJAY] = MockingjayFrontend
 
 
 class LabelsToIds:
@@ -55,19 +55,16 @@ class LabelsToIds:
                 f"with --model_conf heads.{name}=FILE, or leave utt2{name} out"
             )
         for name, label in heads.items():
-            processed[name] = np.array([self._label_id(uid, name, label)], dtype=np.int64)
+            known = {known: number for number, known in enumerate(self.labels[name])}
+            known[MISSING_LABEL] = IGNORED
+            if label not in known:
+                raise InputError(
+                    f"utterance {uid}: label '{label}' of utt2{name} is not a class of the head "
+                    f"'{name}' ({', '.join(self.labels[name])}); correct it, or write "
+                    f"'{MISSING_LABEL}' for a label that is not known"
+                )
+            processed[name] = np.array([known[label]], dtype=np.int64)
         return processed
-
-    def _label_id(self, uid: str, name: str, label: str) -> int:
-        if label == MISSING_LABEL:
-            return IGNORED
-        if label not in self.labels[name]:
-            raise InputError(
-                f"utterance {uid}: label '{label}' of utt2{name} is not a class of the head "
-                f"'{name}' ({', '.join(self.labels[name])}); correct it, or write "
-                f"'{MISSING_LABEL}' for a label that is not known"
-            )
-        return self.labels[name].index(label)
 
 
 class MTLASRTask(CarefulTask, ASRTask):
@@ -95,7 +92,7 @@ class MTLASRTask(CarefulTask, ASRTask):
 
     @classmethod
     def check_task_requirements(
-        cls, dataset: Any, allow_variable_data_keys: bool, train: bool, inference: bool = False
+        cls, dataset: object, allow_variable_data_keys: bool, train: bool, inference: bool = False
     ) -> None:
         """Check the names of the data; those of heads are known to the model only."""
         super().check_task_requirements(dataset, True, train, inference)
@@ -134,12 +131,16 @@ def read_heads(model_conf: Config) -> dict[str, list[str]]:
     Raises:
         InputError: a file is missing, or names fewer than two classes or one twice.
     """
-    return {
-        name: _read_labels(name, value) for name, value in (model_conf.get("heads") or {}).items()
-    }
+    heads = model_conf.get("heads") or {}
+    return {name: read_classes(name, value) for name, value in heads.items()}
 
 
-def _read_labels(head: str, value: str | list[str]) -> list[str]:
+def read_classes(head: str, value: str | list[str]) -> list[str]:
+    """The classes of a head: a list, or a file of one class a line.
+
+    Raises:
+        InputError: see `read_heads`.
+    """
     if problem := id_problem(head):
         raise InputError(
             f"model_conf heads: {show(head)} {problem}, so utt2<head> cannot be a file; rename it"

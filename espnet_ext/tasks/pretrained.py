@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import humanfriendly
 import torch
@@ -16,7 +16,7 @@ from espnet_ext.data.files import write_aside, write_lines
 from espnet_ext.data.model_files import find_model
 from espnet_ext.data.weights import pickles, read_weights, write_weights
 from espnet_ext.errors import InputError, summarize
-from espnet_ext.ssl.checkpoint import default_arguments
+from espnet_ext.ssl.checkpoint import default_arguments, differences
 from espnet_ext.tasks.building import read_configuration
 from espnet_ext.tasks.checkpoint import initialisation_table, upgraded
 from espnet_ext.tasks.foreign import refuse_pickles
@@ -58,13 +58,17 @@ def obtain(tag_or_file: str, max_gb: float | None = None) -> tuple[Path, Path]:
     """
     if not Path(tag_or_file).exists() and tag_or_file.endswith(ARCHIVES):
         raise InputError(f"{tag_or_file}: no such archive")
-    found = tag_or_file if Path(tag_or_file).exists() else _download(tag_or_file)
+    found = tag_or_file if Path(tag_or_file).exists() else download(tag_or_file)
     files = find_model(found, found, max_gb=max_gb)
     return files.config, files.weights
 
 
-def _download(tag: str) -> str:
-    """The archive, or the directory, of a name on ESPnet's hub."""
+def download(tag: str) -> str:
+    """The archive, or the directory, of a name on ESPnet's hub.
+
+    Raises:
+        InputError: a package is missing, or it cannot be fetched.
+    """
     try:
         from espnet_model_zoo.downloader import ModelDownloader
     except ImportError as error:
@@ -87,7 +91,7 @@ def _download(tag: str) -> str:
 
 
 def prepare(
-    files: tuple[Path, Path],
+    model_files: tuple[Path, Path],
     train_config: str | Path,
     output_dir: str | Path,
     *,
@@ -97,7 +101,7 @@ def prepare(
     """Check a model against a configuration, and write what the stages of a recipe start from.
 
     Args:
-        files: of `obtain`.
+        model_files: of `obtain`.
         train_config: configuration of the models that will start from it.
         output_dir: gets `model.pth`, `tokens.txt`, `bpe.model`, `feats_stats.npz`.
         token_type: that the recipe uses.
@@ -106,20 +110,41 @@ def prepare(
     Raises:
         InputError: front end, token list or shapes do not agree; names what differs.
     """
-    config_file, model_file = files
+    config_file, model_file = model_files
     config = read_configuration(config_file, ASR_KIND, allow_pickle)
     wanted = read_with_base(train_config)
     refuse_pickles(wanted, train_config, allow_pickle)
     tokens = _tokens(config, token_type, config_file)
-    _check_frontend(config, wanted, train_config)
+    wrong = differences(
+        *(_frontend(c) for c in (config, wanted)), "the pretrained model", f"in {train_config}"
+    )
+    if wrong:
+        raise InputError(f"the front ends differ:\n{summarize(wrong)}\nUse those of the model.")
     weights = read_weights(model_file, allow_pickle)
     with pickles(allow_pickle):
         table = _check_shapes(weights, wanted, tokens, train_config)
     logging.info("%s: %s\n%s", model_file, train_config, table)
-    return _write_start(config, weights, tokens, Path(output_dir))
+    bpe = config.get("bpemodel") if token_type == "bpe" else None
+    stats = None
+    if config.get("normalize") == "global_mvn":
+        stats = (config.get("normalize_conf") or {}).get("stats_file")
+    output = Path(output_dir)
+    files = Files(
+        output / "model.pth",
+        output / "tokens.txt",
+        None if bpe is None else output / "bpe.model",
+        None if stats is None else output / "feats_stats.npz",
+    )
+    write_weights(files.model, weights)
+    write_lines(files.tokens, tokens)
+    for source, target in ((bpe, files.bpe), (stats, files.stats)):
+        if source is not None and target is not None:
+            with write_aside(target) as aside:
+                shutil.copyfile(source, aside)
+    return files
 
 
-def _tokens(config: Mapping[str, Any], token_type: str, where: Path) -> list[str]:
+def _tokens(config: Config, token_type: str, where: Path) -> list[str]:
     if config.get("token_type") != token_type:
         raise InputError(
             f"{where}: its tokens are of type {config.get('token_type')}, not {token_type}; say "
@@ -131,20 +156,7 @@ def _tokens(config: Mapping[str, Any], token_type: str, where: Path) -> list[str
     return [str(token) for token in tokens]
 
 
-def _check_frontend(
-    config: Mapping[str, Any], wanted: Mapping[str, Any], where: str | Path
-) -> None:
-    there, here = (_frontend(c) for c in (config, wanted))
-    wrong = [
-        f"{key}: {there.get(key)} in the pretrained model, {here.get(key)} in {where}"
-        for key in dict.fromkeys([*there, *here])
-        if there.get(key) != here.get(key)
-    ]
-    if wrong:
-        raise InputError(f"the front ends differ:\n{summarize(wrong)}\nUse those of the model.")
-
-
-def _frontend(config: Mapping[str, Any]) -> Config:
+def _frontend(config: Config) -> Config:
     """Every option of the front end, those that are left out with ESPnet's default."""
     name = config.get("frontend") or "default"
     options = {
@@ -158,7 +170,7 @@ def _frontend(config: Mapping[str, Any]) -> Config:
 
 def _check_shapes(
     weights: Mapping[str, torch.Tensor],
-    wanted: Mapping[str, Any],
+    wanted: Config,
     tokens: list[str],
     where: str | Path,
 ) -> str:
@@ -186,29 +198,3 @@ def _check_shapes(
     if wrong:
         raise InputError(f"the models differ:\n{summarize(wrong)}\nConfigure the model's sizes.")
     return initialisation_table(str(where), shapes, given, fitting)
-
-
-def _write_start(
-    config: Mapping[str, Any],
-    weights: Mapping[str, torch.Tensor],
-    tokens: list[str],
-    output: Path,
-) -> Files:
-    bpe = config.get("bpemodel") if config.get("token_type") == "bpe" else None
-    stats = None
-    if config.get("normalize") == "global_mvn":
-        stats = (config.get("normalize_conf") or {}).get("stats_file")
-    model = output / "model.pth"
-    write_weights(model, weights)
-    write_lines(output / "tokens.txt", tokens)
-    copied = {bpe: output / "bpe.model", stats: output / "feats_stats.npz"}
-    for source, target in copied.items():
-        if source is not None:
-            with write_aside(target) as aside:
-                shutil.copyfile(source, aside)
-    return Files(
-        model,
-        output / "tokens.txt",
-        None if bpe is None else copied[bpe],
-        None if stats is None else copied[stats],
-    )

@@ -18,8 +18,12 @@ from espnet_ext.tasks.building import ModelKind, missing_package
 from espnet_ext.tasks.mtl_asr import MODEL_NAME, MTLASRTask
 
 
-def _check_supported(config: Config, path: Path) -> None:
-    """Refuse what ESPnet builds as a recognizer, and neither decoding nor attack here can use."""
+def check_kind(config: Config, path: Path) -> None:
+    """Refuse what ESPnet builds as a recognizer, and neither decoding nor attack here can use.
+
+    Raises:
+        InputError: names the key.
+    """
     model, decoder = config["model"], config["decoder"]
     if model not in ("espnet", MODEL_NAME):
         raise InputError(
@@ -45,7 +49,12 @@ def _check_supported(config: Config, path: Path) -> None:
         )
 
 
-def _text_encoder(config: Config, path: Path) -> TextEncoder:
+def text_encoder(config: Config, path: Path) -> TextEncoder:
+    """How a model reads and writes text.
+
+    Raises:
+        InputError: a file or a package is missing, or the tokens are no list.
+    """
     kind, tokens = config.get("token_type"), read_tokens(config, path)
     if kind is None:
         raise InputError(
@@ -100,9 +109,10 @@ def read_tokens(config: Config, path: Path) -> list[str]:
     return tokens
 
 
-def _checked(config: Config, path: Path) -> Callable[[torch.nn.Module], SpeechRecognizer]:
-    _check_supported(config, path)
-    text = _text_encoder(config, path)
+def open_recognizer(config: Config, path: Path) -> Callable[[torch.nn.Module], SpeechRecognizer]:
+    """See `ModelKind.open`."""
+    check_kind(config, path)
+    text = text_encoder(config, path)
     try:
         rate = sample_rate((config.get("frontend_conf") or {}).get("fs", 16000))
     except InputError as error:
@@ -115,7 +125,7 @@ ASR_KIND = ModelKind(
     title="a speech recognizer",
     task=MTLASRTask,
     needed=("token_list", "encoder", "decoder"),
-    open=_checked,
+    open=open_recognizer,
     earlier={
         "model": "espnet",
         "input_size": None,

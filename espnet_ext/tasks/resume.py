@@ -4,7 +4,7 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
@@ -73,8 +73,8 @@ def check_same_configuration(args: argparse.Namespace) -> None:
     now = yaml.safe_load(yaml_no_alias_safe_dump(vars(args)))
     changes = [
         f"  {key}: {_describe(before.get(key))} -> {_describe(now.get(key))}"
-        for key in sorted({*before, *now})
-        if _decides_result(key) and before.get(key) != now.get(key)
+        for key in sorted({*before, *now} - RUN_OPTIONS)
+        if not key.startswith(RUN_PREFIXES) and before.get(key) != now.get(key)
     ]
     if changes:
         raise InputError(
@@ -83,11 +83,7 @@ def check_same_configuration(args: argparse.Namespace) -> None:
         )
 
 
-def _decides_result(key: str) -> bool:
-    return key not in RUN_OPTIONS and not key.startswith(RUN_PREFIXES)
-
-
-def _describe(value: Any, limit: int = 60) -> str:
+def _describe(value: object, limit: int = 60) -> str:
     """A value in at most `limit` characters, for messages."""
     text = str(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
@@ -96,14 +92,12 @@ def _describe(value: Any, limit: int = 60) -> str:
 class ConfigurationPath(type(Path())):  # type: ignore[misc]
     """A path whose `config.yaml` is written aside: ESPnet writes it anew whenever it goes on."""
 
-    def open(self, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        """As `Path.open`."""
+    @contextlib.contextmanager
+    def open(self, mode: str = "r", *args: str, **options: str) -> Iterator[IO[str]]:
+        """As `Path.open`, in a `with` statement."""
         if self.name == "config.yaml" and mode == "w":
-            return _written_aside(Path(self), *args, **kwargs)
-        return super().open(mode, *args, **kwargs)
-
-
-@contextlib.contextmanager
-def _written_aside(path: Path, *args: Any, **kwargs: Any) -> Iterator[IO[str]]:
-    with write_aside(path) as aside, aside.open("w", *args, **kwargs) as file:
-        yield file
+            with write_aside(Path(self)) as aside, aside.open("w", *args, **options) as file:
+                yield file
+        else:
+            with super().open(mode, *args, **options) as file:
+                yield file

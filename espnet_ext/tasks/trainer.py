@@ -9,10 +9,11 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import torch
 from espnet2.main_funcs.average_nbest_models import average_nbest_models
+from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
@@ -68,8 +69,8 @@ class CarefulTrainer(Trainer):
         *,
         model: torch.nn.Module,
         trainer_options: CarefulTrainerOptions,
-        distributed_option: Any,
-        **others: Any,
+        distributed_option: DistributedOption,
+        **others: object,
     ) -> None:
         """Train, from the last whole state on where there is one.
 
@@ -85,10 +86,14 @@ class CarefulTrainer(Trainer):
             check_fits(model, state["model"], files.state_from, "Give another --output_dir.")
         # With several processes only the first one writes.
         first = not distributed_option.distributed or distributed_option.dist_rank == 0
-        with compat.trainer_files(files.save, files.load, files.average), _threads_explained():
+        with compat.trainer_files(files.save, files.load, files.average), threads_explained():
             if state is not None and first:
                 files.finish_epoch(state["model"], _reporter(state), options)
-            if state is not None and _stopped_early(_reporter(state), options):
+            ended = state is not None and options.patience is not None
+            # ESPnet asks after an epoch only, and would train one more.
+            if ended and _reporter(state).check_early_stopping(
+                options.patience, *options.early_stopping_criterion
+            ):
                 options = copy.copy(options)
                 options.max_epoch = state["reporter"]["epoch"]
             # ESPnet asks for `checkpoint.pth` first of all; afterwards the state takes no memory.
@@ -102,7 +107,7 @@ class CarefulTrainer(Trainer):
 
 
 @contextlib.contextmanager
-def _threads_explained() -> Iterator[None]:
+def threads_explained() -> Iterator[None]:
     """Say in one line what TensorBoard's thread cannot write; where it matters ESPnet raises it."""
     others = threading.excepthook
 
@@ -114,24 +119,14 @@ def _threads_explained() -> Iterator[None]:
         else:
             others(failed)
 
-    threading.excepthook = _explain
-    try:
+    with mock.patch.object(threading, "excepthook", _explain):
         yield
-    finally:
-        threading.excepthook = others
 
 
 def _reporter(state: Config) -> Reporter:
     reporter = Reporter()
     reporter.load_state_dict(state["reporter"])
     return reporter
-
-
-def _stopped_early(reporter: Reporter, options: TrainerOptions) -> bool:
-    """Whether the training has ended; ESPnet asks after an epoch only, and would train one more."""
-    return options.patience is not None and reporter.check_early_stopping(
-        options.patience, *options.early_stopping_criterion
-    )
 
 
 class TrainingFiles:
@@ -191,7 +186,7 @@ class TrainingFiles:
             "training anew"
         )
 
-    def save(self, state: Any, path: str | Path) -> None:
+    def save(self, state: object, path: str | Path) -> None:
         """In place of `torch.save`: write aside and rename, and keep the state before.
 
         Raises:
@@ -203,7 +198,11 @@ class TrainingFiles:
                 previous.unlink(missing_ok=True)
             elif self.state_from == path:
                 with write_aside(previous) as aside:
-                    _link_or_copy(path, aside)
+                    aside.unlink()
+                    try:
+                        aside.hardlink_to(path)
+                    except OSError:  # a file system that has one name for a file
+                        shutil.copyfile(path, aside)
         write_binary(path, lambda file: torch.save(state, file))
         if path.name == CHECKPOINT:
             self.state_from = path
@@ -219,7 +218,9 @@ class TrainingFiles:
             options: of the training.
         """
         epoch, keep = reporter.get_epoch(), options.keep_nbest_models
-        if not _same(self._whole(epoch), weights):
+        found = self._whole(epoch) or {}
+        same = found.keys() == weights.keys()
+        if not same or not all(torch.equal(found[n], value.cpu()) for n, value in weights.items()):
             self.save(weights, self._weights(epoch))
         self._link("latest.pth", epoch)
         criteria = [c for c in options.best_model_criterion if reporter.has(*c[:2])]
@@ -241,7 +242,7 @@ class TrainingFiles:
         reporter: Reporter,
         best_model_criterion: Sequence[Sequence[str]],
         nbest: int | Iterable[int],
-        **options: Any,
+        **options: object,
     ) -> None:
         """In place of ESPnet's average of the best epochs: of those whose weights are whole.
 
@@ -278,7 +279,7 @@ class TrainingFiles:
             **options,
         )
 
-    def load(self, path: str | Path, **_: Any) -> Any:
+    def load(self, path: str | Path, **_: object) -> Config:
         """In place of `torch.load`: read tensors and what ESPnet's states hold beside them.
 
         Raises:
@@ -308,20 +309,3 @@ class TrainingFiles:
             with write_aside(path) as aside:
                 aside.unlink()
                 aside.symlink_to(target)
-
-
-def _link_or_copy(path: Path, aside: Path) -> None:
-    """Give a file a second name, or a copy on a file system that has one name for a file."""
-    aside.unlink()
-    try:
-        aside.hardlink_to(path)
-    except OSError:
-        shutil.copyfile(path, aside)
-
-
-def _same(found: dict[str, torch.Tensor] | None, weights: dict[str, torch.Tensor]) -> bool:
-    return (
-        found is not None
-        and found.keys() == weights.keys()
-        and all(torch.equal(found[name], value.cpu()) for name, value in weights.items())
-    )

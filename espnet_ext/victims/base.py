@@ -13,6 +13,7 @@ from espnet_ext.asr.waveforms import check_floats, pad, unpad
 from espnet_ext.data.attack_log import Row
 from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import Padded
 from espnet_ext.metrics.perturbation import Perturbation, measure
 from espnet_ext.precision import frozen
 from espnet_ext.victims.options import WAVEFORM_UNITS
@@ -117,7 +118,7 @@ class Victim(Generic[B]):
         """A batch of what is attacked of waveforms (T,): themselves, or their features."""
         return self.batch(names, waves, goals)
 
-    def padded(self, arrays: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    def padded(self, arrays: Sequence[np.ndarray]) -> Padded:
         """Inputs (T,) or (F, D) as a padded batch on the device, and their lengths (B,).
 
         Raises:

@@ -17,7 +17,7 @@ from espnet_ext.data.attack_log import Row
 from espnet_ext.data.files import Record
 from espnet_ext.defense.filters import straight_through
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import zero_padding
+from espnet_ext.frontend.frames import Padded, zero_padding
 from espnet_ext.metrics.perturbation import Perturbation
 from espnet_ext.precision import frozen, plain_recurrence
 from espnet_ext.victims.base import Batch, Objective, Rows, Victim, unusable
@@ -48,7 +48,7 @@ class LabelledBatch(Batch):
     """
 
     labels: torch.Tensor
-    speech: tuple[torch.Tensor, torch.Tensor] | None = None
+    speech: Padded | None = None
     resynthesis: Resynthesis | None = None
 
 
@@ -402,9 +402,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         ratios = batch.resynthesis.snr(inputs, batch.lengths) if batch.resynthesis else unknown
         return [one._replace(snr=ratio) for one, ratio in zip(found, ratios, strict=True)]
 
-    def representations(
-        self, inputs: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def representations(self, inputs: torch.Tensor, lengths: torch.Tensor) -> Padded:
         """What the encoder gets: all that an attacker knows who has the upstream but no head.
 
         Args:

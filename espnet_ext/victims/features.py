@@ -8,7 +8,7 @@ import torch
 
 from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import is_inside
+from espnet_ext.frontend.frames import Padded, is_inside
 
 NEPER = 10.0 / math.log(10.0)
 """Decibels of a step of 1 in the natural logarithm of a power."""
@@ -98,9 +98,7 @@ def _rounded(values: torch.Tensor) -> list[float]:
 
 
 @torch.no_grad()
-def measure_space(
-    model: torch.nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]
-) -> FeatureSpace:
+def measure_space(model: torch.nn.Module, batches: Iterable[Padded]) -> FeatureSpace:
     """Measure the features that a countermeasure computes.
 
     Args:

@@ -16,7 +16,7 @@ COUNTERMEASURE_LOSSES = ("cross_entropy", "margin", REPRESENTATION)
 WAVEFORM_UNITS = ("raw", "snr")
 FEATURE_UNITS = ("raw", "std", "db")
 
-KINDS: Registry[type["VictimOptions"]] = Registry(
+VICTIM_OPTIONS: Registry[type["VictimOptions"]] = Registry(
     "kind of model", "espnet_ext.victims", "espnet_ext.victims"
 )
 """Options by kind of model; those of `espnet_ext.victims.<kind>` are imported when asked for."""
@@ -38,7 +38,7 @@ class VictimOptions(Options):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        KINDS.add(cls.kind, cls)
+        VICTIM_OPTIONS.add(cls.kind, cls)
 
     @property
     def units(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from espnet_ext.asr.batching import (
     exact_batching,
     padding_error,
     plan_batches,
-    reflect_pad,
 )
 from espnet_ext.asr.losses import evaluation_mode, prepare_targets, utterance_losses
 from espnet_ext.asr.waveforms import pad
@@ -170,13 +169,3 @@ def test_no_other_plan_costs_less(lengths, count, overhead):
 def test_without_padding_only_equal_lengths_share_a_batch(lengths):
     for batch in plan_batches(lengths, 8, overhead=1e6, equal_lengths=True):
         assert len({lengths[i] for i in batch}) == 1
-
-
-@given(st.lists(st.integers(6, 30), min_size=1, max_size=5))
-def test_reflected_padding_of_each_row_is_that_of_the_row_alone(lengths):
-    waves = noise(*lengths)
-    speech, sizes = pad(waves)
-    padded = reflect_pad(speech, sizes, 5)
-    for wave, row in zip(waves, padded, strict=True):
-        alone = torch.nn.functional.pad(torch.tensor(wave)[None], (5, 5), mode="reflect")[0]
-        assert torch.equal(row[: len(alone)], alone)

@@ -7,7 +7,7 @@ import pytest
 from countermeasure_run import write_list
 
 from espnet_ext.bin import cm_report, cm_score
-from espnet_ext.cm.scores import TrialScore, write_scores
+from espnet_ext.cm.scores import TrialScore, write_score_file
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
 from espnet_ext.report import countermeasure_scores
@@ -29,7 +29,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = partial(countermeasure_scores.measure_scores, resamples=50)
     monkeypatch.setattr(countermeasure_scores, "measure_scores", quick)
-    write_scores("exp/scores.txt", ROWS)
+    write_score_file("exp/scores.txt", ROWS)
     (tmp_path / "asv").write_text("".join(f"{a}\n" for a in [*ASV, *["A07 spoof 2.5"] * 4]))
     write_table("data/utt2spk", {row.utterance: row.utterance[1] for row in ROWS})
     write_table("data/utt2label", {row.utterance: row.key for row in ROWS})
@@ -86,8 +86,8 @@ def test_a_given_threshold(call, files):
 
 
 def test_parts_of_jobs(call, files):
-    write_scores("parts/scores.1.txt", ROWS[:3])
-    write_scores("parts/scores.2.txt", ROWS[3:])
+    write_score_file("parts/scores.1.txt", ROWS[:3])
+    write_score_file("parts/scores.2.txt", ROWS[3:])
     call("--scores", "parts/scores.1.txt", "parts/scores.2.txt", "--data_dir", "data")
     call("--scores", "exp/scores.txt", "--data_dir", "data")
     one, two = (results(files / d / "results.json") for d in ("parts", "exp"))
@@ -95,14 +95,14 @@ def test_parts_of_jobs(call, files):
 
 
 def test_a_part_of_the_trials(call):
-    write_scores("part/scores.txt", ROWS[:6])
+    write_score_file("part/scores.txt", ROWS[:6])
     with pytest.raises(InputError, match="attack A07: 4 trials there, 2 countermeasure trials"):
         call("--scores", "part/scores.txt", "--asv_scores", "asv")
     call("--scores", "part/scores.txt", "--asv_scores", "asv", "--part", "true")
 
 
 def test_scores_that_are_not_of_the_data(call, files):
-    write_scores("part/scores.txt", ROWS[:6])
+    write_score_file("part/scores.txt", ROWS[:6])
     with pytest.raises(InputError, match=r"utterance s\d has no score"):
         call("--scores", "part/scores.txt", "--data_dir", "data")
     assert not (files / "part" / "results.json").exists()
@@ -137,8 +137,8 @@ def test_one_score_file_has_one_interval(monkeypatch, tmp_path):
             if part == "eval":
                 asv += [f"{attack} spoof {score:g}"] if attack != "-" else []
                 asv += ["bonafide target 2", "bonafide nontarget -2"] if attack == "-" else []
-        write_scores(f"exp/lcnn_seed0/score/{part}/scores.txt", rows)
-    write_scores("shuffled.txt", [parts["eval"][n] for n in generator.permutation(120)])
+        write_score_file(f"exp/lcnn_seed0/score/{part}/scores.txt", rows)
+    write_score_file("shuffled.txt", [parts["eval"][n] for n in generator.permutation(120)])
     (tmp_path / "asv").write_text("".join(f"{line}\n" for line in asv))
     write_list(tmp_path / "models.yaml", [("lcnn", "lcnn", "mel")])
     write_table("data/utt2spk", {row.utterance: f"s{n % 8}" for n, row in enumerate(parts["eval"])})

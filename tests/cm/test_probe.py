@@ -8,11 +8,11 @@ from espnet_ext.cm.probe import (
     LabelledStatistics,
     layer_names,
     layer_states,
-    measure,
+    measure_layers,
     probe,
     statistics,
 )
-from espnet_ext.cm.scoring import audio_lengths, plan_batches, read_trials
+from espnet_ext.cm.scoring import audio_lengths, like_lengths, read_keys
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense.mockingjay import MockingjayDefense
 from espnet_ext.errors import InputError
@@ -69,8 +69,8 @@ def test_probe_finds_the_layer_that_holds_the_class():
 def test_measure_reads_a_data_directory(net, tmp_path):
     data = write_tones(tmp_path / "eval", 6)
     paths = read_table(data / "wav.scp")
-    batches = plan_batches(audio_lengths(paths, net.sample_rate), 4)
-    found = measure(net, paths, read_trials(data), batches)
+    batches = like_lengths(audio_lengths(paths, net.sample_rate), 4)
+    found = measure_layers(net, paths, read_keys(data), batches)
     assert [layer.shape for layer in found.layers] == [(6, 48)] * 4
     labels = read_table(data / "utt2label")
     assert found.bonafide.tolist() == [labels[n] == "bonafide" for b in batches for n in b]

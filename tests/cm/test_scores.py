@@ -14,7 +14,7 @@ from espnet_ext.cm.scores import (
     check_trials,
     read_asv_scores,
     read_scores,
-    write_scores,
+    write_score_file,
 )
 from espnet_ext.data.asvspoof import KEYS, AsvTrial
 from espnet_ext.errors import InputError
@@ -51,7 +51,7 @@ def test_the_classes_of_the_models_are_the_keys_of_the_protocols():
 
 def test_what_is_written_is_read_and_sorted(tmp_path):
     path = tmp_path / "exp" / "scores.txt"
-    write_scores(path, reversed(ROWS))
+    write_score_file(path, reversed(ROWS))
     assert read_scores(path) == ROWS
     assert path.read_text().splitlines()[:2] == ["u1 - bonafide 1.5", "u2 A07 spoof -0.25"]
 
@@ -60,16 +60,16 @@ def test_what_is_written_is_read_and_sorted(tmp_path):
 def test_no_digit_of_a_score_is_lost(tmp_path_factory, scores):
     path = tmp_path_factory.mktemp("scores") / "scores.txt"
     rows = [TrialScore(f"u{n}", "-", "bonafide", score) for n, score in enumerate(scores)]
-    write_scores(path, rows)
+    write_score_file(path, rows)
     assert read_scores(path) == rows
 
 
 def test_parts_of_several_jobs_are_one_score_file(tmp_path):
-    write_scores(tmp_path / "1", ROWS[:2])
-    write_scores(tmp_path / "2", ROWS[2:])
+    write_score_file(tmp_path / "1", ROWS[:2])
+    write_score_file(tmp_path / "2", ROWS[2:])
     assert read_scores(tmp_path / "1", tmp_path / "2") == ROWS
     with pytest.raises(InputError, match=r"1: utterance u1 has a score in .*/3 too; remove one"):
-        write_scores(tmp_path / "3", ROWS[:1])
+        write_score_file(tmp_path / "3", ROWS[:1])
         read_scores(tmp_path / "3", tmp_path / "1")
 
 
@@ -120,13 +120,13 @@ def test_files_that_are_none(tmp_path, write):
 @pytest.mark.parametrize("score", [math.nan, math.inf])
 def test_a_score_that_is_none_is_not_written(tmp_path, score):
     with pytest.raises(InputError, match="the score of utterance u9 is not a finite number"):
-        write_scores(tmp_path / "s", [*ROWS, TrialScore("u9", "-", "bonafide", score)])
+        write_score_file(tmp_path / "s", [*ROWS, TrialScore("u9", "-", "bonafide", score)])
     assert not (tmp_path / "s").exists()
 
 
 def test_two_scores_of_an_utterance_are_not_written(tmp_path):
     with pytest.raises(InputError, match="utterance u1 has two scores"):
-        write_scores(tmp_path / "s", [ROWS[0], ROWS[0]._replace(score=2.0)])
+        write_score_file(tmp_path / "s", [ROWS[0], ROWS[0]._replace(score=2.0)])
 
 
 def test_scores_of_the_trials_of_a_data_directory():

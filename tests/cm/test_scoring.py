@@ -8,9 +8,9 @@ from tiny_cm import cm_model, write_tones
 
 from espnet_ext.cm.scoring import (
     audio_lengths,
-    plan_batches,
+    like_lengths,
     read_speech,
-    read_trials,
+    read_keys,
     score_batches,
     trial_scores,
 )
@@ -25,8 +25,8 @@ def data(tmp_path_factory):
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(1, 9)), st.integers(1, 4))
 def test_batches_are_of_like_lengths_and_do_not_depend_on_the_order(lengths, size):
-    batches = plan_batches(lengths, size)
-    assert batches == plan_batches(dict(reversed(lengths.items())), size)
+    batches = like_lengths(lengths, size)
+    assert batches == like_lengths(dict(reversed(lengths.items())), size)
     planned = [lengths[name] for batch in batches for name in batch]
     assert planned == sorted(lengths.values(), reverse=True)
     assert all(len(batch) == size for batch in batches[:-1])
@@ -34,7 +34,7 @@ def test_batches_are_of_like_lengths_and_do_not_depend_on_the_order(lengths, siz
 
 def test_scores_are_those_of_the_model_for_each_file(data):
     model, paths = cm_model().eval(), read_table(data / "wav.scp")
-    batches = plan_batches(audio_lengths(paths, model.sample_rate), 4)
+    batches = like_lengths(audio_lengths(paths, model.sample_rate), 4)
     scores = {k: v for found in score_batches(model, paths, batches) for k, v in found.items()}
     assert list(scores) == [name for batch in batches for name in batch]
     for name, score in scores.items():
@@ -43,7 +43,7 @@ def test_scores_are_those_of_the_model_for_each_file(data):
         with torch.no_grad():
             logits = model.logits(*model.features(speech, lengths))
         assert score == pytest.approx(float(model.scores(logits)), abs=1e-4)
-    lines = trial_scores(scores, read_trials(data))
+    lines = trial_scores(scores, read_keys(data))
     labels = read_table(data / "utt2label")
     assert [(line.utterance, line.key, line.score) for line in lines] == [
         (name, labels[name], score) for name, score in scores.items()
@@ -63,13 +63,13 @@ def test_clips_shorter_than_a_window_are_counted(data, caplog):
 def test_trials_without_a_label_or_an_attack_are_all_named(data, tmp_path):
     tables = {name: read_table(data / name) for name in ("wav.scp", "utt2label", "utt2attack")}
     spoofs = [name for name, key in tables["utt2label"].items() if key == "spoof"]
-    trials = read_trials(data)
+    trials = read_keys(data)
     assert list(trials) == list(tables["wav.scp"])
     assert {trials[name] for name in tables["wav.scp"] if name not in spoofs} == {("-", "bonafide")}
     del tables["utt2attack"][spoofs[0]], tables["utt2label"][spoofs[1]]
     for name, table in tables.items():
         write_table(tmp_path / name, table)
     with pytest.raises(InputError) as caught:
-        read_trials(tmp_path)
+        read_keys(tmp_path)
     assert all(name in str(caught.value) for name in spoofs[:2])
     assert not any(name in str(caught.value) for name in spoofs[2:])

@@ -5,7 +5,7 @@ from scipy import ndimage
 
 import espnet_ext.defense
 from espnet_ext.defense import SmoothingFilter, straight_through
-from espnet_ext.defense.filters import KINDS, SIZES, mirror_pad
+from espnet_ext.defense.filters import FILTERS, SIZES, mirror_pad
 from espnet_ext.errors import InputError
 
 SIGMA = 1.3
@@ -26,7 +26,7 @@ def by_scipy(feats, kind, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILTERS)
 def test_every_utterance_is_filtered_as_scipy_filters_it_alone(kind, size):
     feats, lengths = features(20, 12, 8)
     found, found_lengths = SmoothingFilter(9, kind, size, SIGMA)(feats, lengths)
@@ -37,7 +37,7 @@ def test_every_utterance_is_filtered_as_scipy_filters_it_alone(kind, size):
         assert (found[row, length:] == 0.0).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILTERS)
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_an_utterance_shorter_than_the_window_is_reflected_again(kind, frames):
     feats, lengths = features(6, frames)
@@ -46,7 +46,7 @@ def test_an_utterance_shorter_than_the_window_is_reflected_again(kind, frames):
     np.testing.assert_allclose(found[1, :frames].numpy(), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILTERS)
 def test_neither_values_nor_gradients_cross_the_end_of_an_utterance(kind):
     feats, lengths = features(15, 7)
     smooth = SmoothingFilter(9, kind, 5)
@@ -59,7 +59,7 @@ def test_neither_values_nor_gradients_cross_the_end_of_an_utterance(kind):
     assert (gradient[1, 7:] == 0.0).all() and (gradient[1, :7] != 0.0).any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILTERS)
 def test_gradients_are_those_of_finite_differences(kind):
     smooth = SmoothingFilter(4, kind, 3)
     feats, lengths = features(6, 5, dims=4)
@@ -69,7 +69,7 @@ def test_gradients_are_those_of_finite_differences(kind):
 
 def test_a_constant_stays_as_it_is():
     feats, lengths = torch.full((1, 10, 9), 3.0), torch.tensor([10])
-    for kind in KINDS:
+    for kind in FILTERS:
         torch.testing.assert_close(SmoothingFilter(9, kind, 7)(feats, lengths)[0], feats)
 
 

@@ -1,13 +1,12 @@
 import pytest
 import torch
-from espnet2.tasks import asr
 from tiny import noise, tiny_config
 from tiny import task_arguments as asr_arguments
 from tiny_mockingjay import ENCODER, FEATURES, save_checkpoint
 
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.choices import frontend_choices
-from espnet_ext.ssl import MockingjayFrontend, register
+from espnet_ext.ssl import MockingjayFrontend
 from espnet_ext.ssl.frontend import portable
 from espnet_ext.tasks.mtl_asr import MTLASRTask
 
@@ -87,7 +86,6 @@ def test_it_is_among_the_front_ends_of_this_project():
 
 
 def test_multi_task_asr_takes_it(checkpoint):
-    register(asr.frontend_choices)
     config = tiny_config()
     config["frontend"] = "mockingjay"
     config["frontend_conf"] = {"checkpoint": checkpoint, "layer": "weighted", "frozen": False}
@@ -104,7 +102,6 @@ def test_multi_task_asr_takes_it(checkpoint):
 
 
 def test_multi_task_asr_names_an_unknown_option():
-    register(asr.frontend_choices)
     config = {**tiny_config(), "frontend": "mockingjay", "frontend_conf": {"layers": 1}}
     with pytest.raises(InputError, match=r"'layers'.*'layer'"):
         MTLASRTask.build_model(asr_arguments(config))
