@@ -4,7 +4,7 @@ ESPnet 202511 (Python 3.10, 3.11) keeps the network code in `espnet.nets`,
 ESPnet 202611 (Python 3.12, 3.13) in `espnet2.legacy.nets`. Import these names
 from here and from nowhere else.
 
-ESPnet is first imported here, by `_quick_imports`; the packages `asr` and `tasks` import this
+ESPnet is first imported here, by `quick_imports`; the packages `asr` and `tasks` import this
 module before all of theirs. When it has been imported, typeguard and `sys.modules` are as before.
 """
 
@@ -67,7 +67,7 @@ def _stands_in(module: types.ModuleType) -> Iterator[None]:
             del sys.modules[module.__name__]
 
 
-def _on_first_use(name: str) -> types.ModuleType | None:
+def on_first_use(name: str) -> types.ModuleType | None:
     """What stands in for a module that is not imported yet; None where it is not installed."""
     try:
         spec = importlib.util.find_spec(name)
@@ -82,7 +82,7 @@ def _on_first_use(name: str) -> types.ModuleType | None:
     return module
 
 
-def _checked_on_first_call(decorate: Decorator) -> Decorator:
+def checked_on_first_call(decorate: Decorator) -> Decorator:
     """Typeguard's decorator `typechecked`, cheap for functions of ESPnet that are never called.
 
     It parses and compiles a function's whole module again for every function that it decorates:
@@ -92,34 +92,26 @@ def _checked_on_first_call(decorate: Decorator) -> Decorator:
 
     def _typechecked(target: object = None, **options: object) -> Callable[..., object]:
         package = getattr(target, "__module__", "").partition(".")[0]
-        if (
-            options
-            or not isinstance(target, types.FunctionType)
-            or not package.startswith("espnet")
-        ):
+        ours = isinstance(target, types.FunctionType) and package.startswith("espnet")
+        if options or not ours:
             return decorate(target, **options)
         checked = functools.cache(lambda: decorate(target))
-
-        @functools.wraps(target)
-        def _check_and_call(*args: object, **kwargs: object) -> object:
-            return checked()(*args, **kwargs)
-
-        return _check_and_call
+        return functools.wraps(target)(lambda *args, **kwargs: checked()(*args, **kwargs))
 
     return _typechecked
 
 
 @contextlib.contextmanager
-def _quick_imports() -> Iterator[None]:
+def quick_imports() -> Iterator[None]:
     """Import ESPnet within a second, not twelve; all as before when the block ends.
 
     Modules of ESPnet that are imported here keep what they were given.
     """
-    checked = _checked_on_first_call(typeguard.typechecked)
+    checked = checked_on_first_call(typeguard.typechecked)
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(typeguard, "typechecked", checked))
         for name in RARELY_USED:
-            module = None if name in sys.modules else _on_first_use(name)
+            module = None if name in sys.modules else on_first_use(name)
             if module is not None:
                 stack.enter_context(_stands_in(module))
         if ATTENTION_PLOTS not in sys.modules:
@@ -129,7 +121,7 @@ def _quick_imports() -> Iterator[None]:
         yield
 
 
-with _quick_imports():
+with quick_imports():
     # With the first comes all that the tasks and models of this project need.
     for name in ("espnet2.tasks.asr", "espnet2.spk.encoder.xvector_encoder"):
         importlib.import_module(name)

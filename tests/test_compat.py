@@ -48,7 +48,7 @@ ABSENT = """
 import sys
 from espnet_ext import compat
 for name in ("no_such_package", "no_such_package.module", "json.no_such_module"):
-    assert compat._on_first_use(name) is None
+    assert compat.on_first_use(name) is None
 module = type(sys)("json")
 with compat._stands_in(module):
     import json

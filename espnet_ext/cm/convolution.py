@@ -1,8 +1,7 @@
 """The first convolution of a countermeasure, fast where an attack needs its gradient."""
 
-from typing import Any
-
 import torch
+from torch.autograd.function import FunctionCtx
 
 
 class _FromSingleChannel(torch.autograd.Function):
@@ -14,7 +13,7 @@ class _FromSingleChannel(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: FunctionCtx,
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
@@ -28,7 +27,7 @@ class _FromSingleChannel(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Gradients of the input, the weights and the bias."""
         x, weight = ctx.saved_tensors
         weight = weight.to(gradient.dtype)
@@ -57,7 +56,7 @@ class SingleChannelConv2d(torch.nn.Conv2d):
         torch.Size([1, 8, 20, 16])
     """
 
-    def __init__(self, out_channels: int, **options: Any):
+    def __init__(self, out_channels: int, **options: object):
         super().__init__(1, out_channels, **options)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

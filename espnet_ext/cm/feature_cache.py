@@ -27,6 +27,7 @@ class FeatureCache:
         self.room = int(megabytes * 2**20)
         self._kept: dict[tuple[str, int], torch.Tensor] = {}
 
+    @torch.no_grad()
     def features(
         self, compute: Compute, names: Sequence[str], speech: torch.Tensor, lengths: torch.Tensor
     ) -> Padded:
@@ -42,21 +43,15 @@ class FeatureCache:
         Returns:
             (B, F, D), a copy, and (B,).
         """
-        found = [
-            self._one(compute, name, wave[:count])
-            for name, wave, count in zip(names, speech, lengths.tolist(), strict=True)
-        ]
+        found = []
+        for row, key in enumerate(zip(names, lengths.tolist(), strict=True)):
+            feats = self._kept.get(key)
+            if feats is None:
+                feats = compute(speech[row : row + 1, : key[1]], lengths[row : row + 1])[0][0]
+                size = feats.numel() * feats.element_size()
+                if size <= self.room:
+                    self.room -= size
+                    self._kept[key] = feats.clone()
+            found.append(feats)
         frames = torch.tensor([len(feats) for feats in found], device=lengths.device)
         return torch.nn.utils.rnn.pad_sequence(found, batch_first=True), frames
-
-    @torch.no_grad()
-    def _one(self, compute: Compute, name: str, wave: torch.Tensor) -> torch.Tensor:
-        key = (name, len(wave))
-        if key in self._kept:
-            return self._kept[key]
-        feats = compute(wave.unsqueeze(0), torch.tensor([len(wave)], device=wave.device))[0][0]
-        size = feats.numel() * feats.element_size()
-        if size <= self.room:
-            self.room -= size
-            self._kept[key] = feats.clone()
-        return feats

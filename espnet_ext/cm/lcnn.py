@@ -5,9 +5,9 @@ Lavrentyeva et al. (2019), in the version that Liu et al. (2019) attack and Wu e
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
+from torch.autograd.function import FunctionCtx
 
 from espnet_ext.cm.convolution import SingleChannelConv2d
 from espnet_ext.cm.padding import MaskedBatchNorm2d, mean_over_frames, silence_padding
@@ -31,7 +31,7 @@ class _LargerHalf(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: FunctionCtx, x: torch.Tensor) -> torch.Tensor:
         """(B, 2 C, F, D) to (B, C, F, D)."""
         first, second = x.chunk(2, dim=1)
         ctx.save_for_backward(first >= second)
@@ -39,7 +39,7 @@ class _LargerHalf(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient goes to the larger of the two."""
         (is_first,) = ctx.saved_tensors
         kept = gradient * is_first
@@ -150,7 +150,7 @@ class LCNN(torch.nn.Module):
         pooling: str = "flatten",
     ):
         super().__init__()
-        _check_sizes_of_maps(input_size, num_frames, channels, group_norm, pooling)
+        check_sizes_of_maps(input_size, num_frames, channels, group_norm, pooling)
         self.num_frames = num_frames if pooling == "flatten" else None
         first, second, third, fourth, fifth, embedding = channels
         self.stem = MFMConv(1, first, 5, norm=group_norm == "every")
@@ -161,13 +161,15 @@ class LCNN(torch.nn.Module):
         self.norm3 = MaskedBatchNorm2d(fourth)
         self.group4 = Group(fourth, fifth, group_norm)
         self.pool = torch.nn.MaxPool2d(2)
+        # Values of one bin of the last map: its frames too, unless their mean is taken.
+        last = fifth * (1 if self.num_frames is None else self.num_frames >> HALVINGS)
         self.head = torch.nn.Sequential(
-            torch.nn.Linear(_map_size(input_size, self.num_frames, fifth), 2 * embedding),
+            torch.nn.Linear(last * (input_size >> HALVINGS), 2 * embedding),
             torch.nn.Dropout(dropout_rate),
             MaxFeatureMap(),
             torch.nn.BatchNorm1d(embedding),
         )
-        self.apply(_start_as_original)
+        self.apply(start_as_original)
         # A fifth faster on a CPU; the input's single channel takes on the layout of the weights.
         self.to(memory_format=torch.channels_last)
 
@@ -214,15 +216,14 @@ class LCNN(torch.nn.Module):
         return self.pool(x), shorter
 
 
-def _map_size(input_size: int, num_frames: int | None, channels: int) -> int:
-    """Size of the last map, as a vector; of one of its frames where `num_frames` is None."""
-    frames = 1 if num_frames is None else num_frames >> HALVINGS
-    return channels * frames * (input_size >> HALVINGS)
-
-
-def _check_sizes_of_maps(
+def check_sizes_of_maps(
     input_size: int, num_frames: int | None, channels: Sequence[int], group_norm: str, pooling: str
 ) -> None:
+    """Refuse options of an LCNN.
+
+    Raises:
+        InputError: see `LCNN`.
+    """
     if group_norm not in GROUP_NORMS:
         raise InputError(f"LCNN: group_norm must be one of {GROUP_NORMS}, not '{group_norm}'")
     if pooling not in ("flatten", "mean"):
@@ -242,7 +243,7 @@ def _check_sizes_of_maps(
         )
 
 
-def _start_as_original(module: torch.nn.Module) -> None:
+def start_as_original(module: torch.nn.Module) -> None:
     """As Liu et al. (2019): He for convolutions, Glorot for linear layers."""
     if isinstance(module, torch.nn.Conv2d):
         torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

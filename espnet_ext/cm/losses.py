@@ -156,7 +156,8 @@ class ASoftmax(_Angular):
         cosines = self.cosines(embedding)
         target = cosines.gather(1, label.unsqueeze(1))
         margined = target + (self.psi(target) - target) / (1.0 + self.mixing())
-        logits = _norms(embedding) * cosines.scatter(1, label.unsqueeze(1), margined)
+        norms = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
+        logits = norms * cosines.scatter(1, label.unsqueeze(1), margined)
         return torch.nn.functional.cross_entropy(logits, label, reduction="none")
 
     def mixing(self) -> torch.Tensor:
@@ -169,7 +170,10 @@ class ASoftmax(_Angular):
         # The angle only says which branch: its own gradient is infinite at the ends.
         angle = cosines.detach().acos()
         k = (self.margin * angle / math.pi).floor().clamp(max=self.margin - 1)
-        return (1.0 - 2.0 * (k % 2)) * _chebyshev(cosines, self.margin) - 2.0 * k
+        before, multiple = torch.ones_like(cosines), cosines
+        for _ in range(self.margin - 1):  # cos(m theta) as a polynomial of cos(theta)
+            before, multiple = multiple, 2.0 * cosines * multiple - before
+        return (1.0 - 2.0 * (k % 2)) * multiple - 2.0 * k
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """|x| cos(theta), (B, 2)."""
@@ -295,19 +299,6 @@ def _dot(embedding: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     Not a matrix product: mixed precision would round it, and an angle near 0 with it.
     """
     return (embedding.to(weight.dtype) * weight).sum(dim=1)
-
-
-def _norms(embedding: torch.Tensor) -> torch.Tensor:
-    """Euclidean norms: (B, E) to (B, 1)."""
-    return torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
-
-
-def _chebyshev(cosines: torch.Tensor, order: int) -> torch.Tensor:
-    """cos(order * theta) as a polynomial of cos(theta)."""
-    before, value = torch.ones_like(cosines), cosines
-    for _ in range(order - 1):
-        before, value = value, 2.0 * cosines * value - before
-    return value
 
 
 def _check_two(num_classes: int) -> None:

@@ -2,6 +2,8 @@
 
 import torch
 
+from espnet_ext.frontend.frames import is_inside
+
 
 def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
     """Which frames of a map (B, C, F, D) belong to the utterances: (B, 1, F, 1), boolean.
@@ -10,8 +12,7 @@ def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
         >>> frame_mask(torch.tensor([1]), 2).flatten()
         tensor([ True, False])
     """
-    steps = torch.arange(frames, device=lengths.device)
-    return (steps < lengths.unsqueeze(1)).view(len(lengths), 1, frames, 1)
+    return is_inside(lengths, frames).view(len(lengths), 1, frames, 1)
 
 
 def silence_padding(maps: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
@@ -61,30 +62,23 @@ class MaskedBatchNorm2d(torch.nn.BatchNorm2d):
         Returns:
             (B, C, F, D).
         """
+        assert self.running_mean is not None and self.running_var is not None
         if not self.training:
-            return self._by_running_statistics(input)
+            # One multiplication and addition: PyTorch's own takes ten times as long for the
+            # gradient on a CPU, a third of the time of an attack's step on an LCNN.
+            scale = self.weight * (self.running_var + self.eps).rsqrt()
+            shift = self.bias - self.running_mean * scale
+            return torch.addcmul(shift.view(1, -1, 1, 1), input, scale.view(1, -1, 1, 1))
         if lengths is None:
             return super().forward(input)
         mask = frame_mask(lengths, input.size(2)).to(input.dtype)
         count = mask.sum() * input.size(3)
         mean = (input * mask).sum(dim=(0, 2, 3), keepdim=True) / count
         variance = ((input - mean).square() * mask).sum(dim=(0, 2, 3), keepdim=True) / count
-        self._update(mean.flatten(), variance.flatten() * count / (count - 1).clamp(min=1))
+        with torch.no_grad():  # move the running statistics as PyTorch does
+            unbiased = variance.flatten() * count / (count - 1).clamp(min=1)
+            self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            self.num_batches_tracked.add_(1)
         scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
         return (input - mean) * scale + self.bias.view(1, -1, 1, 1)
-
-    def _by_running_statistics(self, input: torch.Tensor) -> torch.Tensor:
-        # One multiplication and addition: PyTorch's own takes ten times as long for the gradient on
-        # a CPU, a third of the time of an attack's step on an LCNN.
-        assert self.running_mean is not None and self.running_var is not None
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
-        return torch.addcmul(shift.view(1, -1, 1, 1), input, scale.view(1, -1, 1, 1))
-
-    @torch.no_grad()
-    def _update(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        """Move the running statistics as PyTorch does."""
-        assert self.running_mean is not None and self.running_var is not None
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
-        self.num_batches_tracked.add_(1)

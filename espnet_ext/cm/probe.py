@@ -6,7 +6,7 @@ that was trained.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.scoring import read_speech
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.eer import equal_error_rate
+from espnet_ext.ssl.upstream import MockingjayUpstream
 
 # Inverse strengths of the regularisation; the development set chooses.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -44,7 +45,7 @@ def layer_names(model: CountermeasureModel, name: str = "this") -> list[str]:
     ]
 
 
-def upstream_of(model: CountermeasureModel, name: str = "this") -> Any:
+def upstream_of(model: CountermeasureModel, name: str = "this") -> MockingjayUpstream:
     """The Mockingjay between features and countermeasure.
 
     Args:

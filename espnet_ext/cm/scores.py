@@ -46,7 +46,7 @@ def read_scores(*paths: str | Path) -> list[TrialScore]:
     owner: dict[str, str | Path] = {}
     problems = []
     for path in paths:
-        part = read_columns(path, _trial_score, key=lambda row: row.utterance)
+        part = read_columns(path, trial_score, key=lambda row: row.utterance)
         for row in part:
             if owner.setdefault(row.utterance, path) != path:
                 problems.append(
@@ -59,7 +59,12 @@ def read_scores(*paths: str | Path) -> list[TrialScore]:
     return rows
 
 
-def _trial_score(columns: list[str]) -> TrialScore:
+def trial_score(columns: list[str]) -> TrialScore:
+    """The columns of a line of a score file.
+
+    Raises:
+        ValueError: they are not those of such a line.
+    """
     check_count(columns, {4}, "utterance attack key score")
     utterance, attack, key, score = columns
     return TrialScore(utterance, attack_of(attack, key), key, _number(score))
@@ -150,7 +155,7 @@ def read_asv_scores(path: str | Path) -> list[AsvScore]:
             contradict each other, a score that is no finite number; or a kind of trial is
             missing.
     """
-    rows = read_columns(path, _asv_score)
+    rows = read_columns(path, asv_score)
     lacking = {"target", "nontarget", "spoof"} - {row.key for row in rows}
     if lacking:
         raise InputError(
@@ -160,7 +165,12 @@ def read_asv_scores(path: str | Path) -> list[AsvScore]:
     return rows
 
 
-def _asv_score(columns: list[str]) -> AsvScore:
+def asv_score(columns: list[str]) -> AsvScore:
+    """The columns of a line of speaker verification.
+
+    Raises:
+        ValueError: they are not those of such a line.
+    """
     check_count(columns, {3}, "CM_KEY ASV_KEY SCORE")
     source, key, score = columns
     check_asv_key(source, key)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from espnet_ext.asr.waveforms import pad
 from espnet_ext.cm.model import CountermeasureModel
 from espnet_ext.cm.scores import TrialScore
 from espnet_ext.data.asvspoof import attack_of
@@ -132,13 +133,9 @@ def read_speech(
     Raises:
         InputError: an audio file cannot be used.
     """
-    device = next(model.parameters()).device
-    waves = [
-        torch.from_numpy(read_audio(paths[n], sample_rate=model.sample_rate, utterance=n)[0])
-        for n in names
-    ]
-    lengths = torch.tensor([len(wave) for wave in waves], device=device)
-    return torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(device), lengths
+    rate = model.sample_rate
+    waves = [read_audio(paths[n], sample_rate=rate, utterance=n)[0] for n in names]
+    return pad(waves, next(model.parameters()).device)
 
 
 def trial_scores(

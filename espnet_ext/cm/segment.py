@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 
 from espnet_ext.errors import InputError
-from espnet_ext.frontend.frames import Padded
 
 
 @dataclass(frozen=True)
@@ -68,41 +67,28 @@ def cut(
         tensor([0., 1., 2., 0., 1.])
     """
     lengths = lengths.to(feats.device)
-    if options.num_frames is None:
-        return _uncut(feats, lengths, options.min_frames)
-    if training:
-        starts = _drawn_starts(lengths, options.num_frames, options.random_phase)
-    else:
-        starts = _even_starts(lengths, options.num_frames, options.eval_segments)
-    steps = torch.arange(options.num_frames, device=feats.device)
+    size, least = options.num_frames, options.min_frames
+    if size is None:
+        longer = lengths.clamp(min=least)
+        # The shape of the batch says how long it is: asking `lengths` would wait for the device.
+        steps = torch.arange(max(feats.size(1), least), device=feats.device)
+        repeated = steps % lengths.clamp(min=1).unsqueeze(1)
+        last = steps.clamp(max=feats.size(1) - 1)
+        return _frames(feats, torch.where(steps < longer.unsqueeze(1), repeated, last)), longer
+    if training:  # one random start an utterance, (B, 1)
+        choices = (lengths - size + 1).clamp(min=1)
+        if options.random_phase:
+            choices = torch.where(lengths < size, lengths.clamp(min=1), choices)
+        drawn = (torch.rand(lengths.shape, device=lengths.device) * choices).long()
+        starts = torch.minimum(drawn, choices - 1).unsqueeze(1)
+    else:  # spread evenly, (B, S)
+        last, count = (lengths - size).clamp(min=0).unsqueeze(1), options.eval_segments
+        numbers = torch.arange(count, device=lengths.device)
+        starts = torch.div(last * numbers, max(count - 1, 1), rounding_mode="floor")
+    steps = torch.arange(size, device=feats.device)
     # (B, S, N): the frame behind the last one is the first one.
     index = (starts.unsqueeze(-1) + steps) % lengths.clamp(min=1).view(-1, 1, 1)
-    return _frames(feats, index.flatten(1)).reshape(-1, options.num_frames, feats.size(2)), None
-
-
-def _drawn_starts(lengths: torch.Tensor, num_frames: int, random_phase: bool) -> torch.Tensor:
-    """One random start an utterance: (B, 1)."""
-    choices = (lengths - num_frames + 1).clamp(min=1)
-    if random_phase:
-        choices = torch.where(lengths < num_frames, lengths.clamp(min=1), choices)
-    drawn = (torch.rand(lengths.shape, device=lengths.device) * choices).long()
-    return torch.minimum(drawn, choices - 1).unsqueeze(1)
-
-
-def _even_starts(lengths: torch.Tensor, num_frames: int, segments: int) -> torch.Tensor:
-    """Starts that are spread evenly: (B, S)."""
-    last = (lengths - num_frames).clamp(min=0).unsqueeze(1)
-    steps = torch.arange(segments, device=lengths.device)
-    return torch.div(last * steps, max(segments - 1, 1), rounding_mode="floor")
-
-
-def _uncut(feats: torch.Tensor, lengths: torch.Tensor, min_frames: int) -> Padded:
-    longer = lengths.clamp(min=min_frames)
-    # The shape of the batch says how long it is: asking `lengths` would wait for the device.
-    steps = torch.arange(max(feats.size(1), min_frames), device=feats.device)
-    repeated = steps % lengths.clamp(min=1).unsqueeze(1)
-    index = torch.where(steps < longer.unsqueeze(1), repeated, steps.clamp(max=feats.size(1) - 1))
-    return _frames(feats, index), longer
+    return _frames(feats, index.flatten(1)).reshape(-1, size, feats.size(2)), None
 
 
 def _frames(feats: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

@@ -114,18 +114,30 @@ class SENet(torch.nn.Module):
         reduction: int = 16,
     ):
         super().__init__()
-        _check_stages(layers, channels, reduction)
+        if len(layers) != len(channels) or not layers or min(layers) < 1:
+            raise InputError(
+                f"SENet: layers {list(layers)} and channels {list(channels)} must be as many "
+                "positive numbers, one a stage"
+            )
+        if reduction < 1 or min(channels) < reduction:
+            raise InputError(
+                f"SENet: channels {list(channels)} cannot be reduced by {reduction}; every stage "
+                "needs at least that many"
+            )
         self.stem = SingleChannelConv2d(channels[0], kernel_size=7, stride=2, padding=3, bias=False)
         self.stem_norm = MaskedBatchNorm2d(channels[0])
         self.pool = torch.nn.MaxPool2d(3, stride=2, padding=1)
         self.stages = torch.nn.ModuleList()
         previous = channels[0]
         for number, (blocks, width) in enumerate(zip(layers, channels, strict=True)):
-            stride = 1 if number == 0 else 2
-            self.stages.append(_stage(previous, width, blocks, stride, reduction))
+            first = SEBlock(previous, width, 1 if number == 0 else 2, reduction)
+            rest = [SEBlock(width, width, 1, reduction) for _ in range(blocks - 1)]
+            self.stages.append(torch.nn.ModuleList([first, *rest]))
             previous = width
         self.embedding_size = previous
-        self.apply(_start_by_fan_out)
+        for module in self.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         # A fifth faster on a CPU; the input's single channel takes on the layout of the weights.
         self.to(memory_format=torch.channels_last)
 
@@ -163,32 +175,6 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int) ->
     )
 
 
-def _stage(
-    in_channels: int, out_channels: int, blocks: int, stride: int, reduction: int
-) -> torch.nn.ModuleList:
-    first = SEBlock(in_channels, out_channels, stride, reduction)
-    rest = [SEBlock(out_channels, out_channels, 1, reduction) for _ in range(blocks - 1)]
-    return torch.nn.ModuleList([first, *rest])
-
-
 def _halved(lengths: torch.Tensor | None) -> torch.Tensor | None:
     """Frames behind a layer of stride 2 that is padded by half its kernel."""
     return None if lengths is None else torch.div(lengths + 1, 2, rounding_mode="floor")
-
-
-def _check_stages(layers: Sequence[int], channels: Sequence[int], reduction: int) -> None:
-    if len(layers) != len(channels) or not layers or min(layers) < 1:
-        raise InputError(
-            f"SENet: layers {list(layers)} and channels {list(channels)} must be as many positive "
-            "numbers, one a stage"
-        )
-    if reduction < 1 or min(channels) < reduction:
-        raise InputError(
-            f"SENet: channels {list(channels)} cannot be reduced by {reduction}; every stage "
-            "needs at least that many"
-        )
-
-
-def _start_by_fan_out(module: torch.nn.Module) -> None:
-    if isinstance(module, torch.nn.Conv2d):
-        torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

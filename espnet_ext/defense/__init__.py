@@ -11,7 +11,6 @@ Example:
 """
 
 import importlib
-from typing import Any
 
 _PUBLIC = {
     "MockingjayDefense": "mockingjay",
@@ -22,7 +21,7 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # On first use: a filter needs nothing of ESPnet.
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,10 +8,10 @@ those of ART, which call SciPy, have no gradient. The tests compare with SciPy.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import FunctionCtx
 
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import Padded, zero_padding
@@ -62,11 +62,23 @@ class SmoothingFilter(torch.nn.Module):
         blocks: int = 1,
     ):
         super().__init__()
-        _check_filter(input_size, kind, size, sigma, blocks)
+        if kind not in FILTERS:
+            raise InputError(f"filter kind '{kind}'; choose one of {', '.join(FILTERS)}")
+        if size not in SIZES:
+            raise InputError(f"filter size {size}; choose 3, 5 or 7")
+        if not sigma > 0.0:
+            raise InputError(f"sigma of a Gaussian filter must be positive, not {sigma}")
+        if blocks < 1 or input_size % blocks:
+            raise InputError(
+                f"{input_size} dimensions cannot be divided into {blocks} equal blocks"
+            )
         self.input_size, self.kind, self.size, self.blocks = input_size, kind, size, blocks
         self.straight_through = False
+        kernel = torch.full((size,), 1.0 / size)  # weights of one axis, with a sum of one
+        if kind == "gaussian":
+            kernel = torch.softmax(-0.5 * ((torch.arange(size) - size // 2) / sigma) ** 2, dim=0)
         # Not saved: the same weights may be loaded with and without a filter before them.
-        self.register_buffer("kernel", _kernel(kind, size, sigma), persistent=False)
+        self.register_buffer("kernel", kernel, persistent=False)
 
     def output_size(self) -> int:
         """Dimensions of the filtered features: D."""
@@ -86,49 +98,20 @@ class SmoothingFilter(torch.nn.Module):
         Returns:
             filtered features (B, F, D), zero in the padding, and `lengths`.
         """
-        apart = self._blocks_apart(feats)
+        # (B, F, D) to (B * blocks, F, D / blocks)
+        apart = feats.unflatten(2, (self.blocks, -1)).transpose(1, 2).flatten(0, 1)
         padded = mirror_pad(apart, lengths.repeat_interleave(self.blocks), self.size // 2)
-        smooth = self._median(padded) if self.kind == "median" else self._weighted_mean(padded)
-        smooth = self._blocks_together(smooth, feats)
+        if self.kind == "median":
+            windows = padded.unfold(1, self.size, 1).unfold(2, self.size, 1)
+            smooth = windows.flatten(-2).median(dim=-1).values
+        else:  # a column and a row in turn: both kernels are products of two
+            kernel = self.kernel.to(padded.dtype)
+            over_frames = F.conv2d(padded.unsqueeze(1), kernel.view(1, 1, -1, 1))
+            smooth = F.conv2d(over_frames, kernel.view(1, 1, 1, -1)).squeeze(1)
+        smooth = smooth.unflatten(0, (-1, self.blocks)).transpose(1, 2).reshape(feats.shape)
         if self.straight_through:
             smooth = _IdentityGradient.apply(feats, smooth)
         return zero_padding(smooth, lengths), lengths
-
-    def _blocks_apart(self, feats: torch.Tensor) -> torch.Tensor:
-        """(B, F, D) to (B * blocks, F, D / blocks)."""
-        return feats.unflatten(2, (self.blocks, -1)).transpose(1, 2).flatten(0, 1)
-
-    def _blocks_together(self, apart: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        return apart.unflatten(0, (-1, self.blocks)).transpose(1, 2).reshape(like.shape)
-
-    def _median(self, padded: torch.Tensor) -> torch.Tensor:
-        windows = padded.unfold(1, self.size, 1).unfold(2, self.size, 1)
-        return windows.flatten(-2).median(dim=-1).values
-
-    def _weighted_mean(self, padded: torch.Tensor) -> torch.Tensor:
-        """A column and a row in turn: both kernels are products of two."""
-        kernel = self.kernel.to(padded.dtype)
-        over_frames = F.conv2d(padded.unsqueeze(1), kernel.view(1, 1, -1, 1))
-        return F.conv2d(over_frames, kernel.view(1, 1, 1, -1)).squeeze(1)
-
-
-def _check_filter(input_size: int, kind: str, size: int, sigma: float, blocks: int) -> None:
-    if kind not in FILTERS:
-        raise InputError(f"filter kind '{kind}'; choose one of {', '.join(FILTERS)}")
-    if size not in SIZES:
-        raise InputError(f"filter size {size}; choose 3, 5 or 7")
-    if not sigma > 0.0:
-        raise InputError(f"sigma of a Gaussian filter must be positive, not {sigma}")
-    if blocks < 1 or input_size % blocks:
-        raise InputError(f"{input_size} dimensions cannot be divided into {blocks} equal blocks")
-
-
-def _kernel(kind: str, size: int, sigma: float) -> torch.Tensor:
-    """Weights (size,) of one axis, with a sum of one."""
-    places = torch.arange(size) - size // 2
-    if kind == "gaussian":
-        return torch.softmax(-0.5 * (places / sigma) ** 2, dim=0)
-    return torch.full((size,), 1.0 / size)
 
 
 def mirror_pad(feats: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.Tensor:
@@ -165,12 +148,12 @@ class _IdentityGradient(torch.autograd.Function):
     """The second argument, with a gradient as if it were the first."""
 
     @staticmethod
-    def forward(ctx: Any, feats: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: FunctionCtx, feats: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor:
         """`smooth`, as it is."""
         return smooth.view_as(smooth)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         """The gradient goes to `feats`."""
         return gradient, None
 

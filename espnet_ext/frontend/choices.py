@@ -17,13 +17,16 @@ from espnet_ext.frontend.normalize import FixedNormalize, GlobalNormalize, Utter
 from espnet_ext.frontend.spectrogram import DecibelFrontend
 
 
-def make(choices: ClassChoices, options: Config, **given: object) -> Module | None:
-    """The chosen class, made with its `*_conf`; None where there is no choice or "none".
+def make(choices: ClassChoices, options: Config, **given: object) -> Module:
+    """The chosen class, made with its `*_conf`.
 
     Args:
         choices: what can be chosen.
         options: a configuration: `options[choices.name]`, and its `*_conf`.
         **given: arguments that follow from other options, and may not be in the `*_conf`.
+
+    Returns:
+        the module; None where nothing or "none" is chosen, which only some choices allow.
 
     Raises:
         InputError: one of these is there, or the class refuses its arguments.

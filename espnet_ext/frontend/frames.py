@@ -107,17 +107,17 @@ def deltas(feats: torch.Tensor, lengths: torch.Tensor, window: int = 9) -> torch
         (B, F, D); the padding is not meaningful.
     """
     reach = window // 2
-    slopes = _slopes(torch.nn.functional.pad(feats, (0, 0, 0, window)), reach)
+    slopes = slopes_of_runs(torch.nn.functional.pad(feats, (0, 0, 0, window)), reach)
     lengths = lengths.to(feats.device).unsqueeze(-1)
     frames = torch.arange(feats.size(1), device=feats.device)
     # The slope at index i is that of the fit centred on frame i + reach.
     nearest = torch.minimum(frames - reach, lengths - window).clamp(min=0)
     inner = slopes.gather(1, nearest.unsqueeze(-1).expand_as(feats))
     short = (lengths < window).unsqueeze(-1)
-    return torch.where(short, _slope_of_all(feats, lengths), inner)
+    return torch.where(short, slope_of_all(feats, lengths), inner)
 
 
-def _slopes(feats: torch.Tensor, reach: int) -> torch.Tensor:
+def slopes_of_runs(feats: torch.Tensor, reach: int) -> torch.Tensor:
     """Least-squares slope of every run of 2 `reach` + 1 frames, (B, F - 2 reach, D)."""
     count = feats.size(1) - 2 * reach
     total = torch.zeros_like(feats[:, :count])
@@ -127,7 +127,7 @@ def _slopes(feats: torch.Tensor, reach: int) -> torch.Tensor:
     return total / (2 * sum(k * k for k in range(1, reach + 1)))
 
 
-def _slope_of_all(feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+def slope_of_all(feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Least-squares slope through all frames of each utterance, (B, 1, D)."""
     frames = torch.arange(feats.size(1), device=feats.device, dtype=feats.dtype)
     centred = (frames - (lengths - 1) / 2).masked_fill(frames >= lengths, 0.0)

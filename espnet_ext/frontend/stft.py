@@ -46,7 +46,14 @@ class PowerSpectrum(torch.nn.Module):
         pad_mode: str = "reflect",
     ):
         super().__init__()
-        _check_window(n_fft, win_length, window, pad_mode)
+        if window not in WINDOWS:
+            raise InputError(f"window must be one of {', '.join(WINDOWS)}, not {window}")
+        if pad_mode not in PAD_MODES:
+            raise InputError(f"pad_mode must be one of {', '.join(PAD_MODES)}, not {pad_mode}")
+        if n_fft % 2 or not 1 <= win_length <= n_fft:
+            raise InputError(
+                f"n_fft {n_fft} must be even, and win_length {win_length} at most n_fft"
+            )
         self.n_fft = n_fft
         self.win_length = win_length
         self.hop_length = hop_length
@@ -81,12 +88,3 @@ class PowerSpectrum(torch.nn.Module):
         power = spectrum.real.square() + spectrum.imag.square()
         frames = 1 + speech.size(1) // self.hop_length
         return power.transpose(1, 2)[:, :frames], 1 + lengths // self.hop_length
-
-
-def _check_window(n_fft: int, win_length: int, window: str, pad_mode: str) -> None:
-    if window not in WINDOWS:
-        raise InputError(f"window must be one of {', '.join(WINDOWS)}, not {window}")
-    if pad_mode not in PAD_MODES:
-        raise InputError(f"pad_mode must be one of {', '.join(PAD_MODES)}, not {pad_mode}")
-    if n_fft % 2 or not 1 <= win_length <= n_fft:
-        raise InputError(f"n_fft {n_fft} must be even, and win_length {win_length} at most n_fft")

@@ -137,21 +137,18 @@ class MockingjayEncoder(torch.nn.Module):
             as `forward`, without the lengths.
         """
         inside = is_inside(lengths.to(steps.device), steps.size(1))
-        embedded = self.project(steps) + self._positions(steps)
-        states = [self.dropout(self.norm(embedded))]
-        attended = inside[:, None, None, :]
-        for layer in self.layers[:depth]:
-            states.append(layer(states[-1], attended))
-        return states
-
-    def _positions(self, steps: torch.Tensor) -> torch.Tensor:
         like = self.project.weight
         if self.positions.size(0) < steps.size(1):
             # Twice what is needed: utterances differ, and a table is cheap.
             self.positions = position_table(2 * steps.size(1), self.hidden_size)
         # Kept where the model is; nothing is copied while it stays there.
         self.positions = self.positions.to(like.device, like.dtype)
-        return self.positions[: steps.size(1)]
+        embedded = self.project(steps) + self.positions[: steps.size(1)]
+        states = [self.dropout(self.norm(embedded))]
+        attended = inside[:, None, None, :]
+        for layer in self.layers[:depth]:
+            states.append(layer(states[-1], attended))
+        return states
 
 
 class EncoderLayer(torch.nn.Module):
@@ -191,17 +188,15 @@ class EncoderLayer(torch.nn.Module):
             states: (B, S, H).
             attended: (B, 1, 1, S), True where a step may be attended to.
         """
-        attention = self.dropout(self.attention_output(self._attend(states, attended)))
-        states = self.attention_norm(states + attention)
-        return self.norm(states + self.dropout(self.outer(F.gelu(self.inner(states)))))
-
-    def _attend(self, states: torch.Tensor, attended: torch.Tensor | None) -> torch.Tensor:
         batch, size, hidden = states.shape
         qkv = self.qkv(states).view(batch, size, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         rate = self.attention_dropout if self.training else 0.0
         context = F.scaled_dot_product_attention(query, key, value, attended, rate)
-        return context.transpose(1, 2).reshape(batch, size, hidden)
+        context = context.transpose(1, 2).reshape(batch, size, hidden)
+        attention = self.dropout(self.attention_output(context))
+        states = self.attention_norm(states + attention)
+        return self.norm(states + self.dropout(self.outer(F.gelu(self.inner(states)))))
 
 
 class ReconstructionHead(torch.nn.Module):

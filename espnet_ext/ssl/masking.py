@@ -73,7 +73,9 @@ class Masking:
         random: float = 0.1,
         rounding: str = "floor",
     ):
-        _check_choices(case_by, rounding)
+        for name, value, known in (("case_by", case_by, CASES), ("rounding", rounding, ROUNDINGS)):
+            if value not in known:
+                raise InputError(f"masking: {name} must be one of {', '.join(known)}, not {value}")
         if not 0.0 < fraction <= 1.0 or consecutive < 1:
             raise InputError(
                 f"masking: fraction {fraction} must be in (0, 1], consecutive {consecutive} >= 1"
@@ -111,8 +113,18 @@ class Masking:
         Returns:
             masks of (B, S).
         """
-        numbers = _uniform(lengths, size, generators)
-        starts = self._choose_starts(numbers[:, 0], lengths)
+        # Three numbers in [0, 1) for each step.
+        if generators is None:
+            numbers = torch.rand(len(lengths), 3, size, device=lengths.device)
+        else:
+            drawn = torch.ones(len(lengths), 3, size)
+            for row, length, generator in zip(drawn, lengths.tolist(), generators, strict=True):
+                row[:, :length] = torch.rand(3, length, generator=generator)
+            numbers = drawn.to(lengths.device)
+        # The places of the smallest numbers: a draw without replacement, for all at once.
+        places = is_inside(self._places(lengths), size)
+        rank = numbers[:, 0].masked_fill(~places, 2.0).argsort(dim=1).argsort(dim=1)
+        starts = rank < self._starts(lengths).unsqueeze(-1)
         steps = torch.arange(size, device=lengths.device)
         # The last start at or before each step.
         last = torch.where(starts, steps, -1).cummax(dim=1).values
@@ -120,7 +132,9 @@ class Masking:
         last = last.clamp(min=0)
         case = numbers[:, 1]
         case = case[:, :1].expand(-1, size) if self.case_by == "utterance" else case.gather(1, last)
-        source = self._sources(numbers[:, 2], lengths).gather(1, last) + steps - last
+        # For a segment that starts at a step, where the segment that replaces it starts.
+        choices = (lengths - self.consecutive + 1).clamp(min=1).unsqueeze(-1)
+        source = (numbers[:, 2] * choices).long().gather(1, last) + steps - last
         zeroed = selected & ((case < self.zero) | zero_only)
         replaced = selected & ~zeroed & (case < self.zero + self.random)
         return Mask(selected, zeroed, replaced, source.clamp(max=size - 1))
@@ -135,36 +149,6 @@ class Masking:
 
     def _places(self, lengths: torch.Tensor) -> torch.Tensor:
         return (lengths - self.consecutive - 1).clamp(min=0)
-
-    def _choose_starts(self, numbers: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """The places of the smallest numbers: a draw without replacement, for all at once."""
-        places = is_inside(self._places(lengths), numbers.size(1))
-        rank = numbers.masked_fill(~places, 2.0).argsort(dim=1).argsort(dim=1)
-        return rank < self._starts(lengths).unsqueeze(-1)
-
-    def _sources(self, numbers: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """For a segment that starts at a step, where the segment that replaces it starts."""
-        places = (lengths - self.consecutive + 1).clamp(min=1).unsqueeze(-1)
-        return (numbers * places).long()
-
-
-def _check_choices(case_by: str, rounding: str) -> None:
-    if case_by not in CASES:
-        raise InputError(f"masking: case_by must be one of {', '.join(CASES)}, not {case_by}")
-    if rounding not in ROUNDINGS:
-        raise InputError(f"masking: rounding must be one of {', '.join(ROUNDINGS)}, not {rounding}")
-
-
-def _uniform(
-    lengths: torch.Tensor, size: int, generators: Sequence[torch.Generator] | None
-) -> torch.Tensor:
-    """Three numbers in [0, 1) for each step, (B, 3, S)."""
-    if generators is None:
-        return torch.rand(len(lengths), 3, size, device=lengths.device)
-    numbers = torch.ones(len(lengths), 3, size)
-    for row, length, generator in zip(numbers, lengths.tolist(), generators, strict=True):
-        row[:, :length] = torch.rand(3, length, generator=generator)
-    return numbers.to(lengths.device)
 
 
 def utterance_generator(utterance: str, seed: int = 0) -> torch.Generator:

@@ -1,7 +1,7 @@
 """Pictures of what a model was given, what it made of it, and what it should have made."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -46,8 +46,18 @@ def draw(reconstruction: Reconstruction, static: int | None = None) -> "Figure":
     axes = figure.subplots(len(panels), 1, sharex=True)
     limits = _limits(true[:, :static])
     for axis, (title, values) in zip(axes, panels.items(), strict=True):
-        own = limits if title != "masked" else _limits(values[:, :static])
-        _panel(axis, title, values[:, :static], own)
+        values = values[:, :static]
+        low, high = limits if title != "masked" else _limits(values)
+        axis.imshow(
+            values.T.numpy(),
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            vmin=low,
+            vmax=high,
+        )
+        axis.set_title(title, fontsize=9)
+        axis.set_ylabel("dimension")
     axes[-1].set_xlabel("frame")
     figure.suptitle(reconstruction.utterance)
     return figure
@@ -55,19 +65,6 @@ def draw(reconstruction: Reconstruction, static: int | None = None) -> "Figure":
 
 def _limits(values: torch.Tensor) -> tuple[float, float]:
     return float(values.quantile(0.01)), float(values.quantile(0.99))
-
-
-def _panel(axis: Any, title: str, values: torch.Tensor, limits: tuple[float, float]) -> None:
-    axis.imshow(
-        values.T.numpy(),
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-        vmin=limits[0],
-        vmax=limits[1],
-    )
-    axis.set_title(title, fontsize=9)
-    axis.set_ylabel("dimension")
 
 
 def write_picture(

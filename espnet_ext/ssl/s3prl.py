@@ -9,7 +9,6 @@ s3prl/upstream/mockingjay/model.py and builder.py.
 import argparse
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -60,16 +59,19 @@ def read_s3prl(
         >>> encoder = MockingjayEncoder(**conf)                     # doctest: +SKIP
         >>> encoder.load_state_dict(weights)                        # doctest: +SKIP
     """
-    states = _read_dictionary(Path(path), allow_pickle)
+    # The arguments of the command: a class without behaviour.
+    states = load_tensors(Path(path), allow_pickle, known=[argparse.Namespace])
+    if not isinstance(states, dict):
+        raise InputError(f"{path}: not a checkpoint of s3prl, which is a dictionary")
     weights = states.get("Transformer", states.get("Mockingjay"))
     if not isinstance(weights, dict):
         raise InputError(
             f"{path}: neither weights with a config.yaml beside them nor a checkpoint of s3prl "
             f"(it has {', '.join(map(str, list(states)[:8]))}, but no Transformer)"
         )
-    sections = _sections(states, path)
+    sections = sections_of(states, path)
     settings = sections.get("transformer") or sections.get("mockingjay") or {}
-    _check_kind(settings, path)
+    check_settings(settings, path)
     layers = int(settings["num_hidden_layers"])
     if not 0 < layers <= len(weights):
         raise InputError(
@@ -83,7 +85,7 @@ def read_s3prl(
         else None
     )
     check_finite(encoder | (head or {}), path)
-    conf = _arguments(sections, settings, encoder, path)
+    conf = encoder_arguments(sections, settings, encoder, path)
     return conf, encoder, head, named_features(sections)
 
 
@@ -144,16 +146,12 @@ def named_features(sections: Config) -> Config:
     }
 
 
-def _read_dictionary(path: Path, allow_pickle: bool) -> Config:
-    # The arguments of the command: a class without behaviour.
-    states = load_tensors(path, allow_pickle, known=[argparse.Namespace])
-    if not isinstance(states, dict):
-        raise InputError(f"{path}: not a checkpoint of s3prl, which is a dictionary")
-    return states
+def sections_of(states: Config, path: str | Path) -> Config:
+    """The configuration of the model, wherever this version of s3prl keeps it.
 
-
-def _sections(states: Config, path: str | Path) -> Config:
-    """The configuration of the model, wherever this version of s3prl keeps it."""
+    Raises:
+        InputError: there is none.
+    """
     settings = states.get("Settings")
     older = settings.get("Config") if isinstance(settings, dict) else None
     for sections in (states.get("Upstream_Config"), states.get("Config"), older):
@@ -162,7 +160,12 @@ def _sections(states: Config, path: str | Path) -> Config:
     raise InputError(f"{path}: no configuration of a Transformer in it")
 
 
-def _check_kind(settings: Config, path: str | Path) -> None:
+def check_settings(settings: Config, path: str | Path) -> None:
+    """Refuse models that `MockingjayEncoder` is not.
+
+    Raises:
+        InputError: names what differs, or what is missing.
+    """
     wrong = []
     if settings.get("pre_layer_norm"):
         wrong.append("pre_layer_norm: only post-LN is supported")
@@ -213,9 +216,19 @@ def _renamed(state: Parameters, names: dict[str, list[str]], path: str | Path) -
     return {own: torch.cat([state[part] for part in parts]) for own, parts in names.items()}
 
 
-def _arguments(sections: Config, settings: Config, weights: Parameters, path: str | Path) -> Config:
+def encoder_arguments(
+    sections: Config, settings: Config, weights: Parameters, path: str | Path
+) -> Config:
+    """Arguments of `MockingjayEncoder`.
+
+    Raises:
+        InputError: sizes do not go together.
+    """
     hidden_size, stacked_size = weights["project.weight"].shape
-    downsample = int(_anywhere(sections, "downsample_rate", 1))
+    # In whatever section this version of s3prl has it.
+    parts = [part for part in sections.values() if isinstance(part, dict)]
+    rates = [part["downsample_rate"] for part in parts if "downsample_rate" in part]
+    downsample = int(rates[0]) if rates else 1
     if stacked_size % downsample:
         raise InputError(
             f"{path}: its input of {stacked_size} is not a multiple of downsample_rate {downsample}"
@@ -230,11 +243,3 @@ def _arguments(sections: Config, settings: Config, weights: Parameters, path: st
         "dropout": float(settings.get("hidden_dropout_prob", 0.1)),
         "attention_dropout": float(settings.get("attention_probs_dropout_prob", 0.1)),
     }
-
-
-def _anywhere(sections: Config, key: str, default: Any) -> Any:
-    """The value of `key` in whatever section this version of s3prl has it."""
-    for section in sections.values():
-        if isinstance(section, dict) and key in section:
-            return section[key]
-    return default

@@ -60,7 +60,9 @@ class MockingjayUpstream(torch.nn.Module):
         if layer == "weighted":
             self.weights = torch.nn.Parameter(torch.zeros(self.depth + 1))
         elif layer != "last":
-            self.depth = _depth(layer, self.depth)
+            if not isinstance(layer, int) or not 0 <= layer <= self.depth:
+                raise InputError(f"layer must be last, weighted, or 0 to {self.depth}, not {layer}")
+            self.depth = layer
         self.repeat = repeat
         self.frozen = frozen
         self.encoder.requires_grad_(not frozen)
@@ -90,7 +92,10 @@ class MockingjayUpstream(torch.nn.Module):
             (B,) without `repeat`; zero in the padding.
         """
         states, step_lengths = self.states(feats, lengths)
-        chosen = states[-1] if self.weights is None else self._weighted(states)
+        chosen = states[-1]
+        if self.weights is not None:
+            shares = self.weights.softmax(dim=0)
+            chosen = torch.einsum("k,kbsh->bsh", shares, torch.stack(states))
         if not self.repeat:
             return zero_padding(chosen, step_lengths), step_lengths
         return self.to_frames(chosen, lengths, feats.size(1)), lengths
@@ -128,11 +133,6 @@ class MockingjayUpstream(torch.nn.Module):
         repeated = states.gather(1, index.expand(-1, -1, states.size(-1)))
         return zero_padding(repeated, lengths)
 
-    def _weighted(self, states: list[torch.Tensor]) -> torch.Tensor:
-        assert self.weights is not None
-        shares = self.weights.softmax(dim=0)
-        return torch.einsum("k,kbsh->bsh", shares, torch.stack(states))
-
 
 def _encoder(
     input_size: int,
@@ -153,12 +153,6 @@ def _encoder(
             f"have {input_size}; configure the features that it was trained on"
         )
     return pretrained.build(**conf)
-
-
-def _depth(layer: str | int, layers: int) -> int:
-    if not isinstance(layer, int) or not 0 <= layer <= layers:
-        raise InputError(f"layer must be last, weighted, or 0 to {layers}, not {layer}")
-    return layer
 
 
 def self_contained(conf: Config) -> Config:

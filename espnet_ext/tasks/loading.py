@@ -1,6 +1,5 @@
 """A trained model of any kind, ready to be used or attacked."""
 
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +9,8 @@ from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CM_KIND
 from espnet_ext.tasks.mockingjay import SSL_KIND
 from espnet_ext.tasks.recognizer import ASR_KIND
+
+__all__ = ["ASR_KIND", "CM_KIND", "SSL_KIND", "load_model"]
 
 
 def load_model(
@@ -56,8 +57,3 @@ def load_model(
     if weights is not None:
         load_weights(model, weights, allow_pickle)
     return finish(model.to(device).eval())
-
-
-load_recognizer = partial(load_model, kind=ASR_KIND)
-load_countermeasure = partial(load_model, kind=CM_KIND)
-load_mockingjay = partial(load_model, kind=SSL_KIND)

@@ -115,9 +115,8 @@ def prepare(
     wanted = read_with_base(train_config)
     refuse_pickles(wanted, train_config, allow_pickle)
     tokens = _tokens(config, token_type, config_file)
-    wrong = differences(
-        *(_frontend(c) for c in (config, wanted)), "the pretrained model", f"in {train_config}"
-    )
+    there, here = _frontend(config), _frontend(wanted)
+    wrong = differences(there, here, "the pretrained model", f"in {train_config}")
     if wrong:
         raise InputError(f"the front ends differ:\n{summarize(wrong)}\nUse those of the model.")
     weights = read_weights(model_file, allow_pickle)

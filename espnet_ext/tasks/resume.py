@@ -93,11 +93,19 @@ class ConfigurationPath(type(Path())):  # type: ignore[misc]
     """A path whose `config.yaml` is written aside: ESPnet writes it anew whenever it goes on."""
 
     @contextlib.contextmanager
-    def open(self, mode: str = "r", *args: str, **options: str) -> Iterator[IO[str]]:
+    def open(
+        self,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> Iterator[IO[str]]:
         """As `Path.open`, in a `with` statement."""
+        options = buffering, encoding, errors, newline
         if self.name == "config.yaml" and mode == "w":
-            with write_aside(Path(self)) as aside, aside.open("w", *args, **options) as file:
+            with write_aside(Path(self)) as aside, aside.open(mode, *options) as file:
                 yield file
         else:
-            with super().open(mode, *args, **options) as file:
+            with super().open(mode, *options) as file:
                 yield file

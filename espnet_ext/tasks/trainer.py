@@ -89,13 +89,12 @@ class CarefulTrainer(Trainer):
         with compat.trainer_files(files.save, files.load, files.average), threads_explained():
             if state is not None and first:
                 files.finish_epoch(state["model"], _reporter(state), options)
-            ended = state is not None and options.patience is not None
-            # ESPnet asks after an epoch only, and would train one more.
-            if ended and _reporter(state).check_early_stopping(
-                options.patience, *options.early_stopping_criterion
-            ):
-                options = copy.copy(options)
-                options.max_epoch = state["reporter"]["epoch"]
+            if state is not None and options.patience is not None:
+                criterion = options.early_stopping_criterion
+                if _reporter(state).check_early_stopping(options.patience, *criterion):
+                    # ESPnet asks after an epoch only, and would train one more.
+                    options = copy.copy(options)
+                    options.max_epoch = state["reporter"]["epoch"]
             # ESPnet asks for `checkpoint.pth` first of all; afterwards the state takes no memory.
             files.state, state = state, None
             super().run(

@@ -63,7 +63,7 @@ class PyTorchESPnet(
     the gradient that it has alone.
 
     Args:
-        recognizer: of `espnet_ext.tasks.loading.load_recognizer`.
+        recognizer: of `espnet_ext.tasks.loading.load_model`.
         ctc_weight: lambda_C of inference; the model's training weight by default.
         clip_values: range of a waveform.
         output_case: "model" for transcripts as the model writes them, "upper" for upper

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import yaml
@@ -7,7 +9,9 @@ from tiny_countermeasure import padded, utterances
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.cascade import put_before
-from espnet_ext.tasks.loading import load_countermeasure
+from espnet_ext.tasks.loading import CM_KIND, load_model
+
+load_countermeasure = partial(load_model, kind=CM_KIND)
 
 CHANGES = {"encoder": "senet"}
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import yaml
@@ -6,7 +8,9 @@ from tiny_mockingjay import FEATURES, save_checkpoint
 
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.countermeasure import CountermeasureTask
-from espnet_ext.tasks.loading import load_countermeasure
+from espnet_ext.tasks.loading import CM_KIND, load_model
+
+load_countermeasure = partial(load_model, kind=CM_KIND)
 
 CONFIG = {"defense": "filter", "defense_conf": {"kind": "mean"}, "cm_loss": "asoftmax"}
 

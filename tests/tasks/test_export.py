@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from tiny import noise, save_model, tiny_config, tiny_model
@@ -6,7 +8,9 @@ from espnet_ext.asr.decode import beam_search
 from espnet_ext.asr.losses import encode
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.tasks.export import export_stock
-from espnet_ext.tasks.loading import load_recognizer
+from espnet_ext.tasks.loading import ASR_KIND, load_model
+
+load_recognizer = partial(load_model, kind=ASR_KIND)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import yaml
 from espnet_ext.data.files import read_yaml
 from espnet_ext.data.weights import load_tensors, pickles, read_weights
 from espnet_ext.errors import InputError
-from espnet_ext.tasks.loading import load_countermeasure
+from espnet_ext.tasks.loading import load_model
 
 ASR = ("asr_inference", "asr_attack", "asr_transfer", "export_stock", "asr_pretrained")
 CM = ("cm_inference", "cm_attack", "cm_lnsr", "cm_probe", "cm_defend")
@@ -324,13 +324,13 @@ def test_what_the_checkpoint_of_a_part_names_runs_nothing(world):
     change(world.here / "cm/config.yaml", frontend="mockingjay",
            frontend_conf={"checkpoint": str(world.here / "ssl/valid.loss.best.pth")})  # fmt: skip
     with pytest.raises(InputError, match=r"evil\.ckpt.*--allow_pickle true"):
-        load_countermeasure(world.here / "cm/config.yaml")
+        load_model(world.here / "cm/config.yaml")
     assert not world.marker.exists()
 
 
 def test_the_user_may_allow_what_a_configuration_may_not(world):
     spoil_weights(world.here / "cm/model.pth", world)
-    load_countermeasure(world.here / "cm", allow_pickle=True)
+    load_model(world.here / "cm", allow_pickle=True)
     assert world.marker.exists()  # so the payload of these tests works
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 import yaml
@@ -9,7 +11,9 @@ from tiny_mockingjay import save_checkpoint
 from espnet_ext.asr.decode import greedy_search
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.errors import InputError
-from espnet_ext.tasks.loading import load_model, load_recognizer
+from espnet_ext.tasks.loading import ASR_KIND, load_model
+
+load_recognizer = partial(load_model, kind=ASR_KIND)
 
 HEADS = {"accent": ["gb", "us"]}
 

@@ -16,7 +16,7 @@ from espnet_ext.attack import PyTorchESPnet
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.metrics.error_rate import same_text, word_errors
-from espnet_ext.tasks.loading import load_recognizer
+from espnet_ext.tasks.loading import ASR_KIND, load_model
 
 
 def success(
@@ -40,8 +40,8 @@ def main() -> None:
     parser.add_argument("--ctc_weight", type=float, default=0.5, help="lambda_C of inference")
     parser.add_argument("--steps", type=int, default=25, help="steps of the attack (default: 25)")
     args = parser.parse_args()
-    loaded = load_recognizer(
-        args.model_dir / "config.yaml", args.model_dir / args.weights, device=args.device
+    loaded = load_model(
+        args.model_dir / "config.yaml", args.model_dir / args.weights, ASR_KIND, device=args.device
     )
     targets, audio = read_table(args.targets), read_table(args.wav_scp)
     x = like([], [read_audio(audio[name], sample_rate=loaded.sample_rate)[0] for name in targets])
