@@ -67,18 +67,7 @@ def transcribe(
     names = sorted(wav_scp)
     rate = recognizer.sample_rate
     samples = {n: audio_length(wav_scp[n], sample_rate=rate, utterance=n) for n in names}
-    model = recognizer.model
-    heads = model.heads if isinstance(model, ESPnetMTLASRModel) else ()
-    short = {
-        n: why for n, length in samples.items() if (why := recognizer.frames.too_short(length))
-    }
-    if short:
-        logging.warning(
-            "%d utterances are too short for the model and get an empty transcript:\n%s",
-            len(short),
-            summarize([f"utterance {name}: {why}" for name, why in short.items()]),
-        )
-    found = {name: Hypothesis("", dict.fromkeys(heads, MISSING_LABEL)) for name in short}
+    model, found = recognizer.model, _of_too_short(recognizer, samples)
     names = [name for name in names if name not in found]
     lengths = [samples[name] for name in names]
     progress = _Progress(len(samples))
@@ -91,12 +80,28 @@ def transcribe(
                 rows = greedy_search_encoded(model, *encoded, ctc_weight)
             else:
                 rows = beam_search_encoded(model, *encoded, ctc_weight, beam_size)
-            labels = model.classify(*encoded) if heads else {}
+            labels = model.classify(*encoded) if isinstance(model, ESPnetMTLASRModel) else {}
             for i, (name, row) in enumerate(zip(ids, rows, strict=True)):
                 own = {head: labels[head][i] for head in labels}
                 found[name] = Hypothesis(recognizer.text.decode(row), own)
             progress.show(len(found))
     return dict(sorted(found.items()))
+
+
+def _of_too_short(
+    recognizer: SpeechRecognizer, samples: Mapping[str, int]
+) -> dict[str, Hypothesis]:
+    """Empty transcripts of utterances that the model cannot take, of which a warning tells."""
+    too_short, model = recognizer.frames.too_short, recognizer.model
+    short = {name: why for name, length in samples.items() if (why := too_short(length))}
+    if short:
+        logging.warning(
+            "%d utterances are too short for the model and get an empty transcript:\n%s",
+            len(short),
+            summarize([f"utterance {name}: {why}" for name, why in short.items()]),
+        )
+    heads = model.heads if isinstance(model, ESPnetMTLASRModel) else ()
+    return {name: Hypothesis("", dict.fromkeys(heads, MISSING_LABEL)) for name in short}
 
 
 class _Progress:

@@ -17,7 +17,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--targets",
         required=True,
         help="'utterance transcript' lines: what shall be heard; with "
-        "goal: silence they say which utterances are attacked",
+        "another goal they only say which utterances are attacked",
     )
     add("--text", help="reference transcripts, for the WER")
     cli.add_speakers(parser)

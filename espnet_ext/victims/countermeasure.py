@@ -331,7 +331,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
                 representations, for which only the upstream need be known.
         """
         if loss == REPRESENTATION:
-            return self._distance(batch)
+            return self.distance(batch)
 
         def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             labels = batch.labels[rows]
@@ -342,7 +342,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
         return _values
 
-    def _distance(self, batch: LabelledBatch) -> Objective:
+    def distance(self, batch: LabelledBatch) -> Objective:
         """Frobenius norm of the difference to the clean representations of each utterance."""
         with torch.no_grad():
             clean, lengths = self.representations(batch.inputs, batch.lengths)

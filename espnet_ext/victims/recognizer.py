@@ -207,7 +207,12 @@ class PyTorchESPnet(
             InputError: a transcript has words outside the vocabulary or is too long for the audio,
                 or the audio is too short for the model.
         """
-        self._warn_of_ragged_art(x)
+        if isinstance(x, np.ndarray) and x.dtype == object and not self._warned_of_ragged_art:
+            self._warned_of_ragged_art = True
+            logging.warning(
+                "ART clips an L2 budget sample by sample on waveforms of unlike length (art.utils."
+                "projection); espnet_ext.attack.Evasion holds it"
+            )
         prepared, _ = self._apply_preprocessing(x, y, fit=False)
         waves = to_list(prepared)
         self._check_each(waves, y)
@@ -378,8 +383,11 @@ class PyTorchESPnet(
         return self.recognizer.batches(samples, batch_size, overhead)
 
     def goal_of(self, labels: Mapping[str, str | None]) -> str:
-        """The target, or nothing where nothing shall be heard."""
-        return "" if self.goal == SILENCE else str(labels["target"])
+        """The target; nothing for silence; the reference, where it is known and to be left."""
+        if self.goal == SILENCE:
+            return ""
+        reference = labels.get("reference") if self.goal == NOT_REFERENCE else None
+        return str(labels["target"] if reference is None else reference)
 
     def adopt(self, batch: SpeechBatch) -> SpeechBatch:
         """The batch with the token ids of this model."""
@@ -471,11 +479,3 @@ class PyTorchESPnet(
         ids = self.token_ids(transcript)
         without_ctc = self.ctc_weight == self.gradient_ctc_weight == 0.0
         return len(ids) if without_ctc else required_frames(ids)
-
-    def _warn_of_ragged_art(self, x: np.ndarray) -> None:
-        if isinstance(x, np.ndarray) and x.dtype == object and not self._warned_of_ragged_art:
-            self._warned_of_ragged_art = True
-            logging.warning(
-                "ART clips an L2 budget sample by sample on waveforms of unlike length (art.utils."
-                "projection); espnet_ext.attack.Evasion holds it"
-            )

@@ -51,7 +51,7 @@ class Resynthesis:
             (_spread(one[:n]) / _spread(other[:n])).nan_to_num(nan=1.0, posinf=1.0)
             for one, other, n in zip(raw, self.clean, self.frames, strict=True)
         ]
-        self.spectra = [_transform(model.frontend.spectrum, wave) for wave in self.waves]
+        self.spectra = [transform(model.frontend.spectrum, wave) for wave in self.waves]
 
     @torch.no_grad()
     def snr(self, adversarial: torch.Tensor, frames: torch.Tensor) -> list[float | None]:
@@ -68,8 +68,8 @@ class Resynthesis:
         for row, given in enumerate(frames.tolist()):
             count = min(self.frames[row], given)
             moved = adversarial[row, :count].double() - self.clean[row, :count].double()
-            gain = _gain(self.frontend, moved * self.factors[row])
-            found.append(_snr(self.frontend.spectrum, self.waves[row], self.spectra[row], gain))
+            gain = gain_of(self.frontend, moved * self.factors[row])
+            found.append(snr_of(self.frontend.spectrum, self.waves[row], self.spectra[row], gain))
         return found
 
 
@@ -78,7 +78,7 @@ def _spread(feats: torch.Tensor) -> torch.Tensor:
     return feats.double().std(dim=0, correction=0)
 
 
-def _gain(frontend: MelFrontend | DecibelFrontend, moved: torch.Tensor) -> torch.Tensor:
+def gain_of(frontend: MelFrontend | DecibelFrontend, moved: torch.Tensor) -> torch.Tensor:
     """Gain of each bin in decibels, (F, bins)."""
     if isinstance(frontend, DecibelFrontend):
         gain = moved.new_zeros(len(moved), frontend.spectrum.num_bins())
@@ -93,7 +93,7 @@ def _options(spectrum: PowerSpectrum) -> tuple[int, int, int, torch.Tensor]:
     return spectrum.n_fft, spectrum.hop_length, spectrum.win_length, spectrum.window.double()
 
 
-def _transform(spectrum: PowerSpectrum, wave: torch.Tensor) -> torch.Tensor:
+def transform(spectrum: PowerSpectrum, wave: torch.Tensor) -> torch.Tensor:
     """Complex spectrum (bins, F) of a waveform (T,), framed as the front end does."""
     ends = spectrum.n_fft // 2
     lengths = torch.tensor([len(wave)], device=wave.device)
@@ -101,7 +101,7 @@ def _transform(spectrum: PowerSpectrum, wave: torch.Tensor) -> torch.Tensor:
     return torch.stft(padded[0], *_options(spectrum), center=False, return_complex=True)
 
 
-def _snr(
+def snr_of(
     spectrum: PowerSpectrum, wave: torch.Tensor, clean: torch.Tensor, gain: torch.Tensor
 ) -> float | None:
     """Of one waveform (T,) with spectrum (bins, F) whose first frames get a gain (F', bins)."""

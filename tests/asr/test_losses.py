@@ -8,7 +8,7 @@ from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.decode import greedy_search
 from espnet_ext.asr.losses import (
     check_supported,
-    frozen,
+    evaluation_mode,
     prepare_targets,
     required_frames,
     utterance_losses,
@@ -35,7 +35,7 @@ def stock_losses(model, wave, ids):
 def test_loss_of_each_utterance_is_espnets_loss_of_it_alone(ctc_weight, length_normalized_loss):
     model = tiny_model(length_normalized_loss=length_normalized_loss)
     waves = noise(6000, 5000, 4001)
-    with frozen(model):
+    with evaluation_mode(model):
         alone = [stock_losses(model, w, ids) for w, ids in zip(waves, TEXTS, strict=True)]
         with exact_batching(model):
             targets = prepare_targets(model, TEXTS, "cpu")
@@ -49,7 +49,7 @@ def test_loss_of_each_utterance_is_espnets_loss_of_it_alone(ctc_weight, length_n
 def test_language_token_is_put_in_front_and_changes_nothing_outside():
     model = tiny_model(lang_token_id=2)
     wave = noise(5000)[0]
-    with frozen(model):
+    with evaluation_mode(model):
         _, expected = stock_losses(model, wave, [3, 4])
         targets = prepare_targets(model, [[3, 4]], "cpu")
         before = [field.clone() for field in targets]
@@ -68,7 +68,7 @@ def test_frozen_model_is_restored_even_after_an_error():
     modes = [m.training for m in model.modules()]
     trainable = [p.requires_grad for p in model.parameters()]
     calculator = model.error_calculator
-    with pytest.raises(KeyError), frozen(model):
+    with pytest.raises(KeyError), evaluation_mode(model):
         assert not any(m.training for m in model.modules())
         assert not any(p.requires_grad for p in model.parameters())
         assert model.ctc.dropout_rate == 0.0
@@ -84,7 +84,7 @@ def test_gradients_leave_the_models_state_untouched():
     model = tiny_model().train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     speech, lengths = pad(noise(5000, 4000))
-    with frozen(model):
+    with evaluation_mode(model):
         speech.requires_grad_()
         targets = prepare_targets(model, TEXTS[:2], "cpu")
         utterance_losses(model, speech, lengths, targets, 0.5).total.sum().backward()
@@ -98,7 +98,7 @@ def test_evaluation_mode_makes_ctc_dropout_free_and_repeatable():
     model.ctc.dropout_rate = 0.5
     wave = pad(noise(5000))
     targets = prepare_targets(model, [[3, 4]], "cpu")
-    with frozen(model):
+    with evaluation_mode(model):
         values = {utterance_losses(model, *wave, targets, 1.0).total.item() for _ in range(3)}
     assert len(values) == 1
 
@@ -131,7 +131,7 @@ def test_a_target_too_long_for_ctc_adds_nothing_and_spoils_no_gradient():
     model = tiny_model()
     speech, lengths = pad(noise(5000, 4000))
     possible, impossible = [3, 4], [5] * 60
-    with frozen(model):
+    with evaluation_mode(model):
         speech.requires_grad_()
         losses = [
             utterance_losses(
@@ -155,7 +155,7 @@ def test_nothing_is_logged_for_every_utterance_and_step(caplog):
     targets = prepare_targets(model, [[3, 4], [5]], "cpu")
     caplog.set_level(logging.INFO)
     before = logging.getLogger().filters[:]
-    with frozen(model):
+    with evaluation_mode(model):
         utterance_losses(model, *speech, targets, 0.5)
         greedy_search(model, *speech, 0.5)
         logging.warning("of the attack itself")

@@ -261,6 +261,17 @@ def test_silence_is_the_path_of_blanks_and_the_end_as_first_token(weight):
     assert [row["reached"] for row in rows] == [row["hypothesis"] == "" for row in rows]
 
 
+def test_the_goal_says_which_transcript_of_an_utterance_counts(estimator):
+    labels = {"reference": "one", "target": "two"}
+    goals = {
+        goal: PyTorchESPnet(estimator.recognizer, 0.5, goal=goal).goal_of(labels)
+        for goal in ("transcript", "not_reference", "silence")
+    }
+    assert goals == {"transcript": "two", "not_reference": "one", "silence": ""}
+    away = PyTorchESPnet(estimator.recognizer, 0.5, goal="not_reference")
+    assert away.goal_of({"reference": None, "target": "two"}) == "two"
+
+
 def test_audio_too_short_for_the_model_is_heard_as_nothing_and_has_no_gradient(estimator):
     shortest = estimator.recognizer.frames.shortest
     waves = like([], noise(shortest - 1, 8000))
