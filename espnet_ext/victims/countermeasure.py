@@ -33,7 +33,6 @@ from espnet_ext.victims.options import (
 from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
 from espnet_ext.victims.same_features import check_same_features
 
-SPACES = ("features", "waveform")
 Inputs: TypeAlias = np.ndarray | torch.Tensor
 
 
@@ -116,8 +115,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         scale: torch.Tensor | float = 1.0,
         clip_values: tuple[float, float] | None = None,
     ):
-        if space not in SPACES:
-            raise InputError(f"space must be one of {', '.join(SPACES)}, not '{space}'")
+        CountermeasureOptions(space)  # refuses what is none
         self.module = self.countermeasure = model
         self.sample_rate = model.sample_rate
         self.space, self.train_mode, self.through_filters = space, train_mode, through_filters

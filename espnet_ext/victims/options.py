@@ -1,5 +1,6 @@
 """What can be chosen about a kind of model under attack: the YAML keys of its own."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -82,7 +83,9 @@ class RecognizerOptions(VictimOptions):
         if key == "autocast" or (key == "loss_ctc_weight" and value in (None, "training")):
             return value
         if key == "loss_ctc_weight":
-            return number(key, value, float)
+            with contextlib.suppress(InputError):
+                return number(key, value, float)
+            raise InputError(f"{key} must be a number, training or null, not {value!r}")
         return super()._typed(key, value, default)
 
 

@@ -132,16 +132,11 @@ class PyTorchESPnet(
         super()._check_params()
         if not hasattr(self, "recognizer"):
             return  # called by the base class before there is anything to check
-        if isinstance(self.loss_ctc_weight, str) and self.loss_ctc_weight != "training":
-            raise InputError(
-                f"loss_ctc_weight must be a number or 'training', not '{self.loss_ctc_weight}'"
-            )
+        RecognizerOptions(self.goal, self.autocast, self.loss_ctc_weight)  # refuses what is none
         check_supported(self.recognizer.model, self.ctc_weight)
         check_supported(self.recognizer.model, self.gradient_ctc_weight)
         if self.output_case not in ("model", "upper"):
             raise InputError(f"output_case must be 'model' or 'upper', not '{self.output_case}'")
-        if self.goal not in GOALS:
-            raise InputError(f"goal must be one of {', '.join(GOALS)}, not '{self.goal}'")
         check_autocast(self.autocast, self.device)
 
     # What ART asks of a speech recognizer

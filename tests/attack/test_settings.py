@@ -99,7 +99,7 @@ BAD = [
     ("asr", {"norm": 1}, "norm must be 2 or inf, not 1"),
     ("asr", {"norm": -math.inf}, "norm must be 2 or inf, not -inf"),
     ("asr", {"norm": "l2"}, "norm must be 2 or inf, not l2"),
-    ("asr", {"loss_ctc_weight": "train"}, "loss_ctc_weight must be a number, not 'train'"),
+    ("asr", {"loss_ctc_weight": "train"}, "must be a number, training or null, not 'train'"),
     ("asr", {"loss_ctc_weight": 1.5}, "loss_ctc_weight must be between 0 and 1, not 1.5"),
     ("asr", {"autocast": "float16"}, "autocast must be bfloat16 or null, not 'float16'"),
     ("asr", {"eps": [0]}, "eps must be between 1e-09 and 1e+06, not 0.0"),

@@ -117,7 +117,7 @@ def bare(args: argparse.Namespace, part: int, parts: int) -> float:
 
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.attack.utterances import read_examined, read_utterances
-    from espnet_ext.tasks.loading import load_recognizer
+    from espnet_ext.tasks.loading import load_model
     from espnet_ext.victims.recognizer import PyTorchESPnet
 
     settings = AttackSettings.read(RECIPE / ATTACK, "asr", [])
@@ -125,7 +125,7 @@ def bare(args: argparse.Namespace, part: int, parts: int) -> float:
     conditions = [(model, weight) for model, weights in MODELS.items() for weight in weights]
     for (asr, ctc), weight in conditions[part - 1 :: parts]:
         model = RECIPE / args.expdir / f"la{asr}_lc{ctc}_seed0"
-        recognizer = load_recognizer(model / "config.yaml", model / "valid.loss.best.pth")
+        recognizer = load_model(model / "config.yaml", model / "valid.loss.best.pth")
         victim = PyTorchESPnet(recognizer, weight)
         targets = RECIPE / args.expdir / f"targets/test_{UTTERANCES}"
         found = read_utterances(data / "wav.scp", targets, None, recognizer.sample_rate)
