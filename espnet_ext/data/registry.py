@@ -51,7 +51,7 @@ class Registry(Generic[T]):
         if name not in self.known and name in others.names:
             self.add(name, others[name].load())
         if name not in self.known:
-            names = [*self.known, *others.names]
+            names = sorted({*self.known, *others.names})
             raise InputError(
                 f"unknown {self.what} '{name}'{hint(name, names)}; there are {', '.join(names)}"
             )
