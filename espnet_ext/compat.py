@@ -91,9 +91,8 @@ def checked_on_first_call(decorate: Decorator) -> Decorator:
     """
 
     def _typechecked(target: object = None, **options: object) -> Callable[..., object]:
-        package = getattr(target, "__module__", "").partition(".")[0]
-        ours = isinstance(target, types.FunctionType) and package.startswith("espnet")
-        if options or not ours:
+        ours = getattr(target, "__module__", "").startswith("espnet")
+        if options or not isinstance(target, types.FunctionType) or not ours:
             return decorate(target, **options)
         checked = functools.cache(lambda: decorate(target))
         return functools.wraps(target)(lambda *args, **kwargs: checked()(*args, **kwargs))
