@@ -1,4 +1,4 @@
-"""Models as they are attacked and measured: frozen, in single precision or, where it helps, half."""
+"""Models as they are attacked and measured: frozen, in single precision, or half where it helps."""
 
 import contextlib
 import logging
