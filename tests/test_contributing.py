@@ -53,7 +53,7 @@ def outside(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["recognizer-hybrid", "features-filter", "waveforms-mockingjay"])
 def test_an_attack_from_outside_keeps_its_budget_on_every_kind_of_model(outside, name):
-    victim = adapters.make(name, outside)
+    victim = adapters.make(name, outside, "cpu")
     for budget in victim.budgets:
         found = victim.attack(victim.items, "rfgsm", budget, share=0.3)
         shares = [
