@@ -9,8 +9,8 @@ from tiny_cm import cm_model, write_tones
 from espnet_ext.cm.scoring import (
     audio_lengths,
     like_lengths,
-    read_speech,
     read_keys,
+    read_speech,
     score_batches,
     trial_scores,
 )
