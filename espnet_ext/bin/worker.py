@@ -6,7 +6,9 @@ With it comes the write end of a pipe for the exit code, 128 + the signal where 
 """
 
 import ast
+import atexit
 import contextlib
+import gc
 import importlib
 import importlib.util
 import json
@@ -16,8 +18,9 @@ import shlex
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from espnet_ext.bin import cli
 from espnet_ext.bin.training import TRAININGS
@@ -25,7 +28,7 @@ from espnet_ext.jobs.signals import end_with_parent
 
 
 def main() -> None:
-    """Serve until the socket is closed; in a fork, run a command and return."""
+    """Serve until the socket is closed."""
     channel = socket.socket(fileno=os.dup(0))
     _put(os.open(os.devnull, os.O_RDONLY), 0)
     cli.quiet_libraries()
@@ -52,6 +55,7 @@ def main() -> None:
                 # The command says what is wrong when it meets the same error.
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
+            gc.freeze()  # a collection in a fork would copy the memory that it looks at
         process = os.fork()
         if process == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -62,10 +66,28 @@ def main() -> None:
             os.environ.update(request["environment"])
             os.write(1, os.fsencode(request["line"]) + b"\n")
             sys.argv[1:] = arguments
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-            return
+            _run_and_end(module)
         answers[process] = answer
         _answer()  # it may have ended before it was known
+
+
+def _run_and_end(module: str) -> NoReturn:
+    """Run a command as `python -m` does, and end without clearing the memory that forks share."""
+    code: object = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
