@@ -88,6 +88,34 @@ class FormatOptions:
                 f"{self.max_seconds:g}"
             )
 
+    def read(self, source: str | Path, destination: Path) -> DataDirectory:
+        """Read and check a data directory that is to be formatted.
+
+        Raises:
+            InputError: it is inconsistent, its wav.scp holds commands, or files of `destination`.
+        """
+        has_text = Path(source, "text").is_file()
+        rules = CharacterRules(allow_invisible=self.allow_invisible)
+        data = validate(
+            source, text=has_text, allow_empty=["text"], partial=self.partial, rules=rules
+        )
+        wav_scp = data.tables["wav.scp"]
+        pipes = [key for key, value in wav_scp.items() if is_pipe(value)]
+        if pipes and not self.allow_pipes:
+            raise InputError(
+                f"{Path(source, 'wav.scp')}: {len(pipes)} entries are commands, not files "
+                f"({listed(pipes)}); whoever wrote the file decides what they do on this "
+                "machine. Read them, then use --allow_pipes true to run them"
+            )
+        folder = (destination / AUDIO_FOLDER).absolute()
+        inside = [value for value in wav_scp.values() if Path(value).absolute().parent == folder]
+        if inside:
+            raise InputError(
+                f"wav.scp refers to {len(inside)} files in {folder} ({inside[0]}), which this run "
+                "would replace; choose another destination"
+            )
+        return data
+
     def origin(self, data: DataDirectory) -> dict[str, str]:
         """What decides the content of the files that are made, besides the audio itself."""
         tables = [sorted(data.tables.get(name, {}).items()) for name in ("wav.scp", "segments")]
@@ -144,7 +172,7 @@ def format_directory(
     """
     destination = Path(destination)
     check_destination(destination, [source])
-    data = _load_source(source, destination, options)
+    data = options.read(source, destination)
     empty = {u for u, text in data.tables.get("text", {}).items() if not text}
     with (
         locked(destination),
@@ -176,30 +204,6 @@ def format_directory(
     said = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())) or "none"
     logging.info("%s: kept %d utterances; left out: %s", destination, len(made), said)
     return dropped
-
-
-def _load_source(source: str | Path, destination: Path, options: FormatOptions) -> DataDirectory:
-    has_text = Path(source, "text").is_file()
-    rules = CharacterRules(allow_invisible=options.allow_invisible)
-    data = validate(
-        source, text=has_text, allow_empty=["text"], partial=options.partial, rules=rules
-    )
-    wav_scp = data.tables["wav.scp"]
-    pipes = [key for key, value in wav_scp.items() if is_pipe(value)]
-    if pipes and not options.allow_pipes:
-        raise InputError(
-            f"{Path(source, 'wav.scp')}: {len(pipes)} entries are commands, not files "
-            f"({listed(pipes)}); whoever wrote the file decides what they do on this "
-            "machine. Read them, then use --allow_pipes true to run them"
-        )
-    folder = (destination / AUDIO_FOLDER).absolute()
-    inside = [value for value in wav_scp.values() if Path(value).absolute().parent == folder]
-    if inside:
-        raise InputError(
-            f"wav.scp refers to {len(inside)} files in {folder} ({inside[0]}), which this run "
-            "would replace; choose another destination"
-        )
-    return data
 
 
 @contextmanager
