@@ -56,8 +56,14 @@ def test_all_that_was_measured_is_kept(found):
 
 
 def test_the_page_says_it(found):
-    page = "\n".join(collect.render(found))
-    for said in ("2 pass", "Fails: `test_x::test_b`", "| 2.5e-07 |", "| 1.012 | ≤ 1.05 |"):
+    page = "\n".join(collect.render(found | {"notes": ["Why it failed."]}))
+    assert "## Notes\n\n- Why it failed." in page
+    for said in (
+        "2 pass; 1 are skipped",
+        "Fails: `test_x::test_b`",
+        "| 2.5e-07 |",
+        "| 1.012 | ≤ 1.05 |",
+    ):
         assert said in page
     assert "| 1.234 | ≥ 1.4 (**no**) |" in page
     assert "| full precision, ms of an utterance | 5 |" in page

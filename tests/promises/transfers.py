@@ -14,6 +14,7 @@ import espnet_ext
 OURS = str(Path(espnet_ext.__file__).parent)
 THEIRS = str(Path(torch.__file__).parent)
 READS = {"item", "tolist", "numpy", "cpu", "nonzero", "masked_select", "unique"}
+GRADIENT = {"grad", "backward"}
 READS |= {f"__{kind}__" for kind in ("bool", "int", "float", "index", "contains", "array")}
 
 
@@ -22,8 +23,10 @@ def caller() -> str | None:
     frame = sys._getframe(1)
     while frame is not None:
         file, name = frame.f_code.co_filename, frame.f_code.co_name
-        # PyTorch's CTC wants all lengths on the host, whoever calls it.
-        if name == "ctc_loss":
+        # PyTorch's CTC wants all lengths on the host, whoever calls it, and again in its backward
+        # pass: what waits inside of autograd is told where we asked for the gradient. A `backward`
+        # or a hook of ours is the nearer frame.
+        if name == "ctc_loss" or (file == torch.autograd.__file__ and name in GRADIENT):
             return None
         if not file.startswith((THEIRS, __file__)) and file != warnings.__file__:
             ours = file.startswith(OURS)

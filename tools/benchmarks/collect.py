@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Make results.json of what gpu.sh has left in a folder, and README.md of results.json."""
+"""Make results.json of what gpu.sh has left in a folder, and README.md of results.json.
+
+Where something is to be said of the numbers, write it into results.json, as a list of sentences
+`notes`, and make README.md anew with `--output` alone.
+"""
 
 import argparse
 import json
@@ -116,6 +120,8 @@ def render(found: Json) -> Iterator[str]:
     stopped = [name for name, part in found["parts"].items() if not part["finished"]]
     if stopped:
         yield from ("", f"Not finished, or failed: {', '.join(stopped)}.")
+    if notes := found.get("notes"):
+        yield from ("", "## Notes", "", *(f"- {note}" for note in notes))
 
 
 def limit(row: Json) -> str:
@@ -130,7 +136,8 @@ def render_tests(tests: Json) -> Iterator[str]:
     """How the tests ended, and the largest of each kind of difference."""
     every = tests["passed"] + tests["skipped"] + len(tests["failed"])
     yield from ("", "## Tests", "")
-    yield f"Of {every} tests marked `gpu` {tests['passed']} pass."
+    skipped = f"; {tests['skipped']} are skipped, or known to fail" if tests["skipped"] else ""
+    yield f"Of {every} tests marked `gpu` {tests['passed']} pass{skipped}."
     yield from (f"Fails: `{name}`." for name in tests["failed"])
     if tests["measured"]:
         yield from ("", "| test | what | largest |", "|:--|:--|--:|")
