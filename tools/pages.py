@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 from espnet_ext.data.files import read_json, write_text
 from espnet_ext.errors import InputError, summarize
-from espnet_ext.report.kept import render
+from espnet_ext.report.reports import render
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "egs2/*.md", "egs2/*/*/*.md", "tools/*.md", "tools/*/*.md")

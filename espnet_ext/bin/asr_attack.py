@@ -40,7 +40,7 @@ def main() -> None:
     files = cli.ASR_MODEL.find(args)
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.utterances import read_utterances
-    from espnet_ext.report.results import write_scores
+    from espnet_ext.report.recognition import write_attack_results
     from espnet_ext.tasks.loading import ASR_KIND
     from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
@@ -61,7 +61,8 @@ def main() -> None:
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return
-    write_scores(run.collect(), args.utt2spk, args.output_dir, cli.device(args.ngpu), recognizer)
+    device = cli.device(args.ngpu)
+    write_attack_results(run.collect(), args.utt2spk, args.output_dir, device, recognizer)
     logging.info("wrote %s/results.json", args.output_dir)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     from espnet_ext.data.ids import file_of
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
-    from espnet_ext.report.results import decoded_rows, score_decoded
+    from espnet_ext.report.recognition import benign_scores, decoded_rows
     from espnet_ext.tasks.loading import ASR_KIND
 
     output, data = Path(args.output_dir), Path(args.data_dir)
@@ -54,7 +54,7 @@ def main() -> None:
         "environment": environment(cli.device(args.ngpu)),
         "ctc_weight": weight,
         "beam_size": args.beam_size,
-        "scores": score_decoded(decoded_rows(output, data, speakers)),
+        "scores": benign_scores(decoded_rows(output, data, speakers)),
     }
     write_json(output / "results.json", results)
 

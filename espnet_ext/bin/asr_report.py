@@ -24,32 +24,29 @@ def get_parser() -> argparse.ArgumentParser:
         choices=("utterance", "speaker"),
         help="what the bootstrap draws",
     )
+    add("--layout", help="YAML of tables and curves, e.g. conf/report.yaml of the recipe")
     add("--overlap", help="what the sets have in common, JSON that stage 2 writes; if it is there")
-    add("--output_dir", required=True, help="results.json, RESULTS.md, figure1.png, training.json")
+    add("--output_dir", required=True, help="results.json, RESULTS.md, training.json, pictures")
     return parser
 
 
 def main() -> None:
     """Collect, write, and say where."""
     args = cli.parse(get_parser())
-    from espnet_ext.data.files import read_json, write_json
     from espnet_ext.report.conditions import read_conditions
     from espnet_ext.report.environment import environment
-    from espnet_ext.report.figures import figure_1
-    from espnet_ext.report.markdown import write_results
-    from espnet_ext.report.overlap import read_overlap
-    from espnet_ext.report.robustness import make_results
+    from espnet_ext.report.layout import SweepLayout, read_layout
+    from espnet_ext.report.recognition import make_results
+    from espnet_ext.report.reports import read_overlap, write_report
     from espnet_ext.report.training import write_training
 
     conditions = [c for path in args.conditions for c in read_conditions(path)]
     output = Path(args.output_dir)
     by_speaker = args.interval_unit == "speaker"
-    made = make_results(conditions, args.data_dir, environment("cpu"), by_speaker)
-    write_json(output / "results.json", made | read_overlap(args.overlap))
+    layout = read_layout(args.layout, SweepLayout)
+    made = make_results(conditions, args.data_dir, environment("cpu"), by_speaker, layout)
     write_training([condition.model_dir for condition in conditions], output)
-    results = read_json(output / "results.json")
-    figure_1(results, output / "figure1.png")
-    write_results(results, output / "RESULTS.md", "figure1.png")
+    write_report({**made, **read_overlap(args.overlap)}, output)
     print(f"{output}/RESULTS.md")
 
 

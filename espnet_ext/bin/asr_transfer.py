@@ -24,7 +24,7 @@ def main() -> None:
     args = cli.parse(get_parser())
     from espnet_ext.attack.replay import replay
     from espnet_ext.data.attack_log import RECORD, read_attack_record
-    from espnet_ext.report.results import write_scores
+    from espnet_ext.report.recognition import write_attack_results
     from espnet_ext.tasks.loading import ASR_KIND
     from espnet_ext.victims.options import GOALS
     from espnet_ext.victims.recognizer import PyTorchESPnet
@@ -45,7 +45,8 @@ def main() -> None:
         {"model": model, "ctc_weight": victim.ctc_weight},
         args.batch_size,
     )
-    write_scores(rows, args.utt2spk, args.output_dir, cli.device(args.ngpu), recognizer)
+    device = cli.device(args.ngpu)
+    write_attack_results(rows, args.utt2spk, args.output_dir, device, recognizer)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Write the cards, and say where."""
     args = cli.parse(get_parser())
-    from espnet_ext.report.card import write_cards
+    from espnet_ext.report.reports import write_cards
 
     for directory in write_cards(args.experiments, args.output_dir):
         print(f"{directory}/card.md")

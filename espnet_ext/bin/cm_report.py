@@ -27,18 +27,15 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Collect, write, and say where."""
     args = cli.parse(get_parser())
-    from espnet_ext.data.files import read_json, write_json
     from espnet_ext.data.kaldi import read_table
     from espnet_ext.report import countermeasure_run as inputs
-    from espnet_ext.report.countermeasure_figures import draw_all
-    from espnet_ext.report.countermeasure_layout import read_layout
-    from espnet_ext.report.countermeasure_markdown import write_results
     from espnet_ext.report.countermeasures import measure_run
     from espnet_ext.report.environment import environment
-    from espnet_ext.report.overlap import read_overlap
+    from espnet_ext.report.layout import Layout, read_layout
+    from espnet_ext.report.reports import read_overlap, write_report
     from espnet_ext.report.training import write_training
 
-    layout, models = read_layout(args.layout), inputs.read_models(args.models)
+    layout, models = read_layout(args.layout, Layout), inputs.read_models(args.models)
     utt2spk = read_table(args.utt2spk)
     run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk, layout)
     measured = args.seeds if args.lnsr else []
@@ -51,11 +48,9 @@ def main() -> None:
         resamples=args.resamples,
     )
     output = Path(args.output_dir)
-    write_json(output / "results.json", {**made, **read_overlap(args.overlap)})
     names = [f"{model.name}_seed{seed}" for model in models for seed in args.seeds]
     write_training([Path(args.expdir) / name for name in names], output)
-    results = read_json(output / "results.json")
-    write_results(results, output / "RESULTS.md", draw_all(results, output))
+    write_report({**made, **read_overlap(args.overlap)}, output)
     print(f"{output}/RESULTS.md")
 
 

@@ -27,7 +27,8 @@ def main() -> None:
     from espnet_ext.data.audio import read_audio
     from espnet_ext.data.ids import check_ids, file_of
     from espnet_ext.data.kaldi import read_table
-    from espnet_ext.report.reconstruction import errors_of, write_reconstruction
+    from espnet_ext.report.reconstruction import errors_of, reconstruction_results
+    from espnet_ext.report.reports import write_report
     from espnet_ext.report.training import write_training
     from espnet_ext.ssl.pictures import write_picture
     from espnet_ext.tasks.loading import SSL_KIND
@@ -45,8 +46,7 @@ def main() -> None:
             errors[row.utterance] = errors_of(row)
             if row.utterance in drawn:
                 write_picture(row, drawn[row.utterance])
-    pictures = [path.name for path in drawn.values()]
-    write_reconstruction(errors, args.output_dir, pictures, cli.device(args.ngpu))
+    write_report(reconstruction_results(errors, cli.device(args.ngpu)), args.output_dir)
     write_training([files.config.parent], args.output_dir)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from espnet_ext.data.attack_log import NOISE, Setting, rows_by_setting
 from espnet_ext.data.audio import read_audio
+from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
-from espnet_ext.report.attack_figures import spectrograms
-from espnet_ext.report.experiments import Entry
 from espnet_ext.report.page_parts import Figure, data_uri, png
-from espnet_ext.report.tables import budget_name
+from espnet_ext.report.recognition_figures import spectrograms
+from espnet_ext.report.wording import budget_name
 
 
 class Heard(NamedTuple):
@@ -36,7 +36,7 @@ class Heard(NamedTuple):
     is_target: bool
 
 
-class Clip(NamedTuple):
+class Player(NamedTuple):
     """Audio that is part of the page; `label` says which, `source` is a data URI."""
 
     label: str
@@ -50,12 +50,12 @@ class Sample(NamedTuple):
     reference: str
     target: str
     heard: list[Heard]
-    clips: list[Clip]
+    clips: list[Player]
     figures: list[Figure]
 
 
 def make_samples(
-    rows: Sequence[Entry],
+    rows: Sequence[Record],
     attack_dir: str | Path,
     wav_scp: Mapping[str, str],
     count: int,
@@ -79,7 +79,7 @@ def make_samples(
     ]
 
 
-def _sample(rows: Sequence[Entry], attack_dir: str | Path, wav_scp: Mapping[str, str]) -> Sample:
+def _sample(rows: Sequence[Record], attack_dir: str | Path, wav_scp: Mapping[str, str]) -> Sample:
     utterance, settings = rows[0]["utterance"], rows_by_setting(rows)
     clips, figures = _audio(list(settings), utterance, attack_dir, wav_scp.get(utterance))
     return Sample(
@@ -92,7 +92,7 @@ def _sample(rows: Sequence[Entry], attack_dir: str | Path, wav_scp: Mapping[str,
     )
 
 
-def _heard(setting: Setting, row: Entry) -> Heard:
+def _heard(setting: Setting, row: Record) -> Heard:
     noise = ", noise" if setting.method == NOISE else ""
     return Heard(
         f"{budget_name(setting.budget)}{noise}",
@@ -105,21 +105,21 @@ def _heard(setting: Setting, row: Entry) -> Heard:
 
 def _audio(
     settings: Sequence[Setting], utterance: str, attack_dir: str | Path, clean_path: str | None
-) -> tuple[list[Clip], list[Figure]]:
+) -> tuple[list[Player], list[Figure]]:
     """Players and spectrograms: the clean audio, and the last step of each attack."""
     last = {setting[:2]: setting for setting in settings if setting.step}
     attacked = {s: path for s in last.values() if (path := s.wav(attack_dir, utterance))}
     if not attacked:
         return [], []
     clean, rate = read_audio(clean_path, utterance=utterance) if clean_path else (None, None)
-    clips = [] if clean is None else [Clip("before the attack", _player(clean, rate or 0))]
+    clips = [] if clean is None else [Player("before the attack", _player(clean, rate or 0))]
     figures = []
     for setting, path in attacked.items():
         wave, rate = read_audio(path, sample_rate=rate, utterance=utterance)
         name = f"{budget_name(setting.budget)}, {setting.step} steps"
         if setting.method == NOISE:
             name = f"{budget_name(setting.budget)}, noise"
-        clips.append(Clip(name, _player(wave, rate)))
+        clips.append(Player(name, _player(wave, rate)))
         figures.append(_spectrogram(utterance, name, clean, wave, rate))
     return clips, figures
 

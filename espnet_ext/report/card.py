@@ -5,84 +5,235 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
-from espnet_ext.data.files import write_json, write_text
-from espnet_ext.data.ids import file_of
-from espnet_ext.errors import InputError
-from espnet_ext.report.card_countermeasure import countermeasure_cards
-from espnet_ext.report.card_markdown import card_markdown
-from espnet_ext.report.card_recognition import attack_card, sweep_cards
-from espnet_ext.report.countermeasure_records import Results
-from espnet_ext.report.experiments import ATTACK, SWEEP, Entry, Experiment, read_experiment
-from espnet_ext.report.records import check
+from espnet_ext.data.files import Record
+from espnet_ext.report.tables import markdown_table
+from espnet_ext.report.templates import template
+from espnet_ext.report.wording import NORMS, number, shown
 
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
+SCHEMA_ID = "urn:espnet_ext:robustness-card:1"
+POINTS = ("loss", "beyond_noise")
+NO_UNIT = ("min_tdcf_2019", "min_tdcf_2021")
+NEVER_TESTED = (
+    "perturbations played over the air, recorded, compressed or resampled",
+    "universal perturbations, one for all utterances",
+    "attackers who know this card and adapt to it",
+)
+TITLES = {
+    "wer": "WER %",
+    "cer": "CER %",
+    "adv_twer": "AdvTWER %",
+    "success_rate": "success %",
+    "eer": "EER %",
+    "min_tdcf_2019": "min t-DCF (2019)",
+    "min_tdcf_2021": "min t-DCF (2021)",
+    "balanced_accuracy": "balanced accuracy %",
+    "spoof_accept_rate": "spoofs accepted %",
+    "loss": "points lost",
+    "beyond_noise": "points lost beyond random signs",
+}
+CONTROLLED = {"balanced_accuracy": "random signs", "wer": "noise of the same size"}
+_MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
-def schema() -> dict[str, Any]:
+class Metric(TypedDict):
+    """A value with its interval and unit."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    unit: Literal["percent", "points", "none"]
+
+
+Metrics = dict[str, Metric]
+
+
+class Model(TypedDict):
+    """Which model it is, or which models of several training seeds; SHA-256 of its files."""
+
+    name: str
+    task: Literal["speech recognition", "spoofing countermeasure"]
+    description: str
+    training_seeds: Sequence[int] | None
+    files: dict[str, str]
+
+
+class Scores(TypedDict):
+    """Numbers of trials by what they are, and what was measured on them."""
+
+    trials: Mapping[str, object]
+    metrics: Metrics
+
+
+class Control(TypedDict):
+    """A perturbation of the same size that needs no model."""
+
+    method: str
+    metrics: Metrics
+
+
+class Size(TypedDict):
+    """Size of a perturbation."""
+
+    kind: str
+    value: float
+    unit: str | None
+
+
+class Attack(Scores):
+    """An attack, and noise of its size beside it."""
+
+    method: str
+    norm: str | None
+    space: str | None
+    access: Literal["white box", "transfer"]
+    source: str | None
+    targeted: bool
+    budget: Size
+    steps: int | None
+    seed: int | None
+    snr_median_db: float | None
+    control: Control | None
+
+
+class Card(TypedDict):
+    """A card, see `card.schema.json`."""
+
+    schema: str
+    model: Model
+    clean: Scores
+    attacks: list[Attack]
+    definitions: dict[str, str]
+    cautions: list[str]
+    not_tested: list[str]
+    commit: str | None
+    environment: Record
+
+
+def card_schema() -> Record:
     """The JSON schema (draft 2020-12) that every card follows."""
-    found: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    found: Record = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     return found
 
 
-def cards_of(experiment: Experiment) -> list[Entry]:
-    """A card for each attacked model of a result.
-
-    Raises:
-        InputError: nothing was attacked, or the files are of another version.
-    """
-    try:
-        found = _cards(experiment)
-    except KeyError as error:
-        raise InputError(
-            f"{experiment.directory}: its files lack {error}; make the result again with this "
-            "version"
-        ) from error
-    if not found:
-        raise InputError(f"{experiment.directory}: no attacked model in it, so there is no card")
+def metrics(values: Mapping[str, object], names: Iterable[str]) -> Metrics:
+    """Those of the named measures that there are, with their units."""
+    found: Metrics = {}
+    for name in names:
+        unit: Literal["percent", "points", "none"]
+        unit = "points" if name in POINTS else "none" if name in NO_UNIT else "percent"
+        if isinstance(three := values.get(name), list | tuple):
+            found[name] = {"value": three[0], "low": three[1], "high": three[2], "unit": unit}
     return found
 
 
-def _cards(experiment: Experiment) -> list[Entry]:
-    if experiment.kind == SWEEP:
-        return sweep_cards(experiment.results)
-    if experiment.kind == ATTACK:
-        return attack_card(experiment)
-    found = check(experiment.results, Results, f"{experiment.directory}/results.json")
-    return countermeasure_cards(found)
+def make_card(
+    model: Model,
+    clean: Scores,
+    attacks: Sequence[Attack],
+    definitions: Mapping[str, str],
+    not_tested: Sequence[str],
+    environment: Record,
+    cautions: Sequence[str] = (),
+) -> Card:
+    """A card; of the definitions only those of its metrics.
 
-
-def write_cards(directories: Sequence[str | Path], output_dir: str | Path) -> list[Path]:
-    """Write `<output_dir>/<model>/card.json` and `card.md` for every attacked model.
-
-    Returns:
-        the directories of the cards.
-
-    Raises:
-        InputError: see `read_experiment` and `cards_of`; or two results have a model of the same
-            name.
+    Args:
+        model: that was attacked.
+        clean: trials and metrics without attack.
+        attacks: at least one.
+        definitions: of all metrics, and of the interval.
+        not_tested: in words, beside what is never tested.
+        environment: that of the results.
+        cautions: what to know before any number is quoted.
     """
-    cards: dict[str, Entry] = {}
-    for experiment in map(read_experiment, directories):
-        for card in cards_of(experiment):
-            name = directory_name(card["model"]["name"])
-            if name in cards:
-                raise InputError(
-                    f"{experiment.directory}: there is another card for '{name}'; give each "
-                    "result an --output_dir of its own"
-                )
-            cards[name] = card
-    for name, card in cards.items():
-        _write(card, file_of(output_dir, name))
-    return [file_of(output_dir, name) for name in cards]
+    used = {*clean["metrics"], "interval"}
+    for attack in attacks:
+        used |= {*attack["metrics"], *(attack["control"]["metrics"] if attack["control"] else ())}
+    return {
+        "schema": SCHEMA_ID,
+        "model": model,
+        "clean": clean,
+        "attacks": list(attacks),
+        "definitions": {name: text for name, text in definitions.items() if name in used},
+        "cautions": list(cautions),
+        "not_tested": [*not_tested, *NEVER_TESTED],
+        "commit": environment.get("commit"),
+        "environment": dict(environment),
+    }
 
 
-def _write(card: Mapping[str, Any], directory: Path) -> None:
-    write_json(directory / "card.json", card)
-    write_text(directory / "card.md", card_markdown(card))
+def card_markdown(card: Card) -> str:
+    """The card as a section with tables; text of others in it is escaped."""
+    return template("card.md.jinja", text, title, trials).render(
+        card=card,
+        clean=_clean_table(card["clean"]["metrics"]),
+        attacks=_attack_table(card["attacks"]),
+    )
+
+
+def text(value: str) -> str:
+    r"""Text that Markdown and HTML leave as it is.
+
+    Example:
+        >>> text("a|b <i>")
+        'a\\|b &lt;i&gt;'
+    """
+    return " ".join(value.split()).translate(_MARKS)
+
+
+def title(name: str) -> str:
+    """A measure as headings have it."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def trials(counts: Mapping[str, object]) -> str:
+    """Numbers of trials in words."""
+    names = {"bonafide": "bona fide", "spoof": "spoof trials"}
+    return ", ".join(f"{count} {names.get(name, name)}" for name, count in counts.items())
+
+
+def _value(found: Metrics, name: str) -> str:
+    if name not in found:
+        return "-"
+    metric = found[name]
+    digits = 3 if metric["unit"] == "none" else 1
+    return shown((metric["value"], metric["low"], metric["high"]), digits)
+
+
+def _clean_table(found: Metrics) -> str:
+    rows = [[text(title(name)), _value(found, name)] for name in found]
+    return markdown_table(["metric", "value (95 % interval)"], rows)
+
+
+def _attack_table(attacks: Sequence[Attack]) -> str:
+    names = list(dict.fromkeys(name for attack in attacks for name in attack["metrics"]))
+    controls = [attack["control"]["metrics"] if attack["control"] else {} for attack in attacks]
+    controlled = [name for name in CONTROLLED if any(name in found for found in controls)]
+    rows = []
+    for attack, control in zip(attacks, controls, strict=True):
+        norm = f"{NORMS[attack['norm']]} " if attack["norm"] else ""
+        access = "white box" if attack["access"] == "white box" else f"from {attack['source']}"
+        aim, size = "targeted " if attack["targeted"] else "", attack["budget"]
+        unit = f" ({text(size['unit'])})" if size["unit"] else ""
+        snr = size["kind"] == "snr"
+        rows.append(
+            [
+                text(f"{aim}{norm}{attack['method']}, {access}"),
+                f"SNR {size['value']:g} dB" if snr else f"ε = {size['value']:g}{unit}",
+                number(attack["steps"], 0),
+                number(attack["snr_median_db"]),
+                *(_value(attack["metrics"], name) for name in names),
+                *(_value(control, name) for name in controlled),
+            ]
+        )
+    under = [f"{title(name)} under {CONTROLLED[name]}" for name in controlled]
+    header = ["attack", "budget", "steps", "median SNR dB", *map(title, names), *under]
+    return markdown_table(header, rows)
 
 
 def directory_name(model: str) -> str:

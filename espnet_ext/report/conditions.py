@@ -9,7 +9,7 @@ from espnet_ext.errors import InputError
 
 
 @dataclass(frozen=True)
-class Condition:
+class SweepCondition:
     """One line of the list that a recipe writes for its sweep.
 
     Attributes:
@@ -61,7 +61,7 @@ class Condition:
         return int(found[1]) if found else None
 
 
-def read_conditions(path: str | Path) -> list[Condition]:
+def read_conditions(path: str | Path) -> list[SweepCondition]:
     """Read the list: three weights, three directories and a variant a line, separated by tabs.
 
     Raises:
@@ -76,11 +76,11 @@ def read_conditions(path: str | Path) -> list[Condition]:
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
 
 
-def _parse(line: str, where: str) -> Condition:
+def _parse(line: str, where: str) -> SweepCondition:
     fields = line.split("\t")
     try:
         weights, directories = [float(f) for f in fields[:3]], [Path(f) for f in fields[3:6]]
-        return Condition(*weights, *directories, *fields[6:])  # type: ignore[arg-type]
+        return SweepCondition(*weights, *directories, *fields[6:])  # type: ignore[arg-type]
     except (ValueError, TypeError):
         raise InputError(
             f"{where}: expected lambda_A, lambda_C, lambda_C of inference, three directories and a "
@@ -88,13 +88,13 @@ def _parse(line: str, where: str) -> Condition:
         ) from None
 
 
-def by_training_seed(conditions: Iterable[Condition]) -> list[list[Condition]]:
+def by_training_seed(conditions: Iterable[SweepCondition]) -> list[list[SweepCondition]]:
     """Conditions that differ in the seed of training alone, together; lists may overlap.
 
     Raises:
         InputError: two directories are of the same condition and seed.
     """
-    runs: dict[object, dict[int, Condition]] = {}
+    runs: dict[object, dict[int, SweepCondition]] = {}
     for condition in conditions:
         of_seed = runs.setdefault((condition.weights, condition.variant), {})
         # Rows of a directory that names no seed count as of seed 0.
@@ -107,6 +107,6 @@ def by_training_seed(conditions: Iterable[Condition]) -> list[list[Condition]]:
     return [list(of_seed.values()) for of_seed in runs.values()]
 
 
-def baseline_of(conditions: Sequence[Condition]) -> Condition:
+def baseline_of(conditions: Sequence[SweepCondition]) -> SweepCondition:
     """The condition that others are compared with: the STL decoder, or else the first."""
     return next((c for c in conditions if c.heads == "STL decoder"), conditions[0])

@@ -1,45 +1,24 @@
 """Figures of the countermeasure half, from results.json, in panels and styles of its layout."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from espnet_ext.data.attack_log import NOISE
-from espnet_ext.data.files import write_figure
-from espnet_ext.data.ids import file_of
-from espnet_ext.report.countermeasure_layout import Style
-from espnet_ext.report.countermeasure_records import (
-    CellResult,
-    Histogram,
-    LnsrCurve,
-    ModelResult,
-    PanelOf,
-    Results,
-)
-from espnet_ext.report.countermeasure_tables import MISSING, method_name
-from espnet_ext.report.figures import load_pyplot
-from espnet_ext.report.results import Numbers
+from espnet_ext.report.figures import Picture, curve, drawing, legend_below
+from espnet_ext.report.layout import Style
+from espnet_ext.report.results import CountermeasureResults, Histogram, PanelOf
+from espnet_ext.report.tables import MISSING
+from espnet_ext.report.wording import method_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Accuracy = Literal["balanced_accuracy", "accuracy"]
 OTHER_STYLES = [("#000000", "x"), ("#7a5195", "*"), ("#8c6d31", "<"), ("#5f8a00", ">")]
-CAPTIONS = {
-    "figure_2": "Figure 2 of the paper in balanced accuracy, with 95 % intervals over speakers and "
-    "training seeds. Dashed: random signs of the same ε. 50 % is a constant answer.",
-    "figure_2_plain": "The same in plain accuracy, which is what the paper plots. Dotted: the "
-    "accuracy of always answering 'spoof'.",
-    "transfer": "Balanced accuracy of each target under {method} at ε {eps} from each source, and "
-    "under random signs of the same ε.",
-    "histograms": "Scores before and under PGD from the source of Figure 2. 0 is the threshold; "
-    "the outer bins hold all that lies beyond.",
-    "figure_3": "Figure 3 of the paper: noise-to-signal ratio by layer, mean over pairs. Dashed: "
-    "random signs of the same ε. The band spans the training seeds.",
-}
 EPS_LABELS = {"std": "ε in standard deviations of each feature", "db": "ε in dB"}
 CLASSES: tuple[tuple[Literal["spoof", "bonafide"], str, str], ...] = (
     ("spoof", "spoof", "#d55e00"),
@@ -48,72 +27,52 @@ CLASSES: tuple[tuple[Literal["spoof", "bonafide"], str, str], ...] = (
 WIDEST_LNSR = 4  # columns
 
 
-def draw_all(results: Results, output_dir: str | Path) -> dict[str, str]:
-    """Draw every figure that the results have data for.
-
-    Args:
-        results: of `results.json`.
-        output_dir: where the pictures go.
-
-    Returns:
-        captions by name of picture, in the order of the report.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    for name, draw, _ in _plan(results):
-        draw(results, file_of(output_dir, name))
-    return captions(results)
-
-
-def captions(results: Results) -> dict[str, str]:
-    """Captions of the pictures that `draw_all` makes of these results, by name."""
-    return {name: caption for name, _, caption in _plan(results)}
-
-
-def _plan(results: Results) -> Iterator[tuple[str, Callable[[Results, Path], None], str]]:
-    """Name, drawing and caption of each picture."""
+def countermeasure_pictures(results: CountermeasureResults) -> Iterator[Picture]:
+    """Every picture that the results have data for."""
     if results["cells"] and results["panels"]:
-        yield "figure2.png", figure_2, CAPTIONS["figure_2"]
-        yield "figure2_plain.png", figure_2_plain, CAPTIONS["figure_2_plain"]
+        yield Picture(
+            "figure2.png",
+            partial(figure_2, results),
+            "Curves of balanced accuracy against ε, a panel an attack",
+            "Figure 2 of the paper in balanced accuracy, with 95 % intervals over speakers and "
+            "training seeds. Dashed: random signs of the same ε. 50 % is a constant answer.",
+        )
+        yield Picture(
+            "figure2_plain.png",
+            partial(figure_2, results, measure="accuracy"),
+            "Curves of plain accuracy against ε, a panel an attack",
+            "The same in plain accuracy, which is what the paper plots. Dotted: the accuracy of "
+            "always answering 'spoof'.",
+        )
     if heat_map := results["layout"].get("heat_map"):
         method, eps = heat_map["method"], heat_map["eps"]
         if any((c["method"], c["eps"]) == (method, eps) for c in results["cells"]):
-            caption = CAPTIONS["transfer"].format(method=method_name(method), eps=f"{eps:g}")
-            yield f"transfer_{method}_{eps:g}.png", transfer, caption
+            yield Picture(
+                f"transfer_{method}_{eps:g}.png",
+                partial(transfer, results),
+                "Heat maps of balanced accuracy, source by target",
+                f"Balanced accuracy of each target under {method_name(method)} at ε {eps:g} from "
+                "each source, and under random signs of the same ε.",
+            )
     if results["histograms"]:
-        yield "histograms.png", score_histograms, CAPTIONS["histograms"]
+        yield Picture(
+            "histograms.png",
+            partial(score_histograms, results),
+            "Histograms of scores before and under attack",
+            "Scores before and under PGD from the source of Figure 2. 0 is the threshold; the "
+            "outer bins hold all that lies beyond.",
+        )
     if results["lnsr"]:
-        yield "figure3.png", figure_3, CAPTIONS["figure_3"]
+        yield Picture(
+            "figure3.png",
+            partial(figure_3, results),
+            "Curves of the layerwise noise-to-signal ratio",
+            "Figure 3 of the paper: noise-to-signal ratio by layer, mean over pairs. Dashed: "
+            "random signs of the same ε. The band spans the training seeds.",
+        )
 
 
-@contextmanager
-def _figure(path: str | Path, rows: int, columns: int, **options: Any) -> Iterator[Any]:
-    """A grid of axes (rows, columns) that is written to `path` at the end."""
-    pyplot = load_pyplot()
-    with pyplot.rc_context({"font.size": 10, "axes.titlesize": 11, "savefig.dpi": 150}):
-        figure, axes = pyplot.subplots(rows, columns, squeeze=False, **options)
-        try:
-            yield figure, axes
-            write_figure(figure, path, bbox_inches="tight")
-        finally:
-            pyplot.close(figure)
-
-
-def _legend_below(figure: Any, axes: np.ndarray, columns: int) -> None:
-    """Every label of the axes once, below them."""
-    handles: dict[str, Any] = {}
-    for axis in axes.flat:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    figure.tight_layout()
-    figure.legend(
-        handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.0),
-        ncol=columns, frameon=False,
-    )  # fmt: skip
-
-
-def style_of(variant: str, results: Results) -> Style:
+def style_of(variant: str, results: CountermeasureResults) -> Style:
     """How a variant is drawn; those that the layout does not know differ from each other."""
     styles = results["layout"].get("styles", {})
     if variant in styles:
@@ -125,7 +84,9 @@ def style_of(variant: str, results: Results) -> Style:
     return {"colour": colour, "marker": marker, "name": variant}
 
 
-def figure_2(results: Results, path: str | Path, measure: Accuracy = "balanced_accuracy") -> None:
+def figure_2(
+    results: CountermeasureResults, path: str | Path, measure: Accuracy = "balanced_accuracy"
+) -> None:
     """Accuracy against epsilon, a panel each of the layout, as in Figure 2 of Wu et al. 2020.
 
     Args:
@@ -138,22 +99,17 @@ def figure_2(results: Results, path: str | Path, measure: Accuracy = "balanced_a
         "accuracy": "plain accuracy in %, as the paper plots",
     }
     rows = (len(results["panels"]) + 1) // 2
-    with _figure(path, rows, 2, figsize=(12.5, 4.5 * rows), sharey=True) as (figure, axes):
+    with drawing(path, rows, 2, (12.5, 4.5 * rows), share="y") as (figure, axes):
         for axis, panel in zip(axes.flat, results["panels"], strict=False):
             _draw_panel(axis, results, panel, measure)
         for axis in axes[:, 0]:
             axis.set_ylabel(labels[measure])
         for axis in axes[-1]:
             axis.set_xlabel(eps_label(results))
-        _legend_below(figure, axes, 5)
+        legend_below(figure, axes, 5)
 
 
-def figure_2_plain(results: Results, path: str | Path) -> None:
-    """`figure_2` in plain accuracy."""
-    figure_2(results, path, "accuracy")
-
-
-def eps_label(results: Results) -> str:
+def eps_label(results: CountermeasureResults) -> str:
     """What epsilon is measured in, of attacks that agree in it."""
     settings = [entry.get("settings") or {} for entry in results["attack"].values()]
     units = {setting.get("unit") for setting in settings}
@@ -161,7 +117,9 @@ def eps_label(results: Results) -> str:
     return EPS_LABELS.get(str(unit), "ε in the unit of what is attacked")
 
 
-def _draw_panel(axis: "Axes", results: Results, panel: PanelOf, measure: Accuracy) -> None:
+def _draw_panel(
+    axis: "Axes", results: CountermeasureResults, panel: PanelOf, measure: Accuracy
+) -> None:
     names = results["layout"].get("architectures", {})
     variants = f"{names.get(panel['architecture'], panel['architecture'])} and its variants"
     source = f" from {panel['source']}" if panel["source"] else ""
@@ -183,64 +141,31 @@ def _draw_panel(axis: "Axes", results: Results, panel: PanelOf, measure: Accurac
     if not models:
         axis.text(0.5, 0.4, "no scores of this attack", ha="center", transform=axis.transAxes)
         return
-    names_of = {m["name"] for m in models}
-    eps = sorted({c["eps"] for c in cells if c["target"] in names_of})
+    own = {m["name"]: [c for c in cells if c["target"] == m["name"]] for m in models}
+    eps = sorted({c["eps"] for same in own.values() for c in same})
+    # The clean point stands left of the lowest epsilon: the axis is logarithmic.
+    clean = eps[0] / 2.5
     for number, model in enumerate(models):
-        own = [c for c in cells if c["target"] == model["name"]]
         shift = 1.025 ** (number - (len(models) - 1) / 2)
         style = style_of(model["variant"], results)
         for method in (panel["method"], NOISE):
-            _accuracy_curve(
-                axis,
-                model,
-                [c for c in own if c["method"] == method],
-                measure,
-                eps[0],
-                shift,
-                style,
-            )
+            same = [c for c in own[model["name"]] if c["method"] == method]
+            x = [shift * place for place in (clean, *(c["eps"] for c in same))]
+            values = [model["attacked_clean"][measure], *(c[measure] for c in same)]
+            line = {"color": style["colour"], "linewidth": 1.6, "marker": style["marker"]}
+            if same and method == NOISE:
+                y = np.array([value[0] for value in values], dtype=np.float64)
+                axis.plot(x, y, color=style["colour"], linestyle="--", linewidth=1.2, alpha=0.75)
+            elif same:
+                curve(axis, x, values, {**line, "label": style["name"]}, bars=True)
     axis.set_xscale("log")
-    ticks = _apart(eps)
-    axis.set_xticks([_clean_place(eps[0]), *ticks], ["clean", *(f"{e:g}" for e in ticks)])
+    ticks = labels_apart(eps)
+    axis.set_xticks([clean, *ticks], ["clean", *(f"{e:g}" for e in ticks)])
     axis.set_xticks([], minor=True)
     axis.grid(alpha=0.25)
 
 
-def _accuracy_curve(
-    axis: "Axes",
-    model: ModelResult,
-    cells: Sequence[CellResult],
-    measure: Accuracy,
-    lowest: float,
-    shift: float,
-    style: Style,
-) -> None:
-    """An attack with intervals, or the control dashed; points start at the clean accuracy."""
-    x = [shift * place for place in (_clean_place(lowest), *(c["eps"] for c in cells))]
-    values = [model["attacked_clean"][measure], *(c[measure] for c in cells)]
-    y = [value[0] or 0.0 for value in values]
-    if cells and cells[0]["method"] == NOISE:
-        axis.plot(x, y, color=style["colour"], linestyle="--", linewidth=1.2, alpha=0.75)
-    elif cells:
-        axis.errorbar(
-            x, y, yerr=_bars(values), color=style["colour"], marker=style["marker"],
-            markersize=5, linewidth=1.6, elinewidth=0.8, label=style["name"],
-        )  # fmt: skip
-
-
-def _clean_place(lowest: float) -> float:
-    """Where the clean point stands on the logarithmic axis: left of the lowest epsilon."""
-    return lowest / 2.5
-
-
-def _bars(values: Sequence[Numbers]) -> np.ndarray:
-    """Lengths of the error bars (2, N); zero without an interval."""
-    known = [(v[0], v[0], v[0]) if None in v[1:] else tuple(v) for v in values]
-    point, low, high = np.array(known, dtype=float).T
-    return np.stack([point - low, high - point]).clip(min=0.0)
-
-
-def _apart(eps: Sequence[float]) -> list[float]:
+def labels_apart(eps: Sequence[float]) -> list[float]:
     """Those epsilons, from the largest down, whose labels do not touch."""
     kept: list[float] = []
     least = (eps[-1] / eps[0]) ** (1 / 18)
@@ -250,7 +175,7 @@ def _apart(eps: Sequence[float]) -> list[float]:
     return kept[::-1]
 
 
-def transfer(results: Results, path: str | Path) -> None:
+def transfer(results: CountermeasureResults, path: str | Path) -> None:
     """Heat maps of balanced accuracy, source by target: the attack of the layout and the control.
 
     Args:
@@ -269,7 +194,7 @@ def transfer(results: Results, path: str | Path) -> None:
     targets = [n for n in names if any(target == n for _, _, target in found)]
     clean = {m["name"]: m["attacked_clean"] for m in results["models"] if m["seeds"]}
     size = (1.6 + 0.62 * len(targets), 2 * (1.1 + 0.45 * (len(sources) + 1)) + 1.2)
-    with _figure(path, 2, 1, figsize=size, sharex=True, layout="constrained") as (figure, axes):
+    with drawing(path, 2, 1, size, share="x", layout="constrained") as (figure, axes):
         for axis, shown in zip(axes[:, 0], (method, NOISE), strict=True):
             rows = [[clean[t]["balanced_accuracy"][0] for t in targets]]
             rows += [[found.get((shown, s, t), np.nan) for t in targets] for s in sources]
@@ -288,15 +213,14 @@ def transfer(results: Results, path: str | Path) -> None:
         figure.colorbar(image, ax=axes, label="balanced accuracy in %", shrink=0.8)
 
 
-def score_histograms(results: Results, path: str | Path) -> None:
+def score_histograms(results: CountermeasureResults, path: str | Path) -> None:
     """Scores of bona fide and spoof trials, a row per countermeasure, a column per epsilon."""
     entries = results["histograms"]
     targets = list(dict.fromkeys(e["target"] for e in entries))
     columns: list[float | None] = [None, *sorted({e["eps"] for e in entries if e["eps"]})]
     found = {(e["target"], e["eps"]): e for e in entries}
     size = (3.0 * len(columns) + 0.6, 2.1 * len(targets) + 0.8)
-    grid = _figure(path, len(targets), len(columns), figsize=size, sharex=True)
-    with grid as (figure, axes):
+    with drawing(path, len(targets), len(columns), size, share="x") as (figure, axes):
         for (row, column), axis in np.ndenumerate(axes):
             _draw_histogram(axis, found.get((targets[row], columns[column])))
         for axis, eps in zip(axes[0], columns, strict=True):
@@ -325,7 +249,7 @@ def _draw_histogram(axis: "Axes", entry: Histogram | None) -> None:
     axis.set_ylim(0, 1.35 * highest)
 
 
-def figure_3(results: Results, path: str | Path) -> None:
+def figure_3(results: CountermeasureResults, path: str | Path) -> None:
     """LNSR against the layer, pretrained and random, a row per norm, a column per epsilon.
 
     The paper shows PGD at epsilon 8 and 16 in the Frobenius norm; up to two smaller epsilons
@@ -334,17 +258,27 @@ def figure_3(results: Results, path: str | Path) -> None:
     lnsr = results["lnsr"]
     assert lnsr is not None, "the plan has this figure only where there are curves"
     curves = [c for c in lnsr["curves"] if not c["centred"]]
+    curves = [c for c in curves if c["perturbation"] in ("pgd", NOISE)]
     norms = [n for n in ("frobenius", "spectral") if any(c["norm"] == n for c in curves)]
-    eps = _chosen_eps(sorted({c["eps"] for c in curves}), results["layout"].get("lnsr_eps", []))
+    eps = chosen_eps(sorted({c["eps"] for c in curves}), results["layout"].get("lnsr_eps", []))
     variants = results["layout"].get("lnsr_variants", {})
     size = (3.3 * len(eps) + 0.6, 3.2 * len(norms) + 0.6)
-    grid = _figure(path, len(norms), len(eps), figsize=size, sharex=True)
-    with grid as (figure, axes):
+    with drawing(path, len(norms), len(eps), size, share="x") as (figure, axes):
         for (row, column), axis in np.ndenumerate(axes):
-            for curve in curves:
-                if (curve["norm"], curve["eps"]) == (norms[row], eps[column]):
-                    style = style_of(variants.get(curve["model"], curve["model"]), results)
-                    _ratios(axis, curve, style)
+            for c in curves:
+                if (c["norm"], c["eps"]) != (norms[row], eps[column]):
+                    continue
+                style = style_of(variants.get(c["model"], c["model"]), results)
+                values = [*zip(c["mean"], c["low"], c["high"], strict=True)]
+                attack = c["perturbation"] != NOISE
+                line = {
+                    "color": style["colour"],
+                    "marker": style["marker"] if attack else None,
+                    "linestyle": "-" if attack else "--",
+                    "alpha": 1.0 if attack else 0.75,
+                    "label": f"{c['model']}, {method_name(c['perturbation'])}",
+                }
+                curve(axis, range(len(values)), values, line)
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
             axis.yaxis.set_minor_formatter(lambda value, _: f"{value:.3g}")
@@ -358,10 +292,10 @@ def figure_3(results: Results, path: str | Path) -> None:
             axis.set_title(f"ε {value:g}")
         for axis, norm in zip(axes[:, 0], norms, strict=True):
             axis.set_ylabel(f"LNSR, {norm.capitalize()} norm")
-        _legend_below(figure, axes, 4)
+        legend_below(figure, axes, 4)
 
 
-def _chosen_eps(eps: Sequence[float], wanted: Sequence[float]) -> list[float]:
+def chosen_eps(eps: Sequence[float], wanted: Sequence[float]) -> list[float]:
     """Those of the layout as far as they are there, and others, spread out."""
     first = [e for e in eps if e in wanted]
     others = [e for e in eps if e not in first]
@@ -370,17 +304,3 @@ def _chosen_eps(eps: Sequence[float], wanted: Sequence[float]) -> list[float]:
         places = np.linspace(0, len(others) - 1, room).round().astype(int)
         others = [others[place] for place in places]
     return sorted([*others, *first])
-
-
-def _ratios(axis: "Axes", curve: LnsrCurve, style: Style) -> None:
-    if curve["perturbation"] not in ("pgd", NOISE):
-        return
-    attack, x = curve["perturbation"] != NOISE, range(len(curve["mean"]))
-    axis.plot(
-        x, curve["mean"], color=style["colour"], marker=style["marker"] if attack else None,
-        markersize=5, linestyle="-" if attack else "--", alpha=1.0 if attack else 0.75,
-        label=f"{curve['model']}, {method_name(curve['perturbation'])}",
-    )  # fmt: skip
-    axis.fill_between(
-        x, curve["low"], curve["high"], color=style["colour"], alpha=0.15, linewidth=0
-    )

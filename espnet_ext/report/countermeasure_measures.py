@@ -21,8 +21,8 @@ from espnet_ext.metrics.tdcf import (
     normalised_cost,
     verification_errors,
 )
-from espnet_ext.report.countermeasure_records import Curves, Rates
-from espnet_ext.report.countermeasure_run import Rows, Trials
+from espnet_ext.report.countermeasure_run import Rows, TrialTable
+from espnet_ext.report.results import Curves, Rates
 
 
 class Measures:
@@ -34,7 +34,9 @@ class Measures:
         weights: of the t-DCF.
     """
 
-    def __init__(self, trials: Trials, resamples: int, weights: Coefficients | None = None) -> None:
+    def __init__(
+        self, trials: TrialTable, resamples: int, weights: Coefficients | None = None
+    ) -> None:
         self.draws, self.weights = Draws(int(trials.unit.max()) + 1, resamples), weights
 
     def share(

@@ -12,7 +12,7 @@ Scores that are absent are listed as missing. Scores that contradict each other 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,12 +25,12 @@ from espnet_ext.cm.scores import (
     read_scores,
 )
 from espnet_ext.data.attack_log import CLEAN, NOISE, RECORD, read_attack_record
-from espnet_ext.data.files import read_json
+from espnet_ext.data.files import Record, read_json
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics.eer import EqualErrorRate, equal_error_rate
-from espnet_ext.report.countermeasure_layout import Layout
-from espnet_ext.report.countermeasure_records import PanelOf
+from espnet_ext.report.layout import Layout
+from espnet_ext.report.results import PanelOf
 
 
 class Model(NamedTuple):
@@ -56,8 +56,8 @@ class Cell(NamedTuple):
     eps: float
 
 
-class Trials(NamedTuple):
-    """Trials sorted by utterance, so that the order of score files changes no number.
+class TrialTable(NamedTuple):
+    """TrialTable sorted by utterance, so that the order of score files changes no number.
 
     Attributes:
         utterance: names of the N trials.
@@ -71,9 +71,9 @@ class Trials(NamedTuple):
     attack: np.ndarray
     unit: np.ndarray
 
-    def part(self, chosen: np.ndarray) -> "Trials":
+    def part(self, chosen: np.ndarray) -> "TrialTable":
         """Those at some places (M,); units keep their numbers."""
-        return Trials(*(column[chosen] for column in self))
+        return TrialTable(*(column[chosen] for column in self))
 
 
 class Rows(NamedTuple):
@@ -85,7 +85,7 @@ class Rows(NamedTuple):
         right: whether it is right at the threshold of its model (K, N), 1.0 or 0.0.
     """
 
-    trials: Trials
+    trials: TrialTable
     score: np.ndarray
     right: np.ndarray
 
@@ -111,12 +111,12 @@ class Run:
     models: list[Model]
     seeds: list[int]
     layout: Layout
-    trials: Trials
+    trials: TrialTable
     attacked: np.ndarray
     thresholds: dict[tuple[str, int], EqualErrorRate] = field(default_factory=dict)
     table: dict[tuple[Cell, int], Rows] = field(default_factory=dict)
     cells: dict[Cell, list[int]] = field(default_factory=dict)
-    settings: dict[str, dict[int, Any]] = field(default_factory=dict)
+    settings: dict[str, dict[int, Record]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
     def of(self, cell: Cell, seeds: Sequence[int], attacked: bool = False) -> Rows:
@@ -253,7 +253,7 @@ def attack_scores(directory: Path) -> Iterator[tuple[str, str, float, Path]]:
             raise InputError(message) from None
 
 
-def trials_of(scores: Iterable[TrialScore], utt2spk: Mapping[str, str] | None) -> Trials:
+def trials_of(scores: Iterable[TrialScore], utt2spk: Mapping[str, str] | None) -> TrialTable:
     """The trials of a score file; without `utt2spk` each is a unit of its own.
 
     Raises:
@@ -265,7 +265,7 @@ def trials_of(scores: Iterable[TrialScore], utt2spk: Mapping[str, str] | None) -
     refuse(f"utt2spk: no speaker of '{u}'; is it of the evaluation set?" for u in unknown)
     speakers = [utt2spk[name] for name in names] if utt2spk else names
     numbers = {name: number for number, name in enumerate(sorted(set(speakers)))}
-    return Trials(
+    return TrialTable(
         np.array(names, dtype=object),
         np.array([row.key == "bonafide" for row in rows]),
         np.array([row.attack for row in rows]),
@@ -274,7 +274,7 @@ def trials_of(scores: Iterable[TrialScore], utt2spk: Mapping[str, str] | None) -
 
 
 def answered(
-    scores: Iterable[TrialScore], trials: Trials, threshold: float, where: str | Path
+    scores: Iterable[TrialScore], trials: TrialTable, threshold: float, where: str | Path
 ) -> Rows:
     """Scores of one training seed, and which are right.
 
@@ -307,7 +307,7 @@ def _both_classes(scores: list[TrialScore], path: Path) -> list[TrialScore]:
     return scores
 
 
-def _places(scores: Iterable[TrialScore], trials: Trials, where: Path) -> np.ndarray:
+def _places(scores: Iterable[TrialScore], trials: TrialTable, where: Path) -> np.ndarray:
     place = {utterance: number for number, utterance in enumerate(trials.utterance)}
     names = sorted(row.utterance for row in scores)
     unknown = [name for name in names if name not in place]
@@ -388,7 +388,7 @@ def _expected(run: Run) -> set[Cell]:
     return {Cell(s, t, m, e) for (s, m), of in targets.items() for t in of for e in eps[s, m]}
 
 
-def read_asv(path: str | Path, trials: Trials) -> list[AsvScore]:
+def read_asv(path: str | Path, trials: TrialTable) -> list[AsvScore]:
     """Scores of speaker verification for the t-DCF.
 
     Raises:
@@ -400,7 +400,7 @@ def read_asv(path: str | Path, trials: Trials) -> list[AsvScore]:
     return scores
 
 
-def read_seeds(expdir: str | Path, name: str, seeds: Sequence[int]) -> dict[int, Any]:
+def read_seeds(expdir: str | Path, name: str, seeds: Sequence[int]) -> dict[int, Record]:
     """The files `<expdir>/<name>_seed<seed>/results.json` that are there, by seed.
 
     Raises:

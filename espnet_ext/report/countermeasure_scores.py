@@ -9,10 +9,11 @@ from espnet_ext.cm.scores import AsvScore, TrialScore, by_key
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.metrics.eer import equal_error_rate
-from espnet_ext.report import tables
 from espnet_ext.report.countermeasure_measures import Measures, tandem_weights
 from espnet_ext.report.countermeasure_run import answered, trials_of
 from espnet_ext.report.results import Numbers
+from espnet_ext.report.tables import markdown_table
+from espnet_ext.report.wording import shown
 
 Answer = Literal[
     "accuracy", "balanced_accuracy", "bonafide_accuracy", "spoof_accuracy", "spoof_accept_rate"
@@ -172,15 +173,15 @@ def summary(results: Scores) -> str:
         ("min t-DCF (2021 form)", results["min_tdcf_2021"], 4),
         *rates,
     ]
-    overall = tables.markdown_table(
+    overall = markdown_table(
         [f"{counts['bonafide']} bona fide, {counts['spoof']} spoof", "value (95 % interval)"],
-        [[name, tables.interval(value, digits)] for name, value, digits in rows],
+        [[name, shown(value, digits)] for name, value, digits in rows],
     )
-    attacks = tables.markdown_table(
+    attacks = markdown_table(
         ["attack", "trials", "EER %", "spoof accept rate %"],
         [
             [e["attack"], str(e["trials"])]
-            + [tables.interval(value) for value in (e["eer"], e["spoof_accept_rate"])]
+            + [shown(value) for value in (e["eer"], e["spoof_accept_rate"])]
             for e in results["attacks"]
         ],
     )

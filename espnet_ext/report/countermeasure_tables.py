@@ -1,21 +1,17 @@
-"""Markdown tables of the countermeasure half, from results.json."""
+"""Tables of countermeasures, from results.json."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 from espnet_ext.data.attack_log import CLEAN, NOISE
-from espnet_ext.report.countermeasure_records import ModelResult, Rates, Results
-from espnet_ext.report.results import Numbers
-from espnet_ext.report.tables import ARROWS, excludes_zero, interval, markdown_table
+from espnet_ext.report.results import CellResult, CountermeasureResults, ModelResult, Rates
+from espnet_ext.report.tables import MISSING, Cell, overlap_sections, pivot
+from espnet_ext.report.wording import method_name, number, shown, with_arrow
 
-METHODS = {
-    "pgd": "PGD",
-    "fgsm": "FGSM",
-    "noise": "random signs",
-    "apgd": "APGD",
-    "square": "Square",
-    "upstream": "attack on the upstream",
-}
-MISSING = "missing"
+TRANSFER = (
+    "Points of balanced accuracy lost beyond those lost under random signs of the same ε, paired, "
+    "with 95 % intervals. ↑: the attack harms more than noise of its size with the whole interval, "
+    "↓: less."
+)
 CLEAN_COLUMNS: dict[str, Callable[[ModelResult], str]] = {
     "eval EER %": lambda model: shown(model["eer"]),
     "min t-DCF (2019)": lambda model: shown(model["min_tdcf_2019"], 3),
@@ -28,80 +24,69 @@ CLEAN_COLUMNS: dict[str, Callable[[ModelResult], str]] = {
 }
 
 
-def method_name(method: str) -> str:
-    """A method as people write it.
-
-    Example:
-        >>> method_name("pgd")
-        'PGD'
-    """
-    return METHODS.get(method, method)
-
-
-def shown(value: Numbers | None, digits: int = 1) -> str:
-    """A value with its interval, or "missing".
-
-    Example:
-        >>> shown([1.25, None, None]), shown([None, None, None]), shown(None)
-        ('1.2', 'missing', 'missing')
-    """
-    return MISSING if value is None or value[0] is None else interval(value, digits)
-
-
-def with_arrow(value: Numbers | None) -> str:
-    """The same of a difference, with an arrow where the whole interval is above or below zero."""
-    return shown(value) + (ARROWS[excludes_zero(value)] if value else "")
-
-
-def pivot_table(heading: str, entries: Iterable[tuple[str, float, str]]) -> str:
-    """A table with a row per name and a column per epsilon; what was not run is "missing".
-
-    Args:
-        heading: of the first column.
-        entries: name, epsilon (0 for none), and text of the cell.
-
-    Example:
-        >>> print(pivot_table("target", [("lcnn", 0, "99"), ("lcnn", 0.1, "50")]))
-        | target | clean | ε 0.1 |
-        |:--|--:|--:|
-        | lcnn | 99 | 50 |
-    """
-    found = {(name, eps): text for name, eps, text in entries}
-    eps = sorted({eps for _, eps in found})
-    rows = [
-        [name, *(found.get((name, e), MISSING) for e in eps)]
-        for name in dict.fromkeys(name for name, _ in found)
+def countermeasure_tables(results: CountermeasureResults) -> list[str]:
+    """All tables of a report of countermeasures with their headings."""
+    sections = ["## Without attack", clean_table(results)]
+    cost = [
+        ([f"{c['target']} less {c['baseline']}"], "points of balanced accuracy", difference)
+        for c in results["comparisons"]
+        if c["method"] == CLEAN and (difference := with_arrow(c["difference"]))
     ]
-    return markdown_table([heading, *(f"ε {e:g}" if e else "clean" for e in eps)], rows)
+    if cost:
+        sections += ["### What a defence costs", pivot(["without attack"], cost)]
+    for architecture in dict.fromkeys(model["architecture"] for model in results["models"]):
+        kinds = kinds_of_spoof(results, architecture)
+        if kinds:
+            title = f"### EER by kind of spoof, {architecture}"
+            sections += [title, pivot(["EER %"], sorted(kinds, key=lambda cell: list(cell[0])))]
+    attacks = dict.fromkeys((cell["source"], cell["method"]) for cell in results["cells"])
+    for source in dict.fromkeys(source for source, _ in attacks):
+        sections += [f"## Attacks from {source}"]
+        if by_eps := results["attack"].get(source, {"by_eps": {}})["by_eps"]:
+            sections += ["### Size of ε", eps_table(by_eps)]
+        for method in (method for other, method in attacks if other == source):
+            sections += [f"### {method_name(method)} from {source}"]
+            sections += [TRANSFER] if method != NOISE else []
+            sections += attack_tables(results, source, method).values()
+    if layers := [text for pair in lnsr_tables(results) for text in pair]:
+        sections += ["## Layerwise noise-to-signal ratio", *layers]
+    if results["probe"]:
+        cells = [
+            ([f"{row['model']}, {row['layer']}"], title, f"{value:.1f}")
+            for row in results["probe"]
+            for title, value in (("dev EER %", row["dev_eer"]), ("eval EER %", row["eval_eer"]))
+        ]
+        sections += ["## Linear probe by layer", pivot(["features"], cells)]
+    return sections + overlap_sections(results.get("overlap"))
 
 
-def clean_table(results: Results) -> str:
+def clean_table(results: CountermeasureResults) -> str:
     """Error rates and accuracies of every countermeasure without attack."""
     tandem = any("min_tdcf_2019" in model for model in results["models"])
-    columns = {k: cell for k, cell in CLEAN_COLUMNS.items() if tandem or "t-DCF" not in k}
-    rows = [
-        [
-            model["name"],
-            model["variant"],
-            str(len(model["seeds"])),
-            *(cell(model) if model["seeds"] else MISSING for cell in columns.values()),
-        ]
+    cells = [
+        (
+            (model["name"], model["variant"], str(len(model["seeds"]))),
+            title,
+            cell(model) if model["seeds"] else MISSING,
+        )
         for model in results["models"]
+        for title, cell in CLEAN_COLUMNS.items()
+        if tandem or "t-DCF" not in title
     ]
-    return markdown_table(["countermeasure", "variant", "seeds", *columns], rows)
+    return pivot(["countermeasure", "variant", "seeds"], cells)
 
 
-def kinds_table(results: Results, architecture: str) -> str | None:
+def kinds_of_spoof(results: CountermeasureResults, architecture: str) -> list[Cell]:
     """EER of each kind of spoof against all bona fide trials, a column per countermeasure."""
-    models = [m for m in results["models"] if m["architecture"] == architecture and m["seeds"]]
-    if not models:
-        return None
-    kinds = sorted({kind for model in models for kind in model["eer_by_attack"]})
-    rows = [[kind, *(shown(m["eer_by_attack"].get(kind)) for m in models)] for kind in kinds]
-    return markdown_table(["EER %", *(model["name"] for model in models)], rows)
+    return [
+        ([kind], model["name"], shown(eer))
+        for model in results["models"]
+        if model["architecture"] == architecture and model["seeds"]
+        for kind, eer in model["eer_by_attack"].items()
+    ]
 
 
-def attack_tables(results: Results, source: str, method: str) -> dict[str, str]:
+def attack_tables(results: CountermeasureResults, source: str, method: str) -> dict[str, str]:
     """The tables of one source and method, by their first heading; a column per epsilon.
 
     Points lost beyond random signs (none for these themselves), accuracy by class, spoofs accepted
@@ -110,86 +95,78 @@ def attack_tables(results: Results, source: str, method: str) -> dict[str, str]:
     cells = [c for c in results["cells"] if (c["source"], c["method"]) == (source, method)]
     rivals = [c for c in results["comparisons"] if (c["source"], c["method"]) == (source, method)]
     models = {model["name"]: model for model in results["models"]}
-    named = [(f"{c['target']}{' (white box)' * (c['target'] == source)}", c) for c in cells]
-    clean = {name: models[c["target"]]["attacked_clean"] for name, c in named}
+
+    def _name(cell: CellResult) -> str:
+        return f"{cell['target']}{' (white box)' * (cell['target'] == source)}"
+
     found = {
         "points beyond random signs": [
-            (name, c["eps"], with_arrow(c["beyond_noise"])) for name, c in named if method != NOISE
+            (_name(c), c["eps"], with_arrow(c["beyond_noise"]))
+            for c in cells
+            if method != NOISE and c["beyond_noise"]
         ],
         "balanced % (bona fide / spoof)": [
-            *((name, 0.0, _by_class(rates)) for name, rates in clean.items()),
-            *((name, c["eps"], _by_class(c)) for name, c in named),
+            *((_name(c), 0.0, _by_class(models[c["target"]]["attacked_clean"])) for c in cells),
+            *((_name(c), c["eps"], _by_class(c)) for c in cells),
         ],
         "spoofs accepted % / success %": [
-            (name, c["eps"], " / ".join(map(_point, (c["spoof_accept_rate"], c["success_rate"]))))
-            for name, c in named
+            (
+                _name(c),
+                c["eps"],
+                f"{number(c['spoof_accept_rate'][0])} / {number(c['success_rate'][0])}",
+            )
+            for c in cells
         ],
         "points of balanced accuracy": [
             (f"{c['target']} less {c['baseline']}", c["eps"] or 0.0, with_arrow(c["difference"]))
             for c in rivals
         ],
     }
-    return {heading: pivot_table(heading, rows) for heading, rows in found.items() if rows}
+    return {heading: by_eps(heading, entries) for heading, entries in found.items() if entries}
+
+
+def by_eps(heading: str, entries: list[tuple[str, float, str]]) -> str:
+    """A table with a column per epsilon in their order, 0 being no attack.
+
+    Args:
+        heading: of the first column.
+        entries: name of the row, epsilon, and text of the cell.
+    """
+    names = {e: f"ε {e:g}" if e else "clean" for e in sorted({eps for _, eps, _ in entries})}
+    cells = [([name], names[eps], text) for name, eps, text in entries]
+    return pivot([heading], cells, list(names.values()))
 
 
 def _by_class(rates: Rates) -> str:
     balanced, bonafide, spoof = (
-        rates[key][0] for key in ("balanced_accuracy", "bonafide_accuracy", "spoof_accuracy")
+        number(rates[key][0])
+        for key in ("balanced_accuracy", "bonafide_accuracy", "spoof_accuracy")
     )
-    return f"{balanced:.1f} ({bonafide:.1f} / {spoof:.1f})"
+    return f"{balanced} ({bonafide} / {spoof})"
 
 
-def _point(value: Numbers) -> str:
-    return MISSING if value[0] is None else f"{value[0]:.1f}"
-
-
-def clean_cost_table(results: Results) -> str | None:
-    """What a defence costs without attack."""
-    rows = [
-        [f"{c['target']} less {c['baseline']}", with_arrow(c["difference"])]
-        for c in results["comparisons"]
-        if c["method"] == CLEAN
-    ]
-    return markdown_table(["without attack", "points of balanced accuracy"], rows) if rows else None
-
-
-def eps_table(results: Results, source: str) -> str | None:
+def eps_table(by_eps: dict[str, dict[str, float]]) -> str:
     """What each epsilon means in other units, as the attack measured it."""
-    attack = results["attack"].get(source)
-    if attack is None or not attack["by_eps"]:
-        return None
-    tables = attack["by_eps"]
-    eps = sorted({e for table in tables.values() for e in table}, key=float)
-    header = ["ε", *(key.removeprefix("eps_").replace("_", " ") for key in tables)]
-    rows = [
-        [e, *(f"{table[e]:.3g}" if e in table else MISSING for table in tables.values())]
-        for e in eps
-    ]
-    return markdown_table(header, rows)
+    titles = {key: key.removeprefix("eps_").replace("_", " ") for key in by_eps}
+    cells = [([e], titles[k], f"{v:.3g}") for k, of in by_eps.items() for e, v in of.items()]
+    return pivot(["ε"], sorted(cells, key=lambda cell: float(cell[0][0])), list(titles.values()))
 
 
-def lnsr_table(results: Results, norm: str, centred: bool) -> str | None:
-    """LNSR by layer, means over pairs and training seeds."""
-    lnsr = results["lnsr"]
-    if lnsr is None:
-        return None
-    curves = [c for c in lnsr["curves"] if (c["norm"], c["centred"]) == (norm, centred)]
-    if not curves:
-        return None
-    rows = [
-        [
-            f"{c['model']}, {method_name(c['perturbation'])}, ε {c['eps']:g}",
-            *(f"{value:.3f}" for value in c["mean"]),
+def lnsr_tables(results: CountermeasureResults) -> Iterator[tuple[str, str]]:
+    """Heading and table of LNSR by layer, means over pairs and training seeds, of each norm."""
+    lnsr = results["lnsr"] or {"layers": [], "seeds": [], "curves": []}
+    curves = sorted(lnsr["curves"], key=lambda c: (c["eps"], c["perturbation"], c["model"]))
+    for norm, centred in ((n, c) for n in ("frobenius", "spectral") for c in (False, True)):
+        cells = [
+            (
+                [f"{c['model']}, {method_name(c['perturbation'])}, ε {c['eps']:g}"],
+                layer,
+                f"{value:.3f}",
+            )
+            for c in curves
+            if (c["norm"], c["centred"]) == (norm, centred)
+            for layer, value in zip(lnsr["layers"], c["mean"], strict=True)
         ]
-        for c in sorted(curves, key=lambda c: (c["eps"], c["perturbation"], c["model"]))
-    ]
-    return markdown_table([f"LNSR, {norm}", *lnsr["layers"]], rows)
-
-
-def probe_table(results: Results) -> str | None:
-    """Equal error rates of the linear probe."""
-    rows = [
-        [f"{r['model']}, {r['layer']}", f"{r['dev_eer']:.1f}", f"{r['eval_eer']:.1f}"]
-        for r in results["probe"]
-    ]
-    return markdown_table(["features", "dev EER %", "eval EER %"], rows) if rows else None
+        if cells:
+            title = f"### {norm.capitalize()} norm{', centred' if centred else ''}"
+            yield title, pivot([f"LNSR, {norm}"], cells, lnsr["layers"])

@@ -1,28 +1,30 @@
 """The results of the countermeasure half: clean scores, scores under attack, LNSR."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from espnet_ext.cm.scores import AsvScore
 from espnet_ext.data.attack_log import NOISE
+from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed, tandem_weights
-from espnet_ext.report.countermeasure_records import (
-    Attack,
+from espnet_ext.report.countermeasure_run import Cell, Model, Rows, Run, TrialTable, clean, panels
+from espnet_ext.report.results import (
+    COUNTERMEASURES,
+    VERSION,
     CellResult,
     Comparison,
+    CountermeasureResults,
     Counts,
+    EpsTables,
     Histogram,
     Lnsr,
     LnsrCurve,
     ModelResult,
     ProbeRow,
-    Results,
 )
-from espnet_ext.report.countermeasure_run import Cell, Model, Rows, Run, Trials, clean, panels
 
 BINS, WIDEST = 24, 4.0  # of histograms, and where their outer bins end
 CURVE = ("model", "perturbation", "eps", "norm", "centred")  # what an LNSR curve is of
@@ -63,13 +65,13 @@ DEFINITIONS = {
 
 def measure_run(
     run: Run,
-    environment: Mapping[str, Any],
+    environment: Record,
     *,
     asv_scores: Sequence[AsvScore] | None = None,
-    lnsr: Mapping[int, Any] | None = None,
-    probe: Mapping[int, Any] | None = None,
+    lnsr: Mapping[int, Record] | None = None,
+    probe: Mapping[int, Record] | None = None,
     resamples: int = RESAMPLES,
-) -> Results:
+) -> CountermeasureResults:
     """Everything that tables, figures and sentences are made from.
 
     Args:
@@ -89,8 +91,8 @@ def measure_run(
     weights = tandem_weights(asv_scores)[1] if asv_scores is not None else None
     measures = Measures(run.trials, resamples, weights)
     return {
-        "kind": "countermeasure_report",
-        "version": 1,
+        "kind": COUNTERMEASURES,
+        "version": VERSION,
         "definitions": {k: text.format(resamples=resamples) for k, text in DEFINITIONS.items()},
         "environment": dict(environment),
         "resamples": resamples,
@@ -115,7 +117,7 @@ def measure_run(
     }
 
 
-def _count(trials: Trials) -> Counts:
+def _count(trials: TrialTable) -> Counts:
     bonafide = int(trials.bonafide.sum())
     return {
         "bonafide": bonafide,
@@ -243,7 +245,7 @@ def _histogram(run: Run, cell: Cell, eps: float | None, rows: Rows) -> Histogram
     }
 
 
-def _attack(found: Mapping[int, Any]) -> Attack:
+def _attack(found: Mapping[int, Record]) -> EpsTables:
     """attack.json of the first seed, and its tables by epsilon as means over seeds."""
     first = found[min(found)]
     tables: dict[str, dict[str, float]] = {}
@@ -259,7 +261,7 @@ def _attack(found: Mapping[int, Any]) -> Attack:
     return {"settings": first.get("settings"), "space": first.get("space"), "by_eps": tables}
 
 
-def lnsr_results(found: Mapping[int, Any]) -> Lnsr:
+def lnsr_results(found: Mapping[int, Record]) -> Lnsr:
     """LNSR curves as mean, lowest and highest over training seeds.
 
     Raises:
@@ -268,7 +270,7 @@ def lnsr_results(found: Mapping[int, Any]) -> Lnsr:
     layers = found[min(found)]["layers"]
     if any(result["layers"] != layers for result in found.values()):
         raise InputError("LNSR results of different layers; repeat that stage for every seed")
-    same: dict[tuple[Any, ...], list[LnsrCurve]] = {}
+    same: dict[tuple[object, ...], list[LnsrCurve]] = {}
     for result in found.values():
         for curve in result["curves"]:
             same.setdefault(tuple(curve[key] for key in CURVE), []).append(curve)
@@ -286,7 +288,7 @@ def lnsr_results(found: Mapping[int, Any]) -> Lnsr:
     return {"layers": layers, "seeds": sorted(found), "curves": curves}
 
 
-def probe_results(found: Mapping[int, Any]) -> list[ProbeRow]:
+def probe_results(found: Mapping[int, Record]) -> list[ProbeRow]:
     """Equal error rates of the linear probe in percent, means over seeds.
 
     Args:
@@ -295,7 +297,7 @@ def probe_results(found: Mapping[int, Any]) -> list[ProbeRow]:
     Raises:
         InputError: a rate is no fraction.
     """
-    rows: dict[tuple[str, str], list[Any]] = {}
+    rows: dict[tuple[str, str], list[Record]] = {}
     for seed, result in found.items():
         for row in result["rows"]:
             if not all(0.0 <= row[key] <= 1.0 for key in ("dev_eer", "eval_eer")):

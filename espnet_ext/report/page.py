@@ -1,19 +1,20 @@
 """One self-contained HTML page from result directories: no server, no network, no script."""
 
+import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from espnet_ext.data.files import write_text
+from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.errors import InputError
-from espnet_ext.report.experiments import ATTACK, SWEEP, Experiment, read_experiment
-from espnet_ext.report.page_countermeasure import countermeasure_section
-from espnet_ext.report.page_parts import Section
-from espnet_ext.report.page_recognition import SWEEP_NOTE, attack_section, sweep_section
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from espnet_ext.report.base import Report, bullets
+from espnet_ext.report.figures import Picture
+from espnet_ext.report.findings import sentence
+from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
+from espnet_ext.report.recognition_report import SWEEP_NOTE, AttackReport, sample_notes
+from espnet_ext.report.reports import read_report
+from espnet_ext.report.templates import template
 
 UTTERANCES = 3
 
@@ -36,48 +37,39 @@ def write_page(
         InputError: a directory holds no result that can be shown, audio cannot be used, or a
             package of the report is not installed.
     """
-    template = _template()
-    experiments = [read_experiment(directory) for directory in directories]
+    page = template("page.html.jinja")
+    reports = [read_report(directory) for directory in directories]
     audio = read_table(wav_scp) if wav_scp is not None else {}
-    sections = [_section(experiment, audio, utterances) for experiment in experiments]
-    if any(experiment.kind == ATTACK for experiment in experiments):
-        sections = [_without(section, SWEEP_NOTE) for section in sections]
-    write_text(output, template.render(sections=sections, title=_title(experiments)))
+    sections = [section(report, audio, utterances) for report in reports]
+    if any(isinstance(report, AttackReport) for report in reports):
+        sections = [s._replace(notes=[n for n in s.notes if n != SWEEP_NOTE]) for s in sections]
+    name = reports[0].name if len(reports) == 1 else f"{len(reports)} results"
+    write_text(output, page.render(sections=sections, title=f"Robustness report: {name}"))
 
 
-def _template() -> "Template":
-    try:
-        import jinja2
-    except ImportError:
-        raise InputError("the page needs Jinja2: pip install 'espnet_ext[report]'") from None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def section(report: Report, wav_scp: Mapping[str, str], utterances: int) -> Section:
+    """Everything that the page shows of one result; arguments as for `Report.samples`."""
+    samples = report.samples(wav_scp, utterances)
+    of_attack = sample_notes(samples) if isinstance(report, AttackReport) else []
+    tables, settings = report.tables(), report.settings()
+    if facts := [sentence(fact) for fact in report.facts()]:
+        tables += ["## What the intervals say", bullets(facts)]
+    return Section(
+        title=f"{report.subject}: {report.name}",
+        about=report.about(),
+        verdict=[sentence(finding) for finding in report.verdict()],
+        notes=[*report.missing(), *report.notes(), *of_attack],
+        figures=[_figure(picture) for picture in report.pictures()],
+        tables=folds(tables),
+        samples=samples,
+        definitions=report.definitions,
+        settings=json.dumps(settings, indent=2) if settings else "not recorded",
+        environment=environment_rows(report.environment),
     )
-    return environment.get_template("page.html.jinja")
 
 
-def _section(experiment: Experiment, audio: Mapping[str, str], utterances: int) -> Section:
-    try:
-        if experiment.kind == SWEEP:
-            return sweep_section(experiment)
-        if experiment.kind == ATTACK:
-            return attack_section(experiment, audio, utterances)
-        return countermeasure_section(experiment)
-    except KeyError as error:
-        raise InputError(
-            f"{experiment.directory}: its files lack {error}; make the result again with this "
-            "version"
-        ) from error
-
-
-def _without(section: Section, note: str) -> Section:
-    return section._replace(notes=[other for other in section.notes if other != note])
-
-
-def _title(experiments: Sequence[Experiment]) -> str:
-    one = len(experiments) == 1
-    return f"Robustness report: {experiments[0].name if one else f'{len(experiments)} results'}"
+def _figure(picture: Picture) -> Figure:
+    with tempfile.TemporaryDirectory() as directory:
+        path = file_of(directory, picture.name)
+        picture.draw(path)
+        return png(path, picture.alt, picture.caption)

@@ -1,24 +1,24 @@
 """How well a Mockingjay reconstructs what was hidden from it."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
-from espnet_ext.data.files import write_json, write_text
-from espnet_ext.metrics.bootstrap import Interval, rate, rate_difference
+from espnet_ext.metrics.bootstrap import rate, rate_difference
+from espnet_ext.report.base import Report
 from espnet_ext.report.environment import environment
-from espnet_ext.report.tables import excludes_zero, interval, markdown_table
-from espnet_ext.ssl.baselines import interpolate
-from espnet_ext.ssl.pictures import Reconstruction
+from espnet_ext.report.figures import Picture
+from espnet_ext.report.findings import Finding
+from espnet_ext.report.results import RECONSTRUCTION, VERSION, ReconstructionResults
+from espnet_ext.report.tables import markdown_table
+from espnet_ext.report.wording import shown
+
+if TYPE_CHECKING:
+    from espnet_ext.ssl.pictures import Reconstruction
 
 PREDICTORS = ("model", "linear interpolation", "zero")
-VERDICTS = {
-    -1: "beats linear interpolation over the gap",
-    0: "cannot be told from linear interpolation over the gap",
-    1: "is worse than linear interpolation over the gap",
-}
 DEFINITION = (
     "mean absolute error on the hidden frames, in the unit of the normalised features "
     "(standard deviations); all hidden steps are zeroed, masks fixed by the utterance's name; "
@@ -36,8 +36,12 @@ class HiddenErrors(NamedTuple):
     values: int
 
 
-def errors_of(row: Reconstruction) -> HiddenErrors:
+def errors_of(row: "Reconstruction") -> HiddenErrors:
     """HiddenErrors of the model, of linear interpolation over the gap, and of predicting zero."""
+    import torch
+
+    from espnet_ext.ssl.baselines import interpolate
+
     hidden, target = row.hidden, row.target
     length = torch.tensor([len(target)])
     line = interpolate(target.unsqueeze(0), hidden.unsqueeze(0), length).squeeze(0)
@@ -46,79 +50,63 @@ def errors_of(row: Reconstruction) -> HiddenErrors:
     return HiddenErrors(sums, int(hidden.sum()) * target.size(-1))
 
 
-def summarise(errors: Sequence[HiddenErrors]) -> dict[str, Interval]:
-    """Mean error of each predictor over all hidden frames, with its interval."""
-    counts = [float(e.values) for e in errors]
-    return {
-        name: _not_percent(rate([e.sums[number] for e in errors], counts))
-        for number, name in enumerate(PREDICTORS)
-    }
-
-
-def difference(errors: Sequence[HiddenErrors]) -> Interval:
-    """Mean error of the model less that of interpolation on the same frames, paired."""
-    sums = [[e.sums[number] for e in errors] for number in (0, 1)]
-    counts = [float(e.values) for e in errors]
-    return _not_percent(rate_difference((sums[0], sums[1]), (counts, counts)))
-
-
-def _not_percent(found: Interval) -> Interval:
-    return found.map(lambda value: value / 100.0)
-
-
-def write_reconstruction(
-    errors: dict[str, HiddenErrors], output_dir: str | Path, pictures: Sequence[str], device: str
-) -> None:
-    """Write `results.json` and `RESULTS.md`.
+def reconstruction_results(
+    errors: Mapping[str, HiddenErrors], device: str
+) -> ReconstructionResults:
+    """Mean error of each predictor over all hidden frames; the model less interpolation, paired.
 
     Args:
         errors: of each utterance.
-        output_dir: where the pictures are too.
-        pictures: their names.
         device: that the model ran on.
     """
-    found = summarise(list(errors.values()))
-    folder = Path(output_dir)
-    results: dict[str, Any] = {
-        "definition": DEFINITION,
+    counts = [float(e.values) for e in errors.values()]
+    # Of fractions of 1: `rate` is in percent.
+    sums = [[e.sums[number] / 100.0 for e in errors.values()] for number in range(len(PREDICTORS))]
+    return {
+        "kind": RECONSTRUCTION,
+        "version": VERSION,
+        "definitions": {"L1": DEFINITION},
         "utterances": len(errors),
-        "predictors": {name: list(value) for name, value in found.items()},
-        "difference": list(difference(list(errors.values()))),
+        "predictors": {n: list(rate(of, counts)) for n, of in zip(PREDICTORS, sums, strict=True)},
+        "difference": list(rate_difference((sums[0], sums[1]), (counts, counts))),
         "environment": environment(device),
     }
-    write_json(folder / "results.json", results)
-    write_text(folder / "RESULTS.md", render_reconstruction(results, pictures))
 
 
-def render_reconstruction(results: dict[str, Any], pictures: Sequence[str]) -> str:
-    """The text of RESULTS.md.
+class ReconstructionReport(Report):
+    """Of the results of `ssl_evaluate`; its pictures are drawn while it listens."""
 
-    Args:
-        results: of `results.json`.
-        pictures: names of those beside it.
-    """
-    found = results["predictors"]
-    rows = [[name, interval(value, digits=3)] for name, value in found.items()]
-    lines = [
-        f"# Reconstruction of {results['utterances']} utterances",
-        markdown_table(["predictor", "L1 on hidden frames"], rows),
-        _verdict(found, results["difference"]),
-        f"L1: {results['definition']}.",
-        *(f"![{name}]({name})" for name in pictures),
-    ]
-    return "\n\n".join(lines) + "\n"
+    subject = "Reconstruction"
+
+    def __init__(self, directory: Path, results: ReconstructionResults) -> None:
+        super().__init__(directory, directory.resolve().name)
+        self.results = results
+        self.definitions, self.environment = results["definitions"], results["environment"]
+        self.heading = f"Reconstruction of {results['utterances']} utterances"
+
+    def about(self) -> str:
+        """What was measured."""
+        return f"{self.results['utterances']} utterances of which frames were hidden."
+
+    def verdict(self) -> Iterator[Finding]:
+        """The model beside linear interpolation and the zero predictor."""
+        model, line, zero = (self.results["predictors"][name][0] or 0.0 for name in PREDICTORS)
+        beside = {"model": 100.0 * (model / zero - 1.0), "line": 100.0 * (line / zero - 1.0)}
+        values = {"difference": self.results["difference"], **beside}
+        yield Finding("reconstruction", values)
+
+    def tables(self) -> list[str]:
+        """Errors of the predictors."""
+        rows = [[name, shown(value, 3)] for name, value in self.results["predictors"].items()]
+        return ["## Errors", markdown_table(["predictor", "L1 on hidden frames"], rows)]
+
+    def pictures(self) -> Iterator[Picture]:
+        """Those that lie in the directory."""
+        for path in sorted(self.directory.glob("*.png")):
+            alt = f"Reconstruction of {path.stem}"
+            yield Picture(path.name, partial(_copy, path), alt, alt)
 
 
-def _verdict(found: dict[str, list[float]], less: Sequence[float | None]) -> str:
-    model, line, zero = (found[name][0] for name in PREDICTORS)
-    return (
-        f"The model {VERDICTS[excludes_zero(less)]} (paired difference "
-        f"{interval(less, digits=3)}); "
-        f"its error is {_beside(model, zero)} that of the zero predictor, that of interpolation "
-        f"{_beside(line, zero)} it."
-    )
-
-
-def _beside(error: float, zero: float) -> str:
-    change = 100.0 * (error / zero - 1.0)
-    return f"{abs(change):.0f} % {'above' if change > 0 else 'below'}"
+def _copy(picture: Path, path: Path) -> None:
+    if picture != path:
+        shutil.copyfile(picture, path)

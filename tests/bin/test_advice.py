@@ -23,7 +23,7 @@ TASKS = {
 SAID_BY = {
     "espnet_ext.tasks.resume": set(TASKS),
     "espnet_ext.tasks.trainer": set(TASKS),
-    "espnet_ext.report.page_recognition": set(),
+    "espnet_ext.report.recognition_report": set(),
 }
 GIVEN = {("cm_inference", "output"), ("read_list", "heads")}
 

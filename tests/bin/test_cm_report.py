@@ -10,17 +10,18 @@ from espnet_ext.bin import cm_report
 from espnet_ext.data.files import write_lines
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
-from espnet_ext.report.countermeasure_figures import draw_all
-from espnet_ext.report.countermeasure_markdown import write_results
+from espnet_ext.report.countermeasure_figures import countermeasure_pictures
+from espnet_ext.report.reports import write_report
 
 pytest.importorskip("matplotlib")
+JSON = ("results.json", "results.schema.json", "training.json")
 
 
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Painting takes longer than everything else."""
-    figures = "espnet_ext.report.countermeasure_figures.draw_all"
-    monkeypatch.setattr(figures, lambda results, output: {"figure2.png": "Caption."})
+    report = "espnet_ext.report.countermeasure_report.countermeasure_pictures"
+    monkeypatch.setattr(report, lambda results: iter(()))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_the_report_is_written_whole(run, tmp_path, capsys):
     output = run("--seeds", "0 1")
     names = {"figure2.png", "figure2_plain.png", "figure3.png", "transfer_pgd_0.3.png"}
     found = {path.name for path in output.iterdir()}
-    assert found == {*names, "histograms.png", "results.json", "RESULTS.md", "training.json"}
+    assert found == {*names, "histograms.png", *JSON, "RESULTS.md"}
     assert capsys.readouterr().out == f"{output}/RESULTS.md\n"
     results = read_results(output)
     assert results["seeds"] == [0, 1] and len(results["cells"]) == 24
@@ -65,8 +66,8 @@ def test_the_report_is_written_whole(run, tmp_path, capsys):
 def test_the_report_is_made_of_results_json_and_of_nothing_else(run, tmp_path):
     write_run(tmp_path / "exp")
     output = run("--seeds", "0 1")
-    write_results(read_results(output), tmp_path / "again.md", {"figure2.png": "Caption."})
-    assert (tmp_path / "again.md").read_bytes() == (output / "RESULTS.md").read_bytes()
+    write_report(read_results(output), tmp_path / "again")
+    assert (tmp_path / "again/RESULTS.md").read_bytes() == (output / "RESULTS.md").read_bytes()
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -141,7 +142,7 @@ def test_seeds_that_are_no_numbers_are_refused(run, capsys):
 def test_pictures_can_be_drawn_again_from_results_json(run, tmp_path):
     write_run(tmp_path / "exp")
     results = read_results(run())
-    assert list(draw_all(results, tmp_path / "again")) == [
+    assert [p.name for p in countermeasure_pictures(results)] == [
         "figure2.png",
         "figure2_plain.png",
         "transfer_pgd_0.3.png",

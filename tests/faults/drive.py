@@ -38,7 +38,7 @@ from espnet_ext.attack import condition_scores, replay, run  # noqa: F401  impor
 from espnet_ext.bin import cli
 from espnet_ext.data import format as _  # noqa: F401
 from espnet_ext.data.audio import decode_audio
-from espnet_ext.report import results  # noqa: F401
+from espnet_ext.report import recognition  # noqa: F401
 from espnet_ext.tasks import loading  # noqa: F401
 
 SHIM = ctypes.CDLL(None)  # the preloaded library is found among all

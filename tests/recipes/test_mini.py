@@ -75,7 +75,7 @@ def test_report_shows_the_picture_and_the_tables(recipe, finished):
     report = recipe / "exp/report_attack_seed0"
     assert (report / "figure1.png").read_bytes().startswith(b"\x89PNG")
     text = (report / "RESULTS.md").read_text()
-    assert "![AdvTWER against attack steps](figure1.png)" in text
+    assert "](figure1.png)" in text and "](figure_snr.png)" in text
     assert "PGD-3" in text
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attack_rows import ENVIRONMENT, UTT2SPK, Wrong, constant, log_rows, scored
+from attack_rows import ENVIRONMENT, LAYOUT, UTT2SPK, Wrong, constant, log_rows, scored
 from countermeasure_run import lnsr, read, write_run
 
 from espnet_ext.data.audio import write_wav
@@ -15,9 +15,9 @@ from espnet_ext.data.files import write_json, write_jsonl
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.data.recipe_lists import read_sweep
 from espnet_ext.report import countermeasures as cm
-from espnet_ext.report.conditions import Condition
-from espnet_ext.report.results import SEED, definitions
-from espnet_ext.report.robustness import make_results
+from espnet_ext.report.conditions import SweepCondition
+from espnet_ext.report.layout import SweepLayout, read_layout
+from espnet_ext.report.recognition import definitions, make_results
 
 TEST_SET = {**UTT2SPK, "u6": "a", "u7": "b"}
 SWEEP = Path(__file__).parents[2] / "egs2" / "fsdd" / "mtl_asr1" / "conf" / "sweep.yaml"
@@ -34,7 +34,7 @@ def data_dir(tmp_path) -> Path:
 
 
 @pytest.fixture
-def add(tmp_path) -> Callable[..., Condition]:
+def add(tmp_path) -> Callable[..., SweepCondition]:
     """Write the results of one condition."""
 
     def add(
@@ -43,7 +43,7 @@ def add(tmp_path) -> Callable[..., Condition]:
         seed: int = 0,
         misheard: int = 1,
         **changes: Any,
-    ) -> Condition:
+    ) -> SweepCondition:
         la, lc, li = weights
         model = tmp_path / "exp" / f"la{la}_lc{lc}_seed{seed}"
         decode, attack = model / f"decode_li{li}" / "test", model / f"attack_li{li}"
@@ -67,13 +67,13 @@ def add(tmp_path) -> Callable[..., Condition]:
         write_table(decode / "text", heard)
         if la < 1.0:
             write_table(decode / "utt2accent", {n: "us" if n < "u6" else "in" for n in TEST_SET})
-        return Condition(la, lc, li, model, decode, attack)
+        return SweepCondition(la, lc, li, model, decode, attack)
 
     return add
 
 
 @pytest.fixture
-def three(add) -> list[Condition]:
+def three(add) -> list[SweepCondition]:
     """AdvTWER after 5 steps of 60, 40 and 50 %, after 10 of 40, 80 and 10 %."""
     mixed = {**constant(0, 0), ("eps2", 5): [0, 5, 0, 5, 0, 5], ("eps2", 10): [3, 0, 0, 0, 0, 0]}
     return [
@@ -87,8 +87,9 @@ def three(add) -> list[Condition]:
 def results(data_dir) -> Callable[..., dict[str, Any]]:
     """Results as they are read back from results.json."""
 
-    def results(conditions: Sequence[Condition], by_speaker: bool = False) -> dict[str, Any]:
-        found = make_results(conditions, data_dir, {"commit": "0123456789ab"}, by_speaker)
+    def results(conditions: Sequence[SweepCondition], by_speaker: bool = False) -> dict[str, Any]:
+        about, layout = {"commit": "0123456789ab"}, read_layout(LAYOUT, SweepLayout)
+        found = make_results(conditions, data_dir, about, by_speaker, layout)
         return json.loads(json.dumps(found, allow_nan=False))
 
     return results
@@ -118,7 +119,9 @@ def attacked(tmp_path) -> Callable[..., tuple[Path, Path]]:
         write_jsonl(directory / "attack_log.jsonl", rows)
         write_json(directory / "attack.json", about)
         scores = {"definitions": definitions("utterance"), "environment": ENVIRONMENT}
-        write_json(directory / "results.json", {**scores, SEED: 3, "scores": scored(rows)})
+        write_json(
+            directory / "results.json", {**scores, "training_seed": 3, "scores": scored(rows)}
+        )
         if audio:
             write_audio(directory, tmp_path / "clean", rows)
         wav_scp = tmp_path / "wav.scp"
@@ -166,15 +169,7 @@ def no_pictures(monkeypatch) -> None:
         b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00"
     )
 
-    def draw(*arguments: Any) -> None:
-        Path(arguments[-1]).write_bytes(pixel)
+    def write_figure(figure: Any, path: Path, **options: Any) -> None:
+        Path(path).write_bytes(pixel)
 
-    def draw_all(results: Any, directory: str) -> dict[str, str]:
-        draw(Path(directory) / "transfer_pgd_0.3.png")
-        return {"transfer_pgd_0.3.png": "Caption."}
-
-    recognition = "espnet_ext.report.page_recognition"
-    for name in ("figure_1", "figure_snr", "attack_curves"):
-        monkeypatch.setattr(f"{recognition}.{name}", draw)
-    monkeypatch.setattr("espnet_ext.report.audio_samples.spectrograms", draw)
-    monkeypatch.setattr("espnet_ext.report.page_countermeasure.draw_all", draw_all)
+    monkeypatch.setattr("espnet_ext.report.figures.write_figure", write_figure)

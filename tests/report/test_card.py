@@ -7,9 +7,16 @@ import pytest
 
 from espnet_ext.data.files import read_json, write_json
 from espnet_ext.errors import InputError
-from espnet_ext.report.card import SCHEMA_FILE, cards_of, directory_name, schema, write_cards
-from espnet_ext.report.card_parts import SCHEMA_ID
-from espnet_ext.report.experiments import read_experiment
+from espnet_ext.report.card import (
+    NEVER_TESTED,
+    SCHEMA_FILE,
+    SCHEMA_ID,
+    card_schema,
+    directory_name,
+    make_card,
+    metrics,
+)
+from espnet_ext.report.reports import read_report, write_cards
 
 jsonschema = pytest.importorskip("jsonschema")
 KEPT = Path(__file__).parents[2] / "egs2/fsdd/mtl_asr1/results/seed0"
@@ -17,24 +24,24 @@ KEPT = Path(__file__).parents[2] / "egs2/fsdd/mtl_asr1/results/seed0"
 
 @pytest.fixture
 def validator():
-    return jsonschema.Draft202012Validator(schema())
+    return jsonschema.Draft202012Validator(card_schema())
 
 
 @pytest.fixture
 def card(attacked):
     directory, _ = attacked(audio=False)
-    return cards_of(read_experiment(directory))[0]
+    return read_report(directory).cards()[0]
 
 
 def test_the_schema_is_one_and_says_which(validator):
-    jsonschema.Draft202012Validator.check_schema(schema())
-    assert schema()["$id"] == SCHEMA_ID == schema()["properties"]["schema"]["const"]
+    jsonschema.Draft202012Validator.check_schema(card_schema())
+    assert card_schema()["$id"] == SCHEMA_ID == card_schema()["properties"]["schema"]["const"]
     assert SCHEMA_FILE.name == "card.schema.json"
 
 
 def test_cards_of_every_kind_follow_the_schema(sweep, attacked, countermeasures, validator):
     for directory in (sweep, attacked(audio=False)[0], countermeasures):
-        for card in cards_of(read_experiment(directory)):
+        for card in read_report(directory).cards():
             validator.validate(json.loads(json.dumps(card, allow_nan=False)))
 
 
@@ -94,18 +101,18 @@ def test_two_models_of_one_name_are_refused(sweep, tmp_path):
     assert not (tmp_path / "cards").exists()
 
 
-def test_a_result_without_attack_has_no_card(attacked):
+def test_a_result_without_attack_has_no_card(attacked, tmp_path):
     directory, _ = attacked({("eps2", 0): [5] * 6}, audio=False)
     with pytest.raises(InputError, match="no attacked model in it, so there is no card"):
-        cards_of(read_experiment(directory))
+        write_cards([directory], tmp_path / "cards")
 
 
-def test_results_of_another_version_are_refused(sweep):
+def test_results_of_another_version_are_refused(sweep, tmp_path):
     results = read_json(sweep / "results.json")
     del results["definitions"]
     write_json(sweep / "results.json", results)
-    with pytest.raises(InputError, match="lack 'definitions'; make the result again"):
-        cards_of(read_experiment(sweep))
+    with pytest.raises(InputError, match="lacks 'definitions'; make the result again"):
+        write_cards([sweep], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +121,26 @@ def test_results_of_another_version_are_refused(sweep):
 )
 def test_a_card_is_written_nowhere_else(model, name):
     assert directory_name(model) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("wer", "percent"), ("loss", "points"), ("min_tdcf_2019", "none")]
+)
+def test_a_metric_has_its_interval_and_its_unit(name, unit):
+    found = metrics({name: [1.0, None, 2.0]}, [name])
+    assert found == {name: {"value": 1.0, "low": None, "high": 2.0, "unit": unit}}
+
+
+def test_metrics_that_are_not_there_are_left_out():
+    entry = {"wer": [1.0, 0.0, 2.0], "cer": None, "loss_mean": 3.0}
+    assert list(metrics(entry, ("cer", "wer", "eer"))) == ["wer"]
+
+
+def test_a_card_defines_what_it_has_and_no_more():
+    one = {"metrics": metrics({"wer": [1, 0, 2]}, ["wer"]), "control": None}
+    two = {"metrics": {}, "control": {"metrics": metrics({"eer": [1, 0, 2]}, ["eer"])}}
+    definitions = {name: f"what {name} is" for name in ("wer", "eer", "cer", "snr", "interval")}
+    clean = {"trials": {}, "metrics": {}}
+    card = make_card({}, clean, [one, two], definitions, ["a"], {"commit": "c0ffee"})
+    assert list(card["definitions"]) == ["wer", "eer", "interval"]
+    assert card["not_tested"] == ["a", *NEVER_TESTED] and card["commit"] == "c0ffee"

@@ -1,31 +1,30 @@
 import pytest
 
-from espnet_ext.report.card_countermeasure import countermeasure_cards
-from espnet_ext.report.experiments import read_experiment
+from espnet_ext.report.reports import read_report
 
 
 @pytest.fixture
-def results(countermeasures):
-    return read_experiment(countermeasures).results
+def report(countermeasures):
+    return read_report(countermeasures)
 
 
 @pytest.fixture
-def card(results):
+def card(report):
     """The card of one countermeasure."""
 
     def card(name: str):
-        return next(c for c in countermeasure_cards(results) if c["model"]["name"] == name)
+        return next(c for c in report.cards() if c["model"]["name"] == name)
 
     return card
 
 
-def test_each_attacked_countermeasure_has_a_card(results, card):
-    names = [c["model"]["name"] for c in countermeasure_cards(results)]
+def test_each_attacked_countermeasure_has_a_card(report, card):
+    names = [c["model"]["name"] for c in report.cards()]
     assert names == ["lcnn_mel", "lcnn_mock", "senet_mel"]
     model = card("lcnn_mock")["model"]
     assert model["description"] == "lcnn, variant mock" and model["training_seeds"] == [0, 1]
-    results["cells"] = [c for c in results["cells"] if c["target"] == "lcnn_mel"]
-    assert len(countermeasure_cards(results)) == 1
+    report.results["cells"] = [c for c in report.results["cells"] if c["target"] == "lcnn_mel"]
+    assert len(report.cards()) == 1
 
 
 def test_an_attack_stands_beside_random_signs_of_its_size(card):
@@ -62,13 +61,13 @@ def test_gaps_follow_from_what_was_attacked(card):
         assert not any("random signs" in gap or "training seeds" in gap for gap in gaps)
 
 
-def test_space_unit_loudness_and_seeds_come_from_the_result(results, card):
-    about = results["attack"]["senet_mel"]
+def test_space_unit_loudness_and_seeds_come_from_the_result(report, card):
+    about = report.results["attack"]["senet_mel"]
     about["settings"] = {"space": "features", "unit": "std", "steps": 10, "seed": 3, "queries": 50}
     about["by_eps"]["snr_pgd"] = {"0.1": 20.5}
-    results["models"][0]["seeds"] = [0]
-    results["cells"] = [c for c in results["cells"] if c["method"] != "noise"]
-    results["cells"].append({**results["cells"][0], "method": "square"})
+    report.results["models"][0]["seeds"] = [0]
+    report.results["cells"] = [c for c in report.results["cells"] if c["method"] != "noise"]
+    report.results["cells"].append({**report.results["cells"][0], "method": "square"})
     found = card("lcnn_mel")
     pgd, square = found["attacks"][3], found["attacks"][-1]
     assert (pgd["space"], pgd["seed"], pgd["snr_median_db"]) == ("features", 3, 20.5)

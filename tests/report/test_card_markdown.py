@@ -1,17 +1,15 @@
 import pytest
 from attack_rows import HOSTILE
 
-from espnet_ext.report.card_countermeasure import countermeasure_cards
-from espnet_ext.report.card_markdown import card_markdown, text
-from espnet_ext.report.card_recognition import attack_card
-from espnet_ext.report.experiments import read_experiment
+from espnet_ext.report.card import card_markdown, text
 from espnet_ext.report.page_parts import folds
+from espnet_ext.report.reports import read_report
 
 
 @pytest.fixture
 def recognised(attacked):
     directory, _ = attacked(audio=False)
-    return attack_card(read_experiment(directory))[0]
+    return read_report(directory).cards()[0]
 
 
 def test_a_recognizer_in_markdown(recognised):
@@ -30,7 +28,7 @@ def test_a_recognizer_in_markdown(recognised):
 
 
 def test_a_countermeasure_in_markdown_has_its_control(countermeasures):
-    cards = countermeasure_cards(read_experiment(countermeasures).results)
+    cards = read_report(countermeasures).cards()
     lines = card_markdown(cards[0]).splitlines()
     assert "Under attack, 4 bona fide, 6 spoof trials, 4 speakers, with 95 % intervals:" in lines
     header = next(line for line in lines if line.startswith("| attack |"))
@@ -51,7 +49,7 @@ def test_what_is_not_known_is_a_dash(recognised):
 
 
 def test_tandem_costs_have_three_digits(countermeasures):
-    (card, *_) = countermeasure_cards(read_experiment(countermeasures).results)
+    (card, *_) = read_report(countermeasures).cards()
     value = {"value": 0.1234, "low": 0.1, "high": 0.2, "unit": "none"}
     card["clean"]["metrics"]["min_tdcf_2019"] = value
     assert "| min t-DCF (2019) | 0.123 (0.100 to 0.200) |" in card_markdown(card)

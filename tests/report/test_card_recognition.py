@@ -2,20 +2,14 @@ import pytest
 from attack_rows import constant
 
 from espnet_ext.data.files import read_json, write_json
-from espnet_ext.report.card_recognition import (
-    NO_CONTROL,
-    attack_card,
-    budget,
-    condition_name,
-    sweep_cards,
-)
-from espnet_ext.report.experiments import read_experiment
+from espnet_ext.report.recognition_report import NO_CONTROL, SweepReport, condition_name
+from espnet_ext.report.reports import read_report
 
 ALL = {"wer", "adv_twer", "success_rate"}
 
 
 def test_each_condition_of_a_sweep_has_a_card(sweep):
-    cards = sweep_cards(read_experiment(sweep).results)
+    cards = read_report(sweep).cards()
     names = [card["model"]["name"] for card in cards]
     assert names == ["la1_lc0_li0", "la1_lc0.5_li0.5", "la0.7_lc0_li0"]
     assert cards[0]["model"]["description"] == "STL decoder, λ_A 1, λ_C 0, inference 0"
@@ -29,25 +23,28 @@ def test_each_condition_of_a_sweep_has_a_card(sweep):
 
 
 def test_a_sweep_without_attack_has_no_card(sweep):
-    results = read_experiment(sweep).results
-    for condition in results["conditions"]:
+    report = read_report(sweep)
+    for condition in report.results["conditions"]:
         condition["attack"] = condition["attack"][:1]
-    assert sweep_cards(results) == []
+    assert report.cards() == []
 
 
 def test_a_transfer_has_no_card(sweep, attacked):
     made_on = {"model": {"config": {"path": "exp/ctc/config.yaml"}}, "ctc_weight": 1.0}
-    assert sweep_cards({**read_experiment(sweep).results, "made_on": made_on}) == []
+    report = read_report(sweep)
+    report.results["made_on"] = made_on
+    assert report.cards() == []
     directory, _ = attacked(audio=False)
     about = read_json(directory / "attack.json")
     write_json(directory / "attack.json", {**about, "made_on": made_on})
-    assert attack_card(read_experiment(directory)) == []
+    assert read_report(directory).cards() == []
 
 
 def test_variants_of_a_model_have_names_of_their_own(sweep):
-    results = read_experiment(sweep).results
-    results["conditions"][0]["variant"] = "entropy0.3"
-    names = [card["model"]["name"] for card in sweep_cards(results)]
+    report = read_report(sweep)
+    report.results["baseline_variant"] = "entropy0.3"
+    report.results["conditions"][0]["variant"] = "entropy0.3"
+    names = [card["model"]["name"] for card in report.cards()]
     assert names[0] == "la1_lc0_li0_entropy0.3" and len(set(names)) == 3
 
 
@@ -59,7 +56,7 @@ def test_the_card_of_an_attack(attacked):
         "sha256": "1" * 64,
     }
     write_json(directory / "attack.json", about)
-    (card,) = attack_card(read_experiment(directory))
+    (card,) = read_report(directory).cards()
     assert card["model"]["name"] == "my_model" and "somebody" not in str(card)
     assert card["model"]["files"] == {"weights": "0" * 64, "config": "1" * 64}
     assert card["model"]["description"] == "weight of CTC at inference 0.5"
@@ -88,7 +85,7 @@ def test_the_card_of_an_attack(attacked):
 def test_what_was_not_tested_follows_from_the_settings(attacked, settings, gaps, scores):
     directory, _ = attacked(audio=False)
     write_json(directory / "attack.json", {"settings": settings})
-    (card,) = attack_card(read_experiment(directory))
+    (card,) = read_report(directory).cards()
     assert {NO_CONTROL, *gaps} <= {*card["not_tested"]}
     assert set(card["attacks"][0]["metrics"]) == scores
     # Without the files, the name is that of the directory.
@@ -97,18 +94,21 @@ def test_what_was_not_tested_follows_from_the_settings(attacked, settings, gaps,
 
 def test_an_attack_of_no_steps_has_no_card(attacked):
     directory, _ = attacked({("eps2", 0): [5] * 6}, audio=False)
-    assert attack_card(read_experiment(directory)) == []
+    assert read_report(directory).cards() == []
 
 
-def test_budgets_and_names():
-    assert budget("snr35.5") == {"kind": "snr", "value": 35.5, "unit": "dB"}
+def test_budgets_and_names(attacked):
+    directory, _ = attacked({("snr35.5", 0): [5] * 6, ("snr35.5", 5): [1] * 6}, audio=False)
+    (card,) = read_report(directory).cards()
+    assert card["attacks"][0]["budget"] == {"kind": "snr", "value": 35.5, "unit": "dB"}
     weights = {"asr_weight": 0.7, "ctc_weight": 0.5, "inference_ctc_weight": 0.0}
+    weights["variant"] = ""
     assert condition_name(weights) == "la0.7_lc0.5_li0"
 
 
-def test_a_card_says_how_often_the_model_was_trained(add, results):
+def test_a_card_says_how_often_the_model_was_trained(add, results, tmp_path):
     runs = [add((1.0, 0.0, 0.0), constant(3, 2), seed=seed) for seed in (0, 4)]
-    several, one = (sweep_cards(results(c))[0] for c in (runs, runs[:1]))
+    several, one = (SweepReport(tmp_path, results(c)).cards()[0] for c in (runs, runs[:1]))
     assert several["model"]["training_seeds"] == [0, 4]
     told = [any("training seeds" in line for line in c["not_tested"]) for c in (several, one)]
     assert told == [False, True]

@@ -2,10 +2,9 @@
 
 import pytest
 
-from espnet_ext.report.card import cards_of
-from espnet_ext.report.card_markdown import card_markdown
-from espnet_ext.report.countermeasure_findings import findings, verdict
-from espnet_ext.report.experiments import read_experiment
+from espnet_ext.report.card import card_markdown
+from espnet_ext.report.findings import sentence
+from espnet_ext.report.reports import read_report
 
 
 @pytest.mark.parametrize(
@@ -18,12 +17,12 @@ from espnet_ext.report.experiments import read_experiment
     ],
 )
 def test_a_countermeasure_near_chance_is_named_first(countermeasures, eer, chance):
-    experiment = read_experiment(countermeasures)
-    experiment.results["models"][0]["eer"] = eer
-    name = experiment.results["models"][0]["name"]
-    for sentences in (verdict(experiment.results), findings(experiment.results)):
-        assert ("near chance" in sentences[0] and name in sentences[0]) == chance
-    cards = {card["model"]["name"]: card for card in cards_of(experiment)}
+    report = read_report(countermeasures)
+    report.results["models"][0]["eer"] = eer
+    name = report.results["models"][0]["name"]
+    first = next(report.verdict())
+    assert (first.kind == "near_chance" and name in sentence(first)) == chance
+    cards = {card["model"]["name"]: card for card in report.cards()}
     assert bool(cards[name]["cautions"]) == chance
     text = card_markdown(cards[name])
     assert ("near chance" in text.split("Without attack, ")[0]) == chance
@@ -31,7 +30,7 @@ def test_a_countermeasure_near_chance_is_named_first(countermeasures, eer, chanc
 
 def test_the_card_of_a_model_that_recognises_nothing_says_so(attacked):
     directory, _ = attacked()
-    (card,) = cards_of(read_experiment(directory))
+    (card,) = read_report(directory).cards()
     # One word is said and five are heard without attack.
     assert "recognises little" in card["cautions"][0]
     assert "recognises little" in card_markdown(card).split("Without attack, ")[0]

@@ -7,15 +7,18 @@ import pytest
 
 from espnet_ext.bin import asr_report
 from espnet_ext.errors import InputError
-from espnet_ext.report.markdown import write_results
+from espnet_ext.report.reports import write_report
 
-FILES = ("results.json", "RESULTS.md", "figure1.png", "training.json")
+JSON = ("results.json", "results.schema.json", "training.json")
+FILES = ("RESULTS.md", "figure1.png", "figure_snr.png", *JSON)
 
 
 @pytest.fixture
 def no_figure(monkeypatch):
     """Painting takes longer than everything else."""
-    monkeypatch.setattr("espnet_ext.report.figures.figure_1", lambda results, path: None)
+    report = "espnet_ext.report.recognition_report"
+    monkeypatch.setattr(f"{report}.figure_1", lambda results, path: None)
+    monkeypatch.setattr(f"{report}.figure_snr", lambda results, path: None)
 
 
 @pytest.fixture
@@ -55,8 +58,8 @@ def test_the_report_is_written_whole(run, capsys):
 @pytest.mark.usefixtures("no_figure")
 def test_the_report_is_made_of_results_json_and_of_nothing_else(run, tmp_path):
     output = run()
-    write_results(read_results(output), tmp_path / "again.md", "figure1.png")
-    assert (tmp_path / "again.md").read_bytes() == (output / "RESULTS.md").read_bytes()
+    write_report(read_results(output), tmp_path / "again")
+    assert (tmp_path / "again/RESULTS.md").read_bytes() == (output / "RESULTS.md").read_bytes()
 
 
 @pytest.mark.usefixtures("no_figure")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from espnet_ext.errors import InputError
-from espnet_ext.report.conditions import Condition, baseline_of, read_conditions
+from espnet_ext.report.conditions import SweepCondition, baseline_of, read_conditions
 
 RECIPE = Path(__file__).parents[2] / "egs2" / "fsdd" / "mtl_asr1"
 
 
-def condition(*weights: float) -> Condition:
-    return Condition(*weights, Path("m"), Path("d"), Path("a"))
+def condition(*weights: float) -> SweepCondition:
+    return SweepCondition(*weights, Path("m"), Path("d"), Path("a"))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_conditions_are_read_in_order(tmp_path):
     path = tmp_path / "conditions.tsv"
     path.write_text("1.0\t0\t0.0\tm\td/test\ta\n0.7\t0.5\t0.0\tm 2\td\ta\n")
     first, second = read_conditions(path)
-    assert first == Condition(1.0, 0.0, 0.0, Path("m"), Path("d/test"), Path("a"))
+    assert first == SweepCondition(1.0, 0.0, 0.0, Path("m"), Path("d/test"), Path("a"))
     assert (second.weights, second.model_dir) == ((0.7, 0.5, 0.0), Path("m 2"))
 
 

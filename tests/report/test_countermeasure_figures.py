@@ -7,9 +7,9 @@ from countermeasure_run import LAYOUT_FILE, lnsr, results_of, write_clean, write
 
 from espnet_ext.errors import InputError
 from espnet_ext.report import countermeasure_figures as module
-from espnet_ext.report.countermeasure_layout import read_layout
+from espnet_ext.report.layout import Layout, read_layout
 
-STYLES = read_layout(LAYOUT_FILE)["styles"]
+STYLES = read_layout(LAYOUT_FILE, Layout)["styles"]
 pytest.importorskip("matplotlib")
 
 
@@ -64,27 +64,28 @@ def dashed(axis) -> list:
 
 
 def test_every_picture_is_written(results, tmp_path):
-    captions = module.draw_all(results, tmp_path / "report")
+    pictures = list(module.countermeasure_pictures(results))
     names = ["figure2.png", "figure2_plain.png", "transfer_pgd_0.3.png", "histograms.png"]
-    assert list(captions) == [*names, "figure3.png"]
-    for name in captions:
-        data = (tmp_path / "report" / name).read_bytes()
+    assert [picture.name for picture in pictures] == [*names, "figure3.png"]
+    assert len({picture.alt for picture in pictures}) == 5
+    for picture in pictures:
+        picture.draw(tmp_path / "report" / picture.name)
+        data = (tmp_path / "report" / picture.name).read_bytes()
         assert data[:8] == b"\x89PNG\r\n\x1a\n" and min(struct.unpack(">II", data[16:24])) > 400
-    assert "as the paper plots" not in captions["figure2.png"]
-    assert "what the paper plots" in captions["figure2_plain.png"]
+    assert ["what the paper plots" in p.caption for p in pictures[:2]] == [False, True]
 
 
 def test_without_data_no_picture_is_promised(tmp_path):
     write_clean(tmp_path, "lcnn_mel", 0)
-    assert module.draw_all(results_of(tmp_path, seeds=[0]), tmp_path / "report") == {}
+    assert not list(module.countermeasure_pictures(results_of(tmp_path, seeds=[0])))
 
 
 def test_an_epsilon_without_conditions_has_no_heat_map(results):
     results["layout"]["heat_map"]["eps"] = 2.0
-    names = module.captions(results)
+    names = [picture.name for picture in module.countermeasure_pictures(results)]
     assert "histograms.png" in names and not [n for n in names if n.startswith("transfer")]
     del results["layout"]["heat_map"]
-    assert module.captions(results) == names
+    assert [picture.name for picture in module.countermeasure_pictures(results)] == names
 
 
 def test_a_panel_shows_clean_and_attacked_accuracy_of_every_variant(results, drawn):
@@ -117,7 +118,7 @@ def test_the_legend_names_each_variant_once(results, drawn):
 
 
 def test_plain_accuracy_is_marked_and_has_the_line_of_a_constant_answer(results, drawn):
-    axis = drawn(module.figure_2_plain, results).axes[0]
+    axis = drawn(module.figure_2, results, "accuracy").axes[0]
     assert axis.get_ylabel() == "plain accuracy in %, as the paper plots"
     assert curves(axis)["mock"] == [100.0] + [60.0] * 3
     (line,) = [line for line in axis.get_lines() if line.get_label() == "always 'spoof'"]
@@ -127,10 +128,6 @@ def test_plain_accuracy_is_marked_and_has_the_line_of_a_constant_answer(results,
 def test_without_control_there_is_no_dashed_line(results, drawn):
     results["cells"] = [c for c in results["cells"] if c["method"] != "noise"]
     assert dashed(drawn(module.figure_2, results).axes[0]) == []
-
-
-def test_intervals_are_bars_and_none_is_no_bar():
-    assert module._bars([[50.0, 40.0, 55.0], [30.0, None, None]]).tolist() == [[10, 0], [5, 0]]
 
 
 def test_a_variant_has_one_colour_everywhere_and_strangers_differ(results):
@@ -144,10 +141,10 @@ def test_a_variant_has_one_colour_everywhere_and_strangers_differ(results):
 
 def test_labels_of_epsilons_do_not_touch():
     eps = [0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1, 2, 4, 8, 16]
-    shown = module._apart(eps)
+    shown = module.labels_apart(eps)
     assert shown[-1] == 16 and shown[0] == 0.003 and {0.1, 1}.issubset(shown)
     assert min(b / a for a, b in pairwise(shown)) > 1.5
-    assert module._apart([0.3]) == [0.3]
+    assert module.labels_apart([0.3]) == [0.3]
 
 
 def test_heat_maps_show_the_chosen_attack_and_the_control(results, drawn):
@@ -202,10 +199,10 @@ def test_ratios_have_a_row_a_norm_and_a_column_an_epsilon(results, drawn):
     ],
 )
 def test_the_epsilons_of_the_paper_are_shown_and_a_few_smaller_ones(eps, expected):
-    assert module._chosen_eps(eps, [8, 16]) == expected
+    assert module.chosen_eps(eps, [8, 16]) == expected
 
 
 def test_without_matplotlib_the_cure_is_told(results, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"pip install 'espnet_ext\[report\]'"):
-        module.draw_all(results, tmp_path)
+        module.figure_2(results, tmp_path / "figure2.png")

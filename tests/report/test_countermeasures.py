@@ -15,7 +15,6 @@ from countermeasure_run import (
 from espnet_ext.cm.scores import AsvScore
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.tdcf import coefficients, min_tdcf, verification_errors
-from espnet_ext.report.countermeasure_layout import read_layout
 from espnet_ext.report.countermeasure_run import Model
 from espnet_ext.report.countermeasures import (
     BINS,
@@ -24,6 +23,7 @@ from espnet_ext.report.countermeasures import (
     lnsr_results,
     probe_results,
 )
+from espnet_ext.report.layout import Layout, read_layout
 
 ASV = {
     "target": [3, 2.5, 2, 1.5, 0.2],
@@ -228,7 +228,7 @@ def run(tmp_path):
 
 def shown(run, eps: list[float]) -> list:
     """Histograms at some epsilons."""
-    layout = read_layout(LAYOUT_FILE)
+    layout = read_layout(LAYOUT_FILE, Layout)
     run.layout = {**layout, "histograms": {**layout["histograms"], "eps": eps}}
     return histograms(run)
 

@@ -7,8 +7,8 @@ from countermeasure_run import lnsr, results_of, write_run
 
 from espnet_ext.data.files import read_json
 from espnet_ext.errors import InputError
-from espnet_ext.report.countermeasure_records import Results
 from espnet_ext.report.records import check, schema
+from espnet_ext.report.results import CountermeasureResults
 
 KEPT = sorted(Path(__file__).parents[2].glob("egs2/asvspoof2019/cm1/results/*/results.json"))
 
@@ -57,8 +57,8 @@ def test_another_value_is_refused_where_it_is(value, kind, message):
 
 def test_results_follow_their_schema(tmp_path):
     jsonschema = pytest.importorskip("jsonschema")
-    validator = jsonschema.Draft202012Validator(schema(Results))
-    validator.check_schema(schema(Results))
+    validator = jsonschema.Draft202012Validator(schema(CountermeasureResults))
+    validator.check_schema(schema(CountermeasureResults))
     write_run(tmp_path)
     found = results_of(tmp_path, lnsr={0: lnsr()})
     for results in (found, *map(read_json, KEPT)):

@@ -62,6 +62,7 @@ transfer_from=           # directory of a finished attack: its audio is heard by
 
 # Report
 interval_unit=utterance  # utterance or speaker: what the bootstrap draws
+report_config=conf/report.yaml      # which conditions its tables and curves show
 report_with=             # lists of conditions of other runs (exp/conditions_*.tsv), before the own
 
 help_message=$(cat << EOF
@@ -100,7 +101,7 @@ check_choice feats_normalize utterance_mvn global_mvn
 check_weights 6
 check_choice target_length_unit word character
 check_choice interval_unit utterance speaker
-check_files sweep train_config attack_config
+check_files sweep train_config attack_config report_config
 if asked 8 && [ "${target_set}" != lorem_ipsum ]; then check_files target_set; fi
 if asked 10; then check_files report_with; fi
 if [ -n "${init_param}" ] && [ ! -f "${init_param%%:*}" ]; then
@@ -393,7 +394,7 @@ main() {
         # shellcheck disable=SC2086
         python3 -m espnet_ext.bin.asr_report --conditions ${report_with} "${conditions[@]}" \
             --data_dir "${dumpdir}/${test_set}" --interval_unit "${interval_unit}" \
-            --overlap "${overlap}" --output_dir "${report_dir}"
+            --layout "${report_config}" --overlap "${overlap}" --output_dir "${report_dir}"
         # The page has audio of the first and of the last condition.
         mapfile -t shown < <(cut -f 6 "${conditions[0]}" | sed -n '1p;2,${$p}')
         python3 -m espnet_ext.bin.report "${report_dir}" "${shown[@]}" \

@@ -5,14 +5,14 @@ from attack_rows import log_row, scored
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
 from espnet_ext.metrics import bootstrap
-from espnet_ext.report.results import (
+from espnet_ext.report.recognition import (
     attack_rows,
+    benign_scores,
     by_attack,
     decoded_rows,
     definitions,
     difference,
-    rate,
-    score_decoded,
+    measured,
 )
 
 WORDS = ["to", "be", "or", "not", "to"]
@@ -162,13 +162,13 @@ def heard(tmp_path):
 
 
 def test_error_rates_worked_by_hand(heard):
-    found = score_decoded(heard({"u1": "one too", "u2": "three", "u3": "four six"}))
+    found = benign_scores(heard({"u1": "one too", "u2": "three", "u3": "four six"}))
     assert found["wer"].value == pytest.approx(100 * 2 / 6)
     assert found["cer"].value == pytest.approx(100 * (1 + 0 + 5) / (7 + 5 + 13))
 
 
 def test_an_empty_hypothesis_counts_as_deletions(heard):
-    found = score_decoded(heard(dict.fromkeys(TEXTS, "")))
+    found = benign_scores(heard(dict.fromkeys(TEXTS, "")))
     assert found["wer"] == found["cer"] == (100.0, 100.0, 100.0)
 
 
@@ -188,7 +188,7 @@ def test_accuracy_is_over_the_known_labels(heard):
     truth = {"u1": "us", "u2": "gb", "u3": "unknown", "u4": "us"}
     found = {"u1": "us", "u2": "us", "u3": "gb", "u4": "us"}
     rows = heard(found, truth, table="utt2accent")
-    assert rate(rows, "accent_accuracy").value == pytest.approx(100 * 2 / 3)
+    assert measured(rows, "accent_accuracy").value == pytest.approx(100 * 2 / 3)
 
 
 def test_labels_that_are_all_unknown_are_told_to_the_user(heard):
@@ -198,12 +198,12 @@ def test_labels_that_are_all_unknown_are_told_to_the_user(heard):
 
 def test_speakers_of_transcripts_may_be_resampled(heard):
     rows = heard({"u1": "oops oops", "u2": "oops", "u3": "four five six"}, speakers=OF)
-    assert rate(rows, "wer") == (50.0, 0.0, 100.0)
+    assert measured(rows, "wer") == (50.0, 0.0, 100.0)
 
 
 def test_several_trainings_count_alike(heard):
     rows = [*heard(TEXTS), *heard(dict.fromkeys(TEXTS, ""), seed=1)]
-    assert score_decoded(rows)["wer"].value == 50.0
+    assert benign_scores(rows)["wer"].value == 50.0
 
 
 def test_what_was_decoded_is_scored_by_what_the_data_directory_has(tmp_path):
@@ -212,9 +212,9 @@ def test_what_was_decoded_is_scored_by_what_the_data_directory_has(tmp_path):
         write_table(directory / "utt2accent", {"u1": "us", "u2": "gb", "u3": "us"})
     write_table(decoded / "text", {**TEXTS, "u3": ""})
     write_table(decoded / "utt2age", dict.fromkeys(TEXTS, "forties"))
-    assert score_decoded(decoded_rows(decoded, data)).keys() == {"utterances", "accent_accuracy"}
+    assert benign_scores(decoded_rows(decoded, data)).keys() == {"utterances", "accent_accuracy"}
     write_table(data / "text", TEXTS)
-    found = score_decoded(decoded_rows(decoded, data, OF))
+    found = benign_scores(decoded_rows(decoded, data, OF))
     assert found["utterances"] == 3 and found["wer"].value == 50.0
     assert found["accent_accuracy"] == (100.0, 100.0, 100.0)
 

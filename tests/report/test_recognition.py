@@ -6,7 +6,7 @@ from attack_rows import constant, scored
 
 from espnet_ext.data.files import write_json
 from espnet_ext.errors import InputError
-from espnet_ext.report.results import attack_rows, by_attack, difference
+from espnet_ext.report.recognition import attack_rows, by_attack, difference
 
 
 def scores(results: dict, number: int, key: str = "adv_twer") -> list[float]:

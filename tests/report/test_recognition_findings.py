@@ -1,18 +1,22 @@
 """The facts are what the numbers say, whatever one would like them to say."""
 
+from pathlib import Path
+
 import pytest
 from attack_rows import constant, log_row, log_rows, scored
 
-from espnet_ext.report.findings import (
+from espnet_ext.report.base import render_results
+from espnet_ext.report.findings import Signs, sentence
+from espnet_ext.report.recognition_findings import (
     attack_cautions,
     attack_findings,
-    sentence,
+    setting_findings,
     strongest,
     sweep_cautions,
     sweep_findings,
 )
-from espnet_ext.report.markdown import render_results
-from espnet_ext.report.tables import setting_name
+from espnet_ext.report.recognition_report import SweepReport
+from espnet_ext.report.wording import setting_name
 
 
 def facts(findings) -> dict[str, dict]:
@@ -37,7 +41,7 @@ def test_a_sweep_in_three_facts(three, results):
     assert found["baseline"]["wer"] == [12.5, 0.0, 37.5]
     assert setting_name(found["baseline"]["entry"]) == "ε = 2, 10 steps"
     # Less 20 for sure, plus 40 for sure, less 10 with zero inside, less 30 for sure.
-    assert found["comparisons"] == {"others": 2, "signs": {1: 1, -1: 2, 0: 1}}
+    assert found["comparisons"] == {"others": 2, "signs": Signs(1, 2, 1)}
     assert found["strongest"]["entry"]["adv_twer"] == [40, 40, 40]
     assert found["strongest"]["highest"]["difference"] == [40, 40, 40]
     assert found["strongest"]["best"].startswith("MTL CTC+decoder, λ_A 1")
@@ -53,8 +57,14 @@ def test_the_sign_of_a_difference_decides_and_not_its_size(add, results, second,
 
 def test_a_sweep_of_one_condition_compares_nothing(add, results):
     found = of_sweep(results([add((1.0, 0.0, 0.0), constant(3, 2))]))
-    assert found["comparisons"] == {"others": 0, "signs": {1: 0, -1: 0, 0: 0}}
+    assert found["comparisons"] == {"others": 0, "signs": Signs(0, 0, 0)}
     assert "highest" not in found["strongest"]
+
+
+def test_every_budget_and_number_of_steps_is_counted(three, results):
+    found = {f.values["entry"]["step"]: f.values["signs"] for f in setting_findings(results(three))}
+    assert found == {5: Signs(0, 1, 1), 10: Signs(1, 1, 0)}
+    assert not list(setting_findings(results(three[:1])))
 
 
 def test_a_sweep_that_attacked_nothing_says_so(add, results):
@@ -135,18 +145,15 @@ def test_models_that_cannot_be_judged_or_compared_come_first(add, results, error
     found = pair(add, results, errors)
     facts = list(sweep_findings(found))
     assert [finding.kind for finding in facts] == [*said, "baseline", "comparisons", "strongest"]
-    report = render_results(found, "figure.png")
+    report = render_results(SweepReport(Path("report"), found))
     positions = [report.index(sentence(finding)) for finding in facts[: len(said)]]
     assert positions == sorted(positions) and all(p < 1500 for p in positions)
 
 
 def test_a_model_is_named_with_its_error(add, results):
-    ((kind, values),) = sweep_cautions(*of(pair(add, results, (0, 3))))
+    found = pair(add, results, (0, 3))
+    ((kind, values),) = sweep_cautions(found, found["conditions"])
     assert (kind, values["wer"], list(values["models"].values())) == ("unlike", 0.0, [37.5])
-
-
-def of(found):
-    return found, found["conditions"][0], found["conditions"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +161,7 @@ def of(found):
 )
 def test_steps_that_are_long_for_the_ball_are_said(step, norm, long):
     entries = [
-        {"budget": "snr41", "step": steps, "l2_median": l2}
+        {"budget": "snr41", "step": steps, "l2_median": l2, "adv_twer": [1]}
         for steps, l2 in ((0, 0.0), (5, 0.05), (100, 0.1))
     ]
     found = list(attack_cautions(entries, {"norm": norm, "eps_step": step}))

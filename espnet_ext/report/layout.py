@@ -1,14 +1,47 @@
-"""What a report of countermeasures shows beside its tables; the recipe says it in conf/report.yaml.
+"""What a recipe wants its report to show; it says so in conf/report.yaml.
 
-Panels, rivals and styles belong to the recipe. results.json keeps them under "layout", so that
-figures and sentences can be made from it again.
+Tables of chosen conditions, panels, rivals and styles belong to the recipe. results.json keeps them
+under "layout", so that figures and sentences can be made from it again.
 """
 
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict, TypeVar
 
 from espnet_ext.data.files import read_yaml
 from espnet_ext.report.records import check
+
+Weight = Literal["asr_weight", "ctc_weight", "inference_ctc_weight"]
+AnyLayout = TypeVar("AnyLayout", "SweepLayout", "Layout")
+
+
+class SweepTable(TypedDict):
+    """A table of AdvTWER, a column per condition.
+
+    Attributes:
+        title: its heading.
+        columns: which weights name a column.
+        conditions: their lambda_A, lambda_C of training and lambda_C of inference, in order;
+            those that the sweep does not have are left out.
+    """
+
+    title: str
+    columns: list[Weight]
+    conditions: list[list[float]]
+
+
+class SweepLayout(TypedDict, total=False):
+    """The keys of the file for a sweep of recognisers; without it every condition is shown alike.
+
+    Attributes:
+        tables: see `SweepTable`; conditions of none of them, and those of a variant, have a table
+            of their own.
+        curves: weights of the conditions in figures, as in tables; all if the sweep has none.
+        dashed: heads that are drawn in grey and dashed, such as "STL decoder".
+    """
+
+    tables: list[SweepTable]
+    curves: list[list[float]]
+    dashed: list[str]
 
 
 class Panel(TypedDict):
@@ -62,7 +95,7 @@ class Defence(TypedDict):
 
 
 class Layout(TypedDict, total=False):
-    """The keys of the file; what is left out is not shown.
+    """The keys of the file for countermeasures; what is left out is not shown.
 
     Attributes:
         architectures: as people write them, by name in the list of models.
@@ -89,10 +122,14 @@ class Layout(TypedDict, total=False):
     defence: Defence
 
 
-def read_layout(path: str | Path | None) -> Layout:
+def read_layout(path: str | Path | None, kind: type[AnyLayout]) -> AnyLayout:
     """Read the YAML file of a recipe; without one, a layout that shows tables alone.
 
+    Args:
+        path: of the file.
+        kind: `SweepLayout` or `Layout`.
+
     Raises:
-        InputError: the file is missing or not YAML, or a key or value is not one of `Layout`.
+        InputError: the file is missing or not YAML, or a key or value is not one of `kind`.
     """
-    return check({} if path is None else read_yaml(path), Layout, str(path))
+    return check({} if path is None else read_yaml(path), kind, str(path))

@@ -1,0 +1,399 @@
+"""Recognisers under attack: one long table, its measures, and the results of attacks and sweeps.
+
+A row is one utterance, heard by the model of one training seed, under one attack or none. Every
+measure is a ratio of two sums over rows, so that one bootstrap has all intervals. Nothing else
+reads a log or a transcript for numbers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from espnet_ext.data.attack_log import (
+    RECORD,
+    Setting,
+    read_attack_log,
+    read_attack_record,
+    rows_by_setting,
+)
+from espnet_ext.data.attack_log import Row as LogRow
+from espnet_ext.data.files import Record, read_json, write_json
+from espnet_ext.data.kaldi import read_table
+from espnet_ext.data.labels import MISSING_LABEL
+from espnet_ext.errors import InputError, refuse
+from espnet_ext.metrics import bootstrap
+from espnet_ext.metrics.bootstrap import Interval
+from espnet_ext.metrics.error_rate import Errors, character_errors, same_text, word_errors
+from espnet_ext.report.conditions import SweepCondition, baseline_of, by_training_seed
+from espnet_ext.report.environment import environment
+from espnet_ext.report.layout import SweepLayout
+from espnet_ext.report.results import (
+    ATTACK,
+    SWEEP,
+    VERSION,
+    AttackResults,
+    AttackScores,
+    Benign,
+    ConditionResult,
+    SweepResults,
+)
+
+if TYPE_CHECKING:
+    from espnet_ext.asr.recognizer import SpeechRecognizer
+
+Texts = Mapping[str, str]
+Runs = Sequence[SweepCondition]  # one condition, with the models of all training seeds
+
+ATTACK_DEFINITIONS = {
+    "adv_twer": "word errors against the adversarial target over its words, in percent; high when "
+    "the attack fails (Das and Chau 2022, section 3.2)",
+    "wer": "word errors against the reference over its words, in percent",
+    "success_rate": "share of utterances whose transcript is exactly the target, in percent; with "
+    "the goal silence, is empty; with not_reference, is not the reference",
+    "snr": "energy of the signal over energy of the perturbation in dB, on the saved samples",
+    "l2": "Euclidean norm of the perturbation, on the saved samples (full scale is 1)",
+    "linf": "largest absolute sample of the perturbation",
+    "interval": "95 % percentile bootstrap, {resamples} resamples of {unit}s",
+}
+SWEEP_DEFINITIONS = {
+    "difference": "adv_twer of the condition less that of the baseline on the same utterances, "
+    "paired, with the training seeds that both have; positive: harder to attack",
+    "wer_difference": "wer of the condition less that of the baseline without attack, paired "
+    "likewise",
+}
+
+
+class TableRow(NamedTuple):
+    """A row of the long table.
+
+    Attributes:
+        utterance: its id.
+        unit: what the bootstrap draws: its speaker, or itself.
+        seed: training seed of the model.
+        target: what the attacker wants to be heard; empty without attack.
+        setting: what was done to it; None of the whole test set without attack.
+        counts: of each measure what is counted, and over how much.
+        sizes: of the perturbation, and the loss, as the log has them.
+    """
+
+    utterance: str
+    unit: str
+    seed: int
+    target: str
+    setting: Setting | None
+    counts: dict[str, Errors]
+    sizes: LogRow
+
+
+def attack_rows(
+    log: Sequence[LogRow], speakers: Texts | None = None, seed: int = 0
+) -> list[TableRow]:
+    """Rows of a log.
+
+    Args:
+        log: of one setting or several.
+        speakers: of each utterance, to draw these.
+        seed: of training.
+    """
+    rows = []
+    for setting, same in rows_by_setting(log).items():
+        for row in same:
+            name, reference, target, heard = (
+                row[key] for key in ("utterance", "reference", "target", "hypothesis")
+            )
+            counts = {
+                "adv_twer": word_errors(target, heard),
+                "success_rate": Errors(int(row.get("reached", same_text(target, heard))), 1),
+            }
+            if reference is not None:
+                counts["wer"] = word_errors(reference, heard)
+            unit = speakers[name] if speakers else name
+            rows.append(TableRow(name, unit, seed, target, setting, counts, row))
+    return rows
+
+
+def decoded_rows(
+    directory: Path, data_dir: Path, speakers: Texts | None = None, seed: int = 0
+) -> list[TableRow]:
+    """Rows of what `asr_inference` wrote, with all measures that the data directory allows.
+
+    Args:
+        directory: with `text` and `utt2<head>`; empty transcripts count as deletions.
+        data_dir: with `text`, `utt2<head>` or both.
+        speakers: see `attack_rows`.
+        seed: see `attack_rows`.
+
+    Raises:
+        InputError: an utterance has no reference, or no hypothesis; or no label is known.
+    """
+    texts = read_table(directory / "text", allow_empty=True)
+    rows = {n: TableRow(n, speakers[n] if speakers else n, seed, "", None, {}, {}) for n in texts}
+    if (data_dir / "text").is_file():
+        for name, reference in _truth(data_dir / "text", texts).items():
+            rows[name].counts["wer"] = word_errors(reference, texts[name])
+            rows[name].counts["cer"] = character_errors(reference, texts[name])
+    for path in sorted(directory.glob("utt2*")):
+        if not (data_dir / path.name).is_file():
+            continue
+        found = read_table(path)
+        truth = _truth(data_dir / path.name, found)
+        known = {name: label for name, label in truth.items() if label != MISSING_LABEL}
+        if not known:
+            raise InputError(f"no accuracy without a label: all {len(truth)} are '{MISSING_LABEL}'")
+        for name, label in known.items():
+            right = Errors(int(label == found[name]), 1)
+            rows[name].counts[f"{path.name.removeprefix('utt2')}_accuracy"] = right
+    return list(rows.values())
+
+
+def _truth(path: Path, found: Texts) -> dict[str, str]:
+    """The table at `path`, which has the utterances of `found` and no others."""
+    truth = read_table(path)
+    for one, other, what in ((found, truth, "reference"), (truth, found, "hypothesis")):
+        missing = [f"utterance {name}" for name in one if name not in other]
+        refuse(missing, f"no {what} for some utterances:")
+    return truth
+
+
+def measured(rows: Sequence[TableRow], measure: str) -> Interval:
+    """A measure over the rows that have it, with its interval."""
+    rows = [row for row in rows if measure in row.counts]
+    units, seeds = [row.unit for row in rows], [row.seed for row in rows]
+    return bootstrap.rate(*_counts(rows, measure), units, seeds)
+
+
+def difference(
+    rows: Sequence[TableRow],
+    baseline: Sequence[TableRow],
+    measure: str,
+    where: str = "without attack",
+) -> Interval:
+    """A measure less that of a baseline, paired by utterance, of the seeds that both have.
+
+    Args:
+        rows: of one setting.
+        baseline: likewise.
+        measure: that all rows have.
+        where: the setting, for messages.
+
+    Raises:
+        InputError: the two are not of the same utterances and targets, or have no training seed
+            in common.
+    """
+    seeds = {row.seed for row in rows} & {row.seed for row in baseline}
+    if not seeds:
+        raise InputError("a condition and the baseline have no training seed in common")
+    own, other = (
+        sorted((row for row in side if row.seed in seeds), key=lambda r: (r.seed, r.utterance))
+        for side in (rows, baseline)
+    )
+    if [row[:4] for row in own] != [row[:4] for row in other]:
+        raise InputError(
+            f"{where}: the condition and the baseline are of different utterances or targets; "
+            "repeat that stage"
+        )
+    counts, over = zip(_counts(own, measure), _counts(other, measure), strict=True)
+    units, runs = [row.unit for row in own], [row.seed for row in own]
+    return bootstrap.rate_difference(counts, over, units, runs)
+
+
+def _counts(rows: Sequence[TableRow], measure: str) -> tuple[list[float], list[float]]:
+    errors = [row.counts[measure] for row in rows]
+    return [e.errors for e in errors], [e.units for e in errors]
+
+
+def by_attack(rows: Sequence[TableRow]) -> dict[Setting, list[TableRow]]:
+    """Rows of each setting, in the order of the log, sorted by training seed and utterance."""
+    found: dict[Setting, list[TableRow]] = {row.setting: [] for row in rows if row.setting}
+    for row in sorted(rows, key=lambda row: (row.seed, row.utterance)):
+        if row.setting:
+            found[row.setting].append(row)
+    return found
+
+
+def attack_scores(
+    rows: Sequence[TableRow], baseline: Sequence[TableRow] | None = None
+) -> list[AttackScores]:
+    """Scores of every setting.
+
+    Args:
+        rows: of attacks, of one model or of models that differ in the training seed.
+        baseline: rows of the condition to compare with.
+
+    Raises:
+        InputError: see `difference`.
+    """
+    others = by_attack(baseline) if baseline is not None else {}
+    scores = []
+    for setting, own in by_attack(rows).items():
+        entry: AttackScores = {
+            "method": setting.method,
+            "budget": setting.budget,
+            "step": setting.step,
+            "utterances": len({row.utterance for row in own}),
+            "adv_twer": measured(own, "adv_twer"),
+            "success_rate": measured(own, "success_rate"),
+            "snr_median": _statistic(own, "snr", np.median),
+            "snr_min": _statistic(own, "snr", min),
+            "l2_median": _statistic(own, "l2", np.median) or 0.0,
+            "l2_max": _statistic(own, "l2", max) or 0.0,
+            "linf_max": _statistic(own, "linf", max) or 0.0,
+            "loss_mean": _statistic(own, "loss", np.mean),
+            "stalled_utterances": sum(row.sizes["stalled_steps"] > 0 for row in own),
+        }
+        if all("wer" in row.counts for row in own):
+            entry["wer"] = measured(own, "wer")
+        if baseline is not None:
+            where = f"{setting.budget}, {setting.step} steps"
+            entry["difference"] = difference(own, others.get(setting, []), "adv_twer", where)
+        scores.append(entry)
+    return scores
+
+
+def _statistic(
+    rows: Sequence[TableRow], key: str, of: Callable[[list[float]], float]
+) -> float | None:
+    """A statistic of what is known of a size of the log; None where nothing is."""
+    values = [row.sizes[key] for row in rows if row.sizes[key] is not None]
+    return float(of(values)) if values else None
+
+
+def benign_scores(rows: Sequence[TableRow]) -> Benign:
+    """Scores without attack of everything that was measured, training seeds pooled."""
+    measures = dict.fromkeys(name for row in rows for name in row.counts)
+    count = len({row.utterance for row in rows})
+    return {"utterances": count, **{name: measured(rows, name) for name in measures}}
+
+
+def definitions(unit: str, several_seeds: bool = False) -> dict[str, str]:
+    """The definition of each score.
+
+    Args:
+        unit: what intervals are over, "utterance" or "speaker".
+        several_seeds: some models were trained more than once.
+    """
+    interval = ATTACK_DEFINITIONS["interval"].format(resamples=bootstrap.RESAMPLES, unit=unit)
+    if several_seeds:
+        interval += " and, independently, of training seeds, where there are several"
+    return {**ATTACK_DEFINITIONS, "interval": f"{interval}; {bootstrap.TOO_NARROW}"}
+
+
+def write_attack_results(
+    log: Sequence[LogRow],
+    utt2spk: str | Path | None,
+    output_dir: str | Path,
+    device: str,
+    recognizer: "SpeechRecognizer",
+) -> None:
+    """Write the `results.json` of one attack.
+
+    Args:
+        log: its rows.
+        utt2spk: file with the speakers, to draw these for the intervals.
+        output_dir: of the attack.
+        device: that the model ran on.
+        recognizer: that was attacked.
+    """
+    speakers = read_table(utt2spk) if utt2spk else None
+    results: AttackResults = {
+        "kind": ATTACK,
+        "version": VERSION,
+        "definitions": definitions("speaker" if speakers else "utterance"),
+        "environment": environment(device),
+        "padding_error": recognizer.padding_error,
+        "training_seed": recognizer.config.get("seed"),
+        "scores": attack_scores(attack_rows(log, speakers)),
+    }
+    write_json(Path(output_dir) / "results.json", results)
+
+
+def make_results(
+    conditions: Sequence[SweepCondition],
+    data_dir: str | Path,
+    environment: Record,
+    by_speaker: bool = False,
+    layout: SweepLayout | None = None,
+) -> SweepResults:
+    """Everything that tables and figures of a sweep are made from.
+
+    Args:
+        conditions: of the sweep; those that differ in the training seed alone are pooled.
+        data_dir: the test set, with what there is of text, utt2spk and utt2<head>.
+        environment: of `espnet_ext.report.environment.environment`.
+        by_speaker: draw speakers in place of utterances.
+        layout: tables and curves that the recipe wants.
+
+    Raises:
+        InputError: a log is missing, the conditions were not attacked with the same utterances,
+            targets and settings, or one has no training seed in common with the baseline.
+    """
+    data_dir = Path(data_dir)
+    speakers = read_table(data_dir / "utt2spk") if by_speaker else None
+    runs = by_training_seed(conditions)
+    attacks = {c: read_attack_record(c.attack_dir / RECORD) for c in conditions}
+    baseline = baseline_of([run[0] for run in runs])
+    attack = attacks[baseline]
+    for condition, other in attacks.items():
+        for key in ("settings", "utterances"):
+            if other[key] != attack[key]:
+                raise InputError(
+                    f"{condition.attack_dir}: attacked with other {key} than the baseline; repeat "
+                    "the attack stage"
+                )
+
+    def _rows(run: Runs) -> tuple[list[TableRow], list[TableRow]]:
+        """Under attack, and without, of the models of a condition."""
+        logs = {c.seed or 0: read_attack_log(c.attack_dir) for c in run}
+        heard = [decoded_rows(c.decode_dir, data_dir, speakers, c.seed or 0) for c in run]
+        attacked = [attack_rows(log, speakers, seed) for seed, log in logs.items()]
+        return [r for rows in attacked for r in rows], [r for rows in heard for r in rows]
+
+    compared = _rows(next(run for run in runs if run[0] == baseline))
+    unit, several = "speaker" if by_speaker else "utterance", any(len(run) > 1 for run in runs)
+    results: SweepResults = {
+        "kind": SWEEP,
+        "version": VERSION,
+        "definitions": definitions(unit, several) | SWEEP_DEFINITIONS,
+        "environment": dict(environment),
+        "layout": layout or {},
+        "attack": attack["settings"],
+        "attack_commits": _commits(conditions),
+        "attacked_utterances": attack["utterances"]["count"],
+        "baseline": list(baseline.weights),
+        "baseline_variant": baseline.variant,
+        "conditions": [_condition(run, _rows(run), compared) for run in runs],
+    }
+    if "made_on" in attack:
+        results["made_on"] = attack["made_on"]
+    return results
+
+
+def _condition(
+    run: Runs,
+    rows: tuple[list[TableRow], list[TableRow]],
+    baseline: tuple[list[TableRow], list[TableRow]],
+) -> ConditionResult:
+    """Results of a condition, from rows under attack and without of it and of the baseline."""
+    benign = benign_scores(rows[1])
+    if "wer" in benign:
+        benign["wer_difference"] = difference(rows[1], baseline[1], "wer")
+    asr_weight, ctc_weight, inference_ctc_weight = run[0].weights
+    return {
+        "heads": run[0].heads,
+        "variant": run[0].variant,
+        "asr_weight": asr_weight,
+        "ctc_weight": ctc_weight,
+        "inference_ctc_weight": inference_ctc_weight,
+        "training_seeds": None if run[0].seed is None else [c.seed or 0 for c in run],
+        "attack": attack_scores(rows[0], baseline[0]),
+        "benign": benign,
+    }
+
+
+def _commits(conditions: Sequence[SweepCondition]) -> list[str]:
+    """Of the code that attacked; of the report's own, see its environment."""
+    paths = [condition.attack_dir / "results.json" for condition in conditions]
+    found = [read_json(path)["environment"]["commit"] for path in paths if path.is_file()]
+    return sorted({commit for commit in found if commit})

@@ -1,0 +1,158 @@
+"""Tables of attacks on recognisers, and of sweeps of these, from results.json."""
+
+from collections.abc import Sequence
+
+from espnet_ext.data.attack_log import NOISE, PGD
+from espnet_ext.report.layout import SweepTable, Weight
+from espnet_ext.report.recognition_findings import attack_entry, attacked_settings, baseline
+from espnet_ext.report.results import AttackScores, ConditionResult, SweepResults
+from espnet_ext.report.tables import markdown_table, overlap_sections, pivot
+from espnet_ext.report.wording import (
+    ARROWS,
+    budget_name,
+    excludes_zero,
+    number,
+    setting_name,
+    shown,
+    weights,
+    with_arrow,
+)
+
+LEGEND = (
+    "AdvTWER in %, with 95 % intervals; higher is harder to attack. **Bold**: highest in its row. "
+    "↑ ↓: the paired difference to the {baseline} is above or below zero with its whole interval."
+)
+BENIGN = (
+    "{utterances} test utterances. A poorly converged decoder misses the attacker's target as it "
+    "misses the reference, and so looks robust: compare models of like WER only (↑ ↓: the paired "
+    "difference to the baseline is above or below zero with its whole interval)."
+)
+MEASURES = {"wer": "WER %", "wer_difference": "less the baseline's", "cer": "CER %"}
+OTHERS: SweepTable = {
+    "title": "Other conditions",
+    "columns": ["asr_weight", "ctc_weight", "inference_ctc_weight"],
+    "conditions": [],
+}
+
+
+def sweep_tables(results: SweepResults) -> list[str]:
+    """All tables of a sweep with their headings."""
+    sections = ["## Without attack", *_benign(results)]
+    legend = LEGEND.format(baseline=baseline(results)["heads"])
+    for budget in dict.fromkeys(entry["budget"] for entry in attacked_settings(results)):
+        sections += [f"## Under attack, {budget_name(budget)}", legend]
+        for table, conditions in chosen_conditions(results):
+            text = adv_twer_table(conditions, table["columns"], budget)
+            sections += [f"### {table['title']}", text]
+        sections += ["### Differences to the baseline", _differences(results, budget)]
+    sections += ["## The attack itself", _sizes(results)]
+    return sections + overlap_sections(results.get("overlap"))
+
+
+def chosen_conditions(results: SweepResults) -> list[tuple[SweepTable, list[ConditionResult]]]:
+    """Each table of the layout that has two conditions or more, and one of all the others."""
+    papers = {
+        (c["asr_weight"], c["ctc_weight"], c["inference_ctc_weight"]): c
+        for c in results["conditions"]
+        if not c["variant"]
+    }
+    tables = [
+        (table, [papers[key] for key in map(tuple, table["conditions"]) if key in papers])
+        for table in results["layout"].get("tables", [])
+    ]
+    tables = [(table, conditions) for table, conditions in tables if len(conditions) > 1]
+    listed = [id(c) for _, conditions in tables for c in conditions]
+    others = [c for c in results["conditions"] if id(c) not in listed]
+    return [*tables, *([(OTHERS, others)] if others else [])]
+
+
+def adv_twer_table(
+    conditions: Sequence[ConditionResult], columns: Sequence[Weight], budget: str
+) -> str:
+    """AdvTWER by number of steps, a column per condition.
+
+    The highest value of a row is bold. An arrow says that the paired interval of the
+    difference to the baseline excludes zero: up for harder to attack, down for easier.
+
+    Args:
+        conditions: of `results.json`.
+        columns: weights that name a condition.
+        budget: tag of the budget.
+    """
+    cells = []
+    for setting in (e for e in conditions[0]["attack"] if e["budget"] == budget):
+        method, step = setting["method"], setting["step"]
+        name = method if method == NOISE else f"{method.upper()}-{step}" if step else "no attack"
+        entries = [attack_entry(condition, setting) for condition in conditions]
+        best = max(entry["adv_twer"][0] or 0.0 for entry in entries)
+        for condition, entry in zip(conditions, entries, strict=True):
+            text = shown(entry["adv_twer"])
+            bold = entry["adv_twer"][0] == best and step
+            text = (f"**{text}**" if bold else text) + ARROWS[excludes_zero(entry["difference"])]
+            cells.append(([name], weights(condition, columns), text))
+    return pivot([""], cells)
+
+
+def _benign(results: SweepResults) -> list[str]:
+    conditions = results["conditions"]
+    keys = [key for key in MEASURES if key in conditions[0]["benign"]] + sorted(
+        {key for c in conditions for key in c["benign"] if key.endswith("_accuracy")}
+    )
+    several = any(len(c["training_seeds"] or []) > 1 for c in conditions)
+    cells = []
+    for c in conditions:
+        values = {k: v for k, v in c["benign"].items() if not isinstance(v, int)}
+        seeds = [str(len(c["training_seeds"] or [None]))] if several else []
+        lambdas = [c["asr_weight"], c["ctc_weight"], c["inference_ctc_weight"]]
+        row = [c["heads"], *seeds, *(f"{value:g}" for value in lambdas)]
+        for key in keys:
+            title = MEASURES.get(key, f"{key.removesuffix('_accuracy')} accuracy %")
+            text = with_arrow if key == "wer_difference" else shown
+            cells.append((row, title, text(values.get(key))))
+    headings = ["model", *(["seeds"] if several else []), "λ_A", "λ_C", "inference λ_C"]
+    note = BENIGN.format(utterances=conditions[0]["benign"]["utterances"])
+    return [note, pivot(headings, cells)]
+
+
+def _differences(results: SweepResults, budget: str) -> str:
+    settings = [e for e in attacked_settings(results, noise=True) if e["budget"] == budget]
+    named = any(e["method"] != PGD for e in settings)
+    columns = [f"{e['method']} {e['step']}" if named else str(e["step"]) for e in settings]
+    cells = [
+        ([f"{c['heads']} ({weights(c)})"], name, shown(attack_entry(c, entry)["difference"]))
+        for c in results["conditions"]
+        if c is not baseline(results)
+        for name, entry in zip(columns, settings, strict=True)
+    ]
+    return pivot(["AdvTWER less that of the baseline"], cells, columns)
+
+
+def _sizes(results: SweepResults) -> str:
+    """What the attack did to the baseline: success, loudness, loss."""
+    settings = attacked_settings(results, noise=True)
+    entries = [attack_entry(baseline(results), setting) for setting in settings]
+    columns = {
+        "success %": lambda e: shown(e["success_rate"]),
+        "median SNR dB": lambda e: number(e["snr_median"]),
+        "lowest SNR dB": lambda e: number(e["snr_min"]),
+        "median L2": lambda e: number(e["l2_median"], 3),
+        "mean loss": lambda e: number(e["loss_mean"], 2),
+    }
+    cells = [([setting_name(e)], name, cell(e)) for e in entries for name, cell in columns.items()]
+    return pivot(["baseline"], cells, list(columns))
+
+
+def scores_table(scores: Sequence[AttackScores]) -> str:
+    """Scores of an attack on one recogniser, a row per budget and number of steps."""
+    columns = {
+        "AdvTWER %": lambda e: shown(e["adv_twer"]),
+        "WER %": lambda e: shown(e.get("wer")),
+        "success %": lambda e: shown(e["success_rate"]),
+        "median SNR dB": lambda e: number(e["snr_median"]),
+        "lowest SNR dB": lambda e: number(e["snr_min"]),
+    }
+    rows = [
+        [setting_name(e) if e["step"] else "no attack", *(cell(e) for cell in columns.values())]
+        for e in scores
+    ]
+    return markdown_table(["attack", *columns], rows)
