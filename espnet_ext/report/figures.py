@@ -62,14 +62,14 @@ def drawing(
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    with pyplot.rc_context({"font.size": 10, "axes.titlesize": 11, "savefig.dpi": 150}):
+    with pyplot.rc_context({"font.size": 10, "axes.titlesize": 11}):
         figure, axes = pyplot.subplots(
             rows, columns, squeeze=False, figsize=size, layout=layout,
             sharex=share == "x", sharey=share == "y",
         )  # fmt: skip
         try:
             yield figure, axes
-            write_figure(figure, path, bbox_inches="tight")
+            write_figure(figure, path, dpi=150, bbox_inches="tight")
         finally:
             pyplot.close(figure)
 
