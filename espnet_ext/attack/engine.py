@@ -15,7 +15,7 @@ import torch
 
 from espnet_ext.attack.budget import Ball, inside
 from espnet_ext.attack.methods.steps import Steps
-from espnet_ext.victims.base import ALL, B, Objective, Rows, Victim, finite, unusable
+from espnet_ext.victims.base import ALL, B, Rows, Victim, finite, unusable
 
 
 @dataclass
@@ -27,6 +27,7 @@ class State:
         inputs: current iterates, like the batch's inputs.
         stalled: steps in which an utterance's gradient was zero or not finite, (B,).
         running: False for an utterance that has reached its goal, (B,).
+        spent: gradients and queries of each, (B, 2); a query is one more pass forward.
         snapshots: inputs after each recorded number of steps.
         values: objective of the snapshots, where the strongest is kept, (B,).
         kept: further tensors of the loop, by name: momentum, best, ...
@@ -37,6 +38,7 @@ class State:
     inputs: torch.Tensor
     stalled: torch.Tensor
     running: torch.Tensor
+    spent: torch.Tensor
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
     values: dict[int, torch.Tensor] = field(default_factory=dict)
     kept: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -46,7 +48,8 @@ class State:
     def of(cls, inputs: torch.Tensor, step: int = 0) -> "State":
         """A state of inputs with usable gradients so far, none of which has reached its goal."""
         stalled = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
-        return cls(step, inputs, stalled, torch.ones_like(stalled, dtype=torch.bool))
+        running = torch.ones_like(stalled, dtype=torch.bool)
+        return cls(step, inputs, stalled, running, stalled.new_zeros(len(stalled), 2))
 
 
 class Engine(Generic[B]):
@@ -57,6 +60,7 @@ class Engine(Generic[B]):
         batch: what is attacked.
         ball: where the attack may move.
         how: options of the steps.
+        wanted: utterances to attack (B,); the others stay as they are. None for all.
 
     Example:
         >>> with victim.attack_mode():                                   # doctest: +SKIP
@@ -64,8 +68,16 @@ class Engine(Generic[B]):
         >>> state.snapshots[10]                                          # doctest: +SKIP
     """
 
-    def __init__(self, victim: Victim[B], batch: B, ball: Ball, how: Steps):
+    def __init__(
+        self,
+        victim: Victim[B],
+        batch: B,
+        ball: Ball,
+        how: Steps,
+        wanted: torch.Tensor | None = None,
+    ):
         self.victim, self.batch, self.ball, self.how = victim, batch, ball, how
+        self.wanted = wanted
         self.objective = victim.objective(batch, how.loss)
         self.last = max(how.steps)
         padding = ~inside(batch.inputs, batch.lengths)
@@ -108,7 +120,7 @@ class Engine(Generic[B]):
         Returns:
             inputs, in the ball; whether there was no usable gradient (B,).
         """
-        gradient, _ = self._gradient(self.batch.inputs, ALL)
+        gradient, _ = self._gradient(self.batch.inputs, ALL, 0)
         whole = torch.ones_like(self.ball.radius, dtype=torch.float32)
         moved = self.batch.inputs + self.ball.step(finite(gradient), whole)
         return self.ball.nearest(moved), unusable(gradient)
@@ -119,14 +131,16 @@ class Engine(Generic[B]):
         restart, taken = divmod(state.step, self.last)
         if taken == 0:
             self._restart(state, restart)
-        running = state.running.nonzero().squeeze(1) if how.stop_on_success else None
-        if running is None or len(running):
-            self._move(state, ALL if running is None else running, taken)
+        some = how.stop_on_success or self.wanted is not None
+        running = state.running.nonzero().squeeze(1) if some else ALL
+        if isinstance(running, slice) or len(running):
+            self._move(state, running, state.step)
+            if how.stop_on_success and (taken + 1) % how.check_every == 0:
+                state.spent[running, 1] += 1
+                reached = self.victim.reached(self.batch, state.inputs[running], running)
+                state.running[running] = ~reached
         state.step += 1
         taken += 1
-        if running is not None and len(running) and taken % how.check_every == 0:
-            reached = self.victim.reached(self.batch, state.inputs[running], running)
-            state.running[running] = ~reached
         if taken in how.steps:
             self._record(state, taken)
 
@@ -134,17 +148,20 @@ class Engine(Generic[B]):
         """The point where a restart begins, and nothing of the one before."""
         batch, ball = self.batch, self.ball
         state.inputs, state.kept = batch.inputs, {}
-        state.running.fill_(True)
+        state.running = torch.ones_like(state.running) if self.wanted is None else self.wanted
+        state.running = state.running.clone()
         if self.how.start == "random":
             offset = ball.random(batch.names, f"{self.how.seed} start {restart}", on_edge=False)
             state.inputs = ball.nearest(batch.inputs + offset)
         elif self.how.start == "fgsm":
             state.inputs, _ = self.whole_step()
 
-    def _move(self, state: State, rows: Rows, taken: int) -> None:
-        whole = isinstance(rows, slice)
+    def _move(self, state: State, rows: Rows, step: int) -> None:
+        whole, taken = isinstance(rows, slice), step % self.last
         inputs = state.inputs if whole else state.inputs[rows]
-        gradient, values = self._gradient(inputs, rows)
+        gradient, values = self._gradient(inputs, rows, step)
+        for column, count in enumerate(self.how.spends):
+            state.spent[rows, column] += count
         state.stalled[rows] += unusable(gradient).long()
         gradient = finite(gradient)
         if self.how.best or self.checkpoints:
@@ -160,13 +177,17 @@ class Engine(Generic[B]):
         moved = ball.nearest(inputs + ball.step(gradient, self._size(state, rows, taken)))
         state.inputs = moved if whole else state.inputs.index_copy(0, rows, moved)
 
-    def _gradient(self, inputs: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def _gradient(
+        self, inputs: torch.Tensor, rows: Rows, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient of each utterance's objective, zero in the padding, and the values."""
         known, key = self.batch.clean_gradients, (self.victim, self.how.loss)
-        clean = inputs is self.batch.inputs and self.victim.repeatable
+        clean = inputs is self.batch.inputs and self.victim.repeatable and self.how.spends[0] > 0
         if clean and key in known:
             return known[key]
-        gradient, values = gradient_of(self.objective, inputs, rows)
+        gradient, values = self.how.gradient(
+            self.objective, inputs, rows, self.batch.names, self.ball, step
+        )
         if self.padding is not None:
             gradient = gradient.masked_fill(self.padding[rows], 0.0)
         if clean:
@@ -195,7 +216,7 @@ class Engine(Generic[B]):
             kept["best"] = state.inputs.clone()
             kept["value"] = values.new_full((len(state.inputs),), math.nan)
         better = stronger(values, kept["value"][rows])
-        kept["best"][rows] = _where(better, inputs, kept["best"][rows])
+        kept["best"][rows] = where(better, inputs, kept["best"][rows])
         kept["value"][rows] = torch.where(better, values, kept["value"][rows])
         return better
 
@@ -223,7 +244,7 @@ class Engine(Generic[B]):
             kept["before"], kept["then"] = kept["value"].clone(), kept["value"].clone()
             kept["rises"] = torch.zeros_like(state.stalled)
             kept["halved"] = torch.zeros_like(state.running)
-        kept["slope"][rows] = _where(better, gradient, kept["slope"][rows])
+        kept["slope"][rows] = where(better, gradient, kept["slope"][rows])
         kept["rises"][rows] += (values > kept["before"][rows]).long()
         kept["before"][rows] = values
         if taken not in self.checkpoints:
@@ -237,8 +258,8 @@ class Engine(Generic[B]):
         kept["share"] = torch.where(_wide(kept["halved"], radius), 0.5, 1.0) * kept["share"]
         again = kept["halved"][rows]
         return (
-            _where(again, kept["best"][rows], inputs),
-            _where(again, kept["slope"][rows], gradient),
+            where(again, kept["best"][rows], inputs),
+            where(again, kept["slope"][rows], gradient),
         )
 
     def _record(self, state: State, taken: int) -> None:
@@ -250,25 +271,15 @@ class Engine(Generic[B]):
         with torch.no_grad():
             # Nothing is stronger than what has reached the goal, whatever its objective is.
             values = self.objective(inputs, ALL).masked_fill(~state.running, math.inf)
+        state.spent[:, 1] += state.running.long()
         others = [(state.kept["best"], state.kept["value"])] if self.how.best else []
         if taken in state.snapshots:  # of earlier restarts
             others.insert(0, (state.snapshots[taken], state.values[taken]))
         for other, value in others[::-1]:
             # The first of equals stays.
             better = stronger(values, value)
-            inputs, values = _where(better, inputs, other), torch.where(better, values, value)
+            inputs, values = where(better, inputs, other), torch.where(better, values, value)
         state.snapshots[taken], state.values[taken] = inputs.clone(), values
-
-
-def gradient_of(
-    objective: Objective, inputs: torch.Tensor, rows: Rows = ALL
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradient of each utterance's objective, and the values (B,)."""
-    inputs = inputs.detach().requires_grad_()
-    with torch.enable_grad():
-        values = objective(inputs, rows)
-        (gradient,) = torch.autograd.grad(values.sum(), inputs)
-    return gradient, values.detach()
 
 
 def stronger(values: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -282,7 +293,8 @@ def _wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-def _where(chosen: torch.Tensor, some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def where(chosen: torch.Tensor, some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Of each utterance the one or the other, by `chosen` (B,)."""
     return torch.where(_wide(chosen, some), some, others)
 
 

@@ -26,7 +26,19 @@ from espnet_ext.victims.base import B, Victim
 
 OF_THE_AUDIO = (
     *("kind", "version", "utterance", "method", "budget", "seed", "step", "radius"),
-    *("l2", "linf", "snr", "reference", "target", "key", "attack", "stalled_steps"),
+    *(
+        "l2",
+        "linf",
+        "snr",
+        "reference",
+        "target",
+        "key",
+        "attack",
+        "stalled_steps",
+        "gradients",
+        "queries",
+        "strongest",
+    ),
 )
 """What a row of the log says of the audio and how it was made, and not of the attacked model."""
 

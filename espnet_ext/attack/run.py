@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Generic
 
@@ -21,6 +21,7 @@ from espnet_ext.attack.budget import Ball, generator_of
 from espnet_ext.attack.claim import AUDIO, Claim
 from espnet_ext.attack.engine import State
 from espnet_ext.attack.evasion import ball_of, check_attack
+from espnet_ext.attack.gradient_check import GradientCheck
 from espnet_ext.attack.kept import kept_lines, write_kept
 from espnet_ext.attack.log import read_logs, write_log
 from espnet_ext.attack.settings import AttackSettings, Condition
@@ -152,7 +153,14 @@ class AttackRun(Generic[B]):
         chosen = np.linspace(0, total - 1, min(most, total)).round().astype(int)
         rate = self.victim.sample_rate
         waves = (read_examined(self.utterances[i], rate) for i in chosen)
-        return self.victim.calibrate(waves, self.settings.run.eps, self.settings.run.unit)
+        found = self.victim.calibrate(waves, self.settings.run.eps, self.settings.run.unit)
+        self.victim.calibrated(found)
+        batch = self._read(0)[0]
+        ball = ball_of(self.victim, batch, self.settings.conditions()[0].budget)
+        check = GradientCheck.of(self.victim, batch, ball)
+        for flag in check.flags():
+            logging.warning("%s", flag)
+        return {**found, "gradient_check": asdict(check)}
 
     def _of(self, index: int) -> list[Utterance]:
         return [self.utterances[i] for i in self.plan[index]]
@@ -258,6 +266,10 @@ class AttackRun(Generic[B]):
         count = len(batch.names)
         radii = [None] * count if ball is None else ball.radius.flatten().tolist()
         stalled = [0] * count if state is None else state.stalled.tolist()
+        spent = [[0, 0]] * count if state is None else state.spent.tolist()
+        details: list[dict[str, object]] = [{}] * count
+        if one.condition is not None and state is not None:
+            details = self.settings.methods[one.condition.method].details(self.victim, state)
         seconds = 0.0 if state is None else round(state.seconds / count, 3)
         rows: list[Row] = []
         for step, inputs in snapshots.items():
@@ -274,7 +286,9 @@ class AttackRun(Generic[B]):
                 | sizes[i]._asdict()
                 | own[i]
                 | ({"answers": {name: found[i] for name, found in answers.items()}})
-                | {"stalled_steps": stalled[i], "seconds": seconds}
+                | {"stalled_steps": stalled[i], "gradients": spent[i][0], "queries": spent[i][1]}
+                | details[i]
+                | {"seconds": seconds}
                 for i in range(count)
             ]
         return sorted(rows, key=lambda row: (row["utterance"], row["step"]))

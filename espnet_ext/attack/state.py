@@ -62,7 +62,7 @@ def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) 
         raise InputError(f"{path}: the state of other utterances, audio or texts; remove it")
     device = batch.inputs.device
     state.inputs, state.stalled = state.inputs.to(device), state.stalled.to(device)
-    state.running = state.running.to(device)
+    state.running, state.spent = state.running.to(device), state.spent.to(device)
     state.snapshots = {step: tensor.to(device) for step, tensor in state.snapshots.items()}
     state.values = {step: tensor.to(device) for step, tensor in state.values.items()}
     state.kept = {name: tensor.to(device) for name, tensor in state.kept.items()}
@@ -87,7 +87,10 @@ def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
     for name, values in state.kept.items():
         if values.numel() != rows and values.shape != batch.inputs.shape:
             raise ValueError(f"{name} of {tuple(values.shape)}")
-    if (state.running.dtype, state.stalled.dtype) != (torch.bool, torch.long):
+    if state.spent.shape != (rows, 2):
+        raise ValueError("no numbers of gradients and queries")
+    types = (state.running.dtype, state.stalled.dtype, state.spent.dtype)
+    if types != (torch.bool, torch.long, torch.long):
         raise ValueError("tensors of other types")
     if not state.step >= 1 or not math.isfinite(state.seconds):
         raise ValueError(f"step {state.step} after {state.seconds} s")

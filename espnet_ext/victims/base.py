@@ -173,6 +173,18 @@ class Victim(Generic[B]):
         """Whether the attacker has what he wants, by the model's decisions: (B',) bool."""
         raise NotImplementedError
 
+    @property
+    def graded(self) -> bool:
+        """Whether answers can please the attacker more than his goal (`reached`) asks for."""
+        return True
+
+    def progress(self, batch: B, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """How far the model's answers are where the attacker wants them, more is further: (B',).
+
+        Call it inside `attack_mode`. 0 where the goal is reached, unless answers are `graded`.
+        """
+        raise NotImplementedError
+
     def observe(self, batch: B, inputs: torch.Tensor) -> list[Row]:
         """What the model answers to each, its `loss`, and whether the goal is `reached`."""
         raise NotImplementedError
@@ -198,6 +210,22 @@ class Classifies(Protocol):
             shape: of one input.
             scale: what an eps of 1 is.
         """
+
+
+def gradient_of(
+    objective: Objective, inputs: torch.Tensor, rows: Rows = ALL
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradient of each utterance's objective, and the values (B,).
+
+    Zero where the model lets none through: an attack reports that, and does not fail.
+    """
+    inputs = inputs.detach().requires_grad_()
+    with torch.enable_grad():
+        values = objective(inputs, rows)
+        if not values.requires_grad:
+            return torch.zeros_like(inputs), values
+        (gradient,) = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
+    return torch.zeros_like(inputs) if gradient is None else gradient, values.detach()
 
 
 def unusable(gradient: torch.Tensor) -> torch.Tensor:

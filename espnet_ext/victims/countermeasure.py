@@ -351,6 +351,13 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
         return _values
 
+    graded = True
+
+    def progress(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """Logit of the wrong class less that of the true one."""
+        with self.attack_mode(False):
+            return self.objective(batch, "margin")(inputs, rows)
+
     def reached(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the decisions, by the larger logit, are wrong."""
         with torch.no_grad(), self.attack_mode(False):

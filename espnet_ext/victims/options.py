@@ -62,7 +62,7 @@ class RecognizerOptions(VictimOptions):
 
     kind: ClassVar[str] = "asr"
     defaults: ClassVar[Mapping[str, object]] = {"norm": 2, "batch_size": 20, "keep": True}
-    losses: ClassVar[tuple[str, ...]] = ("hybrid",)
+    losses: ClassVar[tuple[str, ...]] = ("hybrid", "ctc", "attention")
 
     goal: str = "transcript"
     autocast: str | None = None

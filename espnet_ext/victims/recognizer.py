@@ -31,7 +31,7 @@ from espnet_ext.asr.waveforms import like, pad, to_list, unpad
 from espnet_ext.data.attack_log import Row
 from espnet_ext.data.characters import show
 from espnet_ext.errors import InputError, shortened
-from espnet_ext.metrics.error_rate import same_text
+from espnet_ext.metrics.error_rate import same_text, word_errors
 from espnet_ext.precision import check_autocast, plain_recurrence
 from espnet_ext.victims.base import Batch, Objective, Rows, Victim
 from espnet_ext.victims.options import GOALS, NOT_REFERENCE, SILENCE, RecognizerOptions
@@ -94,7 +94,6 @@ class PyTorchESPnet(
     ]
 
     kind = RecognizerOptions.kind
-    losses = RecognizerOptions.losses
     sample_rate = 0  # abstract in ART; set with the recognizer
 
     def __init__(
@@ -287,6 +286,13 @@ class PyTorchESPnet(
 
     # What the project's own engine asks
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """See `Victim.losses`; each head of a model that has two."""
+        model = self.recognizer.model
+        both = model.ctc is not None and model.decoder is not None
+        return RecognizerOptions.losses if both else RecognizerOptions.losses[:1]
+
     @contextlib.contextmanager
     def attack_mode(self) -> Iterator[None]:
         """Evaluation mode, frozen parameters, exact batches; all as before when the block ends."""
@@ -389,22 +395,49 @@ class PyTorchESPnet(
         return replace(batch, targets=self.targets(batch.transcripts), clean_gradients={})
 
     def objective(self, batch: SpeechBatch, loss: str = "") -> Objective:
-        """Less loss of the target, or more of the reference; see `Victim.objective`."""
-        sign = -1.0 if self.targeted else 1.0
+        """Less loss of the target, or more of the reference; see `Victim.objective`.
+
+        Args:
+            batch: of whose transcripts.
+            loss: "hybrid" (the default) with the CTC weight of `gradient_ctc_weight`, or that of
+                one head, "ctc" or "attention".
+        """
+        sign, model = (-1.0 if self.targeted else 1.0), self.recognizer.model
+        weight = {"ctc": 1.0, "attention": 0.0}.get(loss, self.gradient_ctc_weight)
 
         def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             targets = batch.targets if isinstance(rows, slice) else batch.targets.rows(rows)
             with self._precision():
-                return sign * self.utterance_losses(inputs, batch.lengths[rows], targets).total
+                lengths = batch.lengths[rows]
+                return sign * utterance_losses(model, inputs, lengths, targets, weight).total
 
         return _values
 
+    @property
+    def graded(self) -> bool:
+        """A transcript is written or not; one can be further from the reference than another."""
+        return not self.targeted
+
+    def progress(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """Word errors against the reference; of a target, the fewer the better."""
+        sign = -1.0 if self.targeted else 1.0
+        pairs = zip(*self._heard(batch, inputs, rows), strict=True)
+        # Of silence every word is an error.
+        wrong = [word_errors(f"- {wanted}", f"- {heard}").errors for heard, wanted in pairs]
+        return torch.tensor(wrong, device=inputs.device) * sign
+
+    def _heard(
+        self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows
+    ) -> tuple[list[str], list[str]]:
+        """What the model hears in some rows, and their transcripts."""
+        places = torch.arange(len(batch.names))[rows if isinstance(rows, slice) else rows.cpu()]
+        heard = self.transcribe(inputs, batch.lengths[rows])
+        return heard, [batch.transcripts[place] for place in places.tolist()]
+
     def reached(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the greedy transcripts are the targets, or no longer the references."""
-        heard = self.transcribe(inputs, batch.lengths[rows])
-        places = torch.arange(len(batch.names))[rows if isinstance(rows, slice) else rows.cpu()]
-        wanted = [batch.transcripts[place] for place in places.tolist()]
-        same = [same_text(*pair) == self.targeted for pair in zip(heard, wanted, strict=True)]
+        pairs = zip(*self._heard(batch, inputs, rows), strict=True)
+        same = [same_text(*pair) == self.targeted for pair in pairs]
         return torch.tensor(same, device=inputs.device)
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from espnet_ext.attack.methods.base import Method
 from espnet_ext.data.options import hint
 from espnet_ext.errors import InputError
 
-BUILT_IN = ("fgsm", "pgd", "noise", "upstream", "apgd", "square")
+BUILT_IN = ("fgsm", "pgd", "noise", "spsa", "upstream", "apgd", "square", "worst")
 GROUP = "espnet_ext.attacks"
 
 _registered: dict[str, type[Method]] = {}

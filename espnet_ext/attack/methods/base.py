@@ -118,8 +118,15 @@ class Method(Options):
             moved, stalled = self.perturb(victim, batch, ball)
         state = State.of(ball.exact(ball.nearest(moved)), step=1)
         state.stalled, state.snapshots = stalled, {self.snapshots[-1]: state.inputs}
+        kind = {"gradients": 0, "scores": 1}.get(self.needs)
+        if kind is not None:
+            state.spent[:, kind] = self.passes
         state.seconds = time.perf_counter() - began
         return state
+
+    def details(self, victim: "Victim[B]", state: "State") -> "list[dict[str, object]]":
+        """What rows of the log say of each utterance beside what they say of every attack."""
+        return [{} for _ in state.running]
 
     def perturb(
         self, victim: "Victim[B]", batch: "B", ball: "Ball"

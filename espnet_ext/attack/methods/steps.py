@@ -1,7 +1,7 @@
 """What attacks of many steps have in common: how they step."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from espnet_ext.attack.methods.base import Method
@@ -10,9 +10,11 @@ from espnet_ext.errors import InputError
 from espnet_ext.victims.options import REPRESENTATION
 
 if TYPE_CHECKING:
+    import torch
+
     from espnet_ext.attack.budget import Ball
     from espnet_ext.attack.engine import State
-    from espnet_ext.victims.base import B, Victim
+    from espnet_ext.victims.base import B, Objective, Rows, Victim
 
 LONG = 0.1
 """Share of the radius above which a step finds less: measured on recognisers, 50 steps at 41 dB."""
@@ -100,6 +102,35 @@ class Steps(Method):
         """Steps between two looks at the decision."""
         return 10
 
+    spends: ClassVar[tuple[int, int]] = (1, 0)
+    """Gradients and queries of a step."""
+
+    def gradient(
+        self,
+        objective: "Objective",
+        inputs: "torch.Tensor",
+        rows: "Rows",
+        names: Sequence[str],
+        ball: "Ball",
+        step: int,
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """The gradient of the objective, or an estimate of it.
+
+        Args:
+            objective: of the attack.
+            inputs: where it is taken, of some rows of the batch.
+            rows: which.
+            names: utterance ids of the whole batch.
+            ball: of the whole batch.
+            step: its number, over all restarts.
+
+        Returns:
+            a gradient like the inputs; the values of the objective there, (B').
+        """
+        from espnet_ext.victims.base import gradient_of
+
+        return gradient_of(objective, inputs, rows)
+
     def doubt(self, ball: "Ball") -> str:
         """See `Method.doubt`; of steps that are long, or that do not cross the ball together."""
         radii = ball.radius.flatten()
@@ -122,9 +153,10 @@ class Steps(Method):
         ball: "Ball",
         state: "State | None" = None,
         on_step: "Callable[[State], None] | None" = None,
+        wanted: "torch.Tensor | None" = None,
     ) -> "State":
-        """See `Method.run`."""
+        """See `Method.run`; `wanted` are the utterances to attack (B,), by default all."""
         from espnet_ext.attack.engine import Engine
 
         with victim.attack_mode():
-            return Engine(victim, batch, ball, self).run(state, on_step)
+            return Engine(victim, batch, ball, self, wanted).run(state, on_step)

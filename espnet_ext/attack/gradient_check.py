@@ -1,0 +1,88 @@
+"""Whether the gradient of a model can be followed: a look at it before anything is believed."""
+
+import dataclasses
+
+import torch
+
+from espnet_ext.attack.budget import Ball
+from espnet_ext.victims.base import ALL, B, Victim, finite, gradient_of, unusable
+
+SHARES = (0.01, 0.1)
+APART = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientCheck:
+    """What a batch says of the gradient of the objective at inputs without attack.
+
+    Attributes:
+        unusable: share of utterances whose gradient is zero or not finite.
+        unrepeatable: share of the others whose gradient is another the second time.
+        misleading: share of the others along whose gradient the objective does not change as the
+            gradient says, neither over a hundredth nor over a tenth of the radius.
+    """
+
+    unusable: float
+    unrepeatable: float
+    misleading: float
+
+    @classmethod
+    def of(cls, victim: Victim[B], batch: B, ball: Ball) -> "GradientCheck":
+        """Look at the gradient of a model.
+
+        The objective is compared at two points, equally far on both sides of the input along the
+        step that an attack would take, with the slope that the gradient predicts; central
+        differences differ from it by less than half of it wherever a step of that length is of use.
+
+        Args:
+            victim: the model.
+            batch: utterances.
+            ball: gives the length and the direction of steps.
+
+        Example:
+            >>> GradientCheck.of(victim, batch, ball).flags()            # doctest: +SKIP
+            []
+        """
+        with victim.attack_mode():
+            objective, inputs = victim.objective(batch, ""), batch.inputs
+            gradient, _ = gradient_of(objective, inputs)
+            again, _ = gradient_of(objective, inputs)
+            useless = unusable(gradient)
+            usable = ~useless
+            gradient, again = finite(gradient), finite(again)
+            size = gradient.flatten(1).norm(dim=1)
+            other = (gradient - again).flatten(1).norm(dim=1) > 0.01 * size
+            agrees = torch.zeros_like(useless)
+            for share in SHARES:
+                whole = torch.full_like(ball.radius, share, dtype=torch.float32)
+                step = ball.step(gradient, whole)
+                with torch.no_grad():
+                    rise = objective(inputs + step, ALL) - objective(inputs - step, ALL)
+                predicted = 2.0 * (gradient * step).flatten(1).sum(dim=1)
+                agrees |= (rise - predicted).abs() <= APART * predicted.abs()
+        count = max(int(usable.sum()), 1)
+        return cls(
+            float(useless.float().mean()),
+            int((other & usable).sum()) / count,
+            int((~agrees & usable).sum()) / count,
+        )
+
+    def flags(self) -> list[str]:
+        """A sentence for each reason not to trust an attack along this gradient."""
+        found = []
+        if self.unusable > 0.0:
+            found.append(
+                f"the gradient is zero or not finite for {self.unusable:.0%} of the utterances: "
+                "where an attack follows it, they only look robust"
+            )
+        if self.unrepeatable > 0.0:
+            found.append(
+                f"the gradient of the same input is another each time for {self.unrepeatable:.0%} "
+                "of the utterances: attack the mean over many draws"
+            )
+        if self.misleading > 0.1:
+            found.append(
+                f"the loss does not change as its gradient says for {self.misleading:.0%} of the "
+                "utterances: the gradient is not that of the model that answers"
+            )
+        return found

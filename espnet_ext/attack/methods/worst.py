@@ -1,0 +1,91 @@
+"""The worst case over attacks that fail in different ways."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from espnet_ext.attack.methods.base import Method
+from espnet_ext.attack.methods.pgd import Pgd
+from espnet_ext.attack.methods.spsa import Spsa
+from espnet_ext.data.options import COUNT
+from espnet_ext.victims.options import REPRESENTATION
+
+if TYPE_CHECKING:
+    from espnet_ext.attack.budget import Ball
+    from espnet_ext.attack.engine import State
+    from espnet_ext.victims.base import B, Victim
+
+
+@dataclasses.dataclass(frozen=True)
+class Worst(Method):
+    """For each utterance the strongest of several attacks, in the spirit of AutoAttack.
+
+    Croce and Hein (2020) for speech. The attacks fail for different reasons: PGD on a cosine
+    schedule with momentum, and from a second random point; the halved steps of Auto-PGD; PGD on
+    every other loss of the model (each head; the margin); and, where gradients lead nowhere, one
+    that asks for values alone (SPSA). What counts is the model's answer (`Victim.progress`);
+    among equal answers the larger objective. Where an answer can be no worse (a target that is
+    written), the utterance is left alone.
+
+    Attributes:
+        steps: of each attack along a gradient.
+        guesses: steps of the attack without one.
+    """
+
+    name: ClassVar[str] = "worst"
+    title: ClassVar[str] = "worst case"
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"steps": COUNT, "guesses": COUNT}
+
+    steps: int = 100
+    guesses: int = 20
+
+    @property
+    def snapshots(self) -> list[int]:
+        """See `Method.snapshots`."""
+        return [self.steps]
+
+    @property
+    def passes(self) -> int:
+        """See `Method.passes`; of a model with two losses."""
+        return sum(member.passes for member in self.members(("first", "second"), False).values())
+
+    def members(self, losses: Sequence[str], graded: bool) -> dict[str, Pgd | Spsa]:
+        """The attacks, by name.
+
+        Args:
+            losses: of the model; the first is the default.
+            graded: whether answers can be worse than the attacker's goal, see `Victim.graded`.
+
+        Example:
+            >>> list(Worst().members(("cross_entropy", "margin"), graded=True))
+            ['cosine', 'halving', 'margin', 'restart', 'spsa']
+        """
+        first, *others = [loss for loss in losses if loss != REPRESENTATION]
+        cosine = Pgd(self.seed, (self.steps,), decay=0.9, loss=first, stop_on_success=not graded)
+        spsa = Spsa(self.seed, (self.guesses,), decay=0.9, loss=first, stop_on_success=not graded)
+        return {
+            "cosine": cosine,
+            "halving": dataclasses.replace(cosine, schedule="halving", alpha=2.0, decay=0.0),
+            **{loss: dataclasses.replace(cosine, loss=loss) for loss in others},
+            "restart": dataclasses.replace(cosine, seed=self.seed + 1),
+            "spsa": spsa,
+        }
+
+    def run(
+        self,
+        victim: "Victim[B]",
+        batch: "B",
+        ball: "Ball",
+        state: "State | None" = None,
+        on_step: "Callable[[State], None] | None" = None,
+    ) -> "State":
+        """See `Method.run`."""
+        from espnet_ext.attack.worst import WorstCase
+
+        members = self.members(victim.losses, victim.graded)
+        return WorstCase(victim, batch, ball, members, self.steps).run(state, on_step)
+
+    def details(self, victim: "Victim[B]", state: "State") -> list[dict[str, object]]:
+        """`strongest`, the attack whose inputs are kept; null where none was stronger than none."""
+        names = [*self.members(victim.losses, victim.graded), None]
+        return [{"strongest": names[place]} for place in state.kept["strongest"].tolist()]

@@ -1,0 +1,179 @@
+"""The worst case over attacks, and what it says of models that only look robust."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tiny_countermeasure import feature_batch, trained
+from tiny_victims import features, found, of_kind, run
+
+from espnet_ext.attack.budget import Budget
+from espnet_ext.attack.evasion import ball_of
+from espnet_ext.attack.gradient_check import GradientCheck
+from espnet_ext.attack.methods.pgd import Pgd
+from espnet_ext.attack.methods.spsa import Spsa
+from espnet_ext.attack.methods.worst import Worst
+from espnet_ext.victims.countermeasure import PyTorchCountermeasure
+
+BUDGETS = {
+    "recognizer": Budget(2, 20.0, "snr"),
+    "features": Budget(np.inf, 0.5),
+    "waveforms": Budget(2, 20.0, "snr"),
+}
+
+
+@pytest.fixture(params=list(BUDGETS))
+def attacked(request):
+    return (*of_kind(request.param), BUDGETS[request.param])
+
+
+def progress_of(victim, batch, inputs):
+    with victim.attack_mode(), torch.no_grad():
+        return victim.progress(batch, inputs, slice(None))
+
+
+def test_no_member_is_stronger_for_any_utterance(attacked):
+    victim, batch, budget = attacked
+    method = Worst(steps=10, guesses=3)
+    worst = progress_of(victim, batch, found(victim, batch, method, budget))
+    for member in method.members(victim.losses, victim.graded).values():
+        alone = progress_of(victim, batch, found(victim, batch, member, budget))
+        assert (worst >= alone).all()
+
+
+def test_what_is_kept_is_in_the_ball_and_says_whose_it_is(attacked):
+    victim, batch, budget = attacked
+    method = Worst(steps=10, guesses=3)
+    state = run(victim, batch, method, budget)
+    kept = state.snapshots[10]
+    ball = ball_of(victim, batch, budget)
+    assert torch.equal(ball.exact(kept), kept)
+    names = [row["strongest"] for row in method.details(victim, state)]
+    assert set(names) <= {*method.members(victim.losses, victim.graded), None}
+    for row, name in enumerate(names):
+        assert (name is None) == torch.equal(kept[row], batch.inputs[row])
+    assert (state.spent > 0).any(dim=0).all()
+
+
+@pytest.mark.parametrize("stop", [1, 9, 15, 31, 42])
+def test_a_killed_worst_case_ends_as_an_unbroken_one(attacked, stop):
+    victim, batch, budget = attacked
+    method = Worst(steps=10, guesses=3)
+    expected = run(victim, batch, method, budget)
+
+    saved = []
+
+    def kill(state):
+        if state.step >= stop:
+            saved.append(copy_of(state))
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        run(victim, batch, method, budget, on_step=kill)
+    resumed = run(victim, batch, method, budget, state=saved[0] if saved else None)
+    assert torch.equal(resumed.snapshots[10], expected.snapshots[10])
+    assert torch.equal(resumed.spent, expected.spent)
+    assert torch.equal(resumed.kept["strongest"], expected.kept["strongest"])
+
+
+def copy_of(state):
+    def clone(value):
+        if isinstance(value, dict):
+            return {key: clone(item) for key, item in value.items()}
+        return value.clone() if isinstance(value, torch.Tensor) else value
+
+    return dataclasses.replace(state, **{k: clone(v) for k, v in vars(state).items()})
+
+
+def test_spsa_climbs_without_a_gradient():
+    victim, batch = features()
+    before = progress_of(victim, batch, batch.inputs)
+    state = run(victim, batch, Spsa(steps=(20,), pairs=4), 0.5)
+    assert (progress_of(victim, batch, state.snapshots[20]) > before).all()
+    assert state.spent.tolist() == [[0, 20 * 9 + 1]] * 4
+
+
+# Models that only look robust
+
+
+class Detached(torch.nn.Module):
+    """A front end that lets no gradient through."""
+
+    def forward(self, feats, lengths):
+        return feats.detach(), lengths
+
+
+class Quantised(torch.nn.Module):
+    """A stair: its gradient is zero almost everywhere."""
+
+    def forward(self, feats, lengths):
+        return torch.round(feats / 0.05) * 0.05, lengths
+
+
+class RandomGain(torch.nn.Module):
+    """Another volume at each call."""
+
+    def forward(self, feats, lengths):
+        return feats * (1.0 + 0.3 * torch.randn(len(feats), 1, 1)), lengths
+
+
+class ZeroGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, feats):
+        return feats.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.zeros_like(gradient)
+
+
+class Zero(torch.nn.Module):
+    """The right answers with a gradient of zero."""
+
+    def forward(self, feats, lengths):
+        return ZeroGradient.apply(feats), lengths
+
+
+def saturated(net):
+    """Logits so far apart that the cross-entropy has no slope left in single precision."""
+    logits = net.loss.logits
+    net.loss.logits = lambda embeddings: 1000.0 * logits(embeddings)
+    return net
+
+
+SHAMS = {
+    "zero gradient": lambda: trained(defense=Zero()),
+    "quantised input": lambda: trained(defense=Quantised()),
+    "saturated logits": lambda: saturated(trained()),
+    "detached front end": lambda: trained(defense=Detached()),
+    "random gain": lambda: trained(defense=RandomGain()),
+}
+EPS = Budget(np.inf, 0.6)
+
+
+def left(victim, batch, method):
+    """Share of utterances that are still decided rightly."""
+    inputs = found(victim, batch, method, EPS)
+    return 1.0 - victim.reached(batch, inputs, slice(None)).float().mean().item()
+
+
+@pytest.mark.parametrize("name", SHAMS)
+def test_a_sham_is_broken_and_flagged(name):
+    torch.manual_seed(0)
+    victim = PyTorchCountermeasure(SHAMS[name]())
+    batch = feature_batch(trained(), 20)
+    plain = left(victim, batch, Pgd(steps=(20,)))
+    worst = left(victim, batch, Worst(steps=20, guesses=80))
+    flags = GradientCheck.of(victim, batch, ball_of(victim, batch, EPS)).flags()
+    assert plain >= 0.5 or name == "random gain"
+    assert worst <= 0.05
+    assert flags
+
+
+def test_an_honest_model_has_no_flag():
+    for kind in ("senet", "lcnn"):
+        victim = PyTorchCountermeasure(trained(kind))
+        batch = feature_batch(trained(kind), 20)
+        assert GradientCheck.of(victim, batch, ball_of(victim, batch, EPS)).flags() == []
