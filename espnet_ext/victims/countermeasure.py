@@ -77,6 +77,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
             `espnet_ext.defense.straight_through`.
         frames: cut or repeat features of speech to this number; 0 leaves them as they are.
         measured: utterances, evenly spread, on which `calibrate` measures features.
+        threshold: scores above it are answered "bona fide"; None for the larger logit.
         scale: (D,) or a number; ART's inputs, and so its eps, are in multiples of it. For a
             budget in standard deviations. Only what ART sees is scaled.
         clip_values: range of inputs; by default none for features (as infinities, which
@@ -112,6 +113,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         through_filters: bool = False,
         frames: int = 0,
         measured: int = 200,
+        threshold: float | None = None,
         scale: torch.Tensor | float = 1.0,
         clip_values: tuple[float, float] | None = None,
     ):
@@ -119,12 +121,12 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         self.module = self.countermeasure = model
         self.sample_rate = model.sample_rate
         self.space, self.train_mode, self.through_filters = space, train_mode, through_filters
-        self.frames, self.measured = frames, measured
+        self.frames, self.measured, self.threshold = frames, measured, threshold
         device = next(model.parameters()).device
         if clip_values is None:
             clip_values = (-1.0, 1.0) if space == "waveform" else (-np.inf, np.inf)
         super().__init__(
-            model=EqualLengths(model, self.logits, scale),
+            model=EqualLengths(model, self.decision_logits, scale),
             loss=torch.nn.CrossEntropyLoss(),
             input_shape=input_shape or ((None,) if space == "waveform" else (None, None)),
             nb_classes=2,
@@ -190,6 +192,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
             space=self.space,
             train_mode=self.train_mode,
             through_filters=self.through_filters,
+            threshold=self.threshold,
             scale=1.0 if scale is None else scale,
             clip_values=self.clip_values,
         )
@@ -222,6 +225,25 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         if self.space == "waveform":
             inputs, lengths = self.countermeasure.features(inputs, lengths)
         return self.countermeasure.logits(inputs, lengths)
+
+    def evidence(self, logits: torch.Tensor) -> torch.Tensor:
+        """What the score says of bona fide speech, above 0 where it is the answer: (B,)."""
+        if self.threshold is None:
+            return logits[:, 1] - logits[:, 0]
+        loss = self.countermeasure.loss
+        return loss.evidence(logits) - loss.evidence_of(self.threshold)
+
+    def decide(self, logits: torch.Tensor) -> torch.Tensor:
+        """The classes that are answered, (B,)."""
+        return (self.evidence(logits) > 0.0).long()
+
+    def decision_logits(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 2) of which the larger one is the answer; ART's attacks end by it."""
+        logits = self.logits(inputs, lengths)
+        if self.threshold is None:
+            return logits
+        evidence = self.evidence(logits)
+        return torch.stack([torch.zeros_like(evidence), evidence], dim=1)
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -322,9 +344,11 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
         Args:
             batch: of whose true classes.
-            loss: "cross_entropy" (the default); "margin", the logit of the wrong class less that of
-                the true one, which with two classes has the same sign of gradient, but that of
-                the cross-entropy is rounded to zero where the logits are 100 apart; or
+            loss: "cross_entropy" (the default);
+                "score", what the score says of the wrong class, see `CountermeasureLoss.evidence`;
+                "margin", the logit of the wrong class less that of the true one, whose gradient has
+                the same sign with two classes, but that of the cross-entropy is rounded to zero
+                where the logits are 100 apart; or
                 "representation", the distance `||h(x + d) - h(x)||` of the utterance's
                 representations, for which only the upstream need be known.
         """
@@ -334,8 +358,10 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             labels = batch.labels[rows]
             logits = self.logits(inputs, batch.lengths[rows])
-            if loss == "margin":
-                return (logits[:, 0] - logits[:, 1]) * (2.0 * labels - 1.0)
+            if loss in ("margin", "score"):
+                score = loss == "score"
+                bonafide = self.evidence(logits) if score else logits[:, 1] - logits[:, 0]
+                return bonafide * (1.0 - 2.0 * labels)
             return F.cross_entropy(logits, labels, reduction="none")
 
         return _values
@@ -354,14 +380,14 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
     graded = True
 
     def progress(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """Logit of the wrong class less that of the true one."""
+        """What the score says of the wrong class, above 0 where the decision is wrong."""
         with self.attack_mode(False):
-            return self.objective(batch, "margin")(inputs, rows)
+            return self.objective(batch, "score")(inputs, rows)
 
     def reached(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """Whether the decisions, by the larger logit, are wrong."""
+        """Whether the decisions, see `decide`, are wrong."""
         with torch.no_grad(), self.attack_mode(False):
-            return self.logits(inputs, batch.lengths[rows]).argmax(1) != batch.labels[rows]
+            return self.decide(self.logits(inputs, batch.lengths[rows])) != batch.labels[rows]
 
     @torch.no_grad()
     def observe(self, batch: LabelledBatch, inputs: torch.Tensor) -> list[Row]:
@@ -390,7 +416,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
                 scores,
                 logits.tolist(),
                 losses,
-                (logits.argmax(1) != batch.labels).tolist(),
+                (self.decide(logits) != batch.labels).tolist(),
                 strict=True,
             )
         ]

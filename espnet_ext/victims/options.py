@@ -12,8 +12,8 @@ from espnet_ext.errors import InputError
 
 GOALS = ("transcript", "not_reference", "silence")
 _, NOT_REFERENCE, SILENCE = GOALS
-REPRESENTATION = "representation"
-COUNTERMEASURE_LOSSES = ("cross_entropy", "margin", REPRESENTATION)
+REPRESENTATION, SCORE = "representation", "score"
+COUNTERMEASURE_LOSSES = ("cross_entropy", "margin", SCORE, REPRESENTATION)
 WAVEFORM_UNITS = ("raw", "snr")
 FEATURE_UNITS = ("raw", "std", "db")
 
@@ -100,6 +100,8 @@ class CountermeasureOptions(VictimOptions):
         frames: cut or repeat the features of each utterance to this number of frames before
             they are attacked, as the original did with 600; 0 leaves them as they are.
         measured: utterances, evenly spread, on which standard deviations are measured.
+        threshold: scores above it are answered "bona fide": what attacks that stop, or keep what is
+            strongest, take for a success; null for the larger logit.
     """
 
     kind: ClassVar[str] = "cm"
@@ -111,6 +113,7 @@ class CountermeasureOptions(VictimOptions):
     through_filters: bool = False
     frames: int = 0
     measured: int = 200
+    threshold: float | None = None
 
     limits: ClassVar[dict[str, tuple[float, float]]] = {
         "frames": (0, 100_000),

@@ -22,9 +22,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from espnet_ext.attack import Budget, Fgsm, Noise, Pgd
 from espnet_ext.attack.budget import inside
-from espnet_ext.attack.engine import Engine, State, gradient_of, stronger
+from espnet_ext.attack.engine import Engine, State, stronger
 from espnet_ext.attack.evasion import ball_of
-from espnet_ext.victims.base import finite, unusable
+from espnet_ext.victims.base import finite, gradient_of, unusable
 from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
 BUDGETS = {

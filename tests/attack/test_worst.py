@@ -12,6 +12,7 @@ from tiny_victims import features, found, of_kind, run
 from espnet_ext.attack.budget import Budget
 from espnet_ext.attack.evasion import ball_of
 from espnet_ext.attack.gradient_check import GradientCheck
+from espnet_ext.attack.methods import method_named
 from espnet_ext.attack.methods.pgd import Pgd
 from espnet_ext.attack.methods.spsa import Spsa
 from espnet_ext.attack.methods.worst import Worst
@@ -85,6 +86,27 @@ def copy_of(state):
         return value.clone() if isinstance(value, torch.Tensor) else value
 
     return dataclasses.replace(state, **{k: clone(v) for k, v in vars(state).items()})
+
+
+@pytest.mark.parametrize("shift", [-3.0, 5.0])
+@pytest.mark.parametrize("name", ["worst", "apgd", "square"])
+def test_a_constant_added_to_the_output_changes_nothing(name, shift):
+    """Attacks decide by the threshold that answers are scored with, not by the larger logit."""
+    options = {"worst": {"steps": 5, "guesses": 2}, "apgd": {"steps": 5}, "square": {"queries": 20}}
+    method = method_named(name)(**options[name])
+    found_of = []
+    for added in (0.0, shift):
+        net = trained()
+        with torch.no_grad():
+            net.loss.linear.bias[1] += added
+        batch = feature_batch(net, 6)
+        score = float(-np.log1p(np.exp(-0.5 - added)))  # log odds of 0.5 before the constant
+        victim = PyTorchCountermeasure(net, threshold=score)
+        inputs = found(victim, batch, method, Budget(np.inf, 0.3))
+        found_of.append((inputs, victim.reached(batch, inputs, slice(None))))
+    (inputs, reached), (others, as_well) = found_of
+    assert torch.equal(reached, as_well)
+    assert (inputs != others).float().mean() < 0.01  # rounding of the threshold
 
 
 def test_spsa_climbs_without_a_gradient():

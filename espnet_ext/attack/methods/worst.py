@@ -8,7 +8,7 @@ from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.methods.pgd import Pgd
 from espnet_ext.attack.methods.spsa import Spsa
 from espnet_ext.data.options import COUNT
-from espnet_ext.victims.options import REPRESENTATION
+from espnet_ext.victims.options import REPRESENTATION, SCORE
 
 if TYPE_CHECKING:
     from espnet_ext.attack.budget import Ball
@@ -53,14 +53,15 @@ class Worst(Method):
         """The attacks, by name.
 
         Args:
-            losses: of the model; the first is the default.
+            losses: of the model; what it decides by is followed first, see `Victim.losses`.
             graded: whether answers can be worse than the attacker's goal, see `Victim.graded`.
 
         Example:
-            >>> list(Worst().members(("cross_entropy", "margin"), graded=True))
-            ['cosine', 'halving', 'margin', 'restart', 'spsa']
+            >>> list(Worst().members(("cross_entropy", "score"), graded=True))
+            ['cosine', 'halving', 'cross_entropy', 'restart', 'spsa']
         """
-        first, *others = [loss for loss in losses if loss != REPRESENTATION]
+        first = SCORE if SCORE in losses else losses[0]
+        others = [loss for loss in losses if loss not in (first, REPRESENTATION)]
         cosine = Pgd(self.seed, (self.steps,), decay=0.9, loss=first, stop_on_success=not graded)
         spsa = Spsa(self.seed, (self.guesses,), decay=0.9, loss=first, stop_on_success=not graded)
         return {
