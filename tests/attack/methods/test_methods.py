@@ -114,7 +114,7 @@ def test_bad_options_are_refused_however_they_are_given(make, options, message):
     [
         (recognizer, Pgd(), Budget(2, 1.0, "std"), "a budget in std .* raw or snr"),
         (features, Pgd(), Budget(2, 30, "snr"), "a budget in snr .* raw or std or db"),
-        (features, Pgd(loss="dlr"), Budget(2, 1.0), "cross_entropy, margin, not"),
+        (features, Pgd(loss="dlr"), Budget(2, 1.0), "cross_entropy, margin, score, not"),
         (recognizer, Pgd(loss="margin"), Budget(2, 1.0), "loss must be one of hybrid"),
         (recognizer, AutoPgd(), Budget(2, 1.0), "needs a classifier.*use pgd"),
         (recognizer, Square(), Budget(math.inf, 1.0), "needs a classifier.*use pgd"),
