@@ -377,8 +377,6 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
         return _values
 
-    graded = True
-
     def progress(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """What the score says of the wrong class, above 0 where the decision is wrong."""
         with self.attack_mode(False):

@@ -420,25 +420,16 @@ class PyTorchESPnet(
 
     def progress(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Word errors against the reference; of a target, the fewer the better."""
-        sign = -1.0 if self.targeted else 1.0
-        pairs = zip(*self._heard(batch, inputs, rows), strict=True)
-        # Of silence every word is an error.
-        wrong = [word_errors(f"- {wanted}", f"- {heard}").errors for heard, wanted in pairs]
-        return torch.tensor(wrong, device=inputs.device) * sign
-
-    def _heard(
-        self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows
-    ) -> tuple[list[str], list[str]]:
-        """What the model hears in some rows, and their transcripts."""
         places = torch.arange(len(batch.names))[rows if isinstance(rows, slice) else rows.cpu()]
-        heard = self.transcribe(inputs, batch.lengths[rows])
-        return heard, [batch.transcripts[place] for place in places.tolist()]
+        wanted = [batch.transcripts[place] for place in places.tolist()]
+        pairs = zip(wanted, self.transcribe(inputs, batch.lengths[rows]), strict=True)
+        # A word before both: of silence, too, every word that is heard is an error.
+        errors = [word_errors(f"- {text}", f"- {heard}").errors for text, heard in pairs]
+        return torch.tensor(errors, device=inputs.device) * (-1.0 if self.targeted else 1.0)
 
     def reached(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the greedy transcripts are the targets, or no longer the references."""
-        pairs = zip(*self._heard(batch, inputs, rows), strict=True)
-        same = [same_text(*pair) == self.targeted for pair in pairs]
-        return torch.tensor(same, device=inputs.device)
+        return (self.progress(batch, inputs, rows) == 0.0) == self.targeted
 
     @torch.no_grad()
     def observe(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[Row]:
