@@ -341,6 +341,14 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="keys of --config that are different this time, e.g. --set steps=[10,20] eps=2.0",
     )
+    parser.add_argument(
+        "--worst",
+        action="append_const",
+        dest="set",
+        const="methods=[worst,noise]",
+        help="attack every utterance in several ways that need no options, keep the worst, and "
+        "show noise of the same size, in place of the methods of --config",
+    )
 
 
 def add_recognizer(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from espnet_ext.errors import InputError
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
-        "Attack a countermeasure (FGSM, PGD, noise, Auto-PGD, square, upstream), score "
+        "Attack a countermeasure (FGSM, PGD, worst case, noise, Auto-PGD, ...), score "
         "the targets, and drop what was made."
     )
     add = parser.add_argument
@@ -29,6 +29,11 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack: methods, eps, unit, steps...")
     cli.add_set(parser)
+    add(
+        "--dev_scores",
+        help="scores of the source on development data: an attack has succeeded where a score is "
+        "on the wrong side of their EER threshold (default: where the larger logit is wrong)",
+    )
     add("--output_dir", required=True, help="attack.json, score files, attack_log.jsonl")
     cli.add_shard(parser, "attack")
     cli.add_computing(parser)
@@ -59,6 +64,12 @@ def main() -> None:
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.model_files import ModelFiles, find_model
 
+    if args.dev_scores is not None:
+        from espnet_ext.cm.scores import read_scores
+        from espnet_ext.report.countermeasure_scores import threshold_of
+
+        point = threshold_of(read_scores(args.dev_scores), args.dev_scores)
+        args.set.append(f"threshold={point.value!r}")
     settings = AttackSettings.read(args.config, "cm", args.set)
     files: dict[str | None, ModelFiles] = {None: cli.role("source").find(args)}
     for name, config, checkpoint in args.target:
@@ -78,8 +89,12 @@ def main() -> None:
     models = {at: cli.open_model(at, args, CM_KIND) for at in dict.fromkeys(files.values())}
     identity = {n or "(source)": cli.model_digests(at, "checkpoint") for n, at in files.items()}
     source = models[files[None]]
+    options = dataclasses.asdict(settings.victim)
     victims = {
-        at: PyTorchCountermeasure(model, **dataclasses.asdict(settings.victim))
+        # The threshold is that of the source's scores.
+        at: PyTorchCountermeasure(
+            model, **options | ({} if model is source else {"threshold": None})
+        )
         for at, model in models.items()
     }
     run: AttackRun[LabelledBatch] = AttackRun(

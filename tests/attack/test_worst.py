@@ -37,7 +37,7 @@ def progress_of(victim, batch, inputs):
 
 def test_no_member_is_stronger_for_any_utterance(attacked):
     victim, batch, budget = attacked
-    method = Worst(steps=10, guesses=3)
+    method = Worst(worst_steps=10, guesses=3)
     worst = progress_of(victim, batch, found(victim, batch, method, budget))
     for member in method.members(victim.losses, victim.graded).values():
         alone = progress_of(victim, batch, found(victim, batch, member, budget))
@@ -46,7 +46,7 @@ def test_no_member_is_stronger_for_any_utterance(attacked):
 
 def test_what_is_kept_is_in_the_ball_and_says_whose_it_is(attacked):
     victim, batch, budget = attacked
-    method = Worst(steps=10, guesses=3)
+    method = Worst(worst_steps=10, guesses=3)
     state = run(victim, batch, method, budget)
     kept = state.snapshots[10]
     ball = ball_of(victim, batch, budget)
@@ -61,7 +61,7 @@ def test_what_is_kept_is_in_the_ball_and_says_whose_it_is(attacked):
 @pytest.mark.parametrize("stop", [1, 9, 15, 31, 42])
 def test_a_killed_worst_case_ends_as_an_unbroken_one(attacked, stop):
     victim, batch, budget = attacked
-    method = Worst(steps=10, guesses=3)
+    method = Worst(worst_steps=10, guesses=3)
     expected = run(victim, batch, method, budget)
 
     saved = []
@@ -92,7 +92,11 @@ def copy_of(state):
 @pytest.mark.parametrize("name", ["worst", "apgd", "square"])
 def test_a_constant_added_to_the_output_changes_nothing(name, shift):
     """Attacks decide by the threshold that answers are scored with, not by the larger logit."""
-    options = {"worst": {"steps": 5, "guesses": 2}, "apgd": {"steps": 5}, "square": {"queries": 20}}
+    options = {
+        "worst": {"worst_steps": 5, "guesses": 2},
+        "apgd": {"steps": 5},
+        "square": {"queries": 20},
+    }
     method = method_named(name)(**options[name])
     found_of = []
     for added in (0.0, shift):
@@ -187,7 +191,7 @@ def test_a_sham_is_broken_and_flagged(name):
     victim = PyTorchCountermeasure(SHAMS[name]())
     batch = feature_batch(trained(), 20)
     plain = left(victim, batch, Pgd(steps=(20,)))
-    worst = left(victim, batch, Worst(steps=20, guesses=80))
+    worst = left(victim, batch, Worst(worst_steps=20, guesses=80))
     flags = GradientCheck.of(victim, batch, ball_of(victim, batch, EPS)).flags()
     assert plain >= 0.5 or name == "random gain"
     assert worst <= 0.05

@@ -355,6 +355,7 @@ main() {
                             "${target}=${dir}/config.yaml,${dir}/${inference_model}"
                     done
                     printf ' %q' --data_dir "${dumpdir}/${test_set}" --config "${attack_config}" \
+                        --dev_scores "${expdir}/${name}_seed${seed}/score/dev/scores.txt" \
                         --output_dir "${expdir}/${name}_seed${seed}/${attack_name}" \
                         --shard "${shard}/${attack_shards}" --ngpu "${one_gpu}"
                     printf ' %s\n' "${attack_args}"

@@ -28,21 +28,21 @@ class Worst(Method):
     written), the utterance is left alone.
 
     Attributes:
-        steps: of each attack along a gradient.
+        worst_steps: steps of each attack along a gradient.
         guesses: steps of the attack without one.
     """
 
     name: ClassVar[str] = "worst"
     title: ClassVar[str] = "worst case"
-    limits: ClassVar[dict[str, tuple[float, float]]] = {"steps": COUNT, "guesses": COUNT}
+    limits: ClassVar[dict[str, tuple[float, float]]] = {"worst_steps": COUNT, "guesses": COUNT}
 
-    steps: int = 100
+    worst_steps: int = 100
     guesses: int = 20
 
     @property
     def snapshots(self) -> list[int]:
         """See `Method.snapshots`."""
-        return [self.steps]
+        return [self.worst_steps]
 
     @property
     def passes(self) -> int:
@@ -62,7 +62,9 @@ class Worst(Method):
         """
         first = SCORE if SCORE in losses else losses[0]
         others = [loss for loss in losses if loss not in (first, REPRESENTATION)]
-        cosine = Pgd(self.seed, (self.steps,), decay=0.9, loss=first, stop_on_success=not graded)
+        cosine = Pgd(
+            self.seed, (self.worst_steps,), decay=0.9, loss=first, stop_on_success=not graded
+        )
         spsa = Spsa(self.seed, (self.guesses,), decay=0.9, loss=first, stop_on_success=not graded)
         return {
             "cosine": cosine,
@@ -84,7 +86,7 @@ class Worst(Method):
         from espnet_ext.attack.worst import WorstCase
 
         members = self.members(victim.losses, victim.graded)
-        return WorstCase(victim, batch, ball, members, self.steps).run(state, on_step)
+        return WorstCase(victim, batch, ball, members, self.worst_steps).run(state, on_step)
 
     def details(self, victim: "Victim[B]", state: "State") -> list[dict[str, object]]:
         """`strongest`, the attack whose inputs are kept; null where none was stronger than none."""
