@@ -1,8 +1,8 @@
 """A few attacked utterances to look at and to hear."""
 
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ from espnet_ext.data.audio import read_audio
 from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import same_text
-from espnet_ext.report.page_parts import Figure, data_uri, png
+from espnet_ext.report.figures import Picture
+from espnet_ext.report.page_parts import Figure, data_uri, figure_of
 from espnet_ext.report.recognition_figures import spectrograms
 from espnet_ext.report.wording import budget_name
 
@@ -86,20 +87,19 @@ def _sample(rows: Sequence[Record], attack_dir: str | Path, wav_scp: Mapping[str
         utterance,
         rows[0]["reference"] or "not given",
         rows[0]["target"],
-        [_heard(setting, row) for setting, same in settings.items() for row in same],
+        [
+            Heard(
+                budget_name(setting.budget) + (", noise" if setting.method == NOISE else ""),
+                setting.step,
+                "-" if row["snr"] is None else f"{row['snr']:.1f}",
+                row["hypothesis"],
+                setting.step > 0 and same_text(row["target"], row["hypothesis"]),
+            )
+            for setting, same in settings.items()
+            for row in same
+        ],
         clips,
         figures,
-    )
-
-
-def _heard(setting: Setting, row: Record) -> Heard:
-    noise = ", noise" if setting.method == NOISE else ""
-    return Heard(
-        f"{budget_name(setting.budget)}{noise}",
-        setting.step,
-        "-" if row["snr"] is None else f"{row['snr']:.1f}",
-        row["hypothesis"],
-        setting.step > 0 and same_text(row["target"], row["hypothesis"]),
     )
 
 
@@ -145,8 +145,6 @@ def _spectrogram(
                 f"{len(wave)} were attacked; give the wav.scp that was attacked"
             )
         panels = {"clean": clean, **panels, "difference": wave - clean}
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "spectrogram.png"
-        spectrograms(panels, sample_rate, path)
-        shown = ", ".join(panels)
-        return png(path, f"Spectrograms of {utterance}: {shown}", f"{utterance}: {shown}")
+    shown = f"{utterance}: {', '.join(panels)}"
+    draw = partial(spectrograms, panels, sample_rate)
+    return figure_of(Picture("spectrogram.png", draw, f"Spectrograms of {shown}", shown))

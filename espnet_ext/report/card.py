@@ -169,9 +169,13 @@ def make_card(
 
 def card_markdown(card: Card) -> str:
     """The card as a section with tables; text of others in it is escaped."""
+    clean = card["clean"]["metrics"]
     return template("card.md.jinja", text, title, trials).render(
         card=card,
-        clean=_clean_table(card["clean"]["metrics"]),
+        clean=markdown_table(
+            ["metric", "value (95 % interval)"],
+            [[text(title(name)), _value(clean, name)] for name in clean],
+        ),
         attacks=_attack_table(card["attacks"]),
     )
 
@@ -203,11 +207,6 @@ def _value(found: Metrics, name: str) -> str:
     metric = found[name]
     digits = 3 if metric["unit"] == "none" else 1
     return shown((metric["value"], metric["low"], metric["high"]), digits)
-
-
-def _clean_table(found: Metrics) -> str:
-    rows = [[text(title(name)), _value(found, name)] for name in found]
-    return markdown_table(["metric", "value (95 % interval)"], rows)
 
 
 def _attack_table(attacks: Sequence[Attack]) -> str:

@@ -24,8 +24,12 @@ def verdict(results: CountermeasureResults) -> Iterator[Finding]:
     models = [model for model in results["models"] if model["seeds"]]
     best = min(models, key=lambda model: model["eer"][0] or 0.0)
     yield Finding("lowest_eer", {"model": best["name"], "eer": best["eer"], "of": len(models)})
-    balanced = {model["name"]: model["clean"]["balanced_accuracy"] for model in models}
-    chance = {name: value for name, value in balanced.items() if _covers(value, 50.0)}
+    chance: dict[str, Numbers] = {}
+    for model in models:
+        value = model["clean"]["balanced_accuracy"]
+        _, low, high = value
+        if low is not None and high is not None and low <= 50.0 <= high:
+            chance[model["name"]] = value
     if chance:
         yield Finding("at_chance", {"models": chance})
     found = _transferred(results)
@@ -61,28 +65,16 @@ def cautions(models: Sequence[ModelResult]) -> Iterator[Finding]:
 
 def facts(results: CountermeasureResults) -> Iterator[Finding]:
     """Every further fact, the general ones first."""
-    yield from _cost_facts(results)
-    yield from _transfer_facts(results)
-    yield from _noise_facts(results)
-    yield from _rival_facts(results)
-    yield from _constant_facts(results)
-    yield from _white_box_facts(results)
-    yield from _lnsr_facts(results)
-
-
-def _cost_facts(results: CountermeasureResults) -> Iterator[Finding]:
-    """What each defence costs without attack."""
     costs: dict[str, dict[str, Numbers]] = defaultdict(dict)
     for c in results["comparisons"]:
         if c["method"] == CLEAN:
             costs[c["baseline"]][c["target"]] = c["difference"]
     for baseline, differences in costs.items():
         yield Finding("cost", {"baseline": baseline, "differences": differences})
-
-
-def _covers(value: Numbers, point: float) -> bool:
-    _, low, high = value
-    return low is not None and high is not None and low <= point <= high
+    for part in (
+        transfer_facts, noise_facts, rival_facts, constancy_facts, white_box_facts, lnsr_facts,
+    ):  # fmt: skip
+        yield from part(results)
 
 
 def _transferred(results: CountermeasureResults) -> list[tuple[CellResult, Numbers]]:
@@ -91,8 +83,15 @@ def _transferred(results: CountermeasureResults) -> list[tuple[CellResult, Numbe
     return [(cell, cell["beyond_noise"]) for cell in cells if cell["beyond_noise"]]
 
 
-def _transfer_facts(results: CountermeasureResults) -> Iterator[Finding]:
-    """How often an attack harms more than random signs, by method, and where for certain."""
+def transfer_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """How often an attack harms more than random signs, by method, and where for certain.
+
+    Args:
+        results: of `results.json`, as of all facts below.
+
+    Returns:
+        "beyond_noise" of each method and, where it ever harms more, "most_certain".
+    """
     found = _transferred(results)
     for method in dict.fromkeys(cell["method"] for cell, _ in found):
         same = [(cell, beyond) for cell, beyond in found if cell["method"] == method]
@@ -104,8 +103,13 @@ def _transfer_facts(results: CountermeasureResults) -> Iterator[Finding]:
             yield Finding("most_certain", {**about, "beyond_noise": beyond})
 
 
-def _noise_facts(results: CountermeasureResults) -> Iterator[Finding]:
-    """From which epsilon on random signs alone harm a countermeasure with the whole interval."""
+def noise_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """From which epsilon on random signs alone harm a countermeasure with the whole interval.
+
+    Returns:
+        One "harmful_noise" with that epsilon by name, None where no epsilon harms; none without
+        random signs.
+    """
     sources = {panel["source"] for panel in results["panels"]}
     least: dict[str, float | None] = {}
     for model in results["models"]:
@@ -121,8 +125,12 @@ def _noise_facts(results: CountermeasureResults) -> Iterator[Finding]:
         yield Finding("harmful_noise", {"least_eps": least})
 
 
-def _rival_facts(results: CountermeasureResults) -> Iterator[Finding]:
-    """Each countermeasure against its rivals, by panel."""
+def rival_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """Each countermeasure against its rivals, by panel.
+
+    Returns:
+        "rivals" of each panel and baseline.
+    """
     models = {model["name"]: model["architecture"] for model in results["models"]}
     for panel in results["panels"]:
         found: dict[str, dict[str, list[Comparison]]] = defaultdict(lambda: defaultdict(list))
@@ -145,8 +153,12 @@ def _rival_facts(results: CountermeasureResults) -> Iterator[Finding]:
             yield Finding("rivals", {**panel, **about})
 
 
-def _constant_facts(results: CountermeasureResults) -> Iterator[Finding]:
-    """Whether what the curves show at the largest epsilon are constant answers."""
+def constancy_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """Whether what the curves show at the largest epsilon are constant answers.
+
+    Returns:
+        By panel, "constancy" of the defence and "constant" of all that give one such answer.
+    """
     defence = results["layout"].get("defence")
     for panel in results["panels"]:
         key = panel["source"], panel["method"]
@@ -185,8 +197,12 @@ def constant_answer(rates: Rates) -> str | None:
     return None
 
 
-def _white_box_facts(results: CountermeasureResults) -> Iterator[Finding]:
-    """What the attacker who has the countermeasure itself reaches, and PGD beside FGSM."""
+def white_box_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """What the attacker who has the countermeasure itself reaches, and PGD beside FGSM.
+
+    Returns:
+        "white_box" of each source and method, then "strength" of each source that has both.
+    """
     own: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
     for cell in results["cells"]:
         if cell["source"] == cell["target"] and cell["method"] != NOISE:
@@ -204,8 +220,12 @@ def _white_box_facts(results: CountermeasureResults) -> Iterator[Finding]:
             yield Finding("strength", {"source": source, "eps": both, "weaker": weaker})
 
 
-def _lnsr_facts(results: CountermeasureResults) -> Iterator[Finding]:
-    """How much of the ratio at the embedding is left at the last layer, and under random signs."""
+def lnsr_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """How much of the ratio at the embedding is left at the last layer, and under random signs.
+
+    Returns:
+        "lnsr" of each norm; none where it was not measured.
+    """
     lnsr = results["lnsr"]
     if lnsr is None:
         return

@@ -355,7 +355,7 @@ def missing_attacks(run: Run) -> list[str]:
         if panel["source"] is None
     ]
     lacking: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
-    for cell in sorted(_expected(run)):
+    for cell in sorted(expected_cells(run)):
         found = run.cells.get(cell, [])
         seeds = [seed for seed in run.seeds_of(cell.target) if seed not in found]
         reasons = [f"no scores of seed {', '.join(map(str, seeds))}"] if seeds else []
@@ -374,7 +374,12 @@ def missing_attacks(run: Run) -> list[str]:
     ]
 
 
-def _expected(run: Run) -> set[Cell]:
+def expected_cells(run: Run) -> set[Cell]:
+    """The conditions that a whole run would have, see `missing_attacks`.
+
+    Args:
+        run: with its cells and models.
+    """
     eps: dict[tuple[str, str], set[float]] = {}
     targets: dict[tuple[str, str], set[str]] = {}
     for cell in run.cells:

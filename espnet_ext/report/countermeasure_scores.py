@@ -120,17 +120,18 @@ def measure_scores(
     point = threshold.value if threshold else np.inf
     rows = answered(scores, trials, point, "the score file")
     curves, rates = measures.curves(rows), measures.rates(rows) if threshold else None
-
-    def _of_attack(attack: str, eer: Numbers) -> SpoofScores:
+    attacks: list[SpoofScores] = []
+    for attack, eer in curves["eer_by_attack"].items():
         own = trials.attack == attack
         accepted = interval(measures.share(rows, own, 1.0 - rows.right)) if threshold else None
-        return {
-            "attack": attack,
-            "trials": int(own.sum()),
-            "eer": eer,
-            "spoof_accept_rate": accepted,
-        }
-
+        attacks.append(
+            {
+                "attack": attack,
+                "trials": int(own.sum()),
+                "eer": eer,
+                "spoof_accept_rate": accepted,
+            }
+        )
     wording = {"resamples": resamples, "unit": "speaker" if utt2spk else "trial"}
     return {
         "kind": "countermeasure_scores",
@@ -149,7 +150,7 @@ def measure_scores(
         "bonafide_accuracy": rates and rates["bonafide_accuracy"],
         "spoof_accuracy": rates and rates["spoof_accuracy"],
         "spoof_accept_rate": rates and rates["spoof_accept_rate"],
-        "attacks": [_of_attack(*found) for found in curves["eer_by_attack"].items()],
+        "attacks": attacks,
     }
 
 

@@ -27,22 +27,19 @@ def environment(device: str) -> dict[str, Any]:
     """
     import torch
 
+    # Absolute paths are cut to their last part: they name users and machines.
+    words = [Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:]]
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else None
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "command": _command(),
+        # "espnet-ext attack" is one word.
+        "command": " ".join([Path(sys.argv[0]).name, shlex.join(words)]),
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": gpu or device,
         "threads": torch.get_num_threads(),
     }
-
-
-def _command() -> str:
-    """The command, with absolute paths cut to their last part: they name users and machines."""
-    words = [Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:]]
-    return " ".join([Path(sys.argv[0]).name, shlex.join(words)])  # "espnet-ext attack" is one word
 
 
 def commit() -> str | None:

@@ -1,17 +1,14 @@
 """One self-contained HTML page from result directories: no server, no network, no script."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_ext.data.files import write_text
-from espnet_ext.data.ids import file_of
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.report.base import Report, bullets
-from espnet_ext.report.figures import Picture
 from espnet_ext.report.findings import sentence
-from espnet_ext.report.page_parts import Figure, Section, environment_rows, folds, png
+from espnet_ext.report.page_parts import Section, environment_rows, figure_of, folds
 from espnet_ext.report.recognition_report import SWEEP_NOTE, AttackReport, sample_notes
 from espnet_ext.report.reports import read_report
 from espnet_ext.report.templates import template
@@ -59,17 +56,10 @@ def section(report: Report, wav_scp: Mapping[str, str], utterances: int) -> Sect
         about=report.about(),
         verdict=[sentence(finding) for finding in report.verdict()],
         notes=[*report.missing(), *report.notes(), *of_attack],
-        figures=[_figure(picture) for picture in report.pictures()],
+        figures=[figure_of(picture) for picture in report.pictures()],
         tables=folds(tables),
         samples=samples,
         definitions=report.definitions,
         settings=json.dumps(settings, indent=2) if settings else "not recorded",
         environment=environment_rows(report.environment),
     )
-
-
-def _figure(picture: Picture) -> Figure:
-    with tempfile.TemporaryDirectory() as directory:
-        path = file_of(directory, picture.name)
-        picture.draw(path)
-        return png(path, picture.alt, picture.caption)

@@ -2,11 +2,13 @@
 
 import base64
 import struct
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from espnet_ext.data.ids import file_of
 from espnet_ext.errors import InputError
+from espnet_ext.report.figures import Picture
 
 if TYPE_CHECKING:
     from markdown import Markdown
@@ -89,11 +91,18 @@ def data_uri(content: bytes, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def png(path: str | Path, alt: str, caption: str) -> Figure:
-    """A PNG file of 150 dots an inch as a part of the page."""
-    content = Path(path).read_bytes()
+def figure_of(picture: Picture) -> Figure:
+    """A picture as a part of the page.
+
+    Args:
+        picture: whose file is a PNG of 150 dots an inch.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        path = file_of(directory, picture.name)
+        picture.draw(path)
+        content = path.read_bytes()
     (width,) = struct.unpack(">I", content[16:20])
-    return Figure(data_uri(content, "image/png"), round(width / 1.5), alt, caption)
+    return Figure(data_uri(content, "image/png"), round(width / 1.5), picture.alt, picture.caption)
 
 
 def folds(sections: Sequence[str], opened: int = 2) -> list[Fold]:
@@ -107,8 +116,13 @@ def folds(sections: Sequence[str], opened: int = 2) -> list[Fold]:
         InputError: Markdown is not installed.
     """
     converter = _converter()
+    box = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
+    starts, ends = ("<table>", f"{box}<table>"), ("</table>", "</table></div>")
     return [
-        Fold(title, _html(converter, body), number < opened)
+        # Every table scrolls in a box of its own.
+        Fold(
+            title, converter.reset().convert(body).replace(*starts).replace(*ends), number < opened
+        )
         for number, (title, body) in enumerate(_groups(sections))
     ]
 
@@ -135,13 +149,6 @@ def _converter() -> "Markdown":
     for name in _NOT_TEXT:
         converter.inlinePatterns.deregister(name)
     return converter
-
-
-def _html(converter: "Markdown", body: str) -> str:
-    """HTML in which every table scrolls in a box of its own."""
-    html = converter.reset().convert(body)
-    box = '<div class="scroll" tabindex="0" role="region" aria-label="table"><table>'
-    return html.replace("<table>", box).replace("</table>", "</table></div>")
 
 
 def environment_rows(environment: Mapping[str, Any]) -> dict[str, str]:

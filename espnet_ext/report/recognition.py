@@ -350,6 +350,9 @@ def make_results(
         attacked = [attack_rows(log, speakers, seed) for seed, log in logs.items()]
         return [r for rows in attacked for r in rows], [r for rows in heard for r in rows]
 
+    # Of the code that attacked; the report's own is in its environment.
+    attacked = [path for c in conditions if (path := c.attack_dir / "results.json").is_file()]
+    commits = [read_json(path)["environment"]["commit"] for path in attacked]
     compared = _rows(next(run for run in runs if run[0] == baseline))
     unit, several = "speaker" if by_speaker else "utterance", any(len(run) > 1 for run in runs)
     results: SweepResults = {
@@ -359,7 +362,7 @@ def make_results(
         "environment": dict(environment),
         "layout": layout or {},
         "attack": attack["settings"],
-        "attack_commits": _commits(conditions),
+        "attack_commits": sorted({commit for commit in commits if commit}),
         "attacked_utterances": attack["utterances"]["count"],
         "baseline": list(baseline.weights),
         "baseline_variant": baseline.variant,
@@ -390,10 +393,3 @@ def _condition(
         "attack": attack_scores(rows[0], baseline[0]),
         "benign": benign,
     }
-
-
-def _commits(conditions: Sequence[SweepCondition]) -> list[str]:
-    """Of the code that attacked; of the report's own, see its environment."""
-    paths = [condition.attack_dir / "results.json" for condition in conditions]
-    found = [read_json(path)["environment"]["commit"] for path in paths if path.is_file()]
-    return sorted({commit for commit in found if commit})

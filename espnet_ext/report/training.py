@@ -41,8 +41,16 @@ def training_summary(directories: Iterable[str | Path]) -> dict[str, Any]:
     found = [
         path for d in dict.fromkeys(map(Path, directories)) if (path := d / "config.yaml").is_file()
     ]
-    configs = {path.parent: _configuration(path) for path in found}
-    common = _common(list(configs.values()))
+    configs = {
+        path.parent: {
+            key: value
+            for key, value in read_yaml(path).items()
+            if value not in (None, [], {}) and key not in NOT_KEPT
+        }
+        for path in found
+    }
+    first, *others = configs.values() or [{}]
+    common = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
     return {
         "common": common,
         "models": {
@@ -53,17 +61,6 @@ def training_summary(directories: Iterable[str | Path]) -> dict[str, Any]:
             for directory, config in configs.items()
         },
     }
-
-
-def _configuration(path: Path) -> dict[str, Any]:
-    """What is set in a configuration that training wrote."""
-    config = read_yaml(path)
-    return {k: v for k, v in config.items() if v not in (None, [], {}) and k not in NOT_KEPT}
-
-
-def _common(configs: list[dict[str, Any]]) -> dict[str, Any]:
-    first, others = configs[:1], configs[1:]
-    return {k: v for c in first for k, v in c.items() if all(o.get(k) == v for o in others)}
 
 
 def course(directory: str | Path) -> dict[str, Any] | None:

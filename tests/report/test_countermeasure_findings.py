@@ -43,9 +43,11 @@ def test_a_countermeasure_at_chance_is_named(tmp_path):
 
 
 def test_transfers_are_counted_without_the_white_box(results):
-    counts = {v["method"]: v["signs"] for v in found(results, "beyond_noise")}
+    counts = {
+        v["method"]: v["signs"] for v in found(results, "beyond_noise", module.transfer_facts)
+    }
     assert counts == {"pgd": Signs(3, 0, 3), "fgsm": Signs(0, 0, 6)}
-    (strongest,) = found(results, "most_certain")
+    (strongest,) = found(results, "most_certain", module.transfer_facts)
     assert (strongest["source"], strongest["target"]) == ("senet_mel", "lcnn_mel")
     assert strongest["beyond_noise"][0] == 50.0
 
@@ -54,46 +56,53 @@ def test_less_harm_than_noise_is_counted_as_less(results):
     for cell in results["cells"]:
         if cell["method"] == "fgsm":
             cell["beyond_noise"] = [-5.0, -9.0, -1.0]
-    counts = {v["method"]: v["signs"] for v in found(results, "beyond_noise")}
+    counts = {
+        v["method"]: v["signs"] for v in found(results, "beyond_noise", module.transfer_facts)
+    }
     assert counts["fgsm"] == Signs(0, 6, 0)
 
 
 def test_a_missing_control_is_no_comparison(results):
     entry(results, "lcnn_mel", "pgd", 0.1)["beyond_noise"] = None
-    counts = {v["method"]: v["signs"].total for v in found(results, "beyond_noise")}
+    counts = {
+        v["method"]: v["signs"].total for v in found(results, "beyond_noise", module.transfer_facts)
+    }
     assert counts == {"pgd": 5, "fgsm": 6}
 
 
 def test_where_noise_alone_harms_is_told(results):
     least = {"lcnn_mel": None, "lcnn_mock": 0.1, "senet_mel": None}
-    assert found(results, "harmful_noise") == [{"least_eps": least}]
+    assert found(results, "harmful_noise", module.noise_facts) == [{"least_eps": least}]
 
 
 def test_defences_are_counted_in_both_directions(results):
-    a, b = found(results, "rivals")
+    a, b = found(results, "rivals", module.rival_facts)
     assert (a["label"], a["baseline"], b["label"]) == ("A", "lcnn_mel", "B")
     assert a["targets"] == {"lcnn_mock": {"signs": Signs(0, 0, 3), "above": []}} and a["total"] == 3
     assert b["targets"] == {"lcnn_mock": {"signs": Signs(0, 3, 0), "above": []}}
     for comparison in results["comparisons"]:
         if (comparison["method"], comparison["eps"]) == ("pgd", 8.0):
             comparison["difference"] = [5.0, 1.0, 9.0]
-    first = found(results, "rivals")[0]["targets"]
+    first = found(results, "rivals", module.rival_facts)[0]["targets"]
     assert first == {"lcnn_mock": {"signs": Signs(1, 0, 2), "above": [8.0]}}
 
 
 def test_flatness_by_a_constant_answer_is_told(results):
-    mock, _ = found(results, "constancy")
+    mock, _ = found(results, "constancy", module.constancy_facts)
     assert (mock["label"], mock["model"], mock["answer"]) == ("A", "lcnn_mock", "spoof")
     assert (mock["before"][0], mock["balanced_accuracy"][0]) == (100.0, 50.0)
     assert (mock["bonafide_accuracy"][0], mock["spoof_accuracy"][0]) == (0.0, 100.0)
-    constant, _ = found(results, "constant")
+    constant, _ = found(results, "constant", module.constancy_facts)
     assert (constant["label"], constant["answer"]) == ("A", "spoof")
     assert constant["models"] == ["lcnn_mock"]
 
 
 def test_only_the_largest_epsilon_is_asked(results):
     entry(results, "lcnn_mock", "pgd", 8.0)["bonafide_accuracy"] = [60.0, 50.0, 70.0]
-    assert [v["answer"] for v in found(results, "constancy")] == [None, "spoof"]
+    assert [v["answer"] for v in found(results, "constancy", module.constancy_facts)] == [
+        None,
+        "spoof",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +123,7 @@ def test_a_constant_answer_needs_both_classes(bonafide, spoof, expected):
 
 
 def test_the_white_box_is_told_with_the_least_epsilon(results):
-    (white,) = found(results, "white_box")
+    (white,) = found(results, "white_box", module.white_box_facts)
     assert (white["source"], white["eps"], white["accuracy"][0]) == ("senet_mel", 0.1, 0.0)
 
 
@@ -123,11 +132,11 @@ def test_strength_of_pgd_and_fgsm_is_compared(results):
         own = entry(results, "senet_mel", "pgd", eps)
         results["cells"].append({**own, "method": "fgsm", "accuracy": [accuracy, None, None]})
     expected = {"source": "senet_mel", "eps": [0.1, 0.3, 8.0], "weaker": [8.0]}
-    assert found(results, "strength") == [expected]
+    assert found(results, "strength", module.white_box_facts) == [expected]
 
 
 def test_what_the_layers_leave_is_told_beside_the_control(results):
-    frobenius, spectral = found(results, "lnsr")
+    frobenius, spectral = found(results, "lnsr", module.lnsr_facts)
     assert (frobenius["norm"], frobenius["first"]) == ("frobenius", "embedding")
     ratios = {"pretrained": 0.5, "random": 1.0}
     left = {method: {1.0: ratios, 8.0: ratios} for method in ("pgd", "noise")}

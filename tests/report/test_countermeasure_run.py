@@ -19,6 +19,7 @@ from espnet_ext.report.countermeasure_run import (
     Cell,
     Model,
     clean,
+    expected_cells,
     panels,
     read_asv,
     read_models,
@@ -150,7 +151,8 @@ def test_a_variant_that_the_source_of_figure_2_does_not_attack_is_listed(tmp_pat
 def test_a_complete_run_misses_only_the_panels_without_source(tmp_path, read):
     write_run(tmp_path)
     expected = [f"panel {label} of figure 2: no source of its attack" for label in "CD"]
-    assert read().missing == expected
+    run = read()
+    assert run.missing == expected and expected_cells(run) == set(run.cells)
 
 
 def test_targets_that_are_not_listed_are_left_out_and_named_once(tmp_path, read):

@@ -1,10 +1,12 @@
 import sys
+from functools import partial
 
 import pytest
 from attack_rows import HOSTILE
 
 from espnet_ext.errors import InputError
-from espnet_ext.report.page_parts import data_uri, environment_rows, folds, png
+from espnet_ext.report.figures import Picture
+from espnet_ext.report.page_parts import data_uri, environment_rows, figure_of, folds
 from espnet_ext.report.tables import markdown_table
 
 TABLE = markdown_table(["model", "WER %"], [["λ_A 1 & more", "**5.0 (4.0 to 6.0)** ↑"]])
@@ -55,12 +57,11 @@ def test_without_markdown_the_package_is_named(monkeypatch):
         folds(["## One", TABLE])
 
 
-def test_a_picture_is_as_wide_as_its_letters_need(tmp_path):
+def test_a_picture_is_as_wide_as_its_letters_need():
     pyplot = pytest.importorskip("matplotlib.pyplot")
     figure = pyplot.figure(figsize=(4.0, 1.0))
-    figure.savefig(tmp_path / "a.png", dpi=150)
+    found = figure_of(Picture("a.png", partial(figure.savefig, dpi=150), "Curves", "Caption."))
     pyplot.close(figure)
-    found = png(tmp_path / "a.png", "Curves", "Caption.")
     assert (found.width, found.alt, found.caption) == (400, "Curves", "Caption.")
     assert found.source.startswith("data:image/png;base64,iVBORw0KGgo")
 
