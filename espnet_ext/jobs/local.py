@@ -81,7 +81,7 @@ def _slots(array: JobArray) -> list[str | None]:
         return [None] * (
             limit or (len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1)
         )
-    devices = _visible_gpus()
+    devices = visible_gpus()
     groups: list[str | None] = [
         ",".join(devices[i : i + gpus]) for i in range(0, len(devices) - gpus + 1, gpus)
     ]
@@ -91,7 +91,12 @@ def _slots(array: JobArray) -> list[str | None]:
     return [groups[i % len(groups)] for i in range(limit or len(groups))]
 
 
-def _visible_gpus() -> list[str]:
+def visible_gpus() -> list[str]:
+    """The GPUs that jobs may use, as CUDA_VISIBLE_DEVICES lists them.
+
+    Returns:
+        What CUDA_VISIBLE_DEVICES names; without it, a number of each GPU that `nvidia-smi` finds.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [device for device in visible.split(",") if device.strip() not in ("", "-1")]

@@ -66,19 +66,10 @@ def _epoch(started: "re.Match[str]", lines: Iterable[str]) -> Progress:
         text += f", loss {float(train):.4g}" + (f", valid loss {float(valid):.4g}" if valid else "")
     # The last line may be the result of this epoch.
     ended = bool(losses) and int(losses[-1][1]) == number and losses[-1][3] is not None
-    left = _seconds(started[3] or "")
+    # ESPnet writes "1 minute and 38.44 seconds".
+    times = re.findall(r"([\d.]+) (second|minute|hour|day|week)", started[3] or "")
+    left = sum(float(count) * _UNITS[unit] for count, unit in times) if times else None
     return Progress(text, (number - 1 + ended) / total, left)
-
-
-def _seconds(text: str) -> float | None:
-    """Seconds of a time as ESPnet writes it.
-
-    Example:
-        >>> _seconds("1 minute and 38.44 seconds")
-        98.44
-    """
-    parts = re.findall(r"([\d.]+) (second|minute|hour|day|week)", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else None
 
 
 def about(seconds: float) -> str:

@@ -244,7 +244,7 @@ def sbatch_command(array: JobArray, part: Part, conf: SlurmConf, after: str = ""
         InputError: see `SlurmConf.translate`.
     """
     limit = array.number("max-jobs-run", 0)
-    tasks = _ranges([n - part.offset for n in part.numbers]) + (f"%{limit}" if limit else "")
+    tasks = task_ranges([n - part.offset for n in part.numbers]) + (f"%{limit}" if limit else "")
     output = part.script.with_suffix("")
     return [
         *conf.command,
@@ -258,11 +258,11 @@ def sbatch_command(array: JobArray, part: Part, conf: SlurmConf, after: str = ""
     ]
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def task_ranges(numbers: Sequence[int]) -> str:
     """Numbers as Slurm writes them.
 
     Example:
-        >>> _ranges([1, 2, 3, 7])
+        >>> task_ranges([1, 2, 3, 7])
         '1-3,7'
     """
     parts: list[list[int]] = []
@@ -300,25 +300,37 @@ def run_array(array: JobArray) -> dict[int, int]:
         return dict.fromkeys(array.numbers, 0)
     codes, todo = begin(array, PROGRAM)
     for attempt in range(retries + 1):
-        codes |= _run_once(array, split(array, todo, largest), conf)
+        codes |= run_once(array, split(array, todo, largest), conf)
         cancelled = [number for number in todo if codes[number] == CANCELLED]
         todo = [number for number in todo if codes[number] >= 128 and number not in cancelled]
         if cancelled:
-            rest = f", nor jobs {_ranges(todo)} that were killed or lost" if todo else ""
+            rest = f", nor jobs {task_ranges(todo)} that were killed or lost" if todo else ""
             say(
-                f"jobs {_ranges(cancelled)} were cancelled (scancel); they are not submitted "
+                f"jobs {task_ranges(cancelled)} were cancelled (scancel); they are not submitted "
                 f"again{rest}",
                 PROGRAM,
             )
             break
         if not todo or attempt == retries:
             break
-        say(f"jobs {_ranges(todo)} were killed or lost; submitted again", PROGRAM)
+        say(f"jobs {task_ranges(todo)} were killed or lost; submitted again", PROGRAM)
     return dict(sorted(codes.items()))
 
 
-def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[int, int]:
-    """Submit these jobs and wait for all of them."""
+def run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[int, int]:
+    """Submit these jobs and wait for all of them.
+
+    Args:
+        array: the jobs.
+        parts: those to submit.
+        conf: what options mean.
+
+    Returns:
+        job number -> exit code, as `run_array`, which submits again what was lost.
+
+    Raises:
+        InputError: an earlier run's job still lives, or Slurm refuses the jobs.
+    """
     for part in parts:
         _refuse_earlier(part)
     for part in parts:
@@ -341,7 +353,7 @@ def _run_once(array: JobArray, parts: Sequence[Part], conf: SlurmConf) -> dict[i
             jobs[job] = part
             write_text(_record(part), job)
             say(f"job {job}, {len(part.numbers)} tasks; log is in {array.log_pattern}", PROGRAM)
-        codes = _wait(array, jobs)
+        codes = wait_for(array, jobs)
     for part in parts:
         _record(part).unlink(missing_ok=True)
     return codes
@@ -381,7 +393,19 @@ def _submit(command: Sequence[str]) -> str:
     return done.stdout.strip().split(";")[0]
 
 
-def _wait(array: JobArray, jobs: Mapping[str, Part]) -> dict[int, int]:
+def wait_for(array: JobArray, jobs: Mapping[str, Part]) -> dict[int, int]:
+    """Wait for submitted jobs, and say how far they are.
+
+    Args:
+        array: the jobs.
+        jobs: parts by their number in Slurm.
+
+    Returns:
+        job number -> exit code.
+
+    Raises:
+        InputError: see `task_states`.
+    """
     todo = [number for part in jobs.values() for number in part.numbers]
     interval = array.number("progress-seconds", 60)
     codes: dict[int, int] = {}
@@ -390,7 +414,7 @@ def _wait(array: JobArray, jobs: Mapping[str, Part]) -> dict[int, int]:
     seconds: dict[int, float] = {}
     due = time.monotonic() + interval
     while True:
-        states = _states(jobs)
+        states = task_states(jobs)
         now = time.monotonic()
         for number in (n for n in todo if n not in codes):
             if states.get(number) == "RUNNING":
@@ -428,8 +452,14 @@ def _code(
     return CANCELLED if cancelled else LOST
 
 
-def _states(jobs: Mapping[str, Part]) -> dict[int, str]:
+def task_states(jobs: Mapping[str, Part]) -> dict[int, str]:
     """State of each job of the array whose task the controller knows.
+
+    Args:
+        jobs: parts by their number in Slurm.
+
+    Returns:
+        job number -> state, such as "RUNNING".
 
     Raises:
         InputError: the controller has not answered for a long time.

@@ -10,7 +10,7 @@ import pytest
 from espnet_ext.bin import run_jobs as command
 from espnet_ext.errors import InputError
 from espnet_ext.jobs.array import parse_arguments
-from espnet_ext.jobs.local import run_jobs
+from espnet_ext.jobs.local import run_jobs, visible_gpus
 
 RUN = [sys.executable, "-m", "espnet_ext.bin.run_jobs"]
 
@@ -99,6 +99,17 @@ def test_each_job_has_its_own_gpus(monkeypatch):
     assert set(devices("--gpu", "1", "--max-jobs-run", "2")) == {"0", "1"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     assert devices("--gpu", "1") == ["5"] * 4
+
+
+@pytest.mark.parametrize(
+    ("variable", "found"), [(None, ["0", "1"]), ("5,7", ["5", "7"]), ("", []), ("-1", [])]
+)
+def test_the_visible_gpus(monkeypatch, variable, found):
+    """A GPU in partitions is one; the environment may hide all."""
+    gpu_machine(monkeypatch, 2)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_gpus() == found
 
 
 def test_without_a_gpu_there_is_a_warning(monkeypatch, capsys):

@@ -86,7 +86,7 @@ def test_the_script_is_bash(here):
 def test_a_job_of_several_nodes_is_not_begun_again_by_itself(here, monkeypatch):
     """The file by which its processes find each other serves one run."""
     runs = []
-    monkeypatch.setattr(slurm, "_run_once", lambda _, parts, __: runs.append(parts) or {1: 137})
+    monkeypatch.setattr(slurm, "run_once", lambda _, parts, __: runs.append(parts) or {1: 137})
     assert run("--num_nodes", "2", "x.log", "srun", "true") == {1: 137} and len(runs) == 1
     assert run("x.log", "true") == {1: 137} and len(runs) == 1 + 3
     for options, requeues in ((["--num_nodes", "2"], 0), (["--num_nodes", "1"], 20), ([], 20)):
@@ -120,10 +120,10 @@ def test_progress_is_told(here, monkeypatch, capsys):
         Path("x.2.log").write_text(log if len(states) > 1 else "# Ended (code 0) at\n")
         return states.pop(0)
 
-    monkeypatch.setattr(slurm, "_states", next_states)
+    monkeypatch.setattr(slurm, "task_states", next_states)
     monkeypatch.setattr(slurm, "POLL_SECONDS", 0.6)
     array = parse_arguments(["--progress-seconds", "1", "JOB=1:2", "x.JOB.log", "true"])
-    assert slurm._wait(array, {"7": slurm.split(array, [1, 2], 1001)[0]}) == {1: 0, 2: 0}
+    assert slurm.wait_for(array, {"7": slurm.split(array, [1, 2], 1001)[0]}) == {1: 0, 2: 0}
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith("slurm.pl: 1 of 2 jobs finished, 1 running") for line in lines)
     assert "slurm.pl:   job 2: transcribed 3 of 9 utterances" in lines
