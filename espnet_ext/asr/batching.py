@@ -89,7 +89,8 @@ def exact_batching(model: ESPnetASRModel) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for module in model.modules():
             if isinstance(module, Stft) and module.center:
-                stack.enter_context(_reflected_end(module))
+                stack.callback(module.register_forward_pre_hook(_reflect_each_end).remove)
+                stack.enter_context(mock.patch.object(module, "center", False))
             elif isinstance(module, UtteranceMVN):
                 forward = partial(_utterance_mvn, module)
                 stack.enter_context(mock.patch.object(module, "forward", forward))
@@ -148,25 +149,15 @@ class _FrameMask:
         return (inputs[0].masked_fill(~self.mask, 0.0),)
 
 
-@contextlib.contextmanager
-def _reflected_end(stft: Stft) -> Iterator[None]:
-    """Centred STFT that reflects each utterance at its own end, not at that of the batch."""
-
-    def _reflect(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Padded:
-        speech, lengths = inputs[0], inputs[1] if len(inputs) > 1 else None
-        if lengths is None:
-            lengths = torch.full((speech.size(0),), speech.size(1), device=speech.device)
-        side = stft.n_fft // 2
-        if speech.size(1) <= side:  # as PyTorch's own reflection refuses it
-            raise ValueError(f"{speech.size(1)} samples cannot be reflected by {side}")
-        return pad_both_ends(speech, lengths, side, "reflect"), lengths + 2 * side
-
-    handle = stft.register_forward_pre_hook(_reflect)
-    try:
-        with mock.patch.object(stft, "center", False):
-            yield
-    finally:
-        handle.remove()
+def _reflect_each_end(stft: Stft, inputs: tuple[torch.Tensor, ...]) -> Padded:
+    """Hook before a centred STFT: reflect each utterance at its own end, not the batch's."""
+    speech, lengths = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if lengths is None:
+        lengths = torch.full((speech.size(0),), speech.size(1), device=speech.device)
+    side = stft.n_fft // 2
+    if speech.size(1) <= side:  # as PyTorch's own reflection refuses it
+        raise ValueError(f"{speech.size(1)} samples cannot be reflected by {side}")
+    return pad_both_ends(speech, lengths, side, "reflect"), lengths + 2 * side
 
 
 def _utterance_mvn(

@@ -78,8 +78,10 @@ class TextEncoder:
 
     def _tokens(self, text: str) -> list[str]:
         self.check_phonemes()
+        cased = {"upper": text.upper(), "lower": text.lower()}.get(self.case or "", text)
         try:
-            return self.tokenizer.text2tokens(self._clean(text))
+            clean = self.cleaner(cased) if callable(self.cleaner) else cased
+            return self.tokenizer.text2tokens(clean)
         except (ImportError, LookupError, OSError, RuntimeError) as error:
             problem = " ".join(str(error).split())[:200]
             raise InputError(f"'{text}': cannot be split into tokens ({problem})") from error
@@ -93,11 +95,6 @@ class TextEncoder:
         if not self._phonemes_checked:
             check_phonemes(str(getattr(self.tokenizer, "g2p_type", "")))
             self._phonemes_checked = True
-
-    def _clean(self, text: str) -> str:
-        if self.case is not None:
-            text = text.upper() if self.case == "upper" else text.lower()
-        return self.cleaner(text) if callable(self.cleaner) else text
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids without <sos/eos>."""

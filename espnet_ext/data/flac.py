@@ -33,7 +33,9 @@ _CRC8 = _crc_table(0x107, 8)
 _CRC16 = _crc_table(0x18005, 16)
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
+    """What the header of a frame says."""
+
     kind: tuple[int, int, int]  # blocking, sample rate, sample size: the same in all of a stream
     number: int  # of the frame, or of its first sample where blocks differ in size
     following: int  # the number of the next frame
@@ -67,7 +69,7 @@ def flac_streams(
         # or is of another kind than the first.
         samples, last, expected = 0, audio, None
         for sync in _FLAC_SYNC.finditer(content, audio, end):
-            header = _frame(content[sync.start() : sync.start() + _LONGEST_HEADER])
+            header = frame_header(content[sync.start() : sync.start() + _LONGEST_HEADER])
             if header and expected in ((header.kind, header.number), None):
                 samples, last = samples + header.samples, sync.start()
                 expected = header.kind, header.following
@@ -97,8 +99,15 @@ def flac_streams(
     return found
 
 
-def _frame(header: bytes) -> _Frame | None:
-    """Parse the header of a frame; None if it is not one."""
+def frame_header(header: bytes) -> Frame | None:
+    """Parse the header of a frame.
+
+    Args:
+        header: the first bytes of what may be a frame, as many as a header has at most.
+
+    Returns:
+        None if it is not one: too short, of values that none has, or with a wrong checksum.
+    """
     if len(header) < _SHORTEST_HEADER:
         return None
     size, rate = header[2] >> 4, header[2] & 15
@@ -119,4 +128,4 @@ def _frame(header: bytes) -> _Frame | None:
         samples = 192 if size == 1 else 576 << size - 2 if size < 6 else 256 << size - 8
     variable = header[1] & 1
     kind = variable, rate, header[3] & 15
-    return _Frame(kind, number, number + (samples if variable else 1), samples)
+    return Frame(kind, number, number + (samples if variable else 1), samples)

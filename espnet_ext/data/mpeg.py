@@ -183,8 +183,7 @@ def is_start(content: Content, at: int, end: int) -> bool:
         if header is None or header.kind != (kind or header.kind):
             # Near the end there may be fewer.
             return kind is not None and (at == end or end_of_tag(content, at) > 0)
-        kind = header.kind
-        at += header.length
+        kind, at = header.kind, at + header.length
     return True
 
 

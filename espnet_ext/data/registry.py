@@ -1,5 +1,6 @@
 """Things of one sort, found by name: an attack, a kind of model."""
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -45,8 +46,12 @@ class Registry(Generic[T]):
             InputError: there is none.
         """
         module = f"{self.package}.{name}"
-        if name not in self.known and name.isidentifier() and _is_there(module):
-            importlib.import_module(module)
+        if name not in self.known and name.isidentifier():
+            spec = None
+            with contextlib.suppress(ModuleNotFoundError):  # not even the package is there
+                spec = importlib.util.find_spec(module)
+            if spec is not None:
+                importlib.import_module(module)
         others = importlib.metadata.entry_points(group=self.group)
         if name not in self.known and name in others.names:
             self.add(name, others[name].load())
@@ -62,10 +67,3 @@ class Registry(Generic[T]):
         for entry in importlib.metadata.entry_points(group=self.group):
             if entry.name not in self.known:
                 self.add(entry.name, entry.load())
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # nor is the package
-        return False

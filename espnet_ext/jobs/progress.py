@@ -79,11 +79,9 @@ def about(seconds: float) -> str:
         >>> about(98.44)
         'about 2 minutes left'
     """
-    for unit, name in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
-        if seconds > 1.5 * unit or unit == 60.0:
-            count = max(1, round(seconds / unit))
-            return f"about {count} {name}{'s' if count > 1 else ''} left"
-    raise AssertionError
+    name = next((n for n in ("day", "hour") if seconds > 1.5 * _UNITS[n]), "minute")
+    count = max(1, round(seconds / _UNITS[name]))
+    return f"about {count} {name}{'s' if count > 1 else ''} left"
 
 
 def progress_lines(

@@ -170,12 +170,10 @@ def make_card(
 def card_markdown(card: Card) -> str:
     """The card as a section with tables; text of others in it is escaped."""
     clean = card["clean"]["metrics"]
+    rows = [[text(title(name)), _value(clean, name)] for name in clean]
     return template("card.md.jinja", text, title, trials).render(
         card=card,
-        clean=markdown_table(
-            ["metric", "value (95 % interval)"],
-            [[text(title(name)), _value(clean, name)] for name in clean],
-        ),
+        clean=markdown_table(["metric", "value (95 % interval)"], rows),
         attacks=_attack_table(card["attacks"]),
     )
 

@@ -65,16 +65,21 @@ def cautions(models: Sequence[ModelResult]) -> Iterator[Finding]:
 
 def facts(results: CountermeasureResults) -> Iterator[Finding]:
     """Every further fact, the general ones first."""
+    for facts_of in (
+        cost_facts, transfer_facts, noise_facts, rival_facts,
+        constancy_facts, white_box_facts, lnsr_facts,
+    ):  # fmt: skip
+        yield from facts_of(results)
+
+
+def cost_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """What each defence costs without attack, as "cost" of each baseline in `results.json`."""
     costs: dict[str, dict[str, Numbers]] = defaultdict(dict)
     for c in results["comparisons"]:
         if c["method"] == CLEAN:
             costs[c["baseline"]][c["target"]] = c["difference"]
     for baseline, differences in costs.items():
         yield Finding("cost", {"baseline": baseline, "differences": differences})
-    for part in (
-        transfer_facts, noise_facts, rival_facts, constancy_facts, white_box_facts, lnsr_facts,
-    ):  # fmt: skip
-        yield from part(results)
 
 
 def _transferred(results: CountermeasureResults) -> list[tuple[CellResult, Numbers]]:

@@ -122,10 +122,8 @@ class Run:
     def of(self, cell: Cell, seeds: Sequence[int], attacked: bool = False) -> Rows:
         """Rows of a condition and some of its seeds; of a clean one those attacked, or all."""
         blocks = [self.table[cell, seed] for seed in seeds]
-        trials, score, right = (
-            blocks[0].trials,
-            *(np.concatenate([block[column] for block in blocks]) for column in (1, 2)),
-        )
+        trials = blocks[0].trials
+        score, right = (np.concatenate([block[column] for block in blocks]) for column in (1, 2))
         if not attacked:
             return Rows(trials, score, right)
         chosen = self.attacked

@@ -92,11 +92,7 @@ def data_uri(content: bytes, mime: str) -> str:
 
 
 def figure_of(picture: Picture) -> Figure:
-    """A picture as a part of the page.
-
-    Args:
-        picture: whose file is a PNG of 150 dots an inch.
-    """
+    """A picture, whose file is a PNG of 150 dots an inch, as a part of the page."""
     with tempfile.TemporaryDirectory() as directory:
         path = file_of(directory, picture.name)
         picture.draw(path)

@@ -1,6 +1,6 @@
 """Tables of attacks on recognisers, and of sweeps of these, from results.json."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from espnet_ext.data.attack_log import NOISE, PGD
 from espnet_ext.report.layout import SweepTable, Weight
@@ -28,6 +28,12 @@ BENIGN = (
     "difference to the baseline is above or below zero with its whole interval)."
 )
 MEASURES = {"wer": "WER %", "wer_difference": "less the baseline's", "cer": "CER %"}
+Columns = dict[str, Callable[[AttackScores], str]]  # heading to what stands below it
+STRENGTH: Columns = {
+    "success %": lambda e: shown(e["success_rate"]),
+    "median SNR dB": lambda e: number(e["snr_median"]),
+    "lowest SNR dB": lambda e: number(e["snr_min"]),
+}
 OTHERS: SweepTable = {
     "title": "Other conditions",
     "columns": ["asr_weight", "ctc_weight", "inference_ctc_weight"],
@@ -129,12 +135,10 @@ def _differences(results: SweepResults, budget: str) -> str:
 
 def _sizes(results: SweepResults) -> str:
     """What the attack did to the baseline: success, loudness, loss."""
-    settings = attacked_settings(results, noise=True)
-    entries = [attack_entry(baseline(results), setting) for setting in settings]
-    columns = {
-        "success %": lambda e: shown(e["success_rate"]),
-        "median SNR dB": lambda e: number(e["snr_median"]),
-        "lowest SNR dB": lambda e: number(e["snr_min"]),
+    own = baseline(results)
+    entries = [attack_entry(own, setting) for setting in attacked_settings(results, noise=True)]
+    columns: Columns = {
+        **STRENGTH,
         "median L2": lambda e: number(e["l2_median"], 3),
         "mean loss": lambda e: number(e["loss_mean"], 2),
     }
@@ -144,12 +148,10 @@ def _sizes(results: SweepResults) -> str:
 
 def scores_table(scores: Sequence[AttackScores]) -> str:
     """Scores of an attack on one recogniser, a row per budget and number of steps."""
-    columns = {
+    columns: Columns = {
         "AdvTWER %": lambda e: shown(e["adv_twer"]),
         "WER %": lambda e: shown(e.get("wer")),
-        "success %": lambda e: shown(e["success_rate"]),
-        "median SNR dB": lambda e: number(e["snr_median"]),
-        "lowest SNR dB": lambda e: number(e["snr_min"]),
+        **STRENGTH,
     }
     rows = [
         [setting_name(e) if e["step"] else "no attack", *(cell(e) for cell in columns.values())]

@@ -17,7 +17,7 @@ def test_a_header_of_another_kind_inside_a_frame_is_none(kind):
     content = written.getvalue()
     inside = content.index(b"\xff\xf8\xc5\x08\x03") + 100  # of frame 3; blocks of 4096, 16 kHz
     header = kind + b"\x04"
-    (checksum,) = (c for c in range(256) if flac._frame(header + bytes([c]) + bytes(10)))
+    (checksum,) = (c for c in range(256) if flac.frame_header(header + bytes([c]) + bytes(10)))
     false = header + bytes([checksum])
     changed = content[:inside] + false + content[inside + 6 :]
     (stream,) = flac.flac_streams(changed, 0, "a.flac", lambda *_: False)

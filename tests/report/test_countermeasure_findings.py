@@ -29,7 +29,7 @@ def test_the_best_countermeasure_and_the_cost_of_a_defence_are_told(results):
     assert found(results, "lowest_eer", module.verdict) == [
         {"model": "lcnn_mel", "eer": [0.0] * 3, "of": 3}
     ]
-    (cost,) = found(results, "cost")
+    (cost,) = found(results, "cost", module.cost_facts)
     assert cost == {"baseline": "lcnn_mel", "differences": {"lcnn_mock": [0.0] * 3}}
 
 
