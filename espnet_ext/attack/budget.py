@@ -5,7 +5,6 @@ given, computed in double precision, is never larger.
 """
 
 import dataclasses
-import hashlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_ext.attack.seeds import generator_of
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:  # budgets are read by commands that need no PyTorch
@@ -235,17 +235,6 @@ def steepest(gradient: "torch.Tensor") -> "torch.Tensor":
     # Divided first: the squares of very small or large gradients leave single precision.
     scaled = (gradient / largest).where(largest > 0.0, 0.0)
     return scaled / _length(scaled).clamp(min=1e-12)
-
-
-def generator_of(name: str, key: str) -> np.random.Generator:
-    """Random numbers of an utterance: the same in whatever batch, shard or order.
-
-    Args:
-        name: utterance id.
-        key: seed and purpose.
-    """
-    digest = hashlib.sha256(f"{key} {name}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def _length(delta: "torch.Tensor") -> "torch.Tensor":

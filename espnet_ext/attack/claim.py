@@ -1,5 +1,6 @@
 """Whose results an output directory holds: attack.json, written once, then compared."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,12 +49,16 @@ class Claim:
         self.identity = json.loads(json.dumps(identity))  # tuples become the lists that are read
         self._audio = {u.name: u.audio for u in utterances if u.audio}
         # A run that was refused, or died before its first state, has left nothing to protect.
-        if begun(directory) or self._is_ours():
+        record = directory / RECORD
+        ours = False
+        with contextlib.suppress(InputError):  # none, or damaged, and nothing was made with it
+            ours = not self._changed(read_record(record))
+        if begun(directory) or ours:
             self.check()
             return
         if self._audio:
             write_table(directory / AUDIO, self._audio)
-        write_json(directory / RECORD, {**self.identity, **measured()})
+        write_json(record, {**self.identity, **measured()})
 
     def check(self) -> Row:
         """attack.json, which must be there and still that of this attack.
@@ -72,7 +77,10 @@ class Claim:
         changed = self._changed(before)
         if not changed:
             return before
-        replaced = self._replaced()
+        audio: dict[str, str] = {}
+        with contextlib.suppress(InputError):
+            audio = read_table(self.directory / AUDIO)
+        replaced = [n for n, digest in self._audio.items() if audio.get(n, digest) != digest]
         if replaced:
             shown = ", ".join(replaced[:5]) + (", ..." if len(replaced) > 5 else "")
             raise InputError(
@@ -87,13 +95,6 @@ class Claim:
             f"{', '.join(changed)}; see attack.json); give another --output_dir or remove it"
         )
 
-    def _is_ours(self) -> bool:
-        try:
-            before = read_record(self.directory / RECORD)
-        except InputError:  # none, or damaged, and nothing was made with it
-            return False
-        return not self._changed(before)
-
     def _changed(self, before: Mapping[str, object]) -> list[str]:
         """Keys by which a record is that of another attack; a model may lie anywhere."""
         return [
@@ -101,14 +102,6 @@ class Claim:
             for key, value in self.identity.items()
             if content_of(before.get(key)) != content_of(value)
         ]
-
-    def _replaced(self) -> list[str]:
-        """Utterances whose audio is another than when the attack began, as far as it is known."""
-        try:
-            before = read_table(self.directory / AUDIO)
-        except InputError:
-            return []
-        return [n for n, digest in self._audio.items() if before.get(n, digest) != digest]
 
 
 def begun(directory: str | Path) -> bool:

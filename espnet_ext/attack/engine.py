@@ -129,8 +129,16 @@ class Engine(Generic[B]):
         """Move the utterances that are still running by one step."""
         how = self.how
         restart, taken = divmod(state.step, self.last)
-        if taken == 0:
-            self._restart(state, restart)
+        if taken == 0:  # where a restart begins, and nothing of the one before
+            state.inputs, state.kept = self.batch.inputs, {}
+            everybody = torch.ones_like(state.running)
+            state.running = everybody if self.wanted is None else self.wanted.clone()
+            if how.start == "random":
+                key = f"{how.seed} start {restart}"
+                offset = self.ball.random(self.batch.names, key, on_edge=False)
+                state.inputs = self.ball.nearest(self.batch.inputs + offset)
+            elif how.start == "fgsm":
+                state.inputs, _ = self.whole_step()
         some = how.stop_on_success or self.wanted is not None
         running = state.running.nonzero().squeeze(1) if some else ALL
         if isinstance(running, slice) or len(running):
@@ -143,18 +151,6 @@ class Engine(Generic[B]):
         taken += 1
         if taken in how.steps:
             self._record(state, taken)
-
-    def _restart(self, state: State, restart: int) -> None:
-        """The point where a restart begins, and nothing of the one before."""
-        batch, ball = self.batch, self.ball
-        state.inputs, state.kept = batch.inputs, {}
-        state.running = torch.ones_like(state.running) if self.wanted is None else self.wanted
-        state.running = state.running.clone()
-        if self.how.start == "random":
-            offset = ball.random(batch.names, f"{self.how.seed} start {restart}", on_edge=False)
-            state.inputs = ball.nearest(batch.inputs + offset)
-        elif self.how.start == "fgsm":
-            state.inputs, _ = self.whole_step()
 
     def _move(self, state: State, rows: Rows, step: int) -> None:
         whole, taken = isinstance(rows, slice), step % self.last

@@ -27,31 +27,25 @@ def write_kept(
     Returns:
         what was saved: waveforms are read back.
     """
+    import kaldiio
+
     if sample_rate is None:
-        lines = _write_ark(folder / f"{index:05d}.ark", arrays)
+        path = folder / f"{index:05d}.ark"
+        lines = []
+        with write_aside(path) as aside, aside.open("wb") as file:
+            for name, array in arrays.items():
+                file.write(f"{name} ".encode())
+                lines.append(f"{name} {path}:{file.tell()}")
+                kaldiio.save_mat(file, array.astype(np.float32))
+        saved = list(arrays.values())
     else:
         paths = {name: file_of(folder / "wav", name, ".wav") for name in arrays}
         for name, wave in arrays.items():
             write_wav(paths[name], wave, sample_rate)
         lines = [f"{name} {path}" for name, path in paths.items()]
+        saved = [read_audio(p, sample_rate=sample_rate, utterance=n)[0] for n, p in paths.items()]
     write_lines(folder / f"{index:05d}.scp", lines)
-    if sample_rate is None:
-        return list(arrays.values())
-    return [read_audio(p, sample_rate=sample_rate, utterance=n)[0] for n, p in paths.items()]
-
-
-def _write_ark(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Write float32 matrices; returns the lines of their scp."""
-    import kaldiio
-
-    with write_aside(path) as aside:
-        offsets = []
-        with aside.open("wb") as file:
-            for name, array in arrays.items():
-                file.write(f"{name} ".encode())
-                offsets.append(file.tell())
-                kaldiio.save_mat(file, array.astype(np.float32))
-    return [f"{name} {path}:{offset}" for name, offset in zip(arrays, offsets, strict=True)]
+    return saved
 
 
 def read_kept(place: str, folder: Path | None = None) -> np.ndarray:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from espnet_ext.attack.budget import generator_of
 from espnet_ext.attack.evasion import ball_of, check_attack
+from espnet_ext.attack.seeds import generator_of
 from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.attack.utterances import Utterance, read_examined
 from espnet_ext.cm.model import CountermeasureModel
@@ -86,7 +86,12 @@ class LayerwiseNoise:
         Returns:
             rows with the fields of `Curve`, `mean` and `sum`, lists with a number a layer.
         """
-        self._calibrate()  # first, for it refuses settings that the source cannot have
+        measured = self.trials[:: max(len(self.trials) // self.victim.measured, 1)]
+        waves = (read_examined(trial, self.victim.sample_rate) for trial in measured)
+        run = self.settings.run
+        self.victim.calibrated(self.victim.calibrate(waves, run.eps, run.unit))
+        for condition in self.settings.conditions():
+            check_attack(self.victim, self.settings.methods[condition.method], condition.budget)
         means = self._mean_states()
         ratios: dict[Curve, LNSR] = {}
         for batch in self._batches():
@@ -100,15 +105,11 @@ class LayerwiseNoise:
                 if name != "noise":
                     noise = _same_norm(batch, adversarial, method.seed)
                     self._add(ratios, means, batch, SAME_NORM + name, eps, noise)
-        return [_row(curve, ratio) for curve, ratio in ratios.items()]
-
-    def _calibrate(self) -> None:
-        measured = self.trials[:: max(len(self.trials) // self.victim.measured, 1)]
-        waves = (read_examined(trial, self.victim.sample_rate) for trial in measured)
-        run = self.settings.run
-        self.victim.calibrated(self.victim.calibrate(waves, run.eps, run.unit))
-        for condition in self.settings.conditions():
-            check_attack(self.victim, self.settings.methods[condition.method], condition.budget)
+        return [
+            curve._asdict()
+            | {"mean": [layer.mean for layer in layers], "sum": [layer.total for layer in layers]}
+            for curve, layers in ((curve, ratio.result()) for curve, ratio in ratios.items())
+        ]
 
     def _batches(self) -> Iterator[LabelledBatch]:
         size = self.settings.run.batch_size
@@ -150,22 +151,9 @@ def _same_norm(batch: LabelledBatch, adversarial: torch.Tensor, seed: int) -> to
     """Random signs with the norm of the perturbation of each utterance."""
     noisy = batch.inputs.clone()
     for row, (name, length) in enumerate(zip(batch.names, batch.lengths.tolist(), strict=True)):
-        generator = _generator(f"{seed} {name}", batch.inputs.device)
+        drawn = int(generator_of(f"{seed} {name}", "same norm").integers(2**62))
+        generator = torch.Generator(device=batch.inputs.device).manual_seed(drawn)
         noisy[row, :length] = same_norm_noise(
             batch.inputs[row, :length], adversarial[row, :length], generator
         )
     return noisy
-
-
-def _generator(key: str, device: torch.device) -> torch.Generator:
-    seed = int(generator_of(key, "same norm").integers(2**62))
-    return torch.Generator(device=device).manual_seed(seed)
-
-
-def _row(curve: Curve, ratio: LNSR) -> dict[str, object]:
-    layers = ratio.result()
-    return {
-        **curve._asdict(),
-        "mean": [layer.mean for layer in layers],
-        "sum": [layer.total for layer in layers],
-    }

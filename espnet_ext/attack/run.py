@@ -6,10 +6,9 @@ What is finished has its rows in `log/<method>/<budget>/<batch>.jsonl` and is ne
 a batch in progress leaves its state in `state/`, from which it goes on exactly.
 """
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Generic
@@ -17,13 +16,14 @@ from typing import Generic
 import numpy as np
 import torch
 
-from espnet_ext.attack.budget import Ball, generator_of
+from espnet_ext.attack.budget import Ball
 from espnet_ext.attack.claim import AUDIO, Claim
 from espnet_ext.attack.engine import State
 from espnet_ext.attack.evasion import ball_of, check_attack
 from espnet_ext.attack.gradient_check import GradientCheck
 from espnet_ext.attack.kept import kept_lines, write_kept
 from espnet_ext.attack.log import read_logs, write_log
+from espnet_ext.attack.seeds import seeded
 from espnet_ext.attack.settings import AttackSettings, Condition
 from espnet_ext.attack.state import About, about, load_state, save_state
 from espnet_ext.attack.utterances import Utterance, check_utterances, digest, read_examined
@@ -111,7 +111,14 @@ class AttackRun(Generic[B]):
         self._batch: tuple[int, B, About] | None = None
         for name, observer in self.observers.items():
             victim.check_observer(observer, name, self._read(len(self.plan) - 1)[0])
-        self._claim = Claim(self.output_dir, self._identity(model), self.utterances, self._measured)
+        identity = {
+            **model,
+            "settings": self.settings.to_json(),
+            "observers": sorted(self.observers),
+            "utterances": {"count": len(self.utterances), "sha256": digest(self.utterances)},
+            "batches": [[u.name for u in self._of(index)] for index in range(len(self.plan))],
+        }
+        self._claim = Claim(self.output_dir, identity, self.utterances, self._measured)
         # From the file: every shard must have the same scale to the last digit.
         victim.calibrated(self._claim.check())
 
@@ -137,15 +144,6 @@ class AttackRun(Generic[B]):
             raise InputError("clip_values of the estimator must be (-1, 1), the range of a WAV")
         for condition in settings.conditions():
             check_attack(victim, settings.methods[condition.method], condition.budget)
-
-    def _identity(self, model: Mapping[str, object]) -> Row:
-        return {
-            **model,
-            "settings": self.settings.to_json(),
-            "observers": sorted(self.observers),
-            "utterances": {"count": len(self.utterances), "sha256": digest(self.utterances)},
-            "batches": [[u.name for u in self._of(index)] for index in range(len(self.plan))],
-        }
 
     def _measured(self) -> Row:
         """What budgets mean, measured when attack.json is written."""
@@ -240,17 +238,19 @@ class AttackRun(Generic[B]):
         state = load_state(path, what, batch, snapshots)
         if state is not None:
             logging.info("%s: goes on from step %d", title, state.step)
-
-        def _succeeded(state: State) -> int:
-            return int(self.victim.reached(batch, state.inputs, ALL).sum())
-
         saver = _StateSaver(
-            path, what, self.checkpoint_seconds, title, method.passes, progress, _succeeded
+            path,
+            what,
+            self.checkpoint_seconds,
+            title,
+            method.passes,
+            progress,
+            lambda now: int(self.victim.reached(batch, now.inputs, ALL).sum()),
         )
         # Dropout in training mode cannot be gone on with: its batches begin anew.
         save = saver if self.victim.repeatable else None
         key = f"{method.seed} {one.condition.tag} {' '.join(batch.names)}"
-        with _torch_seed(key, batch.inputs.device):
+        with seeded(key, batch.inputs.device.type):
             state = method.run(self.victim, batch, ball, state, save)
         return self._rows(common, state.snapshots, batch, one, ball, state)
 
@@ -275,7 +275,12 @@ class AttackRun(Generic[B]):
         rows: list[Row] = []
         for step, inputs in snapshots.items():
             if one.condition is not None and self.settings.run.keep:
-                inputs = self._saved(one, step, batch, inputs)
+                arrays = dict(zip(batch.names, batch.arrays(inputs), strict=True))
+                rate = self.victim.sample_rate if inputs.ndim == 2 else None
+                saved = write_kept(self._kept_folder(one, step), one.index, arrays, rate)
+                inputs = inputs.clone()
+                for row, array in enumerate(saved):
+                    inputs[row, : len(array)] = torch.from_numpy(array).to(inputs.device)
             sizes = self.victim.measure(batch, inputs)
             own = self.victim.observe(batch, inputs)
             answers = {
@@ -306,16 +311,6 @@ class AttackRun(Generic[B]):
                 "seed": method.seed,
             }
         return [{"utterance": u.name, **about_it, **u.labels} for u in self._of(one.index)]
-
-    def _saved(self, one: _Work, step: int, batch: B, inputs: torch.Tensor) -> torch.Tensor:
-        """Adversarial inputs as they were saved."""
-        arrays = dict(zip(batch.names, batch.arrays(inputs), strict=True))
-        rate = self.victim.sample_rate if inputs.ndim == 2 else None
-        saved = write_kept(self._kept_folder(one, step), one.index, arrays, rate)
-        found = inputs.clone()
-        for row, array in enumerate(saved):
-            found[row, : len(array)] = torch.from_numpy(array).to(found.device)
-        return found
 
     def finished(self) -> bool:
         """Whether every batch of every condition is finished, by whatever shard."""
@@ -454,12 +449,3 @@ def _check_names(observers: Mapping[str, object]) -> None:
                 f"target {show(name)} cannot be the name of a directory"
                 f"{' (it ' + problems[name] + ')' if name in problems else ''}; rename it"
             )
-
-
-@contextlib.contextmanager
-def _torch_seed(key: str, device: torch.device) -> Iterator[None]:
-    """PyTorch's generators by `key`; afterwards as before."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(generator_of("dropout", key).integers(2**31)))
-        yield

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from espnet_ext.errors import InputError
 from espnet_ext.victims.base import Batch
 
 About = list[list[str]]
+WITHIN = "within "
 
 
 def about(batch: Batch, goals: Sequence[object]) -> About:
@@ -67,6 +69,35 @@ def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) 
     state.values = {step: tensor.to(device) for step, tensor in state.values.items()}
     state.kept = {name: tensor.to(device) for name, tensor in state.kept.items()}
     return state
+
+
+def with_state(outer: State, inner: State, began: int) -> State:
+    """A state that holds that of an attack which is a part of it, to be saved as one.
+
+    Args:
+        outer: of the whole.
+        inner: of the part, which has no snapshot yet.
+        began: steps of the whole before the part.
+    """
+    within = {
+        "inputs": inner.inputs,
+        "stalled": inner.stalled,
+        "running": inner.running,
+        "gradients": inner.spent[:, 0],
+        "queries": inner.spent[:, 1],
+        **{f"kept {name}": tensor for name, tensor in inner.kept.items()},
+    }
+    kept = outer.kept | {f"{WITHIN}{name}": tensor for name, tensor in within.items()}
+    return replace(outer, step=began + inner.step, kept=kept, seconds=outer.seconds + inner.seconds)
+
+
+def state_within(outer: State, began: int) -> State:
+    """The inner state that `with_state` has put into a state."""
+    within = {k.removeprefix(WITHIN): v for k, v in outer.kept.items() if k.startswith(WITHIN)}
+    own = {k.removeprefix("kept "): v for k, v in within.items() if k.startswith("kept ")}
+    spent = torch.stack([within["gradients"], within["queries"]], dim=1)
+    inputs, stalled, running = (within[name] for name in ("inputs", "stalled", "running"))
+    return State(outer.step - began, inputs, stalled, running, spent, kept=own)
 
 
 def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:

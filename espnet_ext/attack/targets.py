@@ -179,16 +179,15 @@ def _closest(utterance: str, reference: str, candidates: Sequence[str], unit: st
     wanted = _length(reference, unit)
     return sorted(
         allowed,
-        key=lambda text: (abs(_length(text, unit) - wanted), _hash(f"{utterance} {text}")),
+        key=lambda text: (
+            abs(_length(text, unit) - wanted),
+            hashlib.sha256(f"{utterance} {text}".encode()).hexdigest(),
+        ),
     )
 
 
 def _length(text: str, unit: str) -> int:
     return len(text.split()) if unit == "word" else len(text)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def spread_over_speakers(utt2spk: Mapping[str, str], count: int) -> list[str]:

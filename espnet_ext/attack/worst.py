@@ -1,7 +1,6 @@
 """The worst case of a batch over several attacks, one after the other."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Generic
 
 import torch
@@ -9,6 +8,7 @@ import torch
 from espnet_ext.attack.budget import Ball
 from espnet_ext.attack.engine import State, where
 from espnet_ext.attack.methods.steps import Steps
+from espnet_ext.attack.state import state_within, with_state
 from espnet_ext.victims.base import ALL, B, Victim
 
 
@@ -16,7 +16,7 @@ class WorstCase(Generic[B]):
     """Attacks of one batch, of which each utterance keeps the strongest.
 
     The state has the strongest inputs so far in its only snapshot; that of the attack in progress
-    lies in `kept` under names that begin with `WITHIN`, so that it can be gone on with.
+    lies in `kept`, see `espnet_ext.attack.state.with_state`, so that it can be gone on with.
 
     Args:
         victim: the model.
@@ -25,8 +25,6 @@ class WorstCase(Generic[B]):
         members: attacks by name, in their order; they record one number of steps.
         label: the number of steps under which the result is recorded.
     """
-
-    WITHIN = "within "
 
     def __init__(
         self,
@@ -61,7 +59,6 @@ class WorstCase(Generic[B]):
             if state.step < done and bool(state.running.any()):
                 self._run_member(state, place, member, began, on_step)
             state.step = max(state.step, done)
-        state.inputs = state.snapshots[self.label]
         return state
 
     def _run_member(
@@ -73,17 +70,14 @@ class WorstCase(Generic[B]):
         on_step: Callable[[State], None] | None,
     ) -> None:
         """Run one attack on the utterances that can still be worse, and keep what it gains."""
-        wanted, inner = state.running.clone(), self._inner(state, began)
-
-        def _save(inner: State) -> None:
-            if on_step is not None:
-                on_step(self._outer(state, inner, began))
-
-        found = member.run(self.victim, self.batch, self.ball, inner, _save, wanted)
+        wanted = state.running.clone()
+        inner = state_within(state, began) if state.step > began else None
+        save = on_step and (lambda now: on_step(with_state(state, now, began)))
+        found = member.run(self.victim, self.batch, self.ball, inner, save, wanted)
         state.stalled += found.stalled
         state.spent += found.spent
         state.seconds += found.seconds
-        state.kept = {k: v for k, v in state.kept.items() if not k.startswith(self.WITHIN)}
+        state.kept = {name: state.kept[name] for name in ("objective", "strongest")}
         self._take(state, found.snapshots[member.snapshots[-1]], place)
 
     def _judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,7 +92,8 @@ class WorstCase(Generic[B]):
         kept, before = state.kept, state.values[self.label]
         better = (progress > before) | ((progress == before) & (values > kept["objective"]))
         better &= state.running
-        state.snapshots[self.label] = where(better, inputs, state.snapshots[self.label])
+        strongest = where(better, inputs, state.snapshots[self.label])
+        state.inputs = state.snapshots[self.label] = strongest
         state.values[self.label] = torch.where(better, progress, before)
         kept["objective"] = torch.where(better, values, kept["objective"])
         kept["strongest"] = kept["strongest"].masked_fill(better, place)
@@ -109,32 +104,3 @@ class WorstCase(Generic[B]):
         """Leave alone what cannot be worse."""
         if not self.victim.graded:
             state.running = state.values[self.label] < 0.0
-
-    def _outer(self, state: State, inner: State, began: int) -> State:
-        """The state of all, with that of an attack in progress in it."""
-        within = {
-            "inputs": inner.inputs,
-            "stalled": inner.stalled,
-            "running": inner.running,
-            "gradients": inner.spent[:, 0],
-            "queries": inner.spent[:, 1],
-            **{f"kept {name}": tensor for name, tensor in inner.kept.items()},
-        }
-        kept = state.kept | {f"{self.WITHIN}{name}": tensor for name, tensor in within.items()}
-        seconds = state.seconds + inner.seconds
-        strongest = state.snapshots[self.label]
-        return replace(state, step=began + inner.step, inputs=strongest, kept=kept, seconds=seconds)
-
-    def _inner(self, state: State, began: int) -> State | None:
-        """The state of the attack that was in progress."""
-        if state.step <= began:
-            return None
-        within = {
-            name.removeprefix(self.WITHIN): tensor
-            for name, tensor in state.kept.items()
-            if name.startswith(self.WITHIN)
-        }
-        own = {k.removeprefix("kept "): v for k, v in within.items() if k.startswith("kept ")}
-        spent = torch.stack([within["gradients"], within["queries"]], dim=1)
-        inputs, stalled, running = (within[name] for name in ("inputs", "stalled", "running"))
-        return State(state.step - began, inputs, stalled, running, spent, kept=own)

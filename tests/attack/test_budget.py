@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiny_victims import holds, sizes
 
-from espnet_ext.attack.budget import Ball, Budget, generator_of, inside, steepest
+from espnet_ext.attack.budget import Ball, Budget, inside, steepest
+from espnet_ext.attack.seeds import generator_of
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.perturbation import measure
 

@@ -5,16 +5,14 @@ generator. Here utterances of one length and radius are attacked together, in mu
 scale, with the generators put back.
 """
 
-import contextlib
 import dataclasses
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from espnet_ext.attack.methods.base import Method
+from espnet_ext.attack.seeds import seeded
 from espnet_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ class ArtMethod(Method):
             inputs = batch.inputs[rows, :length]
             x = inputs if ball.scale is None else inputs / ball.scale
             names = " ".join(batch.names[row] for row in rows)
-            with _seeded(f"{self.seed} {self.title} {names}"):
+            with seeded(f"{self.seed} {self.title} {names}"):
                 delta, counted = self._delta(victim, batch, rows, ball, eps, x.cpu().numpy())
             change = torch.from_numpy(delta).to(inputs)
             moved[rows, :length] = inputs + (change if ball.scale is None else change * ball.scale)
@@ -90,21 +88,3 @@ class ArtMethod(Method):
         attack.batch_size = len(x)
         delta = (attack.generate(x, classifier.labels) - x).astype(np.float32)
         return (delta[:, 0] if self.plane else delta), classifier.stalled
-
-
-@contextlib.contextmanager
-def _seeded(key: str) -> Iterator[None]:
-    """NumPy's global generator, which ART draws from, by `key`; afterwards as before.
-
-    So is PyTorch's, which the data loaders of ART draw from.
-    """
-    import torch
-
-    before = np.random.get_state()
-    digest = hashlib.sha256(key.encode()).digest()
-    try:
-        np.random.seed(int.from_bytes(digest[:4], "big"))
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        np.random.set_state(before)
