@@ -7,7 +7,6 @@ both.
 """
 
 import itertools
-from collections.abc import Iterator
 
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -66,10 +65,7 @@ def greedy_search_encoded(
     if hasattr(model.decoder, "forward_one_step"):
         return label_synchronous_search(model, encoder_out, lengths, ctc_weight)
     # Recurrent decoders keep a state of their own form: one utterance at a time.
-    return [
-        beam_search(model, frames, ctc_weight, beam_size=1)
-        for frames in _utterances(encoder_out, lengths)
-    ]
+    return beam_search_encoded(model, encoder_out, lengths, ctc_weight, beam_size=1)
 
 
 def beam_search(
@@ -115,27 +111,19 @@ def beam_search_encoded(
     beam_size: int,
 ) -> list[list[int]]:
     """`beam_search` on each utterance of encoder output (B, T, D) with `lengths` (B,)."""
-    return [
-        beam_search(model, frames, ctc_weight, beam_size)
-        for frames in _utterances(encoder_out, lengths)
-    ]
-
-
-def _utterances(encoder_out: torch.Tensor, lengths: torch.Tensor) -> Iterator[torch.Tensor]:
-    for frames, length in zip(encoder_out, lengths.tolist(), strict=True):
-        yield frames[:length]
+    pairs = zip(encoder_out, lengths.tolist(), strict=True)
+    return [beam_search(model, row[:length], ctc_weight, beam_size) for row, length in pairs]
 
 
 def best_path(
     model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor
 ) -> list[list[int]]:
     """Collapse the best label of each frame: repeats first, then blanks."""
-    paths = []
+    # CTC has a label for <sos/eos> too, which a weak model may choose; no word is that.
+    paths, dropped = [], (0, model.sos, model.eos)
     for row, length in zip(model.ctc.argmax(encoder_out).cpu(), lengths.tolist(), strict=True):
-        collapsed = torch.unique_consecutive(row[:length])
-        # CTC has a label for <sos/eos> too, which a weak model may choose; no word is that.
-        dropped = (0, model.sos, model.eos)
-        paths.append([label for label in collapsed.tolist() if label not in dropped])
+        collapsed = torch.unique_consecutive(row[:length]).tolist()
+        paths.append([label for label in collapsed if label not in dropped])
     return paths
 
 

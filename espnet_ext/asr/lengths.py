@@ -101,9 +101,8 @@ class EncoderFrames:
         device = next(self.model.parameters()).device
         speech = (0.1 * torch.randn(1, samples, generator=generator)).to(device)
         with evaluation_mode(self.model), exact_batching(self.model):
-            encoder_out, lengths = encode(
-                self.model, speech, torch.tensor([samples], device=device)
-            )
+            sizes = torch.tensor([samples], device=device)
+            encoder_out, lengths = encode(self.model, speech, sizes)
         frames = min(int(lengths[0]), encoder_out.size(1))
         # A single frame normalised by its own deviation, for one, is no number.
         return frames if bool(encoder_out[0, :frames].isfinite().all()) else 0

@@ -42,7 +42,8 @@ class TextEncoder:
         self.cleaner = cleaner
         self.case = letter_case(token_list)
         # What a search drops from its hypothesis: a target with one of them is never reached.
-        self._unwritten = {i for i, t in enumerate(token_list) if t in UNWRITTEN}
+        unwritten = {i for i, t in enumerate(token_list) if t in UNWRITTEN}
+        self._never = {self.converter.unk_id, *unwritten}
         # Here and not in the constructor: to transcribe, no phoneme is looked up.
         self._phonemes_checked = False
 
@@ -73,8 +74,7 @@ class TextEncoder:
         """
         tokens = self._tokens(text)
         ids = self.converter.tokens2ids(tokens)
-        never = {self.converter.unk_id, *self._unwritten}
-        return [t for t, i in zip(tokens, ids, strict=True) if i in never]
+        return [t for t, i in zip(tokens, ids, strict=True) if i in self._never]
 
     def _tokens(self, text: str) -> list[str]:
         self.check_phonemes()

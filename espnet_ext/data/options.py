@@ -51,9 +51,8 @@ class Options:
             InputError: a key that nothing takes, or a value of the wrong type or out of its range.
         """
         known = {f.name: f for f in dataclasses.fields(cls)}
-        for key in values:
-            if key not in known:
-                raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
+        for key in (key for key in values if key not in known):
+            raise InputError(f"an attack has no option '{key}'{hint(str(key), known)}")
         return cls(**values)
 
     @classmethod

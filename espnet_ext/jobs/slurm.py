@@ -369,8 +369,7 @@ def _refuse_earlier(part: Part) -> None:
     try:
         job = _record(part).read_text(encoding="utf-8").strip()
         name = f"--name={part.script.stem}"
-        command = ["squeue", "--noheader", f"--jobs={job}", name, "--format=%T"]
-        states = subprocess.run(command, capture_output=True, text=True).stdout.split()
+        states = _squeue(f"--jobs={job}", name, "--format=%T").stdout.split()
     except OSError:  # there was none, or there is no Slurm here
         return
     if LIVE & set(states):
@@ -452,6 +451,11 @@ def _code(
     return CANCELLED if cancelled else LOST
 
 
+def _squeue(*options: str) -> "subprocess.CompletedProcess[str]":
+    """What the controller answers, of jobs in its queue."""
+    return subprocess.run(["squeue", "--noheader", *options], capture_output=True, text=True)
+
+
 def task_states(jobs: Mapping[str, Part]) -> dict[int, str]:
     """State of each job of the array whose task the controller knows.
 
@@ -465,10 +469,10 @@ def task_states(jobs: Mapping[str, Part]) -> dict[int, str]:
         InputError: the controller has not answered for a long time.
     """
     listed = ",".join(jobs)
-    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={listed}"]
+    options = ["--array", "--states=all", f"--jobs={listed}", "--format=%F %K %T"]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        done = subprocess.run([*command, "--format=%F %K %T"], capture_output=True, text=True)
+        done = _squeue(*options)
         if done.returncode == 0 or "Invalid job id" in done.stderr:
             lines = (line.split() for line in done.stdout.splitlines())
             return {

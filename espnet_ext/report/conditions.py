@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_ext.data.lines import read_lines
 from espnet_ext.errors import InputError
 
 
@@ -67,11 +68,8 @@ def read_conditions(path: str | Path) -> list[SweepCondition]:
     Raises:
         InputError: the file is missing or empty, or a line is not of this form.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such list of conditions; run.sh writes it") from None
-    if not lines:
+    lines = read_lines(path, "no such list of conditions; run.sh writes it")
+    if lines == [""]:
         raise InputError(f"{path}: no condition in it")
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
 

@@ -222,7 +222,10 @@ def score_histograms(results: CountermeasureResults, path: str | Path) -> None:
     size = (3.0 * len(columns) + 0.6, 2.1 * len(targets) + 0.8)
     with drawing(path, len(targets), len(columns), size, share="x") as (figure, axes):
         for (row, column), axis in np.ndenumerate(axes):
-            _draw_histogram(axis, found.get((targets[row], columns[column])))
+            if entry := found.get((targets[row], columns[column])):
+                _draw_histogram(axis, entry)
+            else:
+                axis.text(0.5, 0.5, MISSING, ha="center", transform=axis.transAxes)
         for axis, eps in zip(axes[0], columns, strict=True):
             attack = f"{method_name(entries[0]['method'])}, ε {eps:g}" if eps else "no attack"
             axis.set_title(attack)
@@ -235,10 +238,7 @@ def score_histograms(results: CountermeasureResults, path: str | Path) -> None:
         figure.tight_layout()
 
 
-def _draw_histogram(axis: "Axes", entry: Histogram | None) -> None:
-    if entry is None:
-        axis.text(0.5, 0.5, MISSING, ha="center", transform=axis.transAxes)
-        return
+def _draw_histogram(axis: "Axes", entry: Histogram) -> None:
     highest = 0.0
     for key, label, colour in CLASSES:
         share = 100.0 * np.array(entry[key]) / max(1, sum(entry[key]))

@@ -63,15 +63,11 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
 def clean_table(results: CountermeasureResults) -> str:
     """Error rates and accuracies of every countermeasure without attack."""
     tandem = any("min_tdcf_2019" in model for model in results["models"])
+    columns = {t: cell for t, cell in CLEAN_COLUMNS.items() if tandem or "t-DCF" not in t}
     cells = [
-        (
-            (model["name"], model["variant"], str(len(model["seeds"]))),
-            title,
-            cell(model) if model["seeds"] else MISSING,
-        )
-        for model in results["models"]
-        for title, cell in CLEAN_COLUMNS.items()
-        if tandem or "t-DCF" not in title
+        ((m["name"], m["variant"], str(len(m["seeds"]))), title, cell(m) if m["seeds"] else MISSING)
+        for m in results["models"]
+        for title, cell in columns.items()
     ]
     return pivot(["countermeasure", "variant", "seeds"], cells)
 

@@ -251,10 +251,7 @@ def condition_name(condition: ConditionResult) -> str:
 
 
 def _model(
-    name: str,
-    description: str,
-    seeds: Sequence[int] | None,
-    files: Mapping[str, str] | None = None,
+    name: str, description: str, seeds: Sequence[int] | None, files: Mapping[str, str] | None = None
 ) -> Model:
     return {
         "name": name,
