@@ -6,6 +6,7 @@ written to a pipe nothing, all without a word. `split_streams` walks frames, pag
 gives streams that libsndfile reads to the end, or refuses.
 """
 
+import itertools
 import logging
 import struct
 from collections.abc import Iterator
@@ -223,12 +224,11 @@ def _check_nist(content: Content, where: str) -> None:
 
 def _check_data_chunk(content: Content, first: int, layout: _Layout, where: str) -> None:
     """Refuse a Sony Wave64 or Apple CAF that ends too early, or was joined."""
-    for chunk in _chunks(content, first, layout):
-        if chunk.name == b"data":
-            room, end = len(content) - chunk.start, chunk.start + chunk.size
-            if room < chunk.size < 1 << 60:
-                raise InputError(cut_off(where, room, chunk.size, "bytes"))
-            places = (end, end + -end % 8)
-            if 0 <= chunk.size < room and any(_begins_file(content, at) for at in places):
-                raise InputError(f"{where}: {SEVERAL}")
-            return
+    data = (chunk for chunk in _chunks(content, first, layout) if chunk.name == b"data")
+    for chunk in itertools.islice(data, 1):
+        room, end = len(content) - chunk.start, chunk.start + chunk.size
+        if room < chunk.size < 1 << 60:
+            raise InputError(cut_off(where, room, chunk.size, "bytes"))
+        places = (end, end + -end % 8)
+        if 0 <= chunk.size < room and any(_begins_file(content, at) for at in places):
+            raise InputError(f"{where}: {SEVERAL}")

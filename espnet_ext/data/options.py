@@ -36,11 +36,10 @@ class Options:
             value = self._typed(field.name, getattr(self, field.name), field.default)
             object.__setattr__(self, field.name, value)  # the dataclass is frozen
             low, high = self.limits.get(field.name, (-math.inf, math.inf))
-            for item in value if isinstance(value, tuple) else [value]:
-                if isinstance(item, int | float) and not low <= item <= high:
-                    both = f"between {low:g} and {high:g}"
-                    limits = both if high < math.inf else f"at least {low:g}"
-                    raise InputError(f"{field.name} must be {limits}, not {item}")
+            items = value if isinstance(value, tuple) else (value,)
+            for item in (i for i in items if isinstance(i, int | float) and not low <= i <= high):
+                limits = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
+                raise InputError(f"{field.name} must be {limits}, not {item}")
         self._check()
 
     @classmethod

@@ -61,8 +61,7 @@ class Measures:
 
     def rates(self, rows: Rows) -> Rates:
         """Accuracies at the operating point."""
-        bonafide = rows.trials.bonafide
-        spoof, real = (self.share(rows, chosen) for chosen in (~bonafide, bonafide))
+        spoof, real = (self.share(rows, rows.trials.bonafide == kind) for kind in (False, True))
         return {
             "balanced_accuracy": interval(0.5 * (spoof + real)),
             "accuracy": interval(self.share(rows)),

@@ -60,5 +60,4 @@ def sentence(finding: Finding) -> str:
     """
     macros = template("sentences.jinja").make_module({"limit": LIMITS})
     text = " ".join(getattr(macros, finding.kind)(finding.values).split())
-    # Lines of the template end before a mark.
-    return re.sub(r"(?<=\() | (?=[,.;:)])", "", text)
+    return re.sub(r"(?<=\() | (?=[,.;:)])", "", text)  # lines of the template end before a mark

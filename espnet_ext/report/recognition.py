@@ -343,17 +343,11 @@ def make_results(
                     "the attack stage"
                 )
 
-    def _rows(run: Runs) -> tuple[list[TableRow], list[TableRow]]:
-        """Under attack, and without, of the models of a condition."""
-        logs = {c.seed or 0: read_attack_log(c.attack_dir) for c in run}
-        heard = [decoded_rows(c.decode_dir, data_dir, speakers, c.seed or 0) for c in run]
-        attacked = [attack_rows(log, speakers, seed) for seed, log in logs.items()]
-        return [r for rows in attacked for r in rows], [r for rows in heard for r in rows]
-
     # Of the code that attacked; the report's own is in its environment.
     attacked = [path for c in conditions if (path := c.attack_dir / "results.json").is_file()]
     commits = [read_json(path)["environment"]["commit"] for path in attacked]
-    compared = _rows(next(run for run in runs if run[0] == baseline))
+    of_baseline = next(run for run in runs if run[0] == baseline)
+    compared = _rows(of_baseline, data_dir, speakers)
     unit, several = "speaker" if by_speaker else "utterance", any(len(run) > 1 for run in runs)
     results: SweepResults = {
         "kind": SWEEP,
@@ -366,11 +360,21 @@ def make_results(
         "attacked_utterances": attack["utterances"]["count"],
         "baseline": list(baseline.weights),
         "baseline_variant": baseline.variant,
-        "conditions": [_condition(run, _rows(run), compared) for run in runs],
+        "conditions": [_condition(run, _rows(run, data_dir, speakers), compared) for run in runs],
     }
     if "made_on" in attack:
         results["made_on"] = attack["made_on"]
     return results
+
+
+def _rows(
+    run: Runs, data_dir: Path, speakers: Mapping[str, str] | None
+) -> tuple[list[TableRow], list[TableRow]]:
+    """Under attack, and without, of the models of a condition."""
+    logs = {c.seed or 0: read_attack_log(c.attack_dir) for c in run}
+    heard = [decoded_rows(c.decode_dir, data_dir, speakers, c.seed or 0) for c in run]
+    attacked = [attack_rows(log, speakers, seed) for seed, log in logs.items()]
+    return [r for rows in attacked for r in rows], [r for rows in heard for r in rows]
 
 
 def _condition(

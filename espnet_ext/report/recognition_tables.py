@@ -135,8 +135,7 @@ def _differences(results: SweepResults, budget: str) -> str:
 
 def _sizes(results: SweepResults) -> str:
     """What the attack did to the baseline: success, loudness, loss."""
-    own = baseline(results)
-    entries = [attack_entry(own, setting) for setting in attacked_settings(results, noise=True)]
+    entries = [attack_entry(baseline(results), e) for e in attacked_settings(results, noise=True)]
     columns: Columns = {
         **STRENGTH,
         "median L2": lambda e: number(e["l2_median"], 3),

@@ -151,11 +151,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
             return super().predict(x, batch_size, training_mode, **kwargs)
 
     def loss_gradient(
-        self,
-        x: Inputs,
-        y: Inputs,
-        training_mode: bool = False,
-        **kwargs: object,
+        self, x: Inputs, y: Inputs, training_mode: bool = False, **kwargs: object
     ) -> Inputs:
         """Gradient of the cross-entropy of labels `y` with respect to `x`, like `x`."""
         train = training_mode or self.train_mode
