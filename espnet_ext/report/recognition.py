@@ -347,7 +347,7 @@ def make_results(
     attacked = [path for c in conditions if (path := c.attack_dir / "results.json").is_file()]
     commits = [read_json(path)["environment"]["commit"] for path in attacked]
     of_baseline = next(run for run in runs if run[0] == baseline)
-    compared = _rows(of_baseline, data_dir, speakers)
+    compared = _both_rows(of_baseline, data_dir, speakers)
     unit, several = "speaker" if by_speaker else "utterance", any(len(run) > 1 for run in runs)
     results: SweepResults = {
         "kind": SWEEP,
@@ -360,14 +360,16 @@ def make_results(
         "attacked_utterances": attack["utterances"]["count"],
         "baseline": list(baseline.weights),
         "baseline_variant": baseline.variant,
-        "conditions": [_condition(run, _rows(run, data_dir, speakers), compared) for run in runs],
+        "conditions": [
+            _condition(run, _both_rows(run, data_dir, speakers), compared) for run in runs
+        ],
     }
     if "made_on" in attack:
         results["made_on"] = attack["made_on"]
     return results
 
 
-def _rows(
+def _both_rows(
     run: Runs, data_dir: Path, speakers: Mapping[str, str] | None
 ) -> tuple[list[TableRow], list[TableRow]]:
     """Under attack, and without, of the models of a condition."""
