@@ -250,10 +250,7 @@ def _attack(found: Mapping[int, Record]) -> EpsTables:
     first = found[min(found)]
     tables: dict[str, dict[str, float]] = {}
     for key, value in first.items():
-        numbers = isinstance(value, dict) and all(
-            isinstance(v, int | float) for v in value.values()
-        )
-        if numbers and key not in ("settings", "space"):
+        if key.startswith(("eps_", "snr_", "utterances_without_gradient_")):
             every = [of_seed.get(key, {}) for of_seed in found.values()]
             tables[key] = {
                 eps: float(np.mean([t[eps] for t in every if eps in t])) for eps in value

@@ -99,8 +99,8 @@ def test_one_worker_for_all_jobs():
 
 def job_and_worker(pid):
     """The process that runs a line and the one that has forked it, from one that it has started."""
-    python = [p for p in ancestors(pid) if Path(f"/proc/{p}/cmdline").read_text()[:7] == "python3"]
-    return python[:2]
+    programs = {p: Path(f"/proc/{p}/cmdline").read_text().split("\0")[0] for p in ancestors(pid)}
+    return [p for p, program in programs.items() if Path(program).name.startswith("python")][:2]
 
 
 def test_a_log_is_that_of_a_process_of_its_own():
