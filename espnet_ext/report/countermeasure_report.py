@@ -22,7 +22,12 @@ NO_AUDIO = (
 CLEAN_RATES = ("eer", "min_tdcf_2019", "min_tdcf_2021")
 ACCURACIES = ("balanced_accuracy", "spoof_accept_rate")
 EPS_UNITS = {"std": "standard deviations of each feature", "db": "dB", "raw": "of what is attacked"}
-ITERATED = ("pgd", "apgd", "upstream")
+STEPS = {
+    **dict.fromkeys(("pgd", "apgd", "upstream", "spsa"), "steps"),
+    "square": "queries",
+    "worst": "worst_steps",
+}
+"""The key of an attack's settings that says how many steps it takes."""
 
 
 class CountermeasureReport(Report):
@@ -113,8 +118,9 @@ class CountermeasureReport(Report):
         settings: Record = (about and about["settings"]) or {}
         snr = about["by_eps"].get(f"snr_{cell['method']}", {}) if about else {}
         unit, method = settings.get("unit"), cell["method"]
-        steps = settings.get("steps") if method in ITERATED else None
-        steps = 1 if method == "fgsm" else settings.get("queries") if method == "square" else steps
+        steps = 1 if method == "fgsm" else settings.get(STEPS.get(method, ""))
+        if isinstance(steps, list):  # a method may record several; tables have the last
+            steps = max(steps)
         key = cell["source"], cell["target"], NOISE, cell["eps"]
         noise = [
             c

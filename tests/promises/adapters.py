@@ -36,7 +36,15 @@ from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 from espnet_ext.victims.recognizer import PyTorchESPnet
 
 STEPS = 3
-OPTIONS = {"steps": (STEPS,), "queries": STEPS, "alpha": 0.4, "schedule": "constant"}
+OPTIONS = {
+    "steps": (STEPS,),
+    "queries": STEPS,
+    "alpha": 0.4,
+    "schedule": "constant",
+    "pairs": 2,
+    "worst_steps": STEPS,
+    "guesses": 1,
+}
 """Of all methods that have such fields, where nothing else is said."""
 
 MUCH = {"method": "pgd", "name": "much", "schedule": "halving", "decay": 0.9, "restarts": 2}
@@ -100,7 +108,7 @@ class Victim:
     """
 
     kind: str
-    methods: tuple[str, ...] = ("fgsm", "pgd", "noise")
+    methods: tuple[str, ...] = ("fgsm", "pgd", "noise", "spsa", "worst")
     budgets: tuple[Budget, ...]
     net: torch.nn.Module
     entrance: tuple[torch.nn.Module, str]
