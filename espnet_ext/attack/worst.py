@@ -72,8 +72,13 @@ class WorstCase(Generic[B]):
         """Run one attack on the utterances that can still be worse, and keep what it gains."""
         wanted = state.running.clone()
         inner = state_within(state, began) if state.step > began else None
-        save = on_step and (lambda now: on_step(with_state(state, now, began)))
-        found = member.run(self.victim, self.batch, self.ball, inner, save, wanted)
+
+        def _save(now: State) -> None:
+            # After its last step an attack is saved with what is kept of it, not before.
+            if on_step is not None and now.step < member.passes:
+                on_step(with_state(state, now, began))
+
+        found = member.run(self.victim, self.batch, self.ball, inner, _save, wanted)
         state.stalled += found.stalled
         state.spent += found.spent
         state.seconds += found.seconds

@@ -41,7 +41,6 @@ OPTIONS = {
     "queries": STEPS,
     "alpha": 0.4,
     "schedule": "constant",
-    "pairs": 2,
     "worst_steps": STEPS,
     "guesses": 1,
 }
@@ -108,7 +107,7 @@ class Victim:
     """
 
     kind: str
-    methods: tuple[str, ...] = ("fgsm", "pgd", "noise", "spsa", "worst")
+    methods: tuple[str, ...] = ("fgsm", "pgd", "noise", "worst")
     budgets: tuple[Budget, ...]
     net: torch.nn.Module
     entrance: tuple[torch.nn.Module, str]

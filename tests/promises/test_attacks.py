@@ -15,7 +15,7 @@ from promises.transfers import host_transfers
 from espnet_ext.attack.methods import method_named
 
 ART = ("apgd", "square")
-OURS = ("fgsm", "pgd", "noise", "upstream")
+OURS = ("fgsm", "pgd", "noise", "upstream", "worst")
 ITERATES = ("pgd", "upstream")
 REMEMBERING = {"best": True, "restarts": 2, "decay": 0.9, "schedule": "halving"}
 
