@@ -52,6 +52,7 @@ class WorstCase(Generic[B]):
             state.snapshots[self.label] = self.batch.inputs
             state.values[self.label], state.kept["objective"] = self._judge(self.batch.inputs)
             state.kept["strongest"] = torch.full_like(state.stalled, -1)
+            state.spent[:, 1] += 2  # answer and objective without attack
             self._leave(state)
         done = 0
         for place, member in enumerate(self.members.values()):
@@ -102,7 +103,7 @@ class WorstCase(Generic[B]):
         state.values[self.label] = torch.where(better, progress, before)
         kept["objective"] = torch.where(better, values, kept["objective"])
         kept["strongest"] = kept["strongest"].masked_fill(better, place)
-        state.spent[:, 1] += state.running.long()
+        state.spent[:, 1] += 2 * state.running.long()  # answer and objective
         self._leave(state)
 
     def _leave(self, state: State) -> None:

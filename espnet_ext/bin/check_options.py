@@ -74,14 +74,14 @@ def parse_options(command: str, options: list[str]) -> None:
     else:
         parser = importlib.import_module(f"espnet_ext.bin.{command}").get_parser()
 
-    def refuse(message: str) -> NoReturn:
+    def _refuse(message: str) -> NoReturn:
         unknown = re.split("[ =]", message.removeprefix("unrecognized arguments: "))[0]
         close = difflib.get_close_matches(unknown, parser._option_string_actions, n=1)
         hint = f"; did you mean {close[0]}?" if unknown.startswith("--") and close else ""
         raise InputError(message + hint)
 
     # argparse would print the usage, hundreds of lines of ESPnet's training.
-    parser.error = refuse
+    parser.error = _refuse
     if training:
         # Only here, for this imports ESPnet.
         from espnet_ext.tasks.configuration import check_training, parse_training

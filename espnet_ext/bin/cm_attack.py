@@ -64,13 +64,14 @@ def main() -> None:
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.model_files import ModelFiles, find_model
 
+    changes = [*args.set]
     if args.dev_scores is not None:
         from espnet_ext.cm.scores import read_scores
         from espnet_ext.report.countermeasure_scores import threshold_of
 
         point = threshold_of(read_scores(args.dev_scores), args.dev_scores)
-        args.set.append(f"threshold={point.value!r}")
-    settings = AttackSettings.read(args.config, "cm", args.set)
+        changes.append(f"threshold={point.value!r}")
+    settings = AttackSettings.read(args.config, "cm", changes)
     files: dict[str | None, ModelFiles] = {None: cli.role("source").find(args)}
     for name, config, checkpoint in args.target:
         if name in files:

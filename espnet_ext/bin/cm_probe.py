@@ -42,7 +42,7 @@ def main() -> None:
     from espnet_ext.report.environment import environment
     from espnet_ext.tasks.loading import CM_KIND
 
-    def statistics(data_dir: Path) -> LabelledStatistics:
+    def _statistics(data_dir: Path) -> LabelledStatistics:
         paths = read_table(data_dir / "wav.scp")
         lengths = audio_lengths(paths, model.sample_rate, model.window)
         batches = like_lengths(lengths, args.batch_size)
@@ -52,7 +52,7 @@ def main() -> None:
     for name, at in files.items():
         model = cli.open_model(at, args, CM_KIND)
         layers = layer_names(model, name)
-        train, dev, test = (statistics(folder) for _, folder in parts)
+        train, dev, test = (_statistics(folder) for _, folder in parts)
         for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):
             rows.append({"model": name, "layer": layer, "dev_eer": on_dev, "eval_eer": on_test})
             print(f"{name:<12}{layer:<12}dev {100 * on_dev:5.1f} %  eval {100 * on_test:5.1f} %")

@@ -258,14 +258,14 @@ def _format_all(
             segments = recordings.setdefault(parsed[0], {})
             segments |= {utterance: parsed[1:]} if data.segmented else {}
 
-    def work(name: str) -> list[Formatted]:
+    def _format(name: str) -> list[Formatted]:
         location = data.tables["wav.scp"][name]
         return format_recording(name, location, recordings[name], options, folder)
 
     formatted: list[Formatted] = []
     due = time.monotonic() + PROGRESS_SECONDS
     with ThreadPoolExecutor(options.threads) as pool:
-        for done, results in enumerate(pool.map(work, sorted(recordings)), 1):
+        for done, results in enumerate(pool.map(_format, sorted(recordings)), 1):
             formatted += results
             if time.monotonic() >= due:
                 logging.info("checked %d of %d recordings", done, len(recordings))

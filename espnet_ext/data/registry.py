@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from espnet_ext.data.options import hint
@@ -21,6 +22,7 @@ class Registry(Generic[T]):
         what: one of them, for messages, e.g. "kind of model".
         package: its module `<name>` is imported for a name that is not known yet.
         group: of the entry points with which other packages offer theirs.
+        built_in: names of modules of the package, for messages, where not all are imported at once.
 
     Example:
         >>> sizes = Registry[int]("size", "no_such_package", "no.such.group")
@@ -30,8 +32,8 @@ class Registry(Generic[T]):
         1
     """
 
-    def __init__(self, what: str, package: str, group: str):
-        self.what, self.package, self.group = what, package, group
+    def __init__(self, what: str, package: str, group: str, built_in: Sequence[str] = ()):
+        self.what, self.package, self.group, self.built_in = what, package, group, built_in
         self.known: dict[str, T] = {}
 
     def add(self, name: str, thing: T) -> T:
@@ -56,7 +58,8 @@ class Registry(Generic[T]):
         if name not in self.known and name in others.names:
             self.add(name, others[name].load())
         if name not in self.known:
-            names = sorted({*self.known, *others.names})
+            further = sorted({*self.known, *others.names} - {*self.built_in})
+            names = [*self.built_in, *further]
             raise InputError(
                 f"unknown {self.what} '{name}'{hint(name, names)}; there are {', '.join(names)}"
             )

@@ -9,8 +9,9 @@ import torch
 import yaml
 from tiny_cm import cm_config, cm_model, save_countermeasure, write_tones
 
-from espnet_ext.bin import cm_inference, cm_train
+from espnet_ext.bin import cm_attack, cm_inference, cm_train
 from espnet_ext.cm.scores import by_key, read_scores
+from espnet_ext.data.files import read_json, read_jsonl
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.eer import equal_error_rate
@@ -136,6 +137,48 @@ def test_both_classes_were_offered_equally(data, trained):
 def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untrained")
     return save_countermeasure(cm_model(), cm_config(), folder)
+
+
+def attack(monkeypatch, model, data, output, *options):
+    config = output.parent / "attack.yaml"
+    config.write_text("methods: [pgd]\neps: [0.1]\nunit: raw\nworst_steps: 2\nguesses: 1\n")
+    files = ("--source_config", model[0], "--source_checkpoint", model[1])
+    target = ("--target", f"itself={model[0]},{model[1]}", "--data_dir", data / "eval")
+    rest = ("--config", config, "--output_dir", output, "--ngpu", "0")
+    call(monkeypatch, cm_attack, *files, *target, *rest, *options)
+
+
+def test_the_worst_case_is_decided_by_the_threshold_of_given_scores(
+    monkeypatch, data, trained, tmp_path
+):
+    model = (trained / "config.yaml", trained / "valid.eer.best.pth")
+    dev = score(monkeypatch, model, data / "dev", tmp_path / "dev.txt")
+    attack(monkeypatch, model, data, tmp_path / "out", "--worst", "--dev_scores", dev)
+    rows = read_scores(dev)
+    point = equal_error_rate(by_key(rows, "bonafide"), by_key(rows, "spoof")).threshold
+    settings = read_json(tmp_path / "out/attack.json")["settings"]
+    assert settings["threshold"] == point and {*settings["methods"]} == {"worst", "noise"}
+    for row in read_jsonl(tmp_path / "out/attack_log.jsonl"):
+        assert row["reached"] == ((row["score"] > point) != (row["key"] == "bonafide"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (None, "dev.txt: no such"),
+        ("u1 - bonafide\n", "dev.txt:1: .*columns"),
+        ("u1 - bonafide 0.5\n", "no spoof"),
+    ],
+)
+def test_scores_without_a_threshold_are_refused(
+    monkeypatch, data, untrained, tmp_path, lines, message
+):
+    if lines is not None:
+        (tmp_path / "dev.txt").write_text(lines)
+    with pytest.raises(InputError, match=message):
+        dev = tmp_path / "dev.txt"
+        attack(monkeypatch, untrained, data, tmp_path / "out", "--dev_scores", dev)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("parts", [2, 5, 9])

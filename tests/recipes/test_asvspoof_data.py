@@ -1,5 +1,6 @@
 """ASVspoof protocols, and the data preparation of the asvspoof2019 recipe on real layouts."""
 
+import functools
 import logging
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from recipes.recipe import load_script
+from recipes.recipe import call_script, load_script
 
 from espnet_ext.data.asvspoof import attack_of
 from espnet_ext.data.check import validate
@@ -43,14 +44,7 @@ COUNTS = {
 
 
 prepare = load_script(LOCAL / "prepare.py")
-
-
-def call(*arguments: object, directory: Path) -> None:
-    """Call the script as from the command line, in `directory`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        patch.setattr(sys, "argv", ["prepare.py", *map(str, arguments)])
-        prepare.main()
+call = functools.partial(call_script, prepare)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """LibriSpeech, and the data preparation of its recipe on the real layout."""
 
+import functools
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recipes.recipe import load_script
+from recipes.recipe import call_script, load_script
 
 from espnet_ext.data.check import validate
 from espnet_ext.data.corpus import CorpusUtterance
@@ -25,14 +26,7 @@ SPEAKERS = """; comment
 
 
 prepare = load_script(LOCAL / "prepare.py")
-
-
-def call(*arguments: object, directory: Path) -> None:
-    """Call the script as from the command line, in `directory`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(directory)
-        patch.setattr(sys, "argv", ["prepare.py", *map(str, arguments)])
-        prepare.main()
+call = functools.partial(call_script, prepare)
 
 
 @pytest.fixture

@@ -5,17 +5,12 @@ name to `BUILT_IN`. A package can also offer attacks as entry points of the grou
 `espnet_ext.attacks`. CONTRIBUTING.md has an example.
 """
 
-import importlib
-import importlib.metadata
-
 from espnet_ext.attack.methods.base import Method
-from espnet_ext.data.options import hint
+from espnet_ext.data.registry import Registry
 from espnet_ext.errors import InputError
 
 BUILT_IN = ("fgsm", "pgd", "noise", "spsa", "upstream", "apgd", "square", "worst")
-GROUP = "espnet_ext.attacks"
-
-_registered: dict[str, type[Method]] = {}
+METHODS: Registry[type[Method]] = Registry("method", __name__, "espnet_ext.attacks", BUILT_IN)
 
 
 def register(method: type[Method]) -> type[Method]:
@@ -25,10 +20,10 @@ def register(method: type[Method]) -> type[Method]:
         InputError: the name is taken, or can be no name of a directory.
     """
     name = method.name
-    if not name.isidentifier() or name in (*BUILT_IN, "clean"):
+    taken = name in BUILT_IN and method.__module__ != f"{__name__}.{name}"
+    if taken or not name.isidentifier() or name == "clean":
         raise InputError(f"an attack cannot be called '{name}'; give it another name")
-    _registered[name] = method
-    return method
+    return METHODS.add(name, method)
 
 
 def method_named(name: str) -> type[Method]:
@@ -41,20 +36,4 @@ def method_named(name: str) -> type[Method]:
         >>> method_named("pgd").title
         'PGD'
     """
-    if name in _registered:
-        return _registered[name]
-    if name in BUILT_IN:
-        module = importlib.import_module(f"{__name__}.{name}")
-        return next(
-            found
-            for found in vars(module).values()
-            if isinstance(found, type)
-            and issubclass(found, Method)
-            and getattr(found, "name", "") == name
-        )
-    others = importlib.metadata.entry_points(group=GROUP)
-    if name in others.names:
-        loaded: type[Method] = others[name].load()
-        return loaded
-    known = (*BUILT_IN, *_registered, *others.names)
-    raise InputError(f"unknown method '{name}'{hint(name, known)}; there are {', '.join(known)}")
+    return METHODS.find(name)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.art import ArtMethod
 from espnet_ext.data.options import COUNT
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.countermeasure import CountingClassifier
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class AutoPgd(ArtMethod):
     """Auto-PGD (Croce and Hein 2020) of ART with the cross-entropy.

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.methods.pgd import Pgd
 from espnet_ext.errors import InputError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Victim
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class Fgsm(Method):
     """One step of the whole radius (Goodfellow et al. 2015), for norm 2 along the gradient.

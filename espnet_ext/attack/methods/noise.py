@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.base import Method
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Victim
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class Noise(Method):
     """Noise of the budget's whole size: random signs (norm infinity), or white noise (norm 2).

@@ -3,9 +3,11 @@
 import dataclasses
 from typing import ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.steps import Steps
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class Pgd(Steps):
     """Projected gradient descent (Madry et al. 2018).

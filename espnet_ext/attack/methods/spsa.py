@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.steps import Steps
 from espnet_ext.data.options import BALL, COUNT
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.base import Objective, Rows
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class Spsa(Steps):
     """Simultaneous perturbation stochastic approximation (Uesato et al. 2018, after Spall 1992).
@@ -49,7 +51,7 @@ class Spsa(Steps):
     check_every: int = 10
 
     @property
-    def spends(self) -> tuple[int, int]:  # type: ignore[override]
+    def spends(self) -> tuple[int, int]:
         """See `Steps.spends`."""
         return 0, 2 * self.pairs + 1
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.art import ArtMethod
 from espnet_ext.data.options import COUNT
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.countermeasure import CountingClassifier
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class Square(ArtMethod):
     """The square attack (Andriushchenko et al. 2020) of ART: scores alone, no gradient.

@@ -102,8 +102,10 @@ class Steps(Method):
         """Steps between two looks at the decision."""
         return 10
 
-    spends: ClassVar[tuple[int, int]] = (1, 0)
-    """Gradients and queries of a step."""
+    @property
+    def spends(self) -> tuple[int, int]:
+        """Gradients and queries of a step."""
+        return 1, 0
 
     def gradient(
         self,

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.steps import Steps
 from espnet_ext.errors import InputError
 from espnet_ext.victims.options import REPRESENTATION
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Victim
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class Upstream(Steps):
     """PGD on the distance `||h(x + d) - h(x)||` of representations, from a random point.

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.methods.pgd import Pgd
 from espnet_ext.attack.methods.spsa import Spsa
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Victim
 
 
+@register
 @dataclasses.dataclass(frozen=True)
 class Worst(Method):
     """For each utterance the strongest of several attacks, in the spirit of AutoAttack.

@@ -10,7 +10,7 @@ from tiny_victims import features, found, holds, of_kind, recognizer, waveforms
 from espnet_ext.attack import Budget, Fgsm, Noise, Pgd, register
 from espnet_ext.attack.budget import Ball
 from espnet_ext.attack.evasion import ball_of, check_attack
-from espnet_ext.attack.methods import BUILT_IN, _registered, method_named
+from espnet_ext.attack.methods import BUILT_IN, METHODS, method_named
 from espnet_ext.attack.methods.apgd import AutoPgd
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.methods.square import Square
@@ -34,8 +34,11 @@ class Louder(Method):
 
 @pytest.fixture
 def forgotten():
+    """What a test makes known is known to no other."""
+    known = dict(METHODS.known)
     yield
-    _registered.clear()
+    METHODS.known.clear()
+    METHODS.known.update(known)
 
 
 def test_methods_are_found_by_name():
@@ -63,7 +66,7 @@ def test_a_name_that_is_taken_or_no_directory_is_refused(forgotten, name):
         register(type("Other", (Louder,), {"name": name}))
 
 
-def test_a_package_offers_attacks_as_entry_points(monkeypatch):
+def test_a_package_offers_attacks_as_entry_points(forgotten, monkeypatch):
     point = importlib.metadata.EntryPoint("louder", f"{__name__}:Louder", "espnet_ext.attacks")
     monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: Louder)
 
