@@ -35,7 +35,7 @@ from espnet_ext.report.results import (
     Numbers,
     SweepResults,
 )
-from espnet_ext.report.wording import attack_name, attacker, norm_of, weights
+from espnet_ext.report.wording import attack_name, attacker, method_name, norm_of, weights
 
 SWEEP_NOTE = (
     "A sweep keeps no audio and no transcripts: give the directory of one of its attacks as well "
@@ -311,7 +311,7 @@ def _attack(entry: AttackScores, settings: Record, noise: AttackScores | None) -
     found, control = (metrics(scores, names) if scores else {} for scores in (entry, noise))
     unit = "dB" if tag.startswith("snr") else "full scale is 1"
     return {
-        "method": entry["method"].upper(),
+        "method": method_name(entry["method"]),
         "norm": norm_of(settings),
         "space": "waveform",
         "access": "white box",

@@ -11,6 +11,7 @@ from espnet_ext.report.wording import (
     ARROWS,
     budget_name,
     excludes_zero,
+    method_name,
     number,
     setting_name,
     shown,
@@ -88,7 +89,9 @@ def adv_twer_table(
     cells = []
     for setting in (e for e in conditions[0]["attack"] if e["budget"] == budget):
         method, step = setting["method"], setting["step"]
-        name = method if method == NOISE else f"{method.upper()}-{step}" if step else "no attack"
+        name = (
+            method if method == NOISE else f"{method_name(method)}-{step}" if step else "no attack"
+        )
         entries = [attack_entry(condition, setting) for condition in conditions]
         best = max(entry["adv_twer"][0] or 0.0 for entry in entries)
         for condition, entry in zip(conditions, entries, strict=True):

@@ -10,6 +10,8 @@ from espnet_ext.report.results import AttackScores, ConditionResult, Numbers
 ARROWS = {1: " ↑", -1: " ↓", 0: ""}  # by `excludes_zero`
 METHODS = {
     "pgd": "PGD",
+    "spsa": "SPSA",
+    "worst": "worst case",
     "fgsm": "FGSM",
     "noise": "random signs",
     "apgd": "APGD",
@@ -103,7 +105,7 @@ def setting_name(entry: AttackScores) -> str:
     if method == NOISE:
         return f"{name}, noise of the same size"
     steps = f"{name}, {entry['step']} steps"
-    return steps if method == PGD else f"{steps} of {method.upper()}"
+    return steps if method == PGD else f"{steps} of {method_name(method)}"
 
 
 def weights(condition: ConditionResult, keys: Sequence[str] = tuple(WEIGHTS)) -> str:
@@ -134,7 +136,9 @@ def attack_name(settings: Record) -> str:
     norm = norm_of(settings)
     aim = "targeted" if settings.get("targeted", True) else "untargeted"
     aim = "silencing" if settings.get("goal") == "silence" else aim
-    return " ".join([aim, *([NORMS[norm]] if norm else []), "PGD"])
+    methods = [name for name in settings.get("methods", [PGD]) if name != NOISE]
+    named = " and ".join(method_name(name) for name in methods or [PGD])
+    return " ".join([aim, *([NORMS[norm]] if norm else []), named])
 
 
 def attacker(made_on: Record | None) -> str:
