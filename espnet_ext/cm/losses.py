@@ -37,24 +37,18 @@ class CountermeasureLoss(torch.nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """One score an utterance, higher for bona fide: (B, 2) to (B,)."""
+        """One score an utterance, higher for bona fide: (B, 2) to (B,).
 
-    def evidence(self, logits: torch.Tensor) -> torch.Tensor:
-        """What the score is a rising function of, and does not saturate: (B, 2) to (B,).
-
-        Attacks follow it: a score that is rounded to its end has no slope.
+        It does not saturate: where a score is rounded to its end, trials of a sure model tie, and
+        attacks, which follow it, find no slope.
         """
-        return self.scores(logits)
-
-    def evidence_of(self, score: float) -> float:
-        """The evidence at which the score is `score`, e.g. a threshold."""
-        return score
 
 
 class WeightedCrossEntropy(CountermeasureLoss):
     """Linear layer and cross-entropy, as in the SENet of Liu et al. (2019).
 
-    The score is the log probability of bona fide.
+    The score is the log odds of bona fide. Its log probability, which rises with them, is exactly
+    0 in single precision from odds of 10^7 on.
 
     Args:
         input_size: E.
@@ -96,21 +90,8 @@ class WeightedCrossEntropy(CountermeasureLoss):
         return self.linear(embedding)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Log probability of bona fide, (B,)."""
-        return logits.log_softmax(dim=-1)[:, BONAFIDE]
-
-    def evidence(self, logits: torch.Tensor) -> torch.Tensor:
-        """Log odds of bona fide: its log probability is 0 from odds of 10^7 on."""
+        """Log odds of bona fide, (B,)."""
         return logits[:, BONAFIDE] - logits[:, SPOOF]
-
-    def evidence_of(self, score: float) -> float:
-        """Log odds of a log probability; those of the largest below 1 for 0.
-
-        Example:
-            >>> round(WeightedCrossEntropy(4).evidence_of(math.log(0.5)), 6)
-            0.0
-        """
-        return -math.log(math.expm1(max(-score, torch.finfo(torch.float32).eps)))
 
 
 class _Angular(CountermeasureLoss):

@@ -32,6 +32,9 @@ from espnet_ext.metrics.eer import EqualErrorRate, equal_error_rate
 from espnet_ext.report.layout import Layout
 from espnet_ext.report.results import PanelOf
 
+SAME = 0.05
+"""By how many standard deviations of its scores a model may differ from itself by rounding."""
+
 
 class Model(NamedTuple):
     """One line of the list of models.
@@ -215,6 +218,10 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
     place = {model.name: number for number, model in enumerate(run.models)}
     for source, seed in ((name, seed) for name in place for seed in run.seeds):
         directory = expdir / f"{source}_seed{seed}" / attack_name
+        record = directory / RECORD
+        settings = read_attack_record(record) if record.is_file() else {}
+        if not (settings.get("settings") or {}).get("frames"):  # what is cut has other scores
+            _check_clean(run, directory, seed)
         for target, method, eps, path in attack_scores(directory):
             if target not in place:
                 run.missing.append(f"{target}: attacked but not in the list of models, left out")
@@ -230,10 +237,31 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
                 f"{source}: {path.parts[-3]} within {path.parts[-2]} is left out, for the report "
                 "has columns of ε alone"
             )
-        if (directory / RECORD).is_file():
-            run.settings.setdefault(source, {})[seed] = read_attack_record(directory / RECORD)
+        if settings:
+            run.settings.setdefault(source, {})[seed] = settings
     order = sorted(cells, key=lambda c: (place[c.source], place[c.target], c.method, c.eps))
     run.cells = {cell: cells[cell] for cell in order}
+
+
+def _check_clean(run: Run, directory: Path, seed: int) -> None:
+    """Refuse scores under attack of other models or scores than those without attack.
+
+    An attack scores its targets without attack as well. Scores of earlier versions were log
+    probabilities where they are log odds now: under attack they meet another threshold.
+    """
+    for path in sorted(directory.glob(f"*/{CLEAN}/scores.txt")):
+        known = run.table.get((clean(path.parts[-3]), seed))
+        if known is None:
+            continue
+        found = {row.utterance: row.score for row in read_scores(path)}
+        own = dict(zip(known.trials.utterance, known.score[0], strict=True))
+        off = max((abs(found[name] - own[name]) for name in found if name in own), default=0.0)
+        if off > SAME * known.score.std():
+            raise InputError(
+                f"{path}: not the scores of {directory.parent.parent / path.parts[-3]}_seed{seed}/"
+                f"score (they differ by up to {off:.3g}): another model, or another version of "
+                "espnet_ext; repeat the stages that score and attack"
+            )
 
 
 def attack_scores(directory: Path) -> Iterator[tuple[str, str, float, Path]]:

@@ -226,8 +226,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         """What the score says of bona fide speech, above 0 where it is the answer: (B,)."""
         if self.threshold is None:
             return logits[:, 1] - logits[:, 0]
-        loss = self.countermeasure.loss
-        return loss.evidence(logits) - loss.evidence_of(self.threshold)
+        return self.countermeasure.scores(logits) - self.threshold
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """The classes that are answered, (B,)."""
@@ -341,7 +340,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         Args:
             batch: of whose true classes.
             loss: "cross_entropy" (the default);
-                "score", what the score says of the wrong class, see `CountermeasureLoss.evidence`;
+                "score", what the score says of the wrong class, see `evidence`;
                 "margin", the logit of the wrong class less that of the true one, whose gradient has
                 the same sign with two classes, but that of the cross-entropy is rounded to zero
                 where the logits are 100 apart; or

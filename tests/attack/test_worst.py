@@ -104,8 +104,7 @@ def test_a_constant_added_to_the_output_changes_nothing(name, shift):
         with torch.no_grad():
             net.loss.linear.bias[1] += added
         batch = feature_batch(net, 6)
-        score = float(-np.log1p(np.exp(-0.5 - added)))  # log odds of 0.5 before the constant
-        victim = PyTorchCountermeasure(net, threshold=score)
+        victim = PyTorchCountermeasure(net, threshold=0.5 + added)  # log odds
         inputs = found(victim, batch, method, Budget(np.inf, 0.3))
         found_of.append((inputs, victim.reached(batch, inputs, slice(None))))
     (inputs, reached), (others, as_well) = found_of

@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy, softplus
 
 from espnet_ext.cm.losses import AMSoftmax, ASoftmax, OCSoftmax, WeightedCrossEntropy
 from espnet_ext.errors import InputError
+from espnet_ext.metrics.eer import equal_error_rate
 
 LOSSES = [WeightedCrossEntropy, ASoftmax, AMSoftmax, OCSoftmax]
 LABEL = torch.tensor([0, 1, 1, 0, 1])
@@ -72,8 +73,35 @@ def test_weighted_cross_entropy(embedding):
     plain = cross_entropy(loss.logits(embedding), LABEL, reduction="none")
     torch.testing.assert_close(loss(embedding, LABEL), plain * torch.tensor([0.1, 0.9])[LABEL])
     logits = torch.tensor([[0.0, math.log(3.0)]])
-    torch.testing.assert_close(loss.scores(logits), torch.tensor([math.log(0.75)]))
+    torch.testing.assert_close(loss.scores(logits), torch.tensor([math.log(3.0)]))
     assert set(loss.state_dict()) == {"linear.weight", "linear.bias"}
+
+
+def test_trials_of_a_very_sure_model_do_not_tie():
+    """Their log probabilities are all 0 in single precision; the errors are those of odds."""
+    loss = WeightedCrossEntropy(2).eval()
+    loss.linear.weight.data, loss.linear.bias.data = 60.0 * torch.eye(2), torch.zeros(2)
+    embedding = torch.stack([torch.zeros(8), torch.linspace(0.3, 1.0, 8)], dim=1)
+    logits = loss.logits(embedding).detach()
+    assert logits.log_softmax(-1)[:, 1].unique().tolist() == [0.0]
+    scores = loss.scores(logits)
+    assert scores.diff().min() > 1.0
+    # Spoofs lie below all bona fide trials. Ties count against a model: it was always wrong.
+    assert equal_error_rate(scores[4:].numpy(), scores[:4].numpy()).rate == 0.0
+    assert equal_error_rate([0.0] * 4, [0.0] * 4).rate == 1.0
+
+
+def test_log_odds_rise_with_log_probabilities(embedding):
+    logits = WeightedCrossEntropy(6).double().logits(embedding.double().repeat(20, 1)).detach()
+    logits = logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(3))
+    odds, probabilities = WeightedCrossEntropy(6).scores(logits), logits.log_softmax(-1)[:, 1]
+    bonafide = LABEL.repeat(20) == 1
+    found, before = (
+        equal_error_rate(score[bonafide].numpy(), score[~bonafide].numpy())
+        for score in (odds, probabilities)
+    )
+    assert found.rate == before.rate
+    assert torch.equal(odds > found.threshold, probabilities > before.threshold)
 
 
 @pytest.mark.parametrize(

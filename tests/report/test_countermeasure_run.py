@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from countermeasure_run import (
     ALL_SPOOF,
@@ -197,6 +199,22 @@ def test_attacked_trials_without_clean_score_are_refused(tmp_path, read):
         replace(path, "x6 ", "x7 ")
     with pytest.raises(InputError, match="'x7' has no clean score"):
         read()
+
+
+def test_an_attack_on_scores_of_another_kind_is_refused(tmp_path, read):
+    """Log probabilities of an earlier version beside log odds."""
+    write_run(tmp_path)
+    odds = [4.0, 3.0, 2.0, 1.0, -1.0, -2.0, -2.0, -3.0, -4.0, -5.0]
+    before = [-math.log1p(math.exp(-score)) for score in odds]
+    write_clean(tmp_path, "lcnn_mel", 0, odds)
+    write_attack(tmp_path, "senet_mel", "lcnn_mel", 0, {"clean": [x + 1e-4 for x in odds]})
+    read()
+    write_attack(tmp_path, "senet_mel", "lcnn_mel", 0, {"clean": before})
+    with pytest.raises(InputError, match=r"lcnn_mel/clean/scores.txt: not the scores of .*_seed0"):
+        read()
+    record = tmp_path / "senet_mel_seed0/attack/attack.json"
+    write_json(record, {"settings": {"frames": 100}})  # utterances were cut before the attack
+    read()
 
 
 def test_one_class_only_is_refused(tmp_path, read):
