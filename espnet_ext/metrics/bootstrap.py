@@ -145,14 +145,15 @@ class Draws:
             scores: of K training seeds and N trials (K, N).
             bonafide: which trials are (N,).
             units: of each trial (N,).
-            measure: from misses and false alarms (R + 1, T) to a number a draw (R + 1,).
+            measure: from misses and false alarms (R + 1, T) to a number a draw (R + 1,), or to
+                several (M, R + 1).
 
         Returns:
-            (R + 1,), in the unit of the measure.
+            like what the measure returns, in its unit.
         """
         found = [measure(*self._errors(row, bonafide, units)) for row in scores]
         weights = self.training_seeds(len(scores))
-        return (np.stack(found, axis=1) * weights).sum(axis=1) / len(scores)
+        return (np.stack(found, axis=-1) * weights).sum(axis=-1) / len(scores)
 
     def _errors(
         self, scores: np.ndarray, bonafide: np.ndarray, units: np.ndarray

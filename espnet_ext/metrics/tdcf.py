@@ -1,4 +1,4 @@
-"""Tandem detection cost of a countermeasure and a speaker verification system (min t-DCF).
+"""Detection costs of a countermeasure: in tandem with speaker verification (t-DCF), and alone.
 
 Two forms are in use, and their values must not be mixed in a table:
 
@@ -11,6 +11,8 @@ Two forms are in use, and their values must not be mixed in a table:
 
 With one cost for misses, and one for false alarms of each kind, both have the same c1 and
 c2, and `v2 = (c0 + min(c1, c2) * v1) / (c0 + min(c1, c2))`.
+
+The minDCF of ASVspoof 5 is of the countermeasure alone: the 2019 form with the weights `MIN_DCF`.
 """
 
 from dataclasses import dataclass
@@ -72,6 +74,18 @@ class Coefficients(NamedTuple):
     c0: float
     c1: float
     c2: float
+
+
+MIN_DCF = Coefficients(c0=0.0, c1=0.95 * 1.0, c2=0.05 * 10.0)
+"""Of minDCF, ASVspoof 5, track 1: prior of spoofs 0.05, cost of a miss 1, of a false alarm 10.
+
+Source: `calculate_minDCF_EER_CLLR` and `compute_mindcf` of the evaluation package of ASVspoof 5
+(github.com/asvspoof-challenge/asvspoof5), which divides by the smaller of both weights, as here.
+
+Example:
+    >>> min_tdcf([2.0, 1.0], [0.0, 1.5], MIN_DCF).value
+    0.5
+"""
 
 
 class TandemCost(NamedTuple):

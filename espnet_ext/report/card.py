@@ -17,7 +17,7 @@ from espnet_ext.report.wording import NORMS, number, shown
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
 SCHEMA_ID = "urn:espnet_ext:robustness-card:1"
 POINTS = ("loss", "beyond_noise")
-NO_UNIT = ("min_tdcf_2019", "min_tdcf_2021")
+NO_UNIT = ("min_tdcf_2019", "min_tdcf_2021", "min_dcf", "cllr")
 NEVER_TESTED = (
     "perturbations played over the air, recorded, compressed or resampled",
     "universal perturbations, one for all utterances",
@@ -31,6 +31,8 @@ TITLES = {
     "eer": "EER %",
     "min_tdcf_2019": "min t-DCF (2019)",
     "min_tdcf_2021": "min t-DCF (2021)",
+    "min_dcf": "minDCF (ASVspoof 5)",
+    "cllr": "Cllr in bits",
     "balanced_accuracy": "balanced accuracy %",
     "spoof_accept_rate": "spoofs accepted %",
     "loss": "points lost",

@@ -12,8 +12,10 @@ import numpy as np
 from espnet_ext.cm.scores import AsvScore, by_key
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import Draws, Interval, equal_error, interval
+from espnet_ext.metrics.cllr import cllr_terms
 from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.metrics.tdcf import (
+    MIN_DCF,
     Coefficients,
     VerificationErrors,
     coefficients,
@@ -22,7 +24,15 @@ from espnet_ext.metrics.tdcf import (
     verification_errors,
 )
 from espnet_ext.report.countermeasure_run import Rows, TrialTable
-from espnet_ext.report.results import Curves, Rates
+from espnet_ext.report.results import Costs, Curves, Rates
+
+DEFINITIONS = {
+    "min_dcf": "normalised minimum detection cost of ASVspoof 5: prior of spoofs 0.05, cost of a "
+    "miss 1, of a false alarm 10; 0 is perfect, 1 useless",
+    "cllr": "cost of log-likelihood ratios in bits, as in the evaluation package of ASVspoof 5; 0 "
+    "is perfect, 1 what always answering 0 has. It needs calibrated log-likelihood ratios; scores "
+    "are taken as they are, and what calibration would gain counts as an error",
+}
 
 
 class Measures:
@@ -78,40 +88,54 @@ class Measures:
             balanced.append(0.5 * (spoof + real))
         return interval(balanced[0] - balanced[1])
 
-    def curves(self, rows: Rows) -> Curves:
-        """What needs no operating point: error rates, and t-DCFs where there are weights."""
-        (_, bonafide, attacks, units), scores, _ = rows
+    def costs(self, rows: Rows) -> Costs:
+        """What needs no operating point; t-DCFs where there are weights."""
+        (_, bonafide, _, units), scores, _ = rows
+        costs = {"min_dcf": MIN_DCF} | ({"tandem": self.weights} if self.weights else {})
 
-        def _rate(row: np.ndarray, real: np.ndarray) -> float:
-            return 100.0 * equal_error_rate(row[real], row[~real]).rate
+        def _measured(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+            lowest = [normalised_cost(miss, false_alarm, w).min(axis=1) for w in costs.values()]
+            return np.stack([equal_error(miss, false_alarm), *lowest])
+
+        drawn = self.draws.curve(scores, bonafide, units, _measured)
+        exact = [
+            [_rate(row, bonafide)]
+            + [min_tdcf(row[bonafide], row[~bonafide], w).value for w in costs.values()]
+            for row in scores
+        ]
+        eer, min_dcf, *tandem = map(interval, drawn, np.mean(exact, axis=0).tolist())
+        bits = cllr_terms(scores, bonafide)
+        real, spoof = (self.share(rows, bonafide == kind, bits) for kind in (True, False))
+        cllr = interval(0.005 * (real + spoof))  # shares are in percent
+        found: Costs = {"eer": eer, "min_dcf": min_dcf, "cllr": cllr}
+        if self.weights is not None:
+            found["min_tdcf_2019"] = first = tandem[0]
+            # The two forms differ by a shift and a scale, see `espnet_ext.metrics.tdcf`.
+            c0, least = self.weights.c0, min(self.weights.c1, self.weights.c2)
+            found["min_tdcf_2021"] = first.map(lambda v: (c0 + least * v) / (c0 + least))
+        return found
+
+    def curves(self, rows: Rows) -> Curves:
+        """The same, and equal error rates by training seed and by kind of spoof."""
+        (_, bonafide, attacks, units), scores, _ = rows
 
         def _eer(chosen: np.ndarray) -> Interval:
             some, real = scores[:, chosen], bonafide[chosen]
             drawn = self.draws.curve(some, real, units[chosen], equal_error)
             return interval(drawn, float(np.mean([_rate(row, real) for row in some])))
 
-        found: Curves = {
-            "eer": _eer(np.ones(len(bonafide), dtype=bool)),
+        return {
+            **self.costs(rows),
             "eer_by_seed": [_rate(row, bonafide) for row in scores],
             "eer_by_attack": {
                 str(kind): _eer(bonafide | (attacks == kind))
                 for kind in np.unique(attacks[~bonafide])
             },
         }
-        if (weights := self.weights) is None:
-            return found
 
-        def _cost(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-            return np.asarray(normalised_cost(miss, false_alarm, weights).min(axis=1))
 
-        drawn = self.draws.curve(scores, bonafide, units, _cost)
-        exact = [min_tdcf(row[bonafide], row[~bonafide], weights).value for row in scores]
-        found["min_tdcf_2019"] = first = interval(drawn, float(np.mean(exact)))
-        # The two forms differ by a shift and a scale, see `espnet_ext.metrics.tdcf`.
-        least = min(weights.c1, weights.c2)
-        total = weights.c0 + least
-        found["min_tdcf_2021"] = first.map(lambda value: (weights.c0 + least * value) / total)
-        return found
+def _rate(row: np.ndarray, bonafide: np.ndarray) -> float:
+    return 100.0 * equal_error_rate(row[bonafide], row[~bonafide]).rate
 
 
 def balanced_by_seed(rows: Rows) -> np.ndarray:

@@ -19,7 +19,7 @@ NO_AUDIO = (
     "A report of countermeasures keeps scores and no audio, and attacks on features make none: "
     "there is nothing to hear here."
 )
-CLEAN_RATES = ("eer", "min_tdcf_2019", "min_tdcf_2021")
+COSTS = ("eer", "min_tdcf_2019", "min_tdcf_2021", "min_dcf", "cllr")
 ACCURACIES = ("balanced_accuracy", "spoof_accept_rate")
 EPS_UNITS = {"std": "standard deviations of each feature", "db": "dB", "raw": "of what is attacked"}
 STEPS = {
@@ -93,7 +93,7 @@ class CountermeasureReport(Report):
 
     def _card(self, model: ModelResult, cells: Sequence[CellResult]) -> Card:
         attacks = [self._attack(cell) for cell in cells]
-        clean = metrics(model, CLEAN_RATES) | metrics(model["clean"], ACCURACIES)
+        clean = metrics(model, COSTS) | metrics(model["clean"], ACCURACIES)
         return make_card(
             {
                 "name": model["name"],
@@ -147,7 +147,7 @@ class CountermeasureReport(Report):
             "seed": settings.get("seed"),
             "snr_median_db": snr.get(f"{cell['eps']:g}"),
             "trials": self.results["trials"]["attacked"],
-            "metrics": metrics(cell, (*ACCURACIES, "success_rate", "loss", "beyond_noise")),
+            "metrics": metrics(cell, (*ACCURACIES, "success_rate", "loss", "beyond_noise", *COSTS)),
             "control": controls[0] if controls else None,
         }
 

@@ -9,6 +9,7 @@ from espnet_ext.cm.scores import AsvScore, TrialScore, by_key
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.metrics.eer import equal_error_rate
+from espnet_ext.report.countermeasure_measures import DEFINITIONS as COST_DEFINITIONS
 from espnet_ext.report.countermeasure_measures import Measures, tandem_weights
 from espnet_ext.report.countermeasure_run import answered, trials_of
 from espnet_ext.report.results import Numbers
@@ -28,6 +29,7 @@ DEFINITIONS = {
     "0 is perfect, 1 useless",
     "min_tdcf_2021": "the same in the form of ASVspoof 2021; c0 / (c0 + min(c1, c2)) is perfect, 1 "
     "useless",
+    **COST_DEFINITIONS,
     "asv": "errors of the speaker verification system at its own EER threshold, scores at the "
     "threshold accepted; fractions of 1",
     "threshold": "scores above it are answered 'bona fide'",
@@ -71,6 +73,8 @@ class Scores(TypedDict):
     eer_threshold: float
     min_tdcf_2019: Numbers | None
     min_tdcf_2021: Numbers | None
+    min_dcf: Numbers
+    cllr: Numbers
     asv: dict[str, float] | None
     threshold: dict[str, float | str] | None
     accuracy: Numbers | None
@@ -143,6 +147,8 @@ def measure_scores(
         "eer_threshold": threshold_of(scores, "").value,
         "min_tdcf_2019": curves.get("min_tdcf_2019"),
         "min_tdcf_2021": curves.get("min_tdcf_2021"),
+        "min_dcf": curves["min_dcf"],
+        "cllr": curves["cllr"],
         "asv": {**errors._asdict(), **weights._asdict()} if errors and weights else None,
         "threshold": threshold._asdict() if threshold else None,
         "accuracy": rates and rates["accuracy"],
@@ -172,6 +178,8 @@ def summary(results: Scores) -> str:
         ("EER %", results["eer"], 1),
         ("min t-DCF (2019 form)", results["min_tdcf_2019"], 4),
         ("min t-DCF (2021 form)", results["min_tdcf_2021"], 4),
+        ("minDCF (ASVspoof 5)", results["min_dcf"], 4),
+        ("Cllr in bits", results["cllr"], 4),
         *rates,
     ]
     overall = markdown_table(

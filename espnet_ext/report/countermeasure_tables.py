@@ -1,9 +1,9 @@
 """Tables of countermeasures, from results.json."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from espnet_ext.data.attack_log import CLEAN, NOISE
-from espnet_ext.report.results import CellResult, CountermeasureResults, ModelResult, Rates
+from espnet_ext.report.results import CellResult, Costs, CountermeasureResults, ModelResult, Rates
 from espnet_ext.report.tables import MISSING, Cell, overlap_sections, pivot
 from espnet_ext.report.wording import method_name, number, shown, with_arrow
 
@@ -12,10 +12,20 @@ TRANSFER = (
     "with 95 % intervals. ↑: the attack harms more than noise of its size with the whole interval, "
     "↓: less."
 )
+UNDER_ATTACK = (
+    "Of the attacked trials: bona fide ones are attacked to be called spoofs, spoofs to be called "
+    "bona fide. EER, t-DCF and minDCF choose the best threshold for each line, so they say what is "
+    "left to be told apart; what a threshold of clean data makes of it is above."
+)
+COSTS = {
+    "eer": ("eval EER %", 1),
+    "min_tdcf_2019": ("min t-DCF (2019)", 3),
+    "min_tdcf_2021": ("min t-DCF (2021)", 3),
+    "min_dcf": ("minDCF (ASVspoof 5)", 3),
+    "cllr": ("Cllr in bits", 3),
+}
+"""Headings of `espnet_ext.report.results.Costs`, and digits."""
 CLEAN_COLUMNS: dict[str, Callable[[ModelResult], str]] = {
-    "eval EER %": lambda model: shown(model["eer"]),
-    "min t-DCF (2019)": lambda model: shown(model["min_tdcf_2019"], 3),
-    "min t-DCF (2021)": lambda model: shown(model["min_tdcf_2021"], 3),
     "dev EER % by seed": lambda model: " / ".join(f"{value:.1f}" for value in model["dev_eer"]),
     "balanced accuracy %": lambda model: shown(model["clean"]["balanced_accuracy"]),
     "bona fide right %": lambda model: shown(model["clean"]["bonafide_accuracy"]),
@@ -48,6 +58,8 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
             sections += [f"### {method_name(method)} from {source}"]
             sections += [TRANSFER] if method != NOISE else []
             sections += attack_tables(results, source, method).values()
+    if table := cost_table(results):
+        sections += ["## Error rates and costs under attack", UNDER_ATTACK, table]
     if layers := [text for pair in lnsr_tables(results) for text in pair]:
         sections += ["## Layerwise noise-to-signal ratio", *layers]
     if results["probe"]:
@@ -62,14 +74,49 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
 
 def clean_table(results: CountermeasureResults) -> str:
     """Error rates and accuracies of every countermeasure without attack."""
-    tandem = any("min_tdcf_2019" in model for model in results["models"])
-    columns = {t: cell for t, cell in CLEAN_COLUMNS.items() if tandem or "t-DCF" not in t}
-    cells = [
-        ((m["name"], m["variant"], str(len(m["seeds"]))), title, cell(m) if m["seeds"] else MISSING)
-        for m in results["models"]
-        for title, cell in columns.items()
-    ]
+    known = {key for model in results["models"] for key in model}
+    cells = []
+    for m in results["models"]:
+        row = m["name"], m["variant"], str(len(m["seeds"]))
+        own = {title: cell(m) for title, cell in CLEAN_COLUMNS.items()} if m["seeds"] else {}
+        texts = _costs(m, known) | (own or dict.fromkeys(CLEAN_COLUMNS, MISSING))
+        cells += [(row, title, text) for title, text in texts.items()]
     return pivot(["countermeasure", "variant", "seeds"], cells)
+
+
+def _costs(found: Costs, known: Collection[str]) -> dict[str, str]:
+    """Heading and text of each cost that some of the results have."""
+    values = {key: value for key, value in found.items() if isinstance(value, list | tuple)}
+    return {
+        title: shown(values[key], digits) if key in values else MISSING
+        for key, (title, digits) in COSTS.items()
+        if key in known
+    }
+
+
+def cost_table(results: CountermeasureResults) -> str:
+    """Error rates and costs of the attacked trials, without attack and under every one.
+
+    Args:
+        results: of `results.json`; those of earlier versions have none under attack.
+
+    Returns:
+        a row per target, source, method and epsilon; empty where nothing is known.
+    """
+    known = {key for cell in results["cells"] for key in cell}
+    cells = []
+    for model in results["models"]:
+        own = [c for c in results["cells"] if c["target"] == model["name"] and "eer" in c]
+        rows = (
+            [((model["name"], "-", "no attack", "-"), model["attacked_clean_costs"])] if own else []
+        )
+        rows += [
+            ((c["target"], c["source"], method_name(c["method"]), f"{c['eps']:g}"), c) for c in own
+        ]
+        cells += [
+            (row, title, text) for row, of in rows for title, text in _costs(of, known).items()
+        ]
+    return pivot(["target", "source", "attack", "ε"], cells) if cells else ""
 
 
 def kinds_of_spoof(results: CountermeasureResults, architecture: str) -> list[Cell]:

@@ -9,6 +9,7 @@ from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
+from espnet_ext.report.countermeasure_measures import DEFINITIONS as COST_DEFINITIONS
 from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed, tandem_weights
 from espnet_ext.report.countermeasure_run import Cell, Model, Rows, Run, TrialTable, clean, panels
 from espnet_ext.report.results import (
@@ -35,6 +36,10 @@ DEFINITIONS = {
     "min_tdcf_2019": "normalised minimum tandem detection cost, form and costs of ASVspoof 2019 "
     "(0 is perfect, 1 useless); mean over training seeds",
     "min_tdcf_2021": "the same in the form of ASVspoof 2021",
+    **COST_DEFINITIONS,
+    "attacked": "all trials of the attacked set: bona fide ones to be called spoofs, and spoofs to "
+    "be called bona fide; error rates and costs under attack, and those without attack beside "
+    "them, are of all of these",
     "threshold": "a trial is answered 'bona fide' when its score is above the threshold of the "
     "equal error rate on the clean development set, one for each model and training seed, the "
     "same with and without attack",
@@ -139,6 +144,7 @@ def model_result(run: Run, measures: Measures, model: Model) -> ModelResult:
         found["clean"] = measures.rates(rows)
         attacked = run.of(clean(model.name), seeds, attacked=True)
         found["attacked_clean"] = measures.rates(attacked)
+        found["attacked_clean_costs"] = measures.costs(attacked)
     return found
 
 
@@ -153,6 +159,7 @@ def cell_result(run: Run, measures: Measures, cell: Cell) -> CellResult:
         "eps": cell.eps,
         "seeds": seeds,
         **measures.rates(attacked),
+        **measures.costs(attacked),
         "success_rate": interval(measures.share(attacked, before.right, 1.0 - attacked.right)),
         "loss": measures.difference(before, attacked),
         "beyond_noise": None,

@@ -114,14 +114,21 @@ class Rates(TypedDict):
     spoof_accept_rate: Numbers
 
 
-class Curves(TypedDict, total=False):
+class Costs(TypedDict, total=False):
     """What needs no threshold; the t-DCFs are there where scores of speaker verification are."""
 
     eer: Numbers
-    eer_by_seed: list[float]
-    eer_by_attack: dict[str, Numbers]
     min_tdcf_2019: Numbers
     min_tdcf_2021: Numbers
+    min_dcf: Numbers
+    cllr: Numbers
+
+
+class Curves(Costs, total=False):
+    """The same, and the equal error rate by training seed and by kind of spoof."""
+
+    eer_by_seed: list[float]
+    eer_by_attack: dict[str, Numbers]
 
 
 class ModelResult(Curves, total=False):
@@ -137,9 +144,10 @@ class ModelResult(Curves, total=False):
     dev_eer: list[float]
     clean: Rates
     attacked_clean: Rates
+    attacked_clean_costs: Costs
 
 
-class _Losses(TypedDict, total=False):
+class _Losses(Costs, total=False):
     beyond_noise_by_seed: list[float]
 
 

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from espnet_ext.metrics.eer import det_curve
 from espnet_ext.metrics.tdcf import (
+    MIN_DCF,
     Coefficients,
     CostModel,
     TandemCost,
@@ -139,3 +141,22 @@ def test_a_verifier_that_accepts_no_spoof():
 def test_an_unknown_form_is_refused(weights):
     with pytest.raises(ValueError, match="known are 2019 and 2021"):
         min_tdcf(BONAFIDE, SPOOF, weights, "2020")
+
+
+@given(SCORES, SCORES)
+def test_min_dcf_is_the_lowest_cost_over_all_thresholds(bonafide, spoof):
+    """By the formula of the evaluation plan of ASVspoof 5, threshold by threshold."""
+    lowest = min(
+        1.0 * (1 - 0.05) * sum(s <= t for s in bonafide) / len(bonafide)
+        + 10.0 * 0.05 * sum(s > t for s in spoof) / len(spoof)
+        for t in [-100.0, *bonafide, *spoof]
+    )
+    found = min_tdcf(bonafide, spoof, MIN_DCF).value
+    normalised = lowest / min(1.0 * (1 - 0.05), 10.0 * 0.05)
+    # Ties count against the system: an integer grid has many.
+    assert found <= normalised + 1e-12
+    curve = det_curve(bonafide, spoof)
+    _, last = np.unique(curve.thresholds[::-1], return_index=True)
+    apart = len(curve.thresholds) - 1 - last
+    costs = normalised_cost(curve.miss[apart], curve.false_alarm[apart], MIN_DCF)
+    assert costs.min() == pytest.approx(normalised)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from espnet_ext.cm.scores import TrialScore
 from espnet_ext.metrics.bootstrap import interval
 from espnet_ext.metrics.eer import det_curve, equal_error_rate
+from espnet_ext.metrics.tdcf import MIN_DCF, min_tdcf
 from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed
 from espnet_ext.report.countermeasure_run import answered, trials_of
 
@@ -78,3 +79,39 @@ def test_a_share_of_chosen_trials_of_those_that_count():
     assert measures.share(rows)[0] == 75.0
     assert measures.share(rows, bonafide)[0] == 50.0
     assert interval(measures.share(rows, ~bonafide, 1.0 - rows.right)).value == 0.0
+
+
+def test_costs_are_those_of_the_official_functions_over_seeds():
+    generator = np.random.default_rng(5)
+    bonafide = generator.random(60) < 0.4
+    scores = generator.normal(size=(2, 60)) + 1.5 * bonafide
+    first, measures = measured(bonafide, scores[0], [f"s{n % 7}" for n in range(60)])
+    rows = first._replace(score=scores, right=np.repeat(first.right, 2, axis=0))
+    found = measures.costs(rows)
+    pairs = [(row[bonafide], row[~bonafide]) for row in scores]
+    eer = np.mean([100 * equal_error_rate(*pair).rate for pair in pairs])
+    assert found["eer"][0] == pytest.approx(eer)
+    assert found["min_dcf"][0] == pytest.approx(
+        np.mean([min_tdcf(*pair, MIN_DCF).value for pair in pairs])
+    )
+    bits = [[np.log2(1 + np.exp(-real)).mean(), np.log2(1 + np.exp(s)).mean()] for real, s in pairs]
+    assert found["cllr"][0] == pytest.approx(np.mean(bits))
+    assert all(low < value < high for value, low, high in found.values())
+    assert "min_tdcf_2019" not in found
+
+
+def test_the_cost_of_a_draw_is_that_of_the_trials_drawn():
+    """Each speaker as often as it was drawn, in the official functions."""
+    generator = np.random.default_rng(6)
+    bonafide = np.arange(40) % 3 == 0
+    scores = generator.normal(size=40) + bonafide
+    speakers = [f"s{n % 5}" for n in range(40)]
+    rows, measures = measured(bonafide, scores, speakers)
+    drawn = []
+    for counts in measures.draws.counts[1:]:
+        times = counts[rows.trials.unit]
+        real, spoof = (np.repeat(scores[kind], times[kind]) for kind in (bonafide, ~bonafide))
+        if len(real) and len(spoof):
+            drawn.append(min_tdcf(real, spoof, MIN_DCF).value)
+    _, low, high = measures.costs(rows)["min_dcf"]
+    assert (low, high) == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=1e-9)

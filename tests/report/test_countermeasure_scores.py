@@ -50,6 +50,7 @@ def test_the_worked_example(results):
     assert results["eer_threshold"] == -0.5
     assert results["min_tdcf_2019"][0] == pytest.approx(0.2, abs=1e-12)
     assert results["min_tdcf_2021"][0] == pytest.approx(0.2385787, abs=1e-7)
+    assert results["min_dcf"][0] == pytest.approx(0.2)  # no miss, and two of ten spoofs accepted
     assert results["asv"] == {
         "miss": 0.0,
         "false_alarm": 0.2,

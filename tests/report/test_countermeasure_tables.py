@@ -48,11 +48,12 @@ def entry(results: dict, target: str, method: str, eps: float) -> dict:
 
 def test_the_clean_table_has_the_numbers_of_the_results(results):
     header, *body = rows(tables.clean_table(results))
-    assert header[:5] == ["countermeasure", "variant", "seeds", "eval EER %", "dev EER % by seed"]
+    costs = ["eval EER %", "minDCF (ASVspoof 5)", "Cllr in bits"]
+    assert header[:7] == ["countermeasure", "variant", "seeds", *costs, "dev EER % by seed"]
     model = results["models"][0]
-    assert body[0][:5] == ["lcnn_mel", "mel", "2", shown(model["eer"]), "0.0 / 0.0"]
+    assert body[0][:4] == ["lcnn_mel", "mel", "2", shown(model["eer"])]
     keys = ("balanced_accuracy", "bonafide_accuracy", "spoof_accuracy", "accuracy")
-    assert body[0][5:] == [shown(model["clean"][key]) for key in keys]
+    assert body[0][6] == "0.0 / 0.0" and body[0][7:] == [shown(model["clean"][key]) for key in keys]
 
 
 def test_a_model_without_scores_is_missing_in_the_table(results):
@@ -66,6 +67,22 @@ def test_tandem_costs_have_three_digits_and_a_column_a_form(results):
     header, first, *_ = rows(tables.clean_table(results))
     assert header[4:6] == ["min t-DCF (2019)", "min t-DCF (2021)"]
     assert first[4:6] == ["0.123 (0.100 to 0.200)", "0.200"]
+
+
+def test_costs_under_attack_have_a_line_each_and_one_without_attack(results):
+    header, *body = below(results, "Error rates and costs under attack")
+    assert header[:5] == ["target", "source", "attack", "ε", "eval EER %"]
+    own = [row for row in body if row[0] == "lcnn_mel"]
+    assert own[0][:5] == ["lcnn_mel", "-", "no attack", "-", "0.0 (0.0 to 0.0)"]
+    pgd = next(row for row in own if row[2:4] == ["PGD", "0.3"])
+    found = entry(results, "lcnn_mel", "pgd", 0.3)
+    assert pgd[4] == shown(found["eer"])
+    assert pgd[6] == "{:.3f} ({:.3f} to {:.3f})".format(*found["cllr"])
+    assert len(body) == len(results["cells"]) + 3
+    for cell in results["cells"]:  # results of an earlier version
+        for key in ("eer", "min_dcf", "cllr"):
+            del cell[key]
+    assert tables.cost_table(results) == ""
 
 
 def test_kinds_of_spoof_have_a_row_each(results):

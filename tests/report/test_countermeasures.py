@@ -81,6 +81,17 @@ def test_accuracies_under_attack_are_those_counted_by_hand(results):
     assert found["seeds"] == [0, 1] and found["source"] == "senet_mel"
 
 
+def test_error_rates_under_attack_stand_beside_those_without_it(results):
+    found, white = cell(results, "lcnn_mel", "pgd", 0.3), cell(results, "senet_mel", "pgd", 0.1)
+    before = results["models"][0]["attacked_clean_costs"]
+    assert before["eer"] == [0.0] * 3 and before["min_dcf"] == [0.0] * 3
+    # Two of four bona fide trials and three of six spoofs have the score of the other class.
+    assert found["eer"][0] == 50.0 and found["min_dcf"][0] == 1.0
+    assert found["cllr"][0] == pytest.approx(0.5 * np.log2((1 + np.exp(-1)) * (1 + np.exp(1))))
+    assert white["eer"][0] == 100.0 and white["min_dcf"][0] == 1.0
+    assert "min_tdcf_2019" not in found
+
+
 def test_a_constant_answer_has_half_of_balanced_accuracy(results):
     found = cell(results, "lcnn_mock", "pgd", 8.0)
     assert found["balanced_accuracy"] == [50.0] * 3

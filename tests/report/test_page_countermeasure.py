@@ -21,6 +21,7 @@ def test_a_countermeasure_result_with_verdict_tables_and_gaps(section):
     assert folds == [
         ("Without attack", True),
         ("Attacks from senet_mel", True),
+        ("Error rates and costs under attack", False),
         ("Layerwise noise-to-signal ratio", False),
         ("What the intervals say", False),
     ]
