@@ -23,6 +23,7 @@ from espnet_ext.attack.evasion import ball_of, check_attack
 from espnet_ext.attack.gradient_check import GradientCheck
 from espnet_ext.attack.kept import kept_lines, write_kept
 from espnet_ext.attack.log import read_logs, write_log
+from espnet_ext.attack.methods.worst import Worst
 from espnet_ext.attack.seeds import seeded
 from espnet_ext.attack.settings import AttackSettings, Condition
 from espnet_ext.attack.state import About, about, load_state, save_state
@@ -109,8 +110,11 @@ class AttackRun(Generic[B]):
             [u.samples for u in self.utterances], options.batch_size, options.batch_overhead
         )
         self._batch: tuple[int, B, About] | None = None
-        for name, observer in self.observers.items():
-            victim.check_observer(observer, name, self._read(len(self.plan) - 1)[0])
+        others = self.observers
+        if victim.surrogate is not None:
+            others = {**others, "surrogate": victim.surrogate}
+        for name, other in others.items():
+            victim.check_observer(other, name, self._read(len(self.plan) - 1)[0])
         identity = {
             **model,
             "settings": self.settings.to_json(),
@@ -142,6 +146,8 @@ class AttackRun(Generic[B]):
             clipped is None or [float(np.asarray(v)) for v in clipped] != [-1.0, 1.0]
         ):
             raise InputError("clip_values of the estimator must be (-1, 1), the range of a WAV")
+        if victim.surrogate is not None and Worst.name not in settings.methods:
+            raise InputError("a surrogate is for the worst case: methods: [worst, ...], or --worst")
         for condition in settings.conditions():
             check_attack(victim, settings.methods[condition.method], condition.budget)
 

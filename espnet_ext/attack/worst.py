@@ -8,6 +8,7 @@ import torch
 from espnet_ext.attack.budget import Ball
 from espnet_ext.attack.engine import State, where
 from espnet_ext.attack.methods.steps import Steps
+from espnet_ext.attack.methods.worst import TRANSFER
 from espnet_ext.attack.state import state_within, with_state
 from espnet_ext.victims.base import ALL, B, Victim
 
@@ -22,7 +23,8 @@ class WorstCase(Generic[B]):
         victim: the model.
         batch: utterances.
         ball: where they may be moved.
-        members: attacks by name, in their order; they record one number of steps.
+        members: attacks by name, in their order; they record one number of steps. The one named
+            `TRANSFER` is made on `victim.surrogate`; gradients of that are not counted as spent.
         label: the number of steps under which the result is recorded.
     """
 
@@ -55,10 +57,11 @@ class WorstCase(Generic[B]):
             state.spent[:, 1] += 2  # answer and objective without attack
             self._leave(state)
         done = 0
-        for place, member in enumerate(self.members.values()):
+        for place, (name, member) in enumerate(self.members.items()):
             began, done = done, done + member.passes
             if state.step < done and bool(state.running.any()):
-                self._run_member(state, place, member, began, on_step)
+                surrogate = self.victim.surrogate if name == TRANSFER else None
+                self._run_member(state, place, member, began, on_step, surrogate)
             state.step = max(state.step, done)
         return state
 
@@ -69,6 +72,7 @@ class WorstCase(Generic[B]):
         member: Steps,
         began: int,
         on_step: Callable[[State], None] | None,
+        surrogate: Victim[B] | None,
     ) -> None:
         """Run one attack on the utterances that can still be worse, and keep what it gains."""
         wanted = state.running.clone()
@@ -79,9 +83,13 @@ class WorstCase(Generic[B]):
             if on_step is not None and now.step < member.passes:
                 on_step(with_state(state, now, began))
 
-        found = member.run(self.victim, self.batch, self.ball, inner, _save, wanted)
-        state.stalled += found.stalled
-        state.spent += found.spent
+        if surrogate is None:
+            found = member.run(self.victim, self.batch, self.ball, inner, _save, wanted)
+            state.stalled += found.stalled
+            state.spent += found.spent
+        else:
+            batch = surrogate.adopt(self.batch)
+            found = member.run(surrogate, batch, self.ball, inner, _save, wanted)
         state.seconds += found.seconds
         state.kept = {name: state.kept[name] for name in ("objective", "strongest")}
         self._take(state, found.snapshots[member.snapshots[-1]], place)

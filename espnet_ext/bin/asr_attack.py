@@ -23,6 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     cli.add_speakers(parser)
     add("--config", required=True, help="YAML of the attack: methods, norm, eps or snr, steps...")
     cli.add_set(parser)
+    cli.add_surrogate(parser, "asr")
     add("--output_dir", required=True, help="adversarial WAVs, attack_log.jsonl, results.json")
     cli.add_shard(parser, "attack")
     add("--checkpoint_seconds", type=cli.real(0), default=30.0, help="how often progress is saved")
@@ -47,13 +48,19 @@ def main() -> None:
     recognizer = cli.open_model(files, args, ASR_KIND)
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
-    victim = PyTorchESPnet(recognizer, args.ctc_weight, **dataclasses.asdict(settings.victim))
+    options = dataclasses.asdict(settings.victim)
+    victim = PyTorchESPnet(recognizer, args.ctc_weight, **options)
+    identity = {"model": model, "ctc_weight": victim.ctc_weight}
+    if (surrogate := cli.role("surrogate", "asr")).given(args):
+        at = surrogate.find(args)
+        victim.surrogate = PyTorchESPnet(cli.open_model(at, args, ASR_KIND), **options)
+        identity["surrogate"] = cli.model_digests(at)
     run: AttackRun[SpeechBatch] = AttackRun(
         victim,
         settings,
         utterances,
         args.output_dir,
-        {"model": model, "ctc_weight": victim.ctc_weight},
+        identity,
         checkpoint_seconds=args.checkpoint_seconds,
     )
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):

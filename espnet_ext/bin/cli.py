@@ -52,6 +52,11 @@ class ModelOptions(NamedTuple):
         if UNPACKED not in parser._option_string_actions:  # several models have it once
             add_unpacked(parser)
 
+    def given(self, args: argparse.Namespace) -> bool:
+        """Whether any of them is there, where the model may be left out."""
+        options = (self.model, self.config, self.weights)
+        return any(option.removeprefix("--") in vars(args) for option in options)
+
     def find(self, args: argparse.Namespace) -> "ModelFiles":
         """The model that the options name.
 
@@ -81,9 +86,9 @@ MOCKINGJAYS = ("pretrained", "random")
 UNPACKED = "--max_unpacked_gb"
 
 
-def role(name: str) -> ModelOptions:
-    """Options of one of several countermeasures: --ROLE, --ROLE_config, --ROLE_checkpoint."""
-    return ModelOptions(f"--{name}_config", f"--{name}_checkpoint", f"--{name}", "cm")
+def role(name: str, kind: str = "cm") -> ModelOptions:
+    """Options of one of several models: --ROLE, --ROLE_config, --ROLE_checkpoint."""
+    return ModelOptions(f"--{name}_config", f"--{name}_checkpoint", f"--{name}", kind)
 
 
 Parsed = TypeVar("Parsed")
@@ -348,6 +353,13 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         const="methods=[worst,noise]",
         help="attack every utterance in several ways that need no options, keep the worst, and "
         "show noise of the same size, in place of the methods of --config",
+    )
+
+
+def add_surrogate(parser: argparse.ArgumentParser, kind: str) -> None:
+    """The options of a model from which the worst case transfers."""
+    role("surrogate", kind).add(
+        parser, "another model, of which the worst case (--worst) tries what is made on it as well"
     )
 
 

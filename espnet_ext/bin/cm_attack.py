@@ -29,6 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack: methods, eps, unit, steps...")
     cli.add_set(parser)
+    cli.add_surrogate(parser, "cm")
     add(
         "--dev_scores",
         help="scores of the source on development data: an attack has succeeded where a score is "
@@ -86,9 +87,12 @@ def main() -> None:
     from espnet_ext.tasks.loading import CM_KIND
     from espnet_ext.victims.countermeasure import LabelledBatch, PyTorchCountermeasure
 
+    surrogate = cli.role("surrogate")
+    others = {"(surrogate)": surrogate.find(args)} if surrogate.given(args) else {}
+    named = {"(source)" if name is None else name: at for name, at in files.items()} | others
     # Each model once, however many names it has.
-    models = {at: cli.open_model(at, args, CM_KIND) for at in dict.fromkeys(files.values())}
-    identity = {n or "(source)": cli.model_digests(at, "checkpoint") for n, at in files.items()}
+    models = {at: cli.open_model(at, args, CM_KIND) for at in dict.fromkeys(named.values())}
+    identity = {name: cli.model_digests(at, "checkpoint") for name, at in named.items()}
     source = models[files[None]]
     options = dataclasses.asdict(settings.victim)
     victims = {
@@ -98,8 +102,10 @@ def main() -> None:
         )
         for at, model in models.items()
     }
+    attacked = victims[files[None]]
+    attacked.surrogate = next((victims[at] for at in others.values()), None)
     run: AttackRun[LabelledBatch] = AttackRun(
-        victims[files[None]],
+        attacked,
         settings,
         read_trials(args.data_dir, source.sample_rate, source.window),
         args.output_dir,

@@ -68,11 +68,13 @@ class Victim(Generic[B]):
         kind: of model, as settings and logs name it.
         module: the model itself; its parameters say where it is.
         sample_rate: of speech, in Hz.
+        surrogate: another model of this kind, from which the worst case transfers to this one.
     """
 
     kind: str
     module: torch.nn.Module
     sample_rate: int
+    surrogate: "Victim[B] | None" = None
 
     @property
     def losses(self) -> tuple[str, ...]:

@@ -25,9 +25,16 @@ BUDGETS = {
 }
 
 
-@pytest.fixture(params=list(BUDGETS))
+@pytest.fixture(params=[*BUDGETS, "features and a surrogate"])
 def attacked(request):
-    return (*of_kind(request.param), BUDGETS[request.param])
+    kind, _, surrogate = request.param.partition(" and a ")
+    victim, batch = of_kind(kind)
+    victim.surrogate = PyTorchCountermeasure(trained("lcnn")) if surrogate else None
+    return victim, batch, BUDGETS[kind]
+
+
+def members(method, victim):
+    return method.members(victim.losses, victim.graded, victim.surrogate is not None)
 
 
 def progress_of(victim, batch, inputs):
@@ -39,8 +46,9 @@ def test_no_member_is_stronger_for_any_utterance(attacked):
     victim, batch, budget = attacked
     method = Worst(worst_steps=10, guesses=3)
     worst = progress_of(victim, batch, found(victim, batch, method, budget))
-    for member in method.members(victim.losses, victim.graded).values():
-        alone = progress_of(victim, batch, found(victim, batch, member, budget))
+    for name, member in members(method, victim).items():
+        source = victim.surrogate if name == "transfer" else victim
+        alone = progress_of(victim, batch, found(source, batch, member, budget))
         assert (worst >= alone).all()
 
 
@@ -52,13 +60,13 @@ def test_what_is_kept_is_in_the_ball_and_says_whose_it_is(attacked):
     ball = ball_of(victim, batch, budget)
     assert torch.equal(ball.exact(kept), kept)
     names = [row["strongest"] for row in method.details(victim, state)]
-    assert set(names) <= {*method.members(victim.losses, victim.graded), None}
+    assert set(names) <= {*members(method, victim), None}
     for row, name in enumerate(names):
         assert (name is None) == torch.equal(kept[row], batch.inputs[row])
     assert (state.spent > 0).any(dim=0).all()
 
 
-@pytest.mark.parametrize("stop", [1, 9, 10, 15, 20, 42])
+@pytest.mark.parametrize("stop", [1, 9, 10, 15, 20, 42, 48])
 def test_a_killed_worst_case_ends_as_an_unbroken_one(attacked, stop):
     victim, batch, budget = attacked
     method = Worst(worst_steps=10, guesses=3)
@@ -195,6 +203,18 @@ def test_a_sham_is_broken_and_flagged(name):
     assert plain >= 0.5 or name == "random gain"
     assert worst <= 0.05
     assert flags
+
+
+def test_what_gradients_do_not_find_transfers():
+    victim, batch = PyTorchCountermeasure(trained(defense=Detached())), feature_batch(trained(), 20)
+    method = Worst(worst_steps=20, guesses=1)
+    assert left(victim, batch, method) >= 0.5
+    victim.surrogate = PyTorchCountermeasure(trained())
+    state = run(victim, batch, method, EPS)
+    assert victim.reached(batch, state.snapshots[20], slice(None)).float().mean() >= 0.95
+    assert "transfer" in [row["strongest"] for row in method.details(victim, state)]
+    others = len(members(method, victim)) - 2  # gradients of the surrogate are not counted
+    assert int(state.spent[:, 0].max()) == 20 * others
 
 
 def test_an_honest_model_has_no_flag():

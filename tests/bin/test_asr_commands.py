@@ -115,6 +115,18 @@ def test_single_keys_of_the_attack_are_changed(monkeypatch, model, data, tmp_pat
     assert [(s["budget"], s["step"]) for s in scores] == [("eps1", 0), ("eps1", 1)]
 
 
+def test_the_worst_case_transfers_from_another_recognizer(monkeypatch, model, data, tmp_path):
+    surrogate = ("--surrogate_config", model[0], "--surrogate_checkpoint", model[1])
+    options = (*attack_options(data, tmp_path), *surrogate)
+    with pytest.raises(InputError, match="worst"):
+        call(monkeypatch, asr_attack, model, *options)
+    call(monkeypatch, asr_attack, model, *options, "--worst", "--set", "worst_steps=2", "guesses=1")
+    about = json.loads((tmp_path / "attack.json").read_text())
+    assert about["surrogate"]["weights"] == about["model"]["weights"]
+    scores = json.loads((tmp_path / "results.json").read_text())["scores"]
+    assert {s["method"] for s in scores if s["step"] > 0} == {"worst", "noise"}
+
+
 @pytest.mark.parametrize(
     "heard", [" one  two ", "", "one\u00a0two", "a\tb\nc", "x\u200b\x00\u2028y"]
 )

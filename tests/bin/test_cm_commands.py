@@ -162,6 +162,19 @@ def test_the_worst_case_is_decided_by_the_threshold_of_given_scores(
         assert row["reached"] == ((row["score"] > point) != (row["key"] == "bonafide"))
 
 
+def test_the_worst_case_transfers_from_a_surrogate(monkeypatch, trained, untrained, data, tmp_path):
+    model = (trained / "config.yaml", trained / "valid.eer.best.pth")
+    surrogate = ("--surrogate_config", untrained[0], "--surrogate_checkpoint", untrained[1])
+    with pytest.raises(InputError, match="worst"):
+        attack(monkeypatch, model, data, tmp_path / "out", *surrogate)
+    attack(monkeypatch, model, data, tmp_path / "out", "--worst", *surrogate)
+    models = read_json(tmp_path / "out/attack.json")["models"]
+    assert [*models] == ["(source)", "itself", "(surrogate)"]
+    assert models["(surrogate)"] != models["(source)"] == models["itself"]
+    rows = read_jsonl(tmp_path / "out/attack_log.jsonl")
+    assert all([*row["answers"]] == ["itself"] for row in rows)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

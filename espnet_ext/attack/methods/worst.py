@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Victim
 
 
+TRANSFER = "transfer"
+
+
 @register
 @dataclasses.dataclass(frozen=True)
 class Worst(Method):
@@ -24,8 +27,9 @@ class Worst(Method):
 
     Croce and Hein (2020) for speech. The attacks fail for different reasons: PGD on a cosine
     schedule with momentum, and from a second random point; the halved steps of Auto-PGD; PGD on
-    every other loss of the model (each head; the margin); and, where gradients lead nowhere, one
-    that asks for values alone (SPSA). What counts is the model's answer (`Victim.progress`);
+    every other loss of the model (each head; the margin); where gradients lead nowhere, one that
+    asks for values alone (SPSA); and PGD on `Victim.surrogate`, where there is one. What counts is
+    the model's answer (`Victim.progress`);
     among equal answers the larger objective. Where an answer can be no worse (a target that is
     written), the utterance is left alone.
 
@@ -51,12 +55,15 @@ class Worst(Method):
         """See `Method.passes`; of a model with two losses."""
         return sum(member.passes for member in self.members(("first", "second"), False).values())
 
-    def members(self, losses: Sequence[str], graded: bool) -> dict[str, Pgd | Spsa]:
+    def members(
+        self, losses: Sequence[str], graded: bool, transfer: bool = False
+    ) -> dict[str, Pgd | Spsa]:
         """The attacks, by name.
 
         Args:
             losses: of the model; what it decides by is followed first, see `Victim.losses`.
             graded: whether answers can be worse than the attacker's goal, see `Victim.graded`.
+            transfer: whether there is a surrogate, attacked by its own default loss.
 
         Example:
             >>> list(Worst().members(("cross_entropy", "score"), graded=True))
@@ -67,6 +74,8 @@ class Worst(Method):
         cosine = Pgd(
             self.seed, (self.worst_steps,), decay=0.9, loss=first, stop_on_success=not graded
         )
+        # Not only until the surrogate gives in: what goes further carries over better.
+        transferred = dataclasses.replace(cosine, loss="", stop_on_success=False)
         spsa = Spsa(self.seed, (self.guesses,), decay=0.9, loss=first, stop_on_success=not graded)
         return {
             "cosine": cosine,
@@ -74,6 +83,7 @@ class Worst(Method):
             **{loss: dataclasses.replace(cosine, loss=loss) for loss in others},
             "restart": dataclasses.replace(cosine, seed=self.seed + 1),
             "spsa": spsa,
+            **({TRANSFER: transferred} if transfer else {}),
         }
 
     def run(
@@ -87,10 +97,13 @@ class Worst(Method):
         """See `Method.run`."""
         from espnet_ext.attack.worst import WorstCase
 
-        members = self.members(victim.losses, victim.graded)
+        members = self._of(victim)
         return WorstCase(victim, batch, ball, members, self.worst_steps).run(state, on_step)
+
+    def _of(self, victim: "Victim[B]") -> dict[str, Pgd | Spsa]:
+        return self.members(victim.losses, victim.graded, victim.surrogate is not None)
 
     def details(self, victim: "Victim[B]", state: "State") -> list[dict[str, object]]:
         """`strongest`, the attack whose inputs are kept; null where none was stronger than none."""
-        names = [*self.members(victim.losses, victim.graded), None]
+        names = [*self._of(victim), None]
         return [{"strongest": names[place]} for place in state.kept["strongest"].tolist()]
