@@ -59,7 +59,7 @@ class EncoderFrames:
 
     def of(self, samples: int) -> int:
         """Encoder frames of an utterance of so many samples; 0 where it is too short."""
-        if samples < self.shortest:
+        if self.too_short(samples):
             return 0
         if samples not in self._known:
             self._known[samples] = self._encode(samples)
@@ -80,14 +80,20 @@ class EncoderFrames:
             >>> frames.too_short(300)                           # doctest: +SKIP
             '300 samples (0.019 s), the model needs 1361 (0.086 s)'
         """
-        if samples >= self.shortest:
+        # The search for the shortest takes many passes: only where one may be too short.
+        if any(known <= samples and frames for known, frames in self._known.items()):
+            return None
+        if self._usable(samples) or samples >= self.shortest:
             return None
         own, least = (f"({n / self.sample_rate:.3f} s)" for n in (samples, self.shortest))
         return f"{samples} samples {own}, the model needs {self.shortest} {least}"
 
     def _usable(self, samples: int) -> bool:
         try:
-            return self._encode(samples) > 0
+            frames = self._encode(samples)
+            if frames > 0:
+                self._known[samples] = frames
+            return frames > 0
         except torch.cuda.OutOfMemoryError:
             raise
         # ESPnet's own error for it, those of PyTorch's layers, and whatever other encoders raise.
