@@ -71,21 +71,26 @@ def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Mod
         train: training mode, with the buffers (BatchNorm's statistics) brought back at the
             end; otherwise evaluation mode, which changes none.
     """
-    training = {name: module.training for name, module in model.named_modules()}
+    # Often around a single pass of a small model: what is so already is not set again.
+    before = [(module, module.training) for module in model.modules()]
     trainable = [(p, p.grad) for p in model.parameters() if p.requires_grad]
     buffers = [(b, b.clone()) for b in model.buffers()] if train else []
     try:
-        set_mode(model.requires_grad_(False), train)
+        for parameter, _ in trainable:
+            parameter.requires_grad_(False)
+        if train or any(training for _, training in before):
+            set_mode(model, train)
         with full_precision():
             yield model
     finally:
-        for name, module in model.named_modules():
-            module.training = training[name]
+        for module, training in before:
+            if module.training != training:
+                module.training = training
         for parameter, gradient in trainable:
             parameter.requires_grad_(True).grad = gradient
         with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for buffer, value in buffers:
+                buffer.copy_(value)
 
 
 def plain_recurrence(model: torch.nn.Module) -> AbstractContextManager[object]:

@@ -112,15 +112,18 @@ def quiet() -> Iterator[None]:
     def _wanted(record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("Using make_pad_mask with a list of lengths")
 
-    search = logging.getLogger(BeamSearch.__module__)
-    root, level = logging.getLogger(), search.level
-    root.addFilter(_wanted)
-    search.setLevel(max(level, logging.WARNING))
+    def _grave(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING
+
+    # Filters: another level would make every logger of the process look up its own again.
+    filters = {logging.getLogger(): _wanted, logging.getLogger(BeamSearch.__module__): _grave}
+    for logger, wanted in filters.items():
+        logger.addFilter(wanted)
     try:
         yield
     finally:
-        search.setLevel(level)
-        root.removeFilter(_wanted)
+        for logger, wanted in filters.items():
+            logger.removeFilter(wanted)
 
 
 def encode(model: ESPnetASRModel, speech: torch.Tensor, speech_lengths: torch.Tensor) -> Padded:
