@@ -77,18 +77,20 @@ def pad_both_ends(
     Returns:
         (B, T + 2 width); zero from `width` samples after the end of an utterance.
     """
-    lengths = lengths.to(speech.device).unsqueeze(-1)
-    positions = torch.arange(-width, speech.size(1) + width, device=speech.device)
-    positions = positions.expand(len(speech), -1)
-    wanted = (positions >= 0) & (positions < lengths)
-    source = positions
+    lengths, ends = lengths.to(speech.device).unsqueeze(-1), (width, width)
+    padded = torch.nn.functional.pad(speech, ends)
+    steps = torch.arange(padded.size(1), device=speech.device)
     if mode == "reflect":
-        wanted = positions < lengths + width
+        # The samples beyond both ends, from -width and from the end on; no others are gathered,
+        # for that takes long backwards.
+        edge = torch.arange(width, device=speech.device)
+        beyond = torch.cat([(edge - width).expand(len(speech), -1), lengths + edge], dim=1)
         period = (2 * (lengths - 1)).clamp(min=1)
-        folded = positions.remainder(period)
-        source = torch.minimum(folded, period - folded)
-    source = source.clamp(min=0, max=speech.size(1) - 1)
-    return speech.gather(1, source).masked_fill(~wanted, 0.0)
+        folded = beyond.remainder(period)
+        source = torch.minimum(folded, period - folded).clamp(max=speech.size(1) - 1)
+        padded = padded.scatter(1, beyond + width, speech.gather(1, source))
+    known = lengths + (2 * width if mode == "reflect" else width)
+    return padded.masked_fill(steps >= known, 0.0)
 
 
 def deltas(feats: torch.Tensor, lengths: torch.Tensor, window: int = 9) -> torch.Tensor:
