@@ -23,6 +23,9 @@ import typeguard
 
 Decorator = Callable[..., Callable[..., object]]
 
+CHECKED_LATER: "dict[str, functools._lru_cache_wrapper[object]]" = {}
+"""Of each function of ESPnet, by module and name: what gives it its checks of types, once."""
+
 # Imported by every task of ESPnet, and used for few models: g2p_en asks the network for NLTK data
 # when it is imported (seconds, or a hang behind a firewall that drops packets), the cleaner reads
 # the grammar of English numbers, and the filters are for augmentation.
@@ -95,6 +98,7 @@ def checked_on_first_call(decorate: Decorator) -> Decorator:
         if options or not isinstance(target, types.FunctionType) or not ours:
             return decorate(target, **options)
         checked = functools.cache(lambda: decorate(target))
+        CHECKED_LATER[f"{target.__module__}.{target.__qualname__}"] = checked
         return functools.wraps(target)(lambda *args, **kwargs: checked()(*args, **kwargs))
 
     return _typechecked

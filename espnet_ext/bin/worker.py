@@ -3,11 +3,14 @@
 run.pl starts it. Standard input is a socket with a line of JSON for each command: `line`, as bash
 would run it; `log`, the file at whose end its output goes; `environment`, variables of its own.
 With it comes the write end of a pipe for the exit code, 128 + the signal where it was killed.
+
+What a command has imported late, or called of ESPnet for the first time, the next ones find done.
 """
 
 import ast
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import importlib.util
@@ -19,6 +22,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +37,9 @@ def main() -> None:
     _put(os.open(os.devnull, os.O_RDONLY), 0)
     cli.quiet_libraries()
     imported: set[str] = set()
+    used, tell = os.pipe()
+    os.set_blocking(used, False)
+    os.set_blocking(tell, False)
     answers: dict[int, int] = {}  # process -> where its exit code goes
 
     def _answer(*_: object) -> None:
@@ -55,25 +62,58 @@ def main() -> None:
                 # The command says what is wrong when it meets the same error.
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
-            gc.freeze()  # a collection in a fork would copy the memory that it looks at
+        _prepare(used)
+        gc.freeze()  # a collection in a fork would copy the memory that it looks at
         process = os.fork()
         if process == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             end_with_parent()
             channel.close()
-            for handle in (answer, *answers.values()):
+            for handle in (used, answer, *answers.values()):
                 os.close(handle)
             os.environ.update(request["environment"])
             os.write(1, os.fsencode(request["line"]) + b"\n")
             sys.argv[1:] = arguments
-            _run_and_end(module)
+            _run_and_end(module, tell)
         answers[process] = answer
         _answer()  # it may have ended before it was known
 
 
-def _run_and_end(module: str) -> NoReturn:
+def _checked_later() -> "Mapping[str, functools._lru_cache_wrapper[object]]":
+    """See `espnet_ext.compat.CHECKED_LATER`; nothing where no ESPnet has been imported."""
+    compat = sys.modules.get("espnet_ext.compat")
+    return {} if compat is None else compat.CHECKED_LATER
+
+
+def _prepare(used: int) -> None:
+    """Do for all further commands what earlier ones had to do, each for itself."""
+    lines = b""
+    with contextlib.suppress(BlockingIOError):
+        while more := os.read(used, 1 << 16):
+            lines += more
+    for name in dict.fromkeys(lines.decode().split()):
+        with contextlib.suppress(Exception):
+            if name in _checked_later():
+                _checked_later()[name]()
+            else:
+                importlib.import_module(name)
+
+
+def _tell(tell: int, before: set[str]) -> None:
+    """Name what this command has used that it did not find, one line each."""
+    packages = {name.split(".")[0] for name in before}
+    # Further packages may start threads, which no fork has.
+    names = [n for n in sys.modules if n not in before and n.split(".")[0] in packages]
+    names += [n for n, check in _checked_later().items() if check.cache_info().currsize]
+    with contextlib.suppress(BlockingIOError):  # the pipe is full
+        for name in names:
+            os.write(tell, os.fsencode(name) + b"\n")
+
+
+def _run_and_end(module: str, tell: int) -> NoReturn:
     """Run a command as `python -m` does, and end without clearing the memory that forks share."""
     code: object = 0
+    before = set(sys.modules)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -84,6 +124,7 @@ def _run_and_end(module: str) -> NoReturn:
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
+    _tell(tell, before)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,10 +1,14 @@
 """What a worker imports before it forks; tests/jobs/test_warm.py runs commands in one."""
 
+import functools
 import importlib.util
+import os
+import sys
 
 import pytest
 
-from espnet_ext.bin.worker import needed
+from espnet_ext import compat
+from espnet_ext.bin.worker import _prepare, _tell, needed
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,21 @@ def test_what_a_command_imports_late_is_imported_once(command, module):
 @pytest.mark.parametrize("command", ["run_jobs", "absent"])
 def test_a_light_command_needs_nothing(command):
     assert needed(f"espnet_ext.bin.{command}") == []
+
+
+def test_what_a_command_has_used_the_next_ones_find_done(monkeypatch):
+    calls = []
+    checks = {name: functools.cache(lambda name=name: calls.append(name)) for name in "ab"}
+    monkeypatch.setattr(compat, "CHECKED_LATER", checks)
+    used, tell = os.pipe()
+    for end in (used, tell):
+        os.set_blocking(end, False)
+    _prepare(used)  # nothing is known yet
+    before = {*sys.modules} - {"json.tool"}
+    importlib.import_module("json.tool")
+    checks["a"]()
+    _tell(tell, before)
+    monkeypatch.delitem(sys.modules, "json.tool")
+    checks["a"].cache_clear()
+    _prepare(used)
+    assert calls == ["a", "a"] and "json.tool" in sys.modules
