@@ -10,7 +10,10 @@ from espnet_ext.metrics.bootstrap import (
     Draws,
     Interval,
     equal_error,
+    holm,
     interval,
+    most_tests,
+    p_value,
     rate,
     rate_difference,
 )
@@ -365,3 +368,37 @@ def test_many_trials_are_thinned_to_ranks_that_are_close(scored, monkeypatch):
         monkeypatch.setattr(module, "MAX_THRESHOLDS", most)
         rates += Draws(30, 50).curve(scores, bonafide, speakers, equal_error).tolist()
     assert exact == pytest.approx(thin, abs=0.8) and exact != thin
+
+
+@pytest.mark.parametrize("below", [0, 1, 60, 124, 200, 2500])
+def test_a_p_value_agrees_with_the_interval_and_is_never_zero(below):
+    draws = np.array([1.0] + [-1.0] * below + [1.0] * (RESAMPLES - below))
+    for sign in (1.0, -1.0):
+        found, p = interval(sign * draws), p_value(sign * draws)
+        excludes = found.low > 0.0 or found.high < 0.0
+        assert 0.0 < p <= 1.0 and (p <= 0.05) == excludes
+
+
+def test_of_equal_systems_p_is_one_and_of_none_unknown():
+    assert p_value(np.zeros(100)) == 1.0
+    assert p_value(np.array([np.nan, 1.0, 2.0])) is None
+    assert p_value(np.array([1.0])) is None
+
+
+def test_holm_is_that_of_the_literature():
+    # p.adjust(c(0.01, 0.02, 0.03, 0.04), "holm") of R; and Holm (1979): the smallest times all.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.02]) == [0.02] and holm([]) == [] and holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_where_nothing_differs_holm_leaves_one_in_few_of_many_families():
+    families = np.random.default_rng(0).uniform(size=(2000, 20))
+    assert np.mean([min(holm(p)) <= 0.05 for p in families]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(families <= 0.05) == pytest.approx(0.05, abs=0.005)
+
+
+@pytest.mark.parametrize("resamples", [39, 999, 4999])
+def test_too_many_tests_for_the_draws_are_known(resamples):
+    least = p_value(np.ones(1 + resamples))
+    most = most_tests(resamples)
+    assert min(holm([least] * most)) <= 0.05 < min(holm([least] * (most + 1)))
