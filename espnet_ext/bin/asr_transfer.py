@@ -24,9 +24,8 @@ def main() -> None:
     args = cli.parse(get_parser())
     from espnet_ext.attack.replay import replay
     from espnet_ext.data.attack_log import RECORD, read_attack_record
-    from espnet_ext.report.recognition import write_attack_results
+    from espnet_ext.report.recognition import goal_of, write_attack_results
     from espnet_ext.tasks.loading import ASR_KIND
-    from espnet_ext.victims.options import GOALS
     from espnet_ext.victims.recognizer import PyTorchESPnet
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
@@ -35,8 +34,7 @@ def main() -> None:
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     record = Path(args.attack_dir) / RECORD
     settings = read_attack_record(record)["settings"] if record.is_file() else {}
-    goal = settings.get("goal", GOALS[0] if settings.get("targeted", True) else GOALS[1])
-    victim = PyTorchESPnet(recognizer, args.ctc_weight, goal=goal)
+    victim = PyTorchESPnet(recognizer, args.ctc_weight, goal=goal_of(settings))
     rows = replay(
         victim,
         args.attack_dir,

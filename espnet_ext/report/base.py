@@ -40,9 +40,18 @@ class Report(ABC):
     def about(self) -> str:
         """What was done, a paragraph."""
 
+    @property
+    def flagged(self) -> bool:
+        """Whether flags were looked for when the result was made."""
+        return False
+
+    def flags(self) -> list[Finding]:
+        """Reasons not to trust the result, see `espnet_ext.report.flags`."""
+        return []
+
     @abstractmethod
     def verdict(self) -> Iterator[Finding]:
-        """What to know first, and what the numbers say at most in three sentences."""
+        """What the numbers say, at most in a few sentences."""
 
     def facts(self) -> Iterator[Finding]:
         """What the numbers say beyond the verdict."""
@@ -86,6 +95,11 @@ class Report(ABC):
         return []
 
 
+def said_first(report: Report) -> list[str]:
+    """The flags of a report in words, or that there are none."""
+    return [sentence(flag) for flag in report.flags()] or [sentence(Finding("no_flag", {}))]
+
+
 def render_results(report: Report, pictures: Collection[str] | None = None) -> str:
     """The text of RESULTS.md.
 
@@ -95,12 +109,15 @@ def render_results(report: Report, pictures: Collection[str] | None = None) -> s
     """
     shown = [p for p in report.pictures() if pictures is None or p.name in pictures]
     commits = ", ".join(report.commits())
+    # Before there were flags, what to know first stood before the rest.
+    first = [] if report.flagged else report.flags()
     sections = [
         f"# {report.heading}",
         report.about(),
         *(["## What is missing", bullets(report.missing())] if report.missing() else []),
+        *(["## Flags", bullets(said_first(report))] if report.flagged else []),
         "## What the intervals say",
-        bullets(sentence(f) for f in (*report.verdict(), *report.facts())),
+        bullets(sentence(f) for f in (*first, *report.verdict(), *report.facts())),
         *(f"![{picture.alt}]({picture.name})\n\n{picture.caption}" for picture in shown),
         *report.tables(),
         "## How it was made",

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from espnet_ext.data.files import Record
+from espnet_ext.report.findings import Finding, stored
+from espnet_ext.report.results import Flag
 from espnet_ext.report.tables import markdown_table
 from espnet_ext.report.templates import template
 from espnet_ext.report.wording import NORMS, number, shown
 
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
-SCHEMA_ID = "urn:espnet_ext:robustness-card:1"
+SCHEMA_ID = "urn:espnet_ext:robustness-card:2"
 POINTS = ("loss", "beyond_noise")
 NO_UNIT = ("min_tdcf_2019", "min_tdcf_2021", "min_dcf", "cllr")
 NEVER_TESTED = (
@@ -38,7 +40,11 @@ TITLES = {
     "loss": "points lost",
     "beyond_noise": "points lost beyond random signs",
 }
-CONTROLLED = {"balanced_accuracy": "random signs", "wer": "noise of the same size"}
+CONTROLLED = {
+    "balanced_accuracy": "random signs",
+    "wer": "noise of the same size",
+    "adv_twer": "noise of the same size",
+}
 _MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
@@ -110,7 +116,7 @@ class Card(TypedDict):
     clean: Scores
     attacks: list[Attack]
     definitions: dict[str, str]
-    cautions: list[str]
+    flags: list[Flag]
     not_tested: list[str]
     commit: str | None
     environment: Record
@@ -140,7 +146,7 @@ def make_card(
     definitions: Mapping[str, str],
     not_tested: Sequence[str],
     environment: Record,
-    cautions: Sequence[str] = (),
+    flags: Sequence[Finding] = (),
 ) -> Card:
     """A card; of the definitions only those of its metrics.
 
@@ -151,7 +157,7 @@ def make_card(
         definitions: of all metrics, and of the interval.
         not_tested: in words, beside what is never tested.
         environment: that of the results.
-        cautions: what to know before any number is quoted.
+        flags: reasons not to trust it, to know before any number is quoted.
     """
     used = {*clean["metrics"], "interval"}
     for attack in attacks:
@@ -162,7 +168,7 @@ def make_card(
         "clean": clean,
         "attacks": list(attacks),
         "definitions": {name: text for name, text in definitions.items() if name in used},
-        "cautions": list(cautions),
+        "flags": stored(flags),
         "not_tested": [*not_tested, *NEVER_TESTED],
         "commit": environment.get("commit"),
         "environment": dict(environment),

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from espnet_ext.data.attack_log import CLEAN, NOISE
+from espnet_ext.report.comparisons import family
 from espnet_ext.report.findings import LIMITS, Finding, Signs
 from espnet_ext.report.results import (
     CellResult,
@@ -15,23 +16,14 @@ from espnet_ext.report.results import (
 )
 from espnet_ext.report.wording import excludes_zero
 
-CONSTANT_HIGH, CONSTANT_LOW = 95.0, 5.0
-
 
 def verdict(results: CountermeasureResults) -> Iterator[Finding]:
-    """What to know first, and then without attack, transfer, and the defence."""
-    yield from cautions(results["models"])
+    """Without attack, transfer, and the defence."""
     models = [model for model in results["models"] if model["seeds"]]
     best = min(models, key=lambda model: model["eer"][0] or 0.0)
     yield Finding("lowest_eer", {"model": best["name"], "eer": best["eer"], "of": len(models)})
-    chance: dict[str, Numbers] = {}
-    for model in models:
-        value = model["clean"]["balanced_accuracy"]
-        _, low, high = value
-        if low is not None and high is not None and low <= 50.0 <= high:
-            chance[model["name"]] = value
-    if chance:
-        yield Finding("at_chance", {"models": chance})
+    if "flags" not in results:  # a flag says it since there are flags
+        yield from at_chance(models)
     found = _transferred(results)
     methods = list(dict.fromkeys(cell["method"] for cell, _ in found))
     signs = Signs.of([beyond for _, beyond in found])
@@ -49,27 +41,43 @@ def verdict(results: CountermeasureResults) -> Iterator[Finding]:
         if same:
             against[rival["against"]] = Signs.of(same)
     yield Finding("defence", {"defence": defence["name"], "against": against})
+    clean = [c["difference"] for c in results["comparisons"] if c["method"] == CLEAN]
+    if "flags" in results and clean:
+        most = max(abs(difference[0] or 0.0) for difference in clean)
+        yield Finding("alike", {"measure": "balanced accuracy", "most": most})
 
 
-def cautions(models: Sequence[ModelResult]) -> Iterator[Finding]:
-    """Countermeasures that cannot tell bona fide speech from spoofs without any attack."""
-    near = {
-        model["name"]: model["eer"]
-        for model in models
-        if model["seeds"]
-        and ((model["eer"][0] or 0.0) >= LIMITS.CHANCE_EER or (model["eer"][2] or 0.0) >= 50.0)
-    }
-    if near:
-        yield Finding("near_chance", {"models": near})
+def at_chance(models: Sequence[ModelResult]) -> Iterator[Finding]:
+    """Countermeasures whose balanced accuracy cannot be told from 50 %."""
+    chance: dict[str, Numbers] = {}
+    for model in models:
+        value = model["clean"]["balanced_accuracy"]
+        _, low, high = value
+        if low is not None and high is not None and low <= 50.0 <= high:
+            chance[model["name"]] = value
+    if chance:
+        yield Finding("at_chance", {"models": chance})
 
 
 def facts(results: CountermeasureResults) -> Iterator[Finding]:
     """Every further fact, the general ones first."""
     for facts_of in (
-        cost_facts, transfer_facts, noise_facts, rival_facts,
+        family_facts, cost_facts, transfer_facts, noise_facts, rival_facts,
         constancy_facts, white_box_facts, lnsr_facts,
     ):  # fmt: skip
         yield from facts_of(results)
+
+
+def family_facts(results: CountermeasureResults) -> Iterator[Finding]:
+    """How many comparisons there are of each kind, by chance, and after correction."""
+    attacked = [c for c in results["comparisons"] if c["method"] != CLEAN]
+    clean = [c for c in results["comparisons"] if c["method"] == CLEAN]
+    for what, records, name in (
+        ("points beyond random signs", results["cells"], "beyond_noise"),
+        ("balanced accuracy of one countermeasure less another's", attacked, "difference"),
+        ("the same without attack", clean, "difference"),
+    ):
+        yield from family(what, records, name, results["resamples"])
 
 
 def cost_facts(results: CountermeasureResults) -> Iterator[Finding]:
@@ -181,7 +189,7 @@ def constancy_facts(results: CountermeasureResults) -> Iterator[Finding]:
                 about = {**panel, "model": model["name"], "before": before, "answer": answer}
                 yield Finding("constancy", {**last, **about})
         for answer in ("bona fide", "spoof"):
-            if same[answer]:
+            if same[answer] and "flags" not in results:  # a flag says it since there are flags
                 yield Finding("constant", {**panel, "answer": answer, "models": same[answer]})
 
 
@@ -197,7 +205,8 @@ def constant_answer(rates: Rates) -> str | None:
     """
     right = {"bona fide": rates["bonafide_accuracy"][0], "spoof": rates["spoof_accuracy"][0]}
     for answer, other in (("bona fide", "spoof"), ("spoof", "bona fide")):
-        if (right[answer] or 0.0) >= CONSTANT_HIGH and (right[other] or 0.0) <= CONSTANT_LOW:
+        wrong = 100.0 - (right[other] or 0.0)
+        if min(right[answer] or 0.0, wrong) >= LIMITS.CONSTANT:
             return answer
     return None
 

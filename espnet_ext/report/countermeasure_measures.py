@@ -80,13 +80,13 @@ class Measures:
             "spoof_accept_rate": interval(100.0 - spoof),
         }
 
-    def difference(self, first: Rows, second: Rows) -> Interval:
-        """Balanced accuracy of the first less that of the second, paired, seeds pooled."""
+    def difference(self, first: Rows, second: Rows) -> np.ndarray:
+        """Draws of balanced accuracy of the first less that of the second, paired, seeds pooled."""
         bonafide, balanced = first.trials.bonafide, []
         for rows in (first, second):
             spoof, real = (self.share(rows, c, seeds=False) for c in (~bonafide, bonafide))
             balanced.append(0.5 * (spoof + real))
-        return interval(balanced[0] - balanced[1])
+        return balanced[0] - balanced[1]
 
     def costs(self, rows: Rows) -> Costs:
         """What needs no operating point; t-DCFs where there are weights."""

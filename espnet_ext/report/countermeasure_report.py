@@ -8,10 +8,11 @@ from espnet_ext.data.files import Record
 from espnet_ext.report.base import Report
 from espnet_ext.report.card import Attack, Card, Control, make_card, metrics
 from espnet_ext.report.countermeasure_figures import countermeasure_pictures
-from espnet_ext.report.countermeasure_findings import cautions, facts, verdict
+from espnet_ext.report.countermeasure_findings import facts, verdict
 from espnet_ext.report.countermeasure_tables import countermeasure_tables
 from espnet_ext.report.figures import Picture
-from espnet_ext.report.findings import Finding, sentence
+from espnet_ext.report.findings import Finding
+from espnet_ext.report.flags import OF_EARLIER, countermeasure_flags
 from espnet_ext.report.results import CellResult, CountermeasureResults, Counts, ModelResult
 from espnet_ext.report.wording import METHODS, method_name
 
@@ -54,8 +55,18 @@ class CountermeasureReport(Report):
             f"{all_spoof:.1f} % plain and 50 % balanced accuracy."
         )
 
+    @property
+    def flagged(self) -> bool:
+        """See `Report.flagged`."""
+        return "flags" in self.results
+
+    def flags(self, names: Sequence[str] | None = None) -> list[Finding]:
+        """See `Report.flags`; of some countermeasures by name, or all."""
+        found = countermeasure_flags(self.results, names)
+        return [flag for flag in found if self.flagged or flag.kind in OF_EARLIER]
+
     def verdict(self) -> Iterator[Finding]:
-        """Cautions, without attack, transfer, and the defence."""
+        """Without attack, transfer, the defence, and the controls."""
         return verdict(self.results)
 
     def facts(self) -> Iterator[Finding]:
@@ -110,7 +121,7 @@ class CountermeasureReport(Report):
             self.definitions,
             not_tested(model, cells, attacks),
             self.environment,
-            [sentence(finding) for finding in cautions([model])],
+            self.flags([model["name"]]),
         )
 
     def _attack(self, cell: CellResult) -> Attack:

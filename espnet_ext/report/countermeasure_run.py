@@ -24,11 +24,20 @@ from espnet_ext.cm.scores import (
     read_asv_scores,
     read_scores,
 )
-from espnet_ext.data.attack_log import CLEAN, NOISE, RECORD, read_attack_record
+from espnet_ext.data.attack_log import (
+    CLEAN,
+    LOG,
+    NOISE,
+    RECORD,
+    Row,
+    read_attack_log,
+    read_attack_record,
+)
 from espnet_ext.data.files import Record, read_json
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics.eer import EqualErrorRate, equal_error_rate
+from espnet_ext.report.countermeasure_curve import kept
 from espnet_ext.report.layout import Layout
 from espnet_ext.report.results import PanelOf
 
@@ -109,6 +118,7 @@ class Run:
         cells: seeds of each condition of the attack, in the order of the list of models.
         settings: attack.json of each source, by seed.
         missing: what is not there, a sentence each.
+        logs: rows of attack_log.jsonl of each source, by seed, where it is there.
     """
 
     models: list[Model]
@@ -121,6 +131,7 @@ class Run:
     cells: dict[Cell, list[int]] = field(default_factory=dict)
     settings: dict[str, dict[int, Record]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    logs: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
 
     def of(self, cell: Cell, seeds: Sequence[int], attacked: bool = False) -> Rows:
         """Rows of a condition and some of its seeds; of a clean one those attacked, or all."""
@@ -239,6 +250,9 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
             )
         if settings:
             run.settings.setdefault(source, {})[seed] = settings
+        if (directory / LOG).is_file():
+            rows = kept(read_attack_log(directory))
+            run.logs.setdefault(source, {})[seed] = rows
     order = sorted(cells, key=lambda c: (place[c.source], place[c.target], c.method, c.eps))
     run.cells = {cell: cells[cell] for cell in order}
 

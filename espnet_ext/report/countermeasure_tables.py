@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 
 from espnet_ext.data.attack_log import CLEAN, NOISE
+from espnet_ext.report.comparisons import note, remains
 from espnet_ext.report.results import CellResult, Costs, CountermeasureResults, ModelResult, Rates
 from espnet_ext.report.tables import MISSING, Cell, overlap_sections, pivot
 from espnet_ext.report.wording import method_name, number, shown, with_arrow
@@ -40,10 +41,13 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
     cost = [
         ([f"{c['target']} less {c['baseline']}"], "points of balanced accuracy", difference)
         for c in results["comparisons"]
-        if c["method"] == CLEAN and (difference := with_arrow(c["difference"]))
+        if c["method"] == CLEAN
+        and (difference := with_arrow(c["difference"], remains(c, "difference")))
     ]
     if cost:
         sections += ["### What a defence costs", pivot(["without attack"], cost)]
+        clean = [c for c in results["comparisons"] if c["method"] == CLEAN]
+        sections += note(clean, "difference")
     for architecture in dict.fromkeys(model["architecture"] for model in results["models"]):
         kinds = kinds_of_spoof(results, architecture)
         if kinds:
@@ -58,6 +62,7 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
             sections += [f"### {method_name(method)} from {source}"]
             sections += [TRANSFER] if method != NOISE else []
             sections += attack_tables(results, source, method).values()
+            sections += _notes(results) if method != NOISE else []
     if table := cost_table(results):
         sections += ["## Error rates and costs under attack", UNDER_ATTACK, table]
     if layers := [text for pair in lnsr_tables(results) for text in pair]:
@@ -70,6 +75,14 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
         ]
         sections += ["## Linear probe by layer", pivot(["features"], cells)]
     return sections + overlap_sections(results.get("overlap"))
+
+
+def _notes(results: CountermeasureResults) -> list[str]:
+    """How many comparisons of each kind the marks of the tables under attack are for."""
+    attacked = [c for c in results["comparisons"] if c["method"] != CLEAN]
+    found = note(results["cells"], "beyond_noise"), note(attacked, "difference")
+    kinds = "points beyond random signs", "points of balanced accuracy"
+    return [f"{kind}: {text}" for kind, lines in zip(kinds, found, strict=True) for text in lines]
 
 
 def clean_table(results: CountermeasureResults) -> str:
@@ -144,7 +157,7 @@ def attack_tables(results: CountermeasureResults, source: str, method: str) -> d
 
     found = {
         "points beyond random signs": [
-            (_name(c), c["eps"], with_arrow(c["beyond_noise"]))
+            (_name(c), c["eps"], with_arrow(c["beyond_noise"], remains(c, "beyond_noise")))
             for c in cells
             if method != NOISE and c["beyond_noise"]
         ],
@@ -161,7 +174,11 @@ def attack_tables(results: CountermeasureResults, source: str, method: str) -> d
             for c in cells
         ],
         "points of balanced accuracy": [
-            (f"{c['target']} less {c['baseline']}", c["eps"] or 0.0, with_arrow(c["difference"]))
+            (
+                f"{c['target']} less {c['baseline']}",
+                c["eps"] or 0.0,
+                with_arrow(c["difference"], remains(c, "difference")),
+            )
             for c in rivals
         ],
     }

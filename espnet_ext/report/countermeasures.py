@@ -1,17 +1,22 @@
 """The results of the countermeasure half: clean scores, scores under attack, LNSR."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from espnet_ext.cm.scores import AsvScore
-from espnet_ext.data.attack_log import NOISE
+from espnet_ext.data.attack_log import CLEAN, NOISE
 from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
+from espnet_ext.report.comparisons import DEFINITIONS as COMPARED
+from espnet_ext.report.comparisons import GAINS, correct, tested
+from espnet_ext.report.countermeasure_curve import success_curve
 from espnet_ext.report.countermeasure_measures import DEFINITIONS as COST_DEFINITIONS
 from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed, tandem_weights
 from espnet_ext.report.countermeasure_run import Cell, Model, Rows, Run, TrialTable, clean, panels
+from espnet_ext.report.findings import stored
+from espnet_ext.report.flags import countermeasure_flags, gradient_shares
 from espnet_ext.report.results import (
     COUNTERMEASURES,
     VERSION,
@@ -19,6 +24,7 @@ from espnet_ext.report.results import (
     Comparison,
     CountermeasureResults,
     Counts,
+    CurvePoint,
     EpsTables,
     Histogram,
     Lnsr,
@@ -95,10 +101,14 @@ def measure_run(
     """
     weights = tandem_weights(asv_scores)[1] if asv_scores is not None else None
     measures = Measures(run.trials, resamples, weights)
-    return {
+    units = dict(zip(run.trials.utterance, run.trials.unit.tolist(), strict=True))
+    results: CountermeasureResults = {
         "kind": COUNTERMEASURES,
         "version": VERSION,
-        "definitions": {k: text.format(resamples=resamples) for k, text in DEFINITIONS.items()},
+        "definitions": {
+            **{k: text.format(resamples=resamples) for k, text in DEFINITIONS.items()},
+            **COMPARED,
+        },
         "environment": dict(environment),
         "resamples": resamples,
         "layout": run.layout,
@@ -108,11 +118,14 @@ def measure_run(
             "attacked": _count(run.trials.part(run.attacked)),
         },
         "models": [model_result(run, measures, model) for model in run.models],
-        "cells": [cell_result(run, measures, cell) for cell in run.cells],
+        "cells": cell_results(run, measures),
         "panels": panels(run),
         "comparisons": comparisons(run, measures),
         "histograms": histograms(run),
-        "attack": {source: _attack(found) for source, found in run.settings.items()},
+        "attack": {
+            source: _attack(found, success_curve(run.logs.get(source, {}), units))
+            for source, found in run.settings.items()
+        },
         "lnsr": lnsr_results(lnsr) if lnsr else None,
         "probe": probe_results(probe or {}),
         "missing": [
@@ -120,6 +133,11 @@ def measure_run(
             *([] if lnsr else ["no LNSR results: figure 3 is left out"]),
         ],
     }
+    curves = [point for about in results["attack"].values() for point in about.get("curve", [])]
+    for name in GAINS:
+        correct(curves, name)
+    results["flags"] = stored(countermeasure_flags(results))
+    return results
 
 
 def _count(trials: TrialTable) -> Counts:
@@ -161,7 +179,7 @@ def cell_result(run: Run, measures: Measures, cell: Cell) -> CellResult:
         **measures.rates(attacked),
         **measures.costs(attacked),
         "success_rate": interval(measures.share(attacked, before.right, 1.0 - attacked.right)),
-        "loss": measures.difference(before, attacked),
+        "loss": interval(measures.difference(before, attacked)),
         "beyond_noise": None,
     }
     control = cell._replace(method=NOISE)
@@ -169,9 +187,30 @@ def cell_result(run: Run, measures: Measures, cell: Cell) -> CellResult:
     if cell.method != NOISE and both:
         noise, attacked = run.of(control, both), run.of(cell, both)
         gaps = balanced_by_seed(noise) - balanced_by_seed(attacked)
-        found["beyond_noise"] = measures.difference(noise, attacked)
+        draws = measures.difference(noise, attacked)
+        found["beyond_noise"] = tested(found, "beyond_noise", draws)
         found["beyond_noise_by_seed"] = gaps.tolist()
     return found
+
+
+def cell_results(run: Run, measures: Measures) -> list[CellResult]:
+    """Scores of every countermeasure under every attack, and transfer beside the white box."""
+    found = {cell: cell_result(run, measures, cell) for cell in run.cells}
+
+    def _strongest(cells: Iterable[Cell]) -> Cell | None:
+        attacks = [cell for cell in cells if cell.method != NOISE]
+        return min(attacks, key=lambda c: found[c]["balanced_accuracy"][0] or 0.0, default=None)
+
+    for target, eps in dict.fromkeys((cell.target, cell.eps) for cell in run.cells):
+        same = [cell for cell in run.cells if (cell.target, cell.eps) == (target, eps)]
+        own = _strongest(cell for cell in same if cell.source == target)
+        other = _strongest(cell for cell in same if cell.source != target)
+        if own and other and (both := [s for s in run.cells[own] if s in run.cells[other]]):
+            draws = measures.difference(run.of(own, both), run.of(other, both))
+            found[other]["white_box_gain"] = tested(found[other], "white_box_gain", draws)
+    for name in ("beyond_noise", "white_box_gain"):
+        correct(found.values(), name)
+    return list(found.values())
 
 
 def comparisons(run: Run, measures: Measures) -> list[Comparison]:
@@ -200,16 +239,19 @@ def comparisons(run: Run, measures: Measures) -> list[Comparison]:
         for cell, both in conditions:
             if both:
                 other = cell._replace(target=baseline)
-                found.append(
-                    {
-                        "source": cell.source or None,
-                        "target": target,
-                        "method": cell.method,
-                        "eps": cell.eps if cell.source else None,
-                        "baseline": baseline,
-                        "difference": measures.difference(run.of(cell, both), run.of(other, both)),
-                    }
-                )
+                draws = measures.difference(run.of(cell, both), run.of(other, both))
+                comparison: Comparison = {
+                    "source": cell.source or None,
+                    "target": target,
+                    "method": cell.method,
+                    "eps": cell.eps if cell.source else None,
+                    "baseline": baseline,
+                    "difference": interval(draws),
+                }
+                tested(comparison, "difference", draws)
+                found.append(comparison)
+    correct([c for c in found if c["method"] == CLEAN], "difference")
+    correct([c for c in found if c["method"] != CLEAN], "difference")
     return found
 
 
@@ -252,8 +294,8 @@ def _histogram(run: Run, cell: Cell, eps: float | None, rows: Rows) -> Histogram
     }
 
 
-def _attack(found: Mapping[int, Record]) -> EpsTables:
-    """attack.json of the first seed, and its tables by epsilon as means over seeds."""
+def _attack(found: Mapping[int, Record], curve: list[CurvePoint]) -> EpsTables:
+    """attack.json of the first seed, its tables by epsilon as means over seeds, and a curve."""
     first = found[min(found)]
     tables: dict[str, dict[str, float]] = {}
     for key, value in first.items():
@@ -262,7 +304,16 @@ def _attack(found: Mapping[int, Record]) -> EpsTables:
             tables[key] = {
                 eps: float(np.mean([t[eps] for t in every if eps in t])) for eps in value
             }
-    return {"settings": first.get("settings"), "space": first.get("space"), "by_eps": tables}
+    about: EpsTables = {
+        "settings": first.get("settings"),
+        "space": first.get("space"),
+        "by_eps": tables,
+    }
+    if checked := gradient_shares(found.values()):
+        about["gradient_check"] = checked
+    if curve:
+        about["curve"] = curve
+    return about
 
 
 def lnsr_results(found: Mapping[int, Record]) -> Lnsr:

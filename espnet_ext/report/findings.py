@@ -6,12 +6,12 @@ attack with too long steps finds too little.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from espnet_ext.data.files import Record
-from espnet_ext.report.results import Numbers
+from espnet_ext.report.results import Flag, FlagKind, Numbers
 from espnet_ext.report.templates import template
 from espnet_ext.report.wording import excludes_zero
 
@@ -22,6 +22,14 @@ LIMITS = SimpleNamespace(
     # Of the radius of the ball; 0.3 to 0.6 found a third of what falling steps found.
     LONG_STEP=0.2,
     CHANCE_EER=40.0,  # percent; 50 is chance
+    UNLIKE_ACCURACY=10.0,  # points of balanced accuracy between two that are compared
+    CONSTANT=95.0,  # percent of one and the same answer
+    # Share of utterances along whose gradient the loss may do something else, near kinks.
+    MISLEADING=0.1,
+    NO_SUCCESS=5.0,  # percent that an attack reaches by accident
+    FAR=10.0,  # times that the loss rises, or falls, where an attack should succeed
+    KEPT=0.1,  # share of utterances whose worst case needs no gradient
+    PLATEAU=2.0,  # points that the last doubling of the steps may still bring
 )
 
 
@@ -61,3 +69,10 @@ def sentence(finding: Finding) -> str:
     macros = template("sentences.jinja").make_module({"limit": LIMITS})
     text = " ".join(getattr(macros, finding.kind)(finding.values).split())
     return re.sub(r"(?<=\() | (?=[,.;:)])", "", text)  # lines of the template end before a mark
+
+
+def stored(flags: Iterable[Finding]) -> list[Flag]:
+    """Flags as results.json and cards have them."""
+    return [
+        {"kind": cast(FlagKind, f.kind), "values": f.values, "sentence": sentence(f)} for f in flags
+    ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from espnet_ext.data.files import write_text
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.report.base import Report, bullets
+from espnet_ext.report.base import Report, bullets, said_first
 from espnet_ext.report.findings import sentence
 from espnet_ext.report.page_parts import Section, environment_rows, figure_of, folds
 from espnet_ext.report.recognition_report import SWEEP_NOTE, AttackReport, sample_notes
@@ -54,6 +54,7 @@ def section(report: Report, wav_scp: Mapping[str, str], utterances: int) -> Sect
     return Section(
         title=f"{report.subject}: {report.name}",
         about=report.about(),
+        flags=said_first(report) if report.flagged or report.flags() else [],
         verdict=[sentence(finding) for finding in report.verdict()],
         notes=[*report.missing(), *report.notes(), *of_attack],
         figures=[figure_of(picture) for picture in report.pictures()],

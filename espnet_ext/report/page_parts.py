@@ -59,7 +59,8 @@ class Section(NamedTuple):
     Attributes:
         title: the heading.
         about: what was done, a paragraph.
-        verdict: cautions if there are any, and three sentences made from the numbers.
+        flags: reasons not to trust the result, a sentence each.
+        verdict: what the numbers say, a few sentences.
         notes: what is not there, a sentence each.
         figures: in order.
         tables: in order.
@@ -71,6 +72,7 @@ class Section(NamedTuple):
 
     title: str
     about: str
+    flags: list[str]
     verdict: list[str]
     notes: list[str]
     figures: list[Figure]

@@ -5,13 +5,16 @@ measure is a ratio of two sums over rows, so that one bootstrap has all interval
 reads a log or a transcript for numbers.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from espnet_ext.data.attack_log import (
+    NOISE,
     RECORD,
     Setting,
     read_attack_log,
@@ -26,9 +29,13 @@ from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics import bootstrap
 from espnet_ext.metrics.bootstrap import Interval
 from espnet_ext.metrics.error_rate import Errors, character_errors, same_text, word_errors
+from espnet_ext.report.comparisons import DEFINITIONS, GAINS, correct, strengths, tested
 from espnet_ext.report.conditions import SweepCondition, baseline_of, by_training_seed
 from espnet_ext.report.environment import environment
+from espnet_ext.report.findings import stored
+from espnet_ext.report.flags import attack_flags, gradient_shares, sweep_flags
 from espnet_ext.report.layout import SweepLayout
+from espnet_ext.report.recognition_findings import baseline as baseline_result
 from espnet_ext.report.results import (
     ATTACK,
     SWEEP,
@@ -39,6 +46,7 @@ from espnet_ext.report.results import (
     ConditionResult,
     SweepResults,
 )
+from espnet_ext.victims.options import GOALS
 
 if TYPE_CHECKING:
     from espnet_ext.asr.recognizer import SpeechRecognizer
@@ -169,8 +177,8 @@ def difference(
     baseline: Sequence[TableRow],
     measure: str,
     where: str = "without attack",
-) -> Interval:
-    """A measure less that of a baseline, paired by utterance, of the seeds that both have.
+) -> np.ndarray:
+    """Draws of a measure less that of a baseline, paired by utterance, of seeds that both have.
 
     Args:
         rows: of one setting.
@@ -196,7 +204,7 @@ def difference(
         )
     counts, over = zip(_counts(own, measure), _counts(other, measure), strict=True)
     units, runs = [row.unit for row in own], [row.seed for row in own]
-    return bootstrap.rate_difference(counts, over, units, runs)
+    return bootstrap.difference_draws(counts, over, units, runs)
 
 
 def _counts(rows: Sequence[TableRow], measure: str) -> tuple[list[float], list[float]]:
@@ -214,21 +222,26 @@ def by_attack(rows: Sequence[TableRow]) -> dict[Setting, list[TableRow]]:
 
 
 def attack_scores(
-    rows: Sequence[TableRow], baseline: Sequence[TableRow] | None = None
+    rows: Sequence[TableRow],
+    baseline: Sequence[TableRow] | None = None,
+    goal: str = GOALS[0],
 ) -> list[AttackScores]:
     """Scores of every setting.
 
     Args:
         rows: of attacks, of one model or of models that differ in the training seed.
         baseline: rows of the condition to compare with.
+        goal: of the attacker, see `espnet_ext.victims.options`.
 
     Raises:
         InputError: see `difference`.
     """
-    others = by_attack(baseline) if baseline is not None else {}
+    others, every = by_attack(baseline or ()), by_attack(rows)
+    strength = strengths(every, partial(_gain, goal))
     scores = []
-    for setting, own in by_attack(rows).items():
+    for setting, own in every.items():
         entry: AttackScores = {
+            **strength.get(setting, {}),
             "method": setting.method,
             "budget": setting.budget,
             "step": setting.step,
@@ -245,11 +258,25 @@ def attack_scores(
         }
         if all("wer" in row.counts for row in own):
             entry["wer"] = measured(own, "wer")
+        heard = Counter(row.sizes["hypothesis"] for row in own)
+        entry["same_answer"] = 100.0 * heard.most_common(1)[0][1] / len(own)
+        kept = Counter(str(row.sizes["strongest"]) for row in own if "strongest" in row.sizes)
+        if kept:
+            entry["strongest"] = dict(kept)
         if baseline is not None:
             where = f"{setting.budget}, {setting.step} steps"
-            entry["difference"] = difference(own, others.get(setting, []), "adv_twer", where)
+            draws = difference(own, others.get(setting, []), "adv_twer", where)
+            entry["difference"] = tested(entry, "difference", draws)
         scores.append(entry)
     return scores
+
+
+def _gain(goal: str, rows: Sequence[TableRow], others: Sequence[TableRow]) -> np.ndarray:
+    """Draws of how much more an attacker has of what he wants, in points."""
+    if goal == GOALS[0]:
+        return -difference(rows, others, "adv_twer")
+    errors = goal == GOALS[1] and all("wer" in row.counts for row in (*rows, *others))
+    return difference(rows, others, "wer" if errors else "success_rate")
 
 
 def _statistic(
@@ -277,7 +304,8 @@ def definitions(unit: str, several_seeds: bool = False) -> dict[str, str]:
     interval = ATTACK_DEFINITIONS["interval"].format(resamples=bootstrap.RESAMPLES, unit=unit)
     if several_seeds:
         interval += " and, independently, of training seeds, where there are several"
-    return {**ATTACK_DEFINITIONS, "interval": f"{interval}; {bootstrap.TOO_NARROW}"}
+    told = {"interval": f"{interval}; {bootstrap.TOO_NARROW}"}
+    return {**ATTACK_DEFINITIONS, **told, **DEFINITIONS}
 
 
 def write_attack_results(
@@ -297,6 +325,10 @@ def write_attack_results(
         recognizer: that was attacked.
     """
     speakers = read_table(utt2spk) if utt2spk else None
+    record = read_attack_record(Path(output_dir) / RECORD)
+    scores = attack_scores(attack_rows(log, speakers), goal=goal_of(record["settings"]))
+    for name in GAINS:
+        correct(scores, name)
     results: AttackResults = {
         "kind": ATTACK,
         "version": VERSION,
@@ -304,8 +336,12 @@ def write_attack_results(
         "environment": environment(device),
         "padding_error": recognizer.padding_error,
         "training_seed": recognizer.config.get("seed"),
-        "scores": attack_scores(attack_rows(log, speakers)),
+        "scores": scores,
     }
+    # Of a transfer the record is that of the attack, on another model.
+    if "made_on" not in record and (checked := gradient_shares([record])):
+        results["gradient_check"] = checked
+    results["flags"] = stored(attack_flags(results, record))
     write_json(Path(output_dir) / "results.json", results)
 
 
@@ -361,12 +397,25 @@ def make_results(
         "baseline": list(baseline.weights),
         "baseline_variant": baseline.variant,
         "conditions": [
-            _condition(run, _both_rows(run, data_dir, speakers), compared) for run in runs
+            _condition(run, _both_rows(run, data_dir, speakers), compared, attacks) for run in runs
         ],
     }
     if "made_on" in attack:
         results["made_on"] = attack["made_on"]
+    others = [c for c in results["conditions"] if c is not baseline_result(results)]
+    correct(others, "wer_difference")
+    entries = [entry for c in others for entry in c["attack"] if entry["step"]]
+    correct([entry for entry in entries if entry["method"] != NOISE], "difference")
+    for name in GAINS:
+        correct([entry for c in results["conditions"] for entry in c["attack"]], name)
+    results["flags"] = stored(sweep_flags(results))
     return results
+
+
+def goal_of(settings: Record) -> str:
+    """The attacker's goal, which attacks of earlier versions do not name."""
+    found: str = settings.get("goal", GOALS[0] if settings.get("targeted", True) else GOALS[1])
+    return found
 
 
 def _both_rows(
@@ -383,19 +432,33 @@ def _condition(
     run: Runs,
     rows: tuple[list[TableRow], list[TableRow]],
     baseline: tuple[list[TableRow], list[TableRow]],
+    attacks: Mapping[SweepCondition, Record],
 ) -> ConditionResult:
-    """Results of a condition, from rows under attack and without of it and of the baseline."""
-    benign = benign_scores(rows[1])
-    if "wer" in benign:
-        benign["wer_difference"] = difference(rows[1], baseline[1], "wer")
+    """Results of a condition.
+
+    Args:
+        run: the condition.
+        rows: of it under attack, and without.
+        baseline: likewise.
+        attacks: attack.json of each.
+    """
+    benign, goal = benign_scores(rows[1]), goal_of(attacks[run[0]]["settings"])
     asr_weight, ctc_weight, inference_ctc_weight = run[0].weights
-    return {
+    found: ConditionResult = {
         "heads": run[0].heads,
         "variant": run[0].variant,
         "asr_weight": asr_weight,
         "ctc_weight": ctc_weight,
         "inference_ctc_weight": inference_ctc_weight,
         "training_seeds": None if run[0].seed is None else [c.seed or 0 for c in run],
-        "attack": attack_scores(rows[0], baseline[0]),
+        "attack": attack_scores(rows[0], baseline[0], goal),
         "benign": benign,
     }
+    records = [attacks[c] for c in run]
+    # Of a transfer the record is that of the attack, on another model.
+    if "made_on" not in records[0] and (checked := gradient_shares(records)):
+        found["gradient_check"] = checked
+    if "wer" in benign:
+        draws = difference(rows[1], baseline[1], "wer")
+        benign["wer_difference"] = tested(found, "wer_difference", draws)
+    return found

@@ -1,12 +1,15 @@
 """What the numbers of attacks on recognisers, and of sweeps of these, say."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import Record
-from espnet_ext.report.findings import LIMITS, Finding, Signs
+from espnet_ext.metrics.bootstrap import RESAMPLES
+from espnet_ext.report.comparisons import family
+from espnet_ext.report.findings import Finding, Signs
 from espnet_ext.report.results import (
     AttackScores,
+    Benign,
     ConditionResult,
     Numbers,
     SweepResults,
@@ -43,62 +46,12 @@ def baseline(results: SweepResults) -> ConditionResult:
 
 def clean_wer(condition: ConditionResult) -> Numbers | None:
     """The WER without attack; None where there are no references."""
-    wer = condition["benign"].get("wer")
-    return None if isinstance(wer, int) else wer
+    return _number(condition["benign"], "wer")
 
 
-def sweep_cautions(
-    results: SweepResults, conditions: Sequence[ConditionResult]
-) -> Iterator[Finding]:
-    """What to know first of conditions of a sweep.
-
-    Args:
-        results: of `asr_report`.
-        conditions: those that are spoken of.
-    """
-    found = {f"{c['heads']} ({weights(c)})": clean_wer(c) for c in conditions}
-    errors = {name: wer[0] or 0.0 for name, wer in found.items() if wer}
-    yield from _weak(errors)
-    if wer := clean_wer(base := baseline(results)):
-        ours = wer[0] or 0.0
-        unlike = {n: value for n, value in errors.items() if abs(value - ours) > LIMITS.UNLIKE_WER}
-        if unlike:
-            yield Finding("unlike", {"heads": base["heads"], "wer": ours, "models": unlike})
-    yield from _long_steps(results["attack"], [e for c in conditions for e in c["attack"]])
-
-
-def attack_cautions(scores: Sequence[AttackScores], settings: Record) -> Iterator[Finding]:
-    """What to know first of an attack on one recogniser.
-
-    Args:
-        scores: of `asr_attack`.
-        settings: of the attack.
-    """
-    clean = [entry["wer"][0] or 0.0 for entry in scores if entry["step"] == 0 and "wer" in entry]
-    yield from _weak({"this model": clean[0]} if clean else {})
-    yield from _long_steps(settings, scores)
-
-
-def _weak(errors: Mapping[str, float]) -> Iterator[Finding]:
-    weak = {name: value for name, value in errors.items() if value >= LIMITS.WEAK_WER}
-    if weak:
-        yield Finding("weak", {"models": weak})
-
-
-def _long_steps(settings: Record, entries: Sequence[AttackScores]) -> Iterator[Finding]:
-    """Budgets whose ball is only a few steps wide, so that PGD overshoots."""
-    step = settings.get("eps_step")
-    if not step or settings.get("norm") != 2:
-        return
-    shares: dict[str, float] = {}
-    for entry in entries:
-        # What was used of the ball after most steps; it is the radius where the budget binds.
-        if entry["budget"].startswith("snr") and entry["step"] and entry["l2_median"]:
-            used = step / entry["l2_median"]
-            shares[entry["budget"]] = min(used, shares.get(entry["budget"], used))
-    long = {budget: share for budget, share in shares.items() if share > LIMITS.LONG_STEP}
-    if long:
-        yield Finding("long_steps", {"step": step, "shares": long})
+def _number(benign: Benign, name: str) -> Numbers | None:
+    value = benign.get(name)
+    return None if isinstance(value, int) else value
 
 
 def strongest(entries: Iterable[AttackScores]) -> AttackScores | None:
@@ -108,9 +61,8 @@ def strongest(entries: Iterable[AttackScores]) -> AttackScores | None:
 
 
 def sweep_findings(results: SweepResults) -> Iterator[Finding]:
-    """Of a sweep: cautions, the baseline, all comparisons with it, and the strongest attack."""
+    """Of a sweep: the baseline, all comparisons with it, and the strongest attack."""
     base, conditions = baseline(results), results["conditions"]
-    yield from sweep_cautions(results, conditions)
     about = {"heads": base["heads"], "wer": clean_wer(base)}
     worst = strongest(base["attack"])
     if worst is None:
@@ -127,6 +79,34 @@ def sweep_findings(results: SweepResults) -> Iterator[Finding]:
         best, entry = max(entries, key=lambda pair: pair[1]["adv_twer"][0] or 0.0)
         found |= {"best": f"{best['heads']}, {weights(best)}", "highest": entry}
     yield Finding("strongest", found)
+    if "flags" in results:
+        yield from controls(base, others, worst)
+
+
+def controls(
+    base: ConditionResult, others: Sequence[ConditionResult], worst: AttackScores
+) -> Iterator[Finding]:
+    """Noise of the size of an attack, and whether what is compared is alike without attack.
+
+    Args:
+        base: the baseline.
+        others: the conditions that are compared with it.
+        worst: the attack on the baseline.
+    """
+    noise = [e for e in base["attack"] if (e["method"], e["budget"]) == (NOISE, worst["budget"])]
+    yield Finding("loudness", {"entry": worst, "noise": noise[0] if noise else None})
+    gaps = [abs(wer[0] or 0.0) for c in others if (wer := _number(c["benign"], "wer_difference"))]
+    if gaps:
+        yield Finding("alike", {"measure": "WER", "most": max(gaps)})
+
+
+def family_findings(results: SweepResults) -> Iterator[Finding]:
+    """How many comparisons there are, by chance, and after correction."""
+    others = [c for c in results["conditions"] if c is not baseline(results)]
+    settings = attacked_settings(results)
+    entries = [attack_entry(c, setting) for c in others for setting in settings]
+    yield from family("AdvTWER less that of the baseline", entries, "difference", RESAMPLES)
+    yield from family("WER less that of the baseline", others, "wer_difference", RESAMPLES)
 
 
 def setting_findings(results: SweepResults) -> Iterator[Finding]:
@@ -148,7 +128,6 @@ def attack_findings(scores: Sequence[AttackScores], settings: Record) -> Iterato
     if worst is None:
         yield Finding("nothing", {})
         return
-    yield from attack_cautions(scores, settings)
     same = [entry for entry in scores if entry["budget"] == worst["budget"]]
     clean = next(entry for entry in same if entry["step"] == 0)
     about = {"clean": clean, "entry": worst}

@@ -17,14 +17,14 @@ from espnet_ext.report.audio_samples import Sample, make_samples
 from espnet_ext.report.base import Report
 from espnet_ext.report.card import Attack, Card, Model, make_card, metrics
 from espnet_ext.report.figures import Picture
-from espnet_ext.report.findings import Finding, sentence
+from espnet_ext.report.findings import Finding
+from espnet_ext.report.flags import OF_EARLIER, attack_flags, sweep_flags
 from espnet_ext.report.recognition_figures import attack_curves, figure_1, figure_snr
 from espnet_ext.report.recognition_findings import (
-    attack_cautions,
     attack_findings,
     baseline,
+    family_findings,
     setting_findings,
-    sweep_cautions,
     sweep_findings,
 )
 from espnet_ext.report.recognition_tables import scores_table, sweep_tables
@@ -96,13 +96,24 @@ class SweepReport(Report):
         )
         return f"{text} {TRANSFER}" if "made_on" in results else text
 
+    @property
+    def flagged(self) -> bool:
+        """See `Report.flagged`."""
+        return "flags" in self.results
+
+    def flags(self, conditions: Sequence[ConditionResult] | None = None) -> list[Finding]:
+        """See `Report.flags`; of some conditions, or all."""
+        found = sweep_flags(self.results, conditions)
+        return [flag for flag in found if self.flagged or flag.kind in OF_EARLIER]
+
     def verdict(self) -> Iterator[Finding]:
-        """Cautions, the baseline, all comparisons with it, and the strongest attack."""
+        """The baseline, all comparisons with it, the strongest attack, and the controls."""
         return sweep_findings(self.results)
 
     def facts(self) -> Iterator[Finding]:
-        """A fact for each budget and number of steps."""
-        return setting_findings(self.results)
+        """How many comparisons there are, and a fact for each budget and number of steps."""
+        yield from family_findings(self.results)
+        yield from setting_findings(self.results)
 
     def tables(self) -> list[str]:
         """See `espnet_ext.report.recognition_tables.sweep_tables`."""
@@ -144,7 +155,7 @@ class SweepReport(Report):
                 condition["attack"],
                 results["attack"],
                 self,
-                sweep_cautions(results, [condition]),
+                self.flags([condition]),
             )
             for condition in results["conditions"]
             if any(entry["step"] for entry in condition["attack"]) and "made_on" not in results
@@ -171,6 +182,17 @@ class AttackReport(Report):
             f"{scores[0]['utterances'] if scores else 0} utterances, "
             f"{attack_name(self.settings())} {attacker(self.attack.get('made_on'))}."
         )
+
+    @property
+    def flagged(self) -> bool:
+        """See `Report.flagged`."""
+        return "flags" in self.results
+
+    def flags(self) -> list[Finding]:
+        """See `Report.flags`; attack.json, which they need as well, may be gone."""
+        if self.flagged:
+            return [Finding(f["kind"], f["values"]) for f in self.results["flags"]]
+        return [f for f in attack_flags(self.results, self.attack) if f.kind in OF_EARLIER]
 
     def verdict(self) -> Iterator[Finding]:
         """The transcripts, the target, and how loud it was."""
@@ -227,8 +249,7 @@ class AttackReport(Report):
         clean = next(entry for entry in scores if entry["step"] == 0)
         wer = {"wer": clean["wer"]} if "wer" in clean else {}
         benign: dict[str, int | Numbers] = {"utterances": clean["utterances"], **wer}
-        cautions = attack_cautions(scores, self.settings())
-        return [_card(model, benign, scores, self.settings(), self, cautions)]
+        return [_card(model, benign, scores, self.settings(), self, self.flags())]
 
 
 def sample_notes(samples: Sequence[Sample]) -> list[str]:
@@ -268,7 +289,7 @@ def _card(
     scores: Sequence[AttackScores],
     settings: Record,
     report: Report,
-    cautions: Iterator[Finding],
+    flags: Sequence[Finding],
 ) -> Card:
     accuracies = sorted(name for name in benign if name.endswith("_accuracy"))
     definitions = {**DEFINITIONS, **report.definitions}
@@ -301,7 +322,7 @@ def _card(
         definitions,
         not_tested,
         report.environment,
-        [sentence(caution) for caution in cautions],
+        flags,
     )
 
 

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 
 from espnet_ext.data.attack_log import NOISE, PGD
+from espnet_ext.report.comparisons import note, remains
 from espnet_ext.report.layout import SweepTable, Weight
 from espnet_ext.report.recognition_findings import attack_entry, attacked_settings, baseline
 from espnet_ext.report.results import AttackScores, ConditionResult, SweepResults
 from espnet_ext.report.tables import markdown_table, overlap_sections, pivot
 from espnet_ext.report.wording import (
-    ARROWS,
+    arrow,
     budget_name,
-    excludes_zero,
+    condition_title,
     method_name,
     number,
     setting_name,
@@ -46,11 +47,12 @@ def sweep_tables(results: SweepResults) -> list[str]:
     """All tables of a sweep with their headings."""
     sections = ["## Without attack", *_benign(results)]
     legend = LEGEND.format(baseline=baseline(results)["heads"])
+    entries = [entry for c in results["conditions"] for entry in c["attack"]]
     for budget in dict.fromkeys(entry["budget"] for entry in attacked_settings(results)):
         sections += [f"## Under attack, {budget_name(budget)}", legend]
         for table, conditions in chosen_conditions(results):
             text = adv_twer_table(conditions, table["columns"], budget)
-            sections += [f"### {table['title']}", text]
+            sections += [f"### {table['title']}", text, *note(entries, "difference")]
         sections += ["### Differences to the baseline", _differences(results, budget)]
     sections += ["## The attack itself", _sizes(results)]
     return sections + overlap_sections(results.get("overlap"))
@@ -97,7 +99,8 @@ def adv_twer_table(
         for condition, entry in zip(conditions, entries, strict=True):
             text = shown(entry["adv_twer"])
             bold = entry["adv_twer"][0] == best and step
-            text = (f"**{text}**" if bold else text) + ARROWS[excludes_zero(entry["difference"])]
+            text = f"**{text}**" if bold else text
+            text += arrow(entry["difference"], remains(entry, "difference"))
             cells.append(([name], weights(condition, columns), text))
     return pivot([""], cells)
 
@@ -116,11 +119,13 @@ def _benign(results: SweepResults) -> list[str]:
         row = [c["heads"], *seeds, *(f"{value:g}" for value in lambdas)]
         for key in keys:
             title = MEASURES.get(key, f"{key.removesuffix('_accuracy')} accuracy %")
-            text = with_arrow if key == "wer_difference" else shown
-            cells.append((row, title, text(values.get(key))))
+            text = shown(values.get(key))
+            if key == "wer_difference":
+                text = with_arrow(values.get(key), remains(c, key))
+            cells.append((row, title, text))
     headings = ["model", *(["seeds"] if several else []), "λ_A", "λ_C", "inference λ_C"]
-    note = BENIGN.format(utterances=conditions[0]["benign"]["utterances"])
-    return [note, pivot(headings, cells)]
+    about = BENIGN.format(utterances=conditions[0]["benign"]["utterances"])
+    return [about, pivot(headings, cells), *note(conditions, "wer_difference")]
 
 
 def _differences(results: SweepResults, budget: str) -> str:
@@ -128,7 +133,7 @@ def _differences(results: SweepResults, budget: str) -> str:
     named = any(e["method"] != PGD for e in settings)
     columns = [f"{e['method']} {e['step']}" if named else str(e["step"]) for e in settings]
     cells = [
-        ([f"{c['heads']} ({weights(c)})"], name, shown(attack_entry(c, entry)["difference"]))
+        ([condition_title(c)], name, shown(attack_entry(c, entry)["difference"]))
         for c in results["conditions"]
         if c is not baseline(results)
         for name, entry in zip(columns, settings, strict=True)

@@ -28,7 +28,90 @@ class _Overlap(TypedDict, total=False):
     overlap: Record
 
 
-class _WhereKnown(TypedDict, total=False):
+FlagKind = Literal[
+    "gradient_unusable",
+    "gradient_unrepeatable",
+    "gradient_misleading",
+    "loss_without_success",
+    "more_steps_weaker",
+    "more_budget_weaker",
+    "gradient_free_stronger",
+    "gradient_free_kept",
+    "transfer_stronger",
+    "no_plateau",
+    "long_steps",
+    "constant_answer",
+    "same_transcript",
+    "weak",
+    "near_chance",
+    "at_chance",
+    "unlike",
+    "unlike_accuracy",
+    "no_control",
+]
+
+
+class Flag(TypedDict):
+    """A reason not to trust a result: kind and values of the fact, and its sentence."""
+
+    kind: FlagKind
+    values: Record
+    sentence: str
+
+
+class _Flags(TypedDict, total=False):
+    flags: list[Flag]
+
+
+class Tested(TypedDict, total=False):
+    """Two-sided p-values of the differences of a record, by their names.
+
+    `holm` has them after Holm's correction for all differences of that name in the report.
+    """
+
+    p: dict[str, float]
+    holm: dict[str, float]
+
+
+class GradientShares(TypedDict):
+    """Shares of utterances, see `espnet_ext.attack.gradient_check`; the worst of several models."""
+
+    unusable: float
+    unrepeatable: float
+    misleading: float
+
+
+class _Checked(TypedDict, total=False):
+    gradient_check: GradientShares
+
+
+class Strength(Tested, total=False):
+    """How strong an attack is beside others on the same utterances, paired.
+
+    The gains are points of what the attacker wants more of, above zero where this attack is the
+    stronger one; "strongest" says on how many utterances a worst case has kept which attack.
+    """
+
+    steps_gain: Numbers
+    budget_gain: Numbers
+    gradient_free_gain: Numbers
+    strongest: dict[str, int]
+
+
+class CurvePoint(Strength):
+    """Success of a setting of an attack on the model that was attacked, by its own decisions."""
+
+    method: str
+    budget: str
+    step: int
+    utterances: int
+    success_rate: Numbers
+    loss_mean: float | None
+    stalled_utterances: int
+
+
+class _WhereKnown(Strength, total=False):
+    same_answer: float
     wer: Numbers
     difference: Numbers
 
@@ -36,7 +119,8 @@ class _WhereKnown(TypedDict, total=False):
 class AttackScores(_WhereKnown):
     """Scores of one setting of an attack on recognisers.
 
-    `wer` is there where all utterances have a reference, `difference` where there is a baseline.
+    `wer` is there where all utterances have a reference, `difference` where there is a baseline;
+    `same_answer` is the share of the most frequent transcript in percent.
     """
 
     method: str
@@ -54,7 +138,7 @@ class AttackScores(_WhereKnown):
     stalled_utterances: int
 
 
-class ConditionResult(TypedDict):
+class ConditionResult(Tested, _Checked):
     """One condition of a sweep: a model and its weight of CTC at inference."""
 
     heads: str
@@ -71,7 +155,7 @@ class _Padding(TypedDict, total=False):
     padding_error: float
 
 
-class AttackResults(_Made, _Padding):
+class AttackResults(_Made, _Padding, _Flags, _Checked):
     """results.json of `asr_attack` and `asr_transfer`."""
 
     kind: Literal["recognition_attack"]
@@ -83,7 +167,7 @@ class _MadeOn(TypedDict, total=False):
     made_on: Record
 
 
-class SweepResults(_Made, _Overlap, _MadeOn):
+class SweepResults(_Made, _Overlap, _MadeOn, _Flags):
     """results.json of `asr_report`; of a transfer with `made_on`, the model of the audio."""
 
     kind: Literal["recognition_sweep"]
@@ -147,12 +231,17 @@ class ModelResult(Curves, total=False):
     attacked_clean_costs: Costs
 
 
-class _Losses(Costs, total=False):
+class _Losses(Costs, Tested, total=False):
     beyond_noise_by_seed: list[float]
+    white_box_gain: Numbers
 
 
 class CellResult(Rates, _Losses):
-    """A countermeasure under one attack; of no random signs beside it, `beyond_noise` is None."""
+    """A countermeasure under one attack; of no random signs beside it, `beyond_noise` is None.
+
+    `white_box_gain` is there for the strongest transfer to a target at an epsilon at which it was
+    attacked itself: points of balanced accuracy that the strongest of these attacks leaves more.
+    """
 
     source: str
     target: str
@@ -164,7 +253,7 @@ class CellResult(Rates, _Losses):
     beyond_noise: Numbers | None
 
 
-class Comparison(TypedDict):
+class Comparison(Tested):
     """Balanced accuracy of a target less that of a baseline under the same attack.
 
     Without attack the method is "clean", and source and epsilon are None.
@@ -199,8 +288,15 @@ class Histogram(TypedDict):
     spoof: list[int]
 
 
-class EpsTables(TypedDict):
-    """What attack.json of a source says, and its tables by epsilon as means over seeds."""
+class _OwnCurve(_Checked, total=False):
+    curve: list[CurvePoint]
+
+
+class EpsTables(_OwnCurve):
+    """What attack.json of a source says, and its tables by epsilon as means over seeds.
+
+    `curve` is its own success from attack_log.jsonl, where that is there.
+    """
 
     settings: Record | None
     space: Record | None
@@ -239,7 +335,7 @@ class ProbeRow(TypedDict):
     eval_eer: float
 
 
-class CountermeasureResults(_Made, _Overlap):
+class CountermeasureResults(_Made, _Overlap, _Flags):
     """results.json of `cm_report`."""
 
     kind: Literal["countermeasure_report"]

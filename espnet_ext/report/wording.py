@@ -47,9 +47,19 @@ def plain(value: float) -> str:
     return f"{value:g}"
 
 
-def with_arrow(value: Numbers | None) -> str:
-    """A difference, with an arrow where the whole interval is above or below zero."""
-    return shown(value) + (ARROWS[excludes_zero(value)] if value else "")
+def with_arrow(value: Numbers | None, remains: bool = False) -> str:
+    """A difference, with an arrow where the whole interval is above or below zero.
+
+    Args:
+        value: the difference.
+        remains: whether it is one after Holm's correction, which has a mark of its own.
+    """
+    return shown(value) + arrow(value, remains)
+
+
+def arrow(value: Numbers | None, remains: bool = False) -> str:
+    """The arrow of a difference alone; arguments as for `with_arrow`."""
+    return f"{ARROWS[excludes_zero(value)]}{'‡' * remains}" if value else ""
 
 
 def excludes_zero(value: Numbers) -> int:
@@ -119,6 +129,11 @@ def weights(condition: ConditionResult, keys: Sequence[str] = tuple(WEIGHTS)) ->
     values = dict(condition)
     named = [f"{WEIGHTS[key]} {values[key]:g}" for key in keys]
     return ", ".join([*named, *filter(None, [condition["variant"]])])
+
+
+def condition_title(condition: ConditionResult) -> str:
+    """What is trained and its lambdas, by which sentences name a condition."""
+    return f"{condition['heads']} ({weights(condition)})"
 
 
 def norm_of(settings: Record) -> str | None:

@@ -15,7 +15,7 @@ def section(countermeasures, no_pictures):
 def test_a_countermeasure_result_with_verdict_tables_and_gaps(section):
     assert section.title == "Countermeasures: report_cm"
     assert section.about.startswith("3 countermeasures, training seeds 0, 1")
-    assert len(section.verdict) == 3
+    assert len(section.verdict) == 4 and section.flags
     assert section.notes[-1] == NO_AUDIO and "panel C of figure 2" in section.notes[0]
     folds = [(fold.title, fold.open) for fold in section.tables]
     assert folds == [
@@ -25,6 +25,7 @@ def test_a_countermeasure_result_with_verdict_tables_and_gaps(section):
         ("Layerwise noise-to-signal ratio", False),
         ("What the intervals say", False),
     ]
+    assert "<li>Comparisons of points beyond random signs" in section.tables[-1].html
     assert "<li>Without attack, points of balanced accuracy" in section.tables[-1].html
     assert "PGD from senet_mel" in section.tables[1].html
 

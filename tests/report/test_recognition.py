@@ -113,8 +113,8 @@ def test_a_paired_difference_needs_the_same_pairs(three):
         for c in three
     ]
     first, second = (by_attack(attack_rows(log))["pgd", "eps2", 10] for log in logs[:2])
-    assert difference(second, first, "adv_twer").value == 40
-    assert difference(second[::-1], first, "adv_twer").value == 40
+    assert difference(second, first, "adv_twer")[0] == 40
+    assert difference(second[::-1], first, "adv_twer")[0] == 40
     with pytest.raises(InputError, match="different utterances"):
         difference(second[3:], first, "adv_twer")
 
@@ -155,6 +155,7 @@ def test_one_seed_has_the_numbers_that_its_attack_has(three, results):
     rows = (three[2].attack_dir / "attack_log.jsonl").read_text().splitlines()
     alone = scored([json.loads(row) for row in rows])
     for pooled, own in zip(condition["attack"], json.loads(json.dumps(alone)), strict=True):
+        assert pooled.pop("p", {}).items() >= own.pop("p", {}).items()
         assert {**pooled, **own} == pooled
 
 

@@ -138,14 +138,14 @@ def test_tables_hold_the_numbers_of_the_results(three, results, report):
     assert header == ["", "λ_C 0, inference 0", "λ_C 0.5, inference 0.5"]
     for number, condition in enumerate(found["conditions"][:2], 1):
         for row, entry in zip(rows, condition["attack"], strict=True):
-            assert row[number].strip("*↑↓ ") == shown(entry["adv_twer"])
+            assert row[number].strip("*↑↓‡ ") == shown(entry["adv_twer"])
     assert [row[0] for row in rows] == ["no attack", "PGD-5", "PGD-10"]
 
 
 def test_bold_and_arrows_follow_the_results(three, results, report):
     rows = table(report(results(three))["Table 1: CTC and decoder (λ_A = 1)"])
-    assert rows[2][1:] == ["**60.0 (60.0 to 60.0)**", "40.0 (40.0 to 40.0) ↓"]
-    assert rows[3][1:] == ["40.0 (40.0 to 40.0)", "**80.0 (80.0 to 80.0)** ↑"]
+    assert rows[2][1:] == ["**60.0 (60.0 to 60.0)**", "40.0 (40.0 to 40.0) ↓‡"]
+    assert rows[3][1:] == ["40.0 (40.0 to 40.0)", "**80.0 (80.0 to 80.0)** ↑‡"]
 
 
 def test_differences_hold_the_numbers_of_the_results(three, results, report):
@@ -223,7 +223,7 @@ def test_models_of_another_wer_are_marked(add, results, report):
         add((1.0, 0.5, 0.5), constant(3, 2), misheard=8),
     ]
     rows = table(report(results(models))["Without attack"])
-    assert [row[5] for row in rows[1:]] == ["0.0 (0.0 to 0.0)", "87.5 (62.5 to 100.0) ↑"]
+    assert [row[5] for row in rows[1:]] == ["0.0 (0.0 to 0.0)", "87.5 (62.5 to 100.0) ↑‡"]
 
 
 def test_scores_of_an_attack_as_a_table():
