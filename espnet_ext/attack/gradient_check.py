@@ -15,6 +15,8 @@ APART = 0.5
 class GradientCheck:
     """What a batch says of the gradient of the objective at inputs without attack.
 
+    `espnet_ext.report.flags.gradient_flags` says which shares are too many, and why.
+
     Attributes:
         unusable: share of utterances whose gradient is zero or not finite.
         unrepeatable: share of the others whose gradient is another the second time.
@@ -40,8 +42,8 @@ class GradientCheck:
             ball: gives the length and the direction of steps.
 
         Example:
-            >>> GradientCheck.of(victim, batch, ball).flags()            # doctest: +SKIP
-            []
+            >>> GradientCheck.of(victim, batch, ball)                    # doctest: +SKIP
+            GradientCheck(unusable=0.0, unrepeatable=0.0, misleading=0.0)
         """
         with victim.attack_mode():
             objective, inputs = victim.objective(batch, ""), batch.inputs
@@ -66,23 +68,3 @@ class GradientCheck:
             int((other & usable).sum()) / count,
             int((~agrees & usable).sum()) / count,
         )
-
-    def flags(self) -> list[str]:
-        """A sentence for each reason not to trust an attack along this gradient."""
-        found = []
-        if self.unusable > 0.0:
-            found.append(
-                f"the gradient is zero or not finite for {self.unusable:.0%} of the utterances: "
-                "where an attack follows it, they only look robust"
-            )
-        if self.unrepeatable > 0.0:
-            found.append(
-                f"the gradient of the same input is another each time for {self.unrepeatable:.0%} "
-                "of the utterances: attack the mean over many draws"
-            )
-        if self.misleading > 0.1:
-            found.append(
-                f"the loss does not change as its gradient says for {self.misleading:.0%} of the "
-                "utterances: the gradient is not that of the model that answers"
-            )
-        return found

@@ -163,8 +163,6 @@ class AttackRun(Generic[B]):
         ball = ball_of(self.victim, batch, self.settings.conditions()[0].budget)
         check = GradientCheck.of(self.victim, batch, ball)
         self._batch = None  # read anew when it is attacked: its files may have been replaced
-        for flag in check.flags():
-            logging.warning("%s", flag)
         return {**found, "gradient_check": asdict(check)}
 
     def _of(self, index: int) -> list[Utterance]:

@@ -63,6 +63,7 @@ def main() -> None:
         identity,
         checkpoint_seconds=args.checkpoint_seconds,
     )
+    cli.warn_of_gradient(args.output_dir)
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
         run.run(*args.shard)
     if not run.finished():

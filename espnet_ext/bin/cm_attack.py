@@ -112,6 +112,7 @@ def main() -> None:
         {"models": identity},
         {name: victims[at] for name, at in files.items() if name is not None},
     )
+    cli.warn_of_gradient(args.output_dir)
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
         run.run(*args.shard)
     if not run.finished():

@@ -22,7 +22,7 @@ DEFINITIONS = {
 NOTE = "‡: a difference after Holm's correction as well, for all of the {count} in this report."
 GAINS = ("steps_gain", "budget_gain", "gradient_free_gain")
 GRADIENT_FREE = ("square", "spsa")
-WORST = "worst"
+WORST, TRANSFER = "worst", "transfer"
 T = TypeVar("T")
 
 

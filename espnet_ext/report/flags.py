@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from espnet_ext.data.attack_log import CLEAN, NOISE
 from espnet_ext.data.files import Record
-from espnet_ext.report.comparisons import GRADIENT_FREE, remains
+from espnet_ext.report.comparisons import GRADIENT_FREE, TRANSFER, remains
 from espnet_ext.report.countermeasure_findings import at_chance, constant_answer
 from espnet_ext.report.findings import LIMITS, Finding
 from espnet_ext.report.recognition_findings import baseline, clean_wer
@@ -87,7 +87,8 @@ def evaluation_flags(models: Sequence[Evaluated]) -> Iterator[Finding]:
     yield from _unexpected("more_steps_weaker", points, "steps_gain", -1)
     yield from _unexpected("more_budget_weaker", points, "budget_gain", -1)
     yield from _unexpected("gradient_free_stronger", points, "gradient_free_gain", 1)
-    yield from _kept_without_gradient(points)
+    yield from _kept("gradient_free_kept", points, GRADIENT_FREE)
+    yield from _kept("transfer_kept", points, (TRANSFER,))
     yield from _no_plateau(points)
 
 
@@ -133,18 +134,19 @@ def _size(about: Record) -> float:
     return -abs(about["gain"][0] or 0.0)
 
 
-def _kept_without_gradient(points: Sequence[tuple[Evaluated, Point]]) -> Iterator[Finding]:
-    """A flag where the worst case is often that of an attack without gradients."""
+def _kept(
+    kind: str, points: Sequence[tuple[Evaluated, Point]], names: Sequence[str]
+) -> Iterator[Finding]:
+    """A flag where the worst case is often that of attacks that should be weaker."""
     found = []
     for model, point in points:
         kept = point.get("strongest", {})
-        free = sum(kept.get(name, 0) for name in GRADIENT_FREE)
-        if free > 1 and free > LIMITS.KEPT * sum(kept.values()):
-            about = _about(model.name, point)
-            found.append({**about, "kept": free, "utterances": sum(kept.values())})
+        those, every = sum(kept.get(name, 0) for name in names), sum(kept.values())
+        if those > 1 and those > LIMITS.KEPT * every:
+            found.append({**_about(model.name, point), "kept": those, "utterances": every})
     if found:
         found.sort(key=lambda about: -about["kept"] / about["utterances"])
-        yield Finding("gradient_free_kept", {"found": found})
+        yield Finding(kind, {"found": found})
 
 
 def _no_plateau(points: Sequence[tuple[Evaluated, Point]]) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ FlagKind = Literal[
     "more_budget_weaker",
     "gradient_free_stronger",
     "gradient_free_kept",
+    "transfer_kept",
     "transfer_stronger",
     "no_plateau",
     "long_steps",
