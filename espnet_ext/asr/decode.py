@@ -2,7 +2,7 @@
 
 ESPnet's own `BeamSearch(beam_size=1)` is not joint: it keeps one candidate of
 the decoder before the CTC head is asked, so the CTC head never changes
-anything, whatever its weight. `greedy_search` scores the whole vocabulary with
+anything, whatever its weight. `greedy_search_encoded` scores the whole vocabulary with
 both.
 """
 
@@ -11,7 +11,7 @@ import itertools
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
-from espnet_ext.asr.losses import check_supported, encode
+from espnet_ext.asr.losses import check_supported
 from espnet_ext.compat import (
     BeamSearch,
     CTCPrefixScorer,
@@ -22,11 +22,8 @@ from espnet_ext.compat import (
 
 
 @torch.no_grad()
-def greedy_search(
-    model: ESPnetASRModel,
-    speech: torch.Tensor,
-    speech_lengths: torch.Tensor,
-    ctc_weight: float,
+def greedy_search_encoded(
+    model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor, ctc_weight: float
 ) -> list[list[int]]:
     """The greedy transcript of each utterance (Das and Chau 2022, eq. 2).
 
@@ -36,8 +33,8 @@ def greedy_search(
 
     Args:
         model: in evaluation mode.
-        speech: (B, T) waveforms.
-        speech_lengths: (B,) samples.
+        encoder_out: (B, T, D), of `espnet_ext.asr.losses.encode`.
+        lengths: (B,) frames.
         ctc_weight: lambda_C of inference.
 
     Returns:
@@ -47,19 +44,10 @@ def greedy_search(
         InputError: the model has no head for this weight.
 
     Example:
-        >>> greedy_search(model, speech, lengths, ctc_weight=0.3)   # doctest: +SKIP
+        >>> greedy_search_encoded(model, *encode(model, speech, lengths), 0.3)  # doctest: +SKIP
         [[12, 4, 7], [3, 3]]
     """
     check_supported(model, ctc_weight)
-    encoder_out, lengths = encode(model, speech, speech_lengths)
-    return greedy_search_encoded(model, encoder_out, lengths, ctc_weight)
-
-
-@torch.no_grad()
-def greedy_search_encoded(
-    model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor, ctc_weight: float
-) -> list[list[int]]:
-    """`greedy_search` on encoder output (B, T, D) with `lengths` (B,)."""
     if ctc_weight == 1.0:
         return best_path(model, encoder_out, lengths)
     if hasattr(model.decoder, "forward_one_step"):
@@ -69,7 +57,11 @@ def greedy_search_encoded(
 
 
 def beam_search(
-    model: ESPnetASRModel, frames: torch.Tensor, ctc_weight: float, beam_size: int
+    model: ESPnetASRModel,
+    frames: torch.Tensor,
+    ctc_weight: float,
+    beam_size: int,
+    joint: bool = True,
 ) -> list[int]:
     """ESPnet's beam search over one utterance, without a language model.
 
@@ -77,7 +69,9 @@ def beam_search(
         model: in evaluation mode.
         frames: encoder output (T, D) of the utterance.
         ctc_weight: lambda_C of inference.
-        beam_size: with 1, every token is scored by both heads (see above).
+        beam_size: number of hypotheses.
+        joint: with a beam of 1, score every token by both heads (see above); False for the search
+            of `espnet2.bin.asr_inference`, where the decoder chooses alone.
 
     Returns:
         token ids without <sos/eos>; empty where the search ends without a hypothesis.
@@ -94,7 +88,7 @@ def beam_search(
         scorers=scorers,
         sos=model.sos,
         eos=model.eos,
-        pre_beam_score_key=None if beam_size == 1 or ctc_weight == 1.0 else "full",
+        pre_beam_score_key=None if (joint and beam_size == 1) or ctc_weight == 1.0 else "full",
     )
     with torch.no_grad():
         hypotheses = search(x=frames)
@@ -109,10 +103,11 @@ def beam_search_encoded(
     lengths: torch.Tensor,
     ctc_weight: float,
     beam_size: int,
+    joint: bool = True,
 ) -> list[list[int]]:
     """`beam_search` on each utterance of encoder output (B, T, D) with `lengths` (B,)."""
     pairs = zip(encoder_out, lengths.tolist(), strict=True)
-    return [beam_search(model, row[:length], ctc_weight, beam_size) for row, length in pairs]
+    return [beam_search(model, row[:n], ctc_weight, beam_size, joint) for row, n in pairs]
 
 
 def best_path(

@@ -50,6 +50,7 @@ def replay(
     output_dir: str | Path,
     model: Mapping[str, object],
     batch_size: int = 20,
+    observers: Mapping[str, Victim[B]] | None = None,
 ) -> list[Row]:
     """Ask a model about what an attack on another model of its kind saved.
 
@@ -64,6 +65,7 @@ def replay(
         output_dir: another directory.
         model: what identifies the model that answers; keys of attack.json.
         batch_size: utterances in a batch.
+        observers: further models that answer, by name, see `espnet_ext.attack.run.AttackRun`.
 
     Returns:
         rows of the log.
@@ -76,7 +78,8 @@ def replay(
     if not (source / LOG).is_file():
         raise InputError(f"{source}: no finished attack there (no {LOG})")
     made_on = read_record(source / RECORD)
-    about = {**made_on, **model}
+    observers = observers or {}
+    about = {**made_on, **model, "observers": sorted(observers)}
     about["made_on"] = {key: made_on[key] for key in model if key in made_on}
     if begun(output) and content_of(read_record(output / RECORD)) != content_of(about):
         raise InputError(
@@ -94,7 +97,7 @@ def replay(
             [Utterance(r["utterance"], "", len(x), r) for r, x in zip(*group, strict=True)],
             lambda u: victim.problem(u.samples, victim.goal_of(u.labels)),
         )
-    rows = [row for group in groups for row in _answered(victim, group, batch_size)]
+    rows = [row for group in groups for row in _answered(victim, group, batch_size, observers)]
     write_json(output / RECORD, about)
     write_jsonl(output / LOG, rows)
     return rows
@@ -146,8 +149,10 @@ class _Saved(NamedTuple):
         return found
 
 
-def _answered(victim: Victim[B], group: _Group, batch_size: int) -> list[Row]:
-    """The rows of a group with what this model answers."""
+def _answered(
+    victim: Victim[B], group: _Group, batch_size: int, observers: Mapping[str, Victim[B]]
+) -> list[Row]:
+    """The rows of a group with what this model answers, and the others."""
     found: dict[int, Row] = {}
     lengths = [len(array) for array in group.inputs]
     for batch in victim.plan(lengths, batch_size, BATCH_OVERHEAD):
@@ -158,6 +163,10 @@ def _answered(victim: Victim[B], group: _Group, batch_size: int) -> list[Row]:
         # Features were attacked where they were saved; the clean side is speech.
         make = victim.batch if arrays[0].ndim > 1 else victim.speech_batch
         made = make(names, arrays, goals)
-        found.update(zip(batch, victim.observe(made, made.inputs), strict=True))
+        answers = {n: o.observe(o.adopt(made), made.inputs) for n, o in observers.items()}
+        for place, (index, row) in enumerate(
+            zip(batch, victim.observe(made, made.inputs), strict=True)
+        ):
+            found[index] = row | {"answers": {name: rows[place] for name, rows in answers.items()}}
     kept = [{k: row[k] for k in OF_THE_AUDIO if k in row} for row in group.rows]
     return [{**row, **found[i]} for i, row in enumerate(kept)]

@@ -21,6 +21,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--text", help="reference transcripts, for the WER")
     cli.add_speakers(parser)
+    cli.add_listeners(parser)
     add("--config", required=True, help="YAML of the attack: methods, norm, eps or snr, steps...")
     cli.add_set(parser)
     cli.add_surrogate(parser, "asr")
@@ -43,6 +44,7 @@ def main() -> None:
     from espnet_ext.attack.utterances import read_utterances
     from espnet_ext.report.recognition import write_attack_results
     from espnet_ext.tasks.loading import ASR_KIND
+    from espnet_ext.victims.listener import listeners
     from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
     recognizer = cli.open_model(files, args, ASR_KIND)
@@ -61,6 +63,7 @@ def main() -> None:
         utterances,
         args.output_dir,
         identity,
+        listeners(victim, args.also_beam),
         checkpoint_seconds=args.checkpoint_seconds,
     )
     cli.warn_of_gradient(args.output_dir)

@@ -14,6 +14,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--attack_dir", required=True, help="output directory of asr_attack on the other model")
     add("--wav_scp", required=True, help="the audio without attack")
     cli.add_speakers(parser)
+    cli.add_listeners(parser)
     add("--output_dir", required=True, help="attack.json, attack_log.jsonl, results.json")
     cli.add_batch_size(parser, 20)
     return parser
@@ -26,6 +27,7 @@ def main() -> None:
     from espnet_ext.data.attack_log import RECORD, read_attack_record
     from espnet_ext.report.recognition import goal_of, write_attack_results
     from espnet_ext.tasks.loading import ASR_KIND
+    from espnet_ext.victims.listener import listeners
     from espnet_ext.victims.recognizer import PyTorchESPnet
 
     cli.check_speakers(args.utt2spk, args.wav_scp)
@@ -42,6 +44,7 @@ def main() -> None:
         args.output_dir,
         {"model": model, "ctc_weight": victim.ctc_weight},
         args.batch_size,
+        listeners(victim, args.also_beam),
     )
     device = cli.device(args.ngpu)
     write_attack_results(rows, args.utt2spk, args.output_dir, device, recognizer)

@@ -384,6 +384,18 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
     add_computing(parser)
 
 
+def add_listeners(parser: argparse.ArgumentParser) -> None:
+    """The option that lets beam searches on the same model hear what is attacked."""
+    parser.add_argument(
+        "--also_beam",
+        type=integer(1),
+        nargs="+",
+        default=[],
+        help="what the beam search of espnet2.bin.asr_inference hears too, with these beams, e.g. "
+        "1 10: answers in the log, a column each in reports",
+    )
+
+
 def add_computing(parser: argparse.ArgumentParser) -> None:
     """The options that say where a model is computed, and `add_allow_pickle`."""
     parser.add_argument("--ngpu", type=integer(), default=0, help="1 to compute on a GPU")

@@ -12,7 +12,7 @@ from espnet_ext.data.attack_log import NOISE, Setting, rows_by_setting
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
-from espnet_ext.metrics.error_rate import same_text
+from espnet_ext.metrics.error_rate import Aligned, aligned_words, same_text
 from espnet_ext.report.figures import Picture
 from espnet_ext.report.page_parts import Figure, data_uri, figure_of
 from espnet_ext.report.recognition_figures import spectrograms
@@ -28,6 +28,8 @@ class Heard(NamedTuple):
         snr: in dB, or "-".
         text: the transcript.
         is_target: whether that is the target.
+        target: its words beside those heard.
+        reference: likewise; empty where it is not known.
     """
 
     budget: str
@@ -35,6 +37,8 @@ class Heard(NamedTuple):
     snr: str
     text: str
     is_target: bool
+    target: tuple[Aligned, ...]
+    reference: tuple[Aligned, ...]
 
 
 class Player(NamedTuple):
@@ -94,6 +98,8 @@ def _sample(rows: Sequence[Record], attack_dir: str | Path, wav_scp: Mapping[str
                 "-" if row["snr"] is None else f"{row['snr']:.1f}",
                 row["hypothesis"],
                 setting.step > 0 and same_text(row["target"], row["hypothesis"]),
+                aligned_words(row["target"], row["hypothesis"]),
+                aligned_words(row["reference"], row["hypothesis"]) if row["reference"] else (),
             )
             for setting, same in settings.items()
             for row in same

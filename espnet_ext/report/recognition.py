@@ -28,12 +28,13 @@ from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics import bootstrap
 from espnet_ext.metrics.bootstrap import Interval
-from espnet_ext.metrics.error_rate import Errors, character_errors, same_text, word_errors
+from espnet_ext.metrics.error_rate import Errors, character_errors, word_errors
 from espnet_ext.report.comparisons import DEFINITIONS, GAINS, correct, strengths, tested
 from espnet_ext.report.conditions import SweepCondition, baseline_of, by_training_seed
 from espnet_ext.report.environment import environment
 from espnet_ext.report.findings import stored
 from espnet_ext.report.flags import attack_flags, gradient_shares, sweep_flags
+from espnet_ext.report.heard import errors_heard, words_heard
 from espnet_ext.report.layout import SweepLayout
 from espnet_ext.report.recognition_findings import baseline as baseline_result
 from espnet_ext.report.results import (
@@ -44,6 +45,7 @@ from espnet_ext.report.results import (
     AttackScores,
     Benign,
     ConditionResult,
+    Heard,
     SweepResults,
 )
 from espnet_ext.victims.options import GOALS
@@ -63,6 +65,11 @@ ATTACK_DEFINITIONS = {
     "snr": "energy of the signal over energy of the perturbation in dB, on the saved samples",
     "l2": "Euclidean norm of the perturbation, on the saved samples (full scale is 1)",
     "linf": "largest absolute sample of the perturbation",
+    "words": "words heard rightly, substituted, deleted and inserted, of all utterances: of the "
+    "alignment with the fewest errors and, of several, with the most words right",
+    "heard_by": "by the beam search of espnet2.bin.asr_inference on the same model and audio, "
+    "without a language model; otherwise: share of utterances whose transcript is another one, in "
+    "percent. Its beam of 1 lets the decoder choose alone, whatever the weight of CTC",
     "interval": "95 % percentile bootstrap, {resamples} resamples of {unit}s",
 }
 SWEEP_DEFINITIONS = {
@@ -83,7 +90,7 @@ class TableRow(NamedTuple):
         target: what the attacker wants to be heard; empty without attack.
         setting: what was done to it; None of the whole test set without attack.
         counts: of each measure what is counted, and over how much.
-        sizes: of the perturbation, and the loss, as the log has them.
+        sizes: the row of the log: sizes of the perturbation, texts, loss.
     """
 
     utterance: str
@@ -108,17 +115,9 @@ def attack_rows(
     rows = []
     for setting, same in rows_by_setting(log).items():
         for row in same:
-            name, reference, target, heard = (
-                row[key] for key in ("utterance", "reference", "target", "hypothesis")
-            )
-            counts = {
-                "adv_twer": word_errors(target, heard),
-                "success_rate": Errors(int(row.get("reached", same_text(target, heard))), 1),
-            }
-            if reference is not None:
-                counts["wer"] = word_errors(reference, heard)
+            name = row["utterance"]
             unit = speakers[name] if speakers else name
-            rows.append(TableRow(name, unit, seed, target, setting, counts, row))
+            rows.append(TableRow(name, unit, seed, row["target"], setting, errors_heard(row), row))
     return rows
 
 
@@ -240,6 +239,7 @@ def attack_scores(
     strength = strengths(every, partial(_gain, goal))
     scores = []
     for setting, own in every.items():
+        texts = [row.sizes for row in own]
         entry: AttackScores = {
             **strength.get(setting, {}),
             "method": setting.method,
@@ -255,9 +255,13 @@ def attack_scores(
             "linf_max": _statistic(own, "linf", max) or 0.0,
             "loss_mean": _statistic(own, "loss", np.mean),
             "stalled_utterances": sum(row.sizes["stalled_steps"] > 0 for row in own),
+            "target_words": words_heard(texts, "target"),
         }
         if all("wer" in row.counts for row in own):
             entry["wer"] = measured(own, "wer")
+            entry["reference_words"] = words_heard(texts, "reference")
+        if others_heard := _heard_by(own):
+            entry["heard_by"] = others_heard
         heard = Counter(row.sizes["hypothesis"] for row in own)
         entry["same_answer"] = 100.0 * heard.most_common(1)[0][1] / len(own)
         kept = Counter(str(row.sizes["strongest"]) for row in own if "strongest" in row.sizes)
@@ -277,6 +281,16 @@ def _gain(goal: str, rows: Sequence[TableRow], others: Sequence[TableRow]) -> np
         return -difference(rows, others, "adv_twer")
     errors = goal == GOALS[1] and all("wer" in row.counts for row in (*rows, *others))
     return difference(rows, others, "wer" if errors else "success_rate")
+
+
+def _heard_by(rows: Sequence[TableRow]) -> dict[str, Heard]:
+    """The measures of every other listener, by name, see `attack_rows`."""
+    found: dict[str, Heard] = {}
+    for name in dict.fromkeys(name for row in rows for name in row.counts if " " in name):
+        measure, who = name.split(" ", 1)
+        if all(name in row.counts for row in rows):
+            found.setdefault(who, {}).update({measure: measured(rows, name)})  # type: ignore[misc]
+    return found
 
 
 def _statistic(

@@ -27,7 +27,12 @@ from espnet_ext.report.recognition_findings import (
     setting_findings,
     sweep_findings,
 )
-from espnet_ext.report.recognition_tables import scores_table, sweep_tables
+from espnet_ext.report.recognition_tables import (
+    listener_tables,
+    scores_table,
+    sweep_tables,
+    words_tables,
+)
 from espnet_ext.report.results import (
     AttackResults,
     AttackScores,
@@ -199,8 +204,10 @@ class AttackReport(Report):
         return attack_findings(self.results["scores"], self.settings())
 
     def tables(self) -> list[str]:
-        """One table of all scores."""
-        return ["## Scores", scores_table(self.results["scores"])]
+        """All scores, what other searches hear, and the words heard."""
+        scores = self.results["scores"]
+        more = [*listener_tables({"": scores}), *words_tables({"": scores})]
+        return ["## Scores", scores_table(scores), *more]
 
     def pictures(self) -> Iterator[Picture]:
         """All measures against steps and loudness."""

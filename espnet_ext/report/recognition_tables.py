@@ -1,17 +1,19 @@
 """Tables of attacks on recognisers, and of sweeps of these, from results.json."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from espnet_ext.data.attack_log import NOISE, PGD
 from espnet_ext.report.comparisons import note, remains
 from espnet_ext.report.layout import SweepTable, Weight
 from espnet_ext.report.recognition_findings import attack_entry, attacked_settings, baseline
-from espnet_ext.report.results import AttackScores, ConditionResult, SweepResults
-from espnet_ext.report.tables import markdown_table, overlap_sections, pivot
+from espnet_ext.report.results import AttackScores, ConditionResult, Heard, SweepResults
+from espnet_ext.report.tables import Cell, markdown_table, overlap_sections, pivot
 from espnet_ext.report.wording import (
     arrow,
     budget_name,
     condition_title,
+    listener_name,
     method_name,
     number,
     setting_name,
@@ -36,6 +38,15 @@ STRENGTH: Columns = {
     "median SNR dB": lambda e: number(e["snr_median"]),
     "lowest SNR dB": lambda e: number(e["snr_min"]),
 }
+HEARD: dict[Literal["adv_twer", "wer", "otherwise"], str] = {
+    "adv_twer": "AdvTWER %",
+    "wer": "WER %",
+    "otherwise": "heard otherwise %",
+}
+WORDS = (
+    "What was heard beside the attacker's target and the reference, words of all utterances: heard "
+    "rightly / substituted / deleted / inserted, after the last step of each attack."
+)
 OTHERS: SweepTable = {
     "title": "Other conditions",
     "columns": ["asr_weight", "ctc_weight", "inference_ctc_weight"],
@@ -55,6 +66,8 @@ def sweep_tables(results: SweepResults) -> list[str]:
             sections += [f"### {table['title']}", text, *note(entries, "difference")]
         sections += ["### Differences to the baseline", _differences(results, budget)]
     sections += ["## The attack itself", _sizes(results)]
+    names = [(f"{c['heads']} ({weights(c)})", c["attack"]) for c in results["conditions"]]
+    sections += [*listener_tables(dict(names)), *words_tables(dict(names))]
     return sections + overlap_sections(results.get("overlap"))
 
 
@@ -151,6 +164,57 @@ def _sizes(results: SweepResults) -> str:
     }
     cells = [([setting_name(e)], name, cell(e)) for e in entries for name, cell in columns.items()]
     return pivot(["baseline"], cells, list(columns))
+
+
+def listener_tables(results: Mapping[str, Sequence[AttackScores]]) -> list[str]:
+    """AdvTWER and WER as other searches on the model hear it, beside what the attack aimed at.
+
+    Args:
+        results: see `words_tables`.
+
+    Returns:
+        heading and table of all numbers of steps; nothing where nobody else listened.
+    """
+    cells: list[Cell] = []
+    for name, scores in results.items():
+        for entry in (e for e in scores if "heard_by" in e):
+            what = setting_name(entry) if entry["step"] else f"{budget_name(entry['budget'])}, none"
+            row = [*filter(None, [name]), what]
+            own: Heard = {"adv_twer": entry["adv_twer"]}
+            own |= {"wer": entry["wer"]} if "wer" in entry else {}
+            by = {listener_name(who): heard for who, heard in entry["heard_by"].items()}
+            for measure, title in HEARD.items():
+                for who, heard in ({"as attacked": own} | by).items():
+                    if value := heard.get(measure):
+                        cells.append((row, f"{title}, {who}", shown(value)))
+    named = ["condition"] if any(results) else []
+    return ["## Heard by other searches", pivot([*named, "attack"], cells)] if cells else []
+
+
+def words_tables(results: Mapping[str, Sequence[AttackScores]]) -> list[str]:
+    """Words that were heard, and errors by kind, against target and reference.
+
+    Args:
+        results: scores by what was attacked, "" where it needs no name.
+
+    Returns:
+        heading, legend and a row per budget and attack, of its last step, and one per budget
+        without attack; nothing of results of earlier versions.
+    """
+    cells: list[Cell] = []
+    for name, scores in results.items():
+        last = {(e["method"], e["budget"], e["step"] > 0): e for e in scores}  # steps ascend
+        for entry in last.values():
+            what = setting_name(entry) if entry["step"] else f"{budget_name(entry['budget'])}, none"
+            row = [*filter(None, [name]), what]
+            words = {"target": entry.get("target_words"), "reference": entry.get("reference_words")}
+            for text, counts in words.items():
+                if counts:
+                    title = f"{text}: hits / sub / del / ins"
+                    cells.append((row, title, " / ".join(map(str, counts.values()))))
+    named = ["condition"] if any(results) else []
+    table = pivot([*named, "attack"], cells)
+    return ["## Words heard", WORDS, table] if cells else []
 
 
 def scores_table(scores: Sequence[AttackScores]) -> str:

@@ -111,17 +111,42 @@ class CurvePoint(Strength):
     stalled_utterances: int
 
 
+class Words(TypedDict):
+    """Words of all texts together that were heard, and errors by their kind."""
+
+    hits: int
+    substitutions: int
+    deletions: int
+    insertions: int
+
+
+class Heard(TypedDict, total=False):
+    """What another search on the same model makes of the same audio.
+
+    `otherwise` is the share of utterances whose transcript is another one.
+    """
+
+    adv_twer: Numbers
+    success_rate: Numbers
+    wer: Numbers
+    otherwise: Numbers
+
+
 class _WhereKnown(Strength, total=False):
     same_answer: float
+    heard_by: dict[str, Heard]
     wer: Numbers
     difference: Numbers
+    target_words: Words
+    reference_words: Words
 
 
 class AttackScores(_WhereKnown):
     """Scores of one setting of an attack on recognisers.
 
-    `wer` is there where all utterances have a reference, `difference` where there is a baseline;
-    `same_answer` is the share of the most frequent transcript in percent.
+    `wer` and `reference_words` are there where all utterances have a reference, `difference` where
+    there is a baseline, `heard_by` where others listened; `same_answer` is the share of the most
+    frequent transcript in percent. Results of earlier versions have no words.
     """
 
     method: str

@@ -104,6 +104,16 @@ def budget_name(tag: str) -> str:
     return f"SNR {tag[3:]} dB" if tag.startswith("snr") else f"ε = {tag[3:]}"
 
 
+def listener_name(name: str) -> str:
+    """Another search on the attacked model as people write it.
+
+    Example:
+        >>> listener_name("beam10")
+        'beam 10 of ESPnet'
+    """
+    return f"beam {name.removeprefix('beam')} of ESPnet"
+
+
 def setting_name(entry: AttackScores) -> str:
     """A budget and number of steps in words; the method where it is not PGD.
 

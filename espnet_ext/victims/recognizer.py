@@ -14,7 +14,7 @@ from art.estimators.speech_recognition import SpeechRecognizerMixin
 from art.estimators.speech_recognition.speech_recognizer import PytorchSpeechRecognizerMixin
 
 from espnet_ext.asr.batching import exact_batching
-from espnet_ext.asr.decode import greedy_search, greedy_search_encoded
+from espnet_ext.asr.decode import greedy_search_encoded
 from espnet_ext.asr.losses import (
     TargetBatch,
     UtteranceLosses,
@@ -119,10 +119,8 @@ class PyTorchESPnet(
         self.recognizer, self.module = recognizer, recognizer.model
         self.sample_rate = recognizer.sample_rate
         self.ctc_weight = recognizer.model.ctc_weight if ctc_weight is None else ctc_weight
-        self.output_case = output_case
-        self.autocast = autocast
-        self.loss_ctc_weight = loss_ctc_weight
-        self.goal = goal
+        self.output_case, self.autocast = output_case, autocast
+        self.loss_ctc_weight, self.goal = loss_ctc_weight, goal
         self._token_ids: dict[str, list[int]] = {}
         self._warned_of_ragged_art = False
         self._check_params()
@@ -269,9 +267,8 @@ class PyTorchESPnet(
             if (problem := self.recognizer.frames.too_short(samples)) is not None:
                 raise InputError(f"waveform {index}: too short: {problem}")
         with self.attack_mode():
-            losses = self.utterance_losses(
-                speech, lengths, self.targets([str(y) for y in original_output])
-            )
+            targets = self.targets([str(y) for y in original_output])
+            losses = self.utterance_losses(speech, lengths, targets)
             return losses.total.sum(), np.array(self.transcribe(speech.detach(), lengths))
 
     def to_training_mode(self) -> None:
@@ -306,7 +303,7 @@ class PyTorchESPnet(
         Raises:
             InputError: a transcript is empty or has words outside the vocabulary.
         """
-        ids = [self.token_ids(text) for text in transcripts]
+        ids = [*map(self.token_ids, transcripts)]
         return prepare_targets(self.recognizer.model, ids, self.device)
 
     def token_ids(self, transcript: str) -> list[int]:
@@ -337,8 +334,8 @@ class PyTorchESPnet(
         self, speech: torch.Tensor, lengths: torch.Tensor, targets: TargetBatch
     ) -> UtteranceLosses:
         """`utterance_losses` at the CTC weight of the attacker's loss."""
-        weight = self.gradient_ctc_weight
-        return utterance_losses(self.recognizer.model, speech, lengths, targets, weight)
+        model, weight = self.recognizer.model, self.gradient_ctc_weight
+        return utterance_losses(model, speech, lengths, targets, weight)
 
     @property
     def targeted(self) -> bool:
@@ -438,11 +435,11 @@ class PyTorchESPnet(
         Returns:
             `hypothesis`, `reached`, `loss` and, where there is such a head, `loss_ctc`, `loss_att`.
         """
-        model = self.recognizer.model
+        model, weight = self.recognizer.model, self.gradient_ctc_weight
         with self.attack_mode():
             encoded = encode(model, inputs, batch.lengths)
-            texts = self.decode(greedy_search_encoded(model, *encoded, self.ctc_weight))
-            losses = losses_of_encoded(model, *encoded, batch.targets, self.gradient_ctc_weight)
+            texts = self.decode(self.search(*encoded))
+            losses = losses_of_encoded(model, *encoded, batch.targets, weight)
         rows: list[Row] = [
             {"hypothesis": text, "reached": same_text(text, wanted) == self.targeted}
             for text, wanted in zip(texts, batch.transcripts, strict=True)
@@ -453,9 +450,14 @@ class PyTorchESPnet(
                 row[name] = value if math.isfinite(value) else None
         return rows
 
+    @torch.no_grad()
     def transcribe(self, speech: torch.Tensor, lengths: torch.Tensor) -> list[str]:
-        """Greedy transcripts of a padded batch (B, T)."""
-        return self.decode(greedy_search(self.recognizer.model, speech, lengths, self.ctc_weight))
+        """Transcripts of a padded batch (B, T)."""
+        return self.decode(self.search(*encode(self.recognizer.model, speech, lengths)))
+
+    def search(self, frames: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
+        """Token ids of encoder output (B, T, D) with lengths (B,); greedy, of all heads."""
+        return greedy_search_encoded(self.recognizer.model, frames, lengths, self.ctc_weight)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Texts of token ids, in the letter case of `output_case`."""
@@ -479,12 +481,10 @@ class PyTorchESPnet(
             needed = self.needed_frames(transcript)
         except InputError as error:
             return str(error)
-        if self.targeted and not frames.reach(samples, needed):
-            return (
-                f"{show(shortened(transcript))} needs {needed} encoder frames, the audio has "
-                f"{frames.of(samples)}"
-            )
-        return None
+        if not self.targeted or frames.reach(samples, needed):
+            return None
+        text, there = show(shortened(transcript)), frames.of(samples)
+        return f"{text} needs {needed} encoder frames, the audio has {there}"
 
     def needed_frames(self, transcript: str) -> int:
         """Encoder frames without which the model cannot write `transcript`.

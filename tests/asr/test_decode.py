@@ -6,7 +6,6 @@ from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.decode import (
     beam_search,
     beam_search_encoded,
-    greedy_search,
     greedy_search_encoded,
 )
 from espnet_ext.asr.losses import encode, frozen
@@ -18,6 +17,10 @@ from espnet_ext.errors import InputError
 @pytest.fixture(scope="module", params=ENCODERS)
 def model(request):
     return tiny_model(encoder=request.param).eval()
+
+
+def greedy_search(model, speech, lengths, ctc_weight):
+    return greedy_search_encoded(model, *encode(model, speech, lengths), ctc_weight)
 
 
 def stock_beam_of_one(model, frames, ctc_weight):
@@ -50,6 +53,7 @@ def test_joint_greedy_listens_to_ctc_where_stock_espnet_does_not(model):
         decoder_alone = greedy_search(model, *waves, 0.0)[0]
         joint = greedy_search(model, *waves, 0.7)[0]
         assert stock_beam_of_one(model, frames, 0.7) == decoder_alone
+        assert beam_search(model, frames, 0.7, beam_size=1, joint=False) == decoder_alone
         assert joint != decoder_alone
         assert joint == beam_search(model, frames, 0.7, beam_size=1)
 

@@ -55,12 +55,14 @@ def attack_options(data, output):
 
 
 def test_attack_writes_audio_log_and_scores(monkeypatch, model, data, tmp_path):
-    call(monkeypatch, asr_attack, model, *attack_options(data, tmp_path))
+    options = attack_options(data, tmp_path)
+    call(monkeypatch, asr_attack, model, *options, "--also_beam", 1, 3)
     results = json.loads((tmp_path / "results.json").read_text())
     assert [s["step"] for s in results["scores"]] == [0, 1, 2]
     assert all(s["utterances"] == 3 for s in results["scores"])
     assert results["scores"][2]["snr_min"] >= 25.0
     assert set(results["scores"][0]) >= {"adv_twer", "wer", "success_rate", "l2_max", "linf_max"}
+    assert [*results["scores"][2]["heard_by"]] == ["beam1", "beam3"]
     assert results["padding_error"] < 1e-4 and results["training_seed"] == 0
     assert len((tmp_path / "attack_log.jsonl").read_text().splitlines()) == 9
     kept = tmp_path / "adversarial/pgd/snr25/step2/wav.scp"
@@ -75,10 +77,14 @@ def test_audio_of_an_attack_is_heard_by_another_model(monkeypatch, model, data, 
     call(monkeypatch, asr_attack, model, *attack_options(data, tmp_path / "source"))
     options = ("--wav_scp", data / "wav.scp", "--attack_dir", tmp_path / "source")
     options = (*options, "--ctc_weight", 0.0, "--output_dir", tmp_path / "heard")
-    call(monkeypatch, asr_transfer, model, *options, "--utt2spk", data / "utt2spk")
+    options = (*options, "--utt2spk", data / "utt2spk", "--also_beam", 1)
+    call(monkeypatch, asr_transfer, model, *options)
     results = json.loads((tmp_path / "heard/results.json").read_text())
     assert [s["step"] for s in results["scores"]] == [0, 1, 2]
     assert "speakers" in results["definitions"]["interval"]
+    # The decoder alone hears what the search of ESPnet hears with a beam of 1.
+    heard = [score["heard_by"]["beam1"] for score in results["scores"]]
+    assert [found["otherwise"] for found in heard] == [[0.0] * 3] * 3
     about = json.loads((tmp_path / "heard/attack.json").read_text())
     assert (about["ctc_weight"], about["made_on"]["ctc_weight"]) == (0.0, 0.5)
     assert len(about["model"]["weights"]["sha256"]) == 64

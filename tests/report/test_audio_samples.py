@@ -47,6 +47,9 @@ def test_every_number_of_steps_has_its_transcript(samples):
         1, wrong={("eps2", 0): [0] * 6, ("eps2", 5): [2] * 6, ("eps2", 10): [0] * 6}
     )
     assert (sample.reference, sample.target) == ("oops", "to be or not to")
+    wanted = [("to", "oops"), ("be", "oops"), ("or", "or"), ("not", "not"), ("to", "to")]
+    assert [tuple(pair) for pair in sample.heard[1].target] == wanted
+    assert [pair.wanted for pair in sample.heard[1].reference] == ["", "oops", "", "", ""]
     assert [(h.budget, h.step, h.snr, h.text, h.is_target) for h in sample.heard] == [
         ("ε = 2", 0, "-", "to be or not to", False),
         ("ε = 2", 5, "55.0", "oops oops or not to", False),

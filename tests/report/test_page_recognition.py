@@ -36,6 +36,7 @@ def test_a_sweep_shows_its_verdict_figures_and_all_tables(sweep):
         "Without attack",
         "Under attack, ε = 2",
         "The attack itself",
+        "Words heard",
         "What the intervals say",
     ]
     assert [fold.title for fold in found.tables] == titles

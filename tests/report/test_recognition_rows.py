@@ -48,6 +48,31 @@ def test_scores_worked_by_hand():
     assert found["wer"].value == 100 * (5 + 3 + 3 + 5) / 8
 
 
+def test_words_worked_by_hand():
+    (found,) = scored(FOUR)
+    counts = {"hits": 13, "substitutions": 7, "deletions": 0, "insertions": 0}
+    assert found["target_words"] == counts
+    # "oops oops" beside five words, of which the first 0, 5, 2 and 0 are "oops".
+    counts = {"hits": 4, "substitutions": 4, "deletions": 0, "insertions": 12}
+    assert found["reference_words"] == counts
+    assert "reference_words" not in scored([row(0, 0, reference=None)])[0]
+
+
+def test_what_another_search_hears_stands_beside_what_was_attacked():
+    texts = ["to be or not to", "oops", "to be or not to", "to be or not to"]
+    rows = [
+        {**one, "answers": {"beam1": {"hypothesis": text, "reached": False}}}
+        for one, text in zip(FOUR, texts, strict=True)
+    ]
+    (found,) = scored(rows)
+    assert found["adv_twer"] == scored(FOUR)[0]["adv_twer"]
+    heard = found["heard_by"]["beam1"]
+    assert heard["adv_twer"].value == 100 * 5 / 20
+    assert heard["wer"].value == 100 * (5 + 1 + 5 + 5) / 8
+    assert heard["otherwise"].value == 50.0 and heard["success_rate"].value == 0.0
+    assert "heard_by" not in scored(FOUR)[0]
+
+
 def test_sizes_worked_by_hand():
     (found,) = scored([*FOUR[:3], row(4, 0)])
     assert (found["snr_median"], found["snr_min"]) == (31.5, 30.0)

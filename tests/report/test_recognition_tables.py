@@ -9,8 +9,10 @@ from espnet_ext.report.recognition_findings import attack_entry, baseline
 from espnet_ext.report.recognition_tables import (
     adv_twer_table,
     chosen_conditions,
+    listener_tables,
     scores_table,
     sweep_tables,
+    words_tables,
 )
 
 KEYS = ["asr_weight", "ctc_weight", "inference_ctc_weight"]
@@ -243,3 +245,30 @@ def test_training_seeds_are_counted_where_there_are_several(add, results, report
     runs = [add((1.0, 0.0, 0.0), constant(3, 2), seed=seed) for seed in (0, 1)]
     header, row = table(report(results(runs))["Without attack"])
     assert (header[1], row[1]) == ("seeds", "2")
+
+
+def test_words_heard_have_a_line_for_the_last_step_of_each_attack(three, results, report):
+    found = results(three)
+    header, *body = table(report(found)["Words heard"])
+    assert header[2:] == [f"{of}: hits / sub / del / ins" for of in ("target", "reference")]
+    assert [row[1] for row in body[:2]] == ["ε = 2, none", "ε = 2, 10 steps"]
+    assert len(body) == 2 * len(three)
+    entry = found["conditions"][0]["attack"][-1]
+    assert body[1][2] == " / ".join(str(n) for n in entry["target_words"].values())
+    assert sum(entry["target_words"].values()) == 5 * 6
+    earlier = [{**entry}]
+    del earlier[0]["target_words"], earlier[0]["reference_words"]
+    assert words_tables({"": earlier}) == []
+
+
+def test_other_searches_have_a_column_each_beside_the_attacked_one(three, results):
+    entry = results(three)["conditions"][0]["attack"][-1]
+    heard = {"adv_twer": [9.0, 8.0, 10.0], "otherwise": [50.0, 40.0, 60.0]}
+    entry |= {"heard_by": {"beam1": heard, "beam10": heard}}
+    _, text = listener_tables({"": [entry]})
+    header, row = table(text)
+    names = ["as attacked", "beam 1 of ESPnet", "beam 10 of ESPnet"]
+    assert header[:4] == ["attack", *(f"AdvTWER %, {name}" for name in names)]
+    assert row[:4] == ["ε = 2, 10 steps", shown(entry["adv_twer"]), *["9.0 (8.0 to 10.0)"] * 2]
+    assert header[-1] == "heard otherwise %, beam 10 of ESPnet"
+    assert listener_tables({"": results(three)["conditions"][1]["attack"]}) == []

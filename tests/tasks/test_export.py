@@ -4,11 +4,9 @@ import pytest
 import torch
 from tiny import noise, save_model, tiny_config, tiny_model
 
-from espnet_ext.asr.decode import beam_search
-from espnet_ext.asr.losses import encode
-from espnet_ext.asr.waveforms import pad
 from espnet_ext.tasks.export import export_stock
 from espnet_ext.tasks.loading import ASR_KIND, load_model
+from espnet_ext.victims.listener import Listener
 
 load_recognizer = partial(load_model, kind=ASR_KIND)
 
@@ -20,17 +18,15 @@ def trained(tmp_path_factory):
     return save_model(tiny_model(**options), tiny_config(**options), folder)
 
 
-def test_stock_espnet_decodes_the_export_as_we_decode_the_model(trained, tmp_path):
+@pytest.mark.parametrize("beam", [1, 4])
+def test_stock_espnet_decodes_the_export_as_a_listener_hears_the_model(trained, tmp_path, beam):
     from espnet2.bin.asr_inference import Speech2Text
 
     config, weights = export_stock(*trained, tmp_path)
-    stock = Speech2Text(str(config), str(weights), ctc_weight=0.3, beam_size=4, lm_weight=0.0)
+    stock = Speech2Text(str(config), str(weights), ctc_weight=0.3, beam_size=beam, lm_weight=0.0)
     wave = noise(5000)[0]
-    recognizer = load_recognizer(*trained)
-    with torch.no_grad():
-        frames = encode(recognizer.model, *pad([wave]))[0][0]
-    ours = recognizer.text.decode(beam_search(recognizer.model, frames, 0.3, beam_size=4))
-    assert stock(wave)[0][0] == ours
+    listener = Listener(beam, load_recognizer(*trained), 0.3)
+    assert stock(wave)[0][0] == listener.predict([wave])[0]
 
 
 def test_heads_are_left_out_and_nothing_else(trained, tmp_path):
