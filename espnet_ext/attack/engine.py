@@ -29,6 +29,7 @@ class State:
         running: False for an utterance that has reached its goal, (B,).
         spent: gradients and queries of each, (B, 2); a query is one more pass forward.
         snapshots: inputs after each recorded number of steps.
+        costs: what each of them has taken of `spent`, of all restarts together, (B, 2).
         values: objective of the snapshots, where the strongest is kept, (B,).
         kept: further tensors of the loop, by name: momentum, best, ...
         seconds: time spent.
@@ -40,6 +41,7 @@ class State:
     running: torch.Tensor
     spent: torch.Tensor
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
+    costs: dict[int, torch.Tensor] = field(default_factory=dict)
     values: dict[int, torch.Tensor] = field(default_factory=dict)
     kept: dict[str, torch.Tensor] = field(default_factory=dict)
     seconds: float = 0.0
@@ -151,6 +153,9 @@ class Engine(Generic[B]):
         taken += 1
         if taken in how.steps:
             self._record(state, taken)
+            # At the last step of a restart all that was spent; so far, that of earlier restarts.
+            earlier = state.costs.get(self.last, 0)
+            state.costs[taken] = state.costs.get(taken, 0) + state.spent - earlier
 
     def _move(self, state: State, rows: Rows, step: int) -> None:
         whole, taken = isinstance(rows, slice), step % self.last

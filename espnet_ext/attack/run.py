@@ -271,13 +271,15 @@ class AttackRun(Generic[B]):
         count = len(batch.names)
         radii = [None] * count if ball is None else ball.radius.flatten().tolist()
         stalled = [0] * count if state is None else state.stalled.tolist()
-        spent = [[0, 0]] * count if state is None else state.spent.tolist()
         details: list[dict[str, object]] = [{}] * count
         if one.condition is not None and state is not None:
             details = self.settings.methods[one.condition.method].details(self.victim, state)
         seconds = 0.0 if state is None else round(state.seconds / count, 3)
         rows: list[Row] = []
         for step, inputs in snapshots.items():
+            spent = [[0, 0]] * count
+            if state is not None:
+                spent = state.costs.get(step, state.spent).tolist()
             if one.condition is not None and self.settings.run.keep:
                 arrays = dict(zip(batch.names, batch.arrays(inputs), strict=True))
                 rate = self.victim.sample_rate if inputs.ndim == 2 else None

@@ -66,6 +66,7 @@ def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) 
     state.inputs, state.stalled = state.inputs.to(device), state.stalled.to(device)
     state.running, state.spent = state.running.to(device), state.spent.to(device)
     state.snapshots = {step: tensor.to(device) for step, tensor in state.snapshots.items()}
+    state.costs = {step: tensor.to(device) for step, tensor in state.costs.items()}
     state.values = {step: tensor.to(device) for step, tensor in state.values.items()}
     state.kept = {name: tensor.to(device) for name, tensor in state.kept.items()}
     return state
@@ -118,7 +119,7 @@ def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
     for name, values in state.kept.items():
         if values.numel() != rows and values.shape != batch.inputs.shape:
             raise ValueError(f"{name} of {tuple(values.shape)}")
-    if state.spent.shape != (rows, 2):
+    if any(spent.shape != (rows, 2) for spent in (state.spent, *state.costs.values())):
         raise ValueError("no numbers of gradients and queries")
     types = (state.running.dtype, state.stalled.dtype, state.spent.dtype)
     if types != (torch.bool, torch.long, torch.long):

@@ -5,16 +5,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from espnet_ext.data.attack_log import NOISE, Setting
+from espnet_ext.data.attack_log import NOISE, Row, Setting
 from espnet_ext.metrics.bootstrap import LEVEL, Interval, holm, interval, most_tests, p_value
 from espnet_ext.report.findings import Finding
-from espnet_ext.report.results import Strength, Tested
+from espnet_ext.report.results import Spent, Strength, Tested
 
 DEFINITIONS = {
     "p": "two-sided p-value of a paired difference: twice the share of draws of the bootstrap on "
     "the rarer side of zero, the observed value counted with them",
     "holm": "the same after Holm's correction for all differences of that kind in the report; ‡ "
     "marks those at or below 0.05 in tables",
+    "spent": "gradients and queries (passes forward alone) that an attack took of an utterance up "
+    "to that number of steps, means; looks at whether it has succeeded are queries",
     "gains": "steps_gain, budget_gain, gradient_free_gain: how much more an attacker has of what "
     "he wants, in points, paired, than with at most half of the steps, with the next smaller "
     "budget, or with the strongest attack along gradients; below zero: less",
@@ -90,6 +92,16 @@ def size_of(budget: str) -> float:
     """
     size = float(budget[3:])
     return -size if budget.startswith("snr") else size
+
+
+def spent(rows: Sequence[Row]) -> Spent:
+    """Gradients and queries of an utterance, means; nothing of logs that do not have them."""
+    if not all("gradients" in row for row in rows):
+        return {}
+    return {
+        "gradients": float(np.mean([row["gradients"] for row in rows])),
+        "queries": float(np.mean([row["queries"] for row in rows])),
+    }
 
 
 def strengths(

@@ -8,10 +8,13 @@ import numpy as np
 
 from espnet_ext.data.attack_log import Row, Setting, rows_by_setting
 from espnet_ext.metrics.bootstrap import difference_draws, rate
-from espnet_ext.report.comparisons import strengths
+from espnet_ext.report.comparisons import spent, strengths
 from espnet_ext.report.results import CurvePoint
 
-KEPT = ("utterance", "method", "budget", "step", "reached", "loss", "stalled_steps", "strongest")
+KEPT = (
+    *("utterance", "method", "budget", "step", "reached", "loss", "stalled_steps", "strongest"),
+    *("gradients", "queries"),
+)
 """What a curve needs of a row; a log also has what every other model answers."""
 
 
@@ -55,6 +58,7 @@ def success_curve(logs: Mapping[int, Sequence[Row]], units: Mapping[str, int]) -
             "success_rate": rate(reached, [1.0] * len(every), *place),
             "loss_mean": float(np.mean(losses)) if losses else None,
             "stalled_utterances": sum(s.row["stalled_steps"] > 0 for s in every),
+            **spent([s.row for s in every]),
         }
         strongest = Counter(str(s.row["strongest"]) for s in every if "strongest" in s.row)
         if strongest:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from espnet_ext.data.attack_log import NOISE
-from espnet_ext.report.figures import Picture, curve, drawing, legend_below
+from espnet_ext.report.figures import (
+    Picture,
+    curve,
+    drawing,
+    legend_below,
+    success_picture,
+)
 from espnet_ext.report.layout import Style
 from espnet_ext.report.results import CountermeasureResults, Histogram, PanelOf
 from espnet_ext.report.tables import MISSING
@@ -25,6 +31,7 @@ CLASSES: tuple[tuple[Literal["spoof", "bonafide"], str, str], ...] = (
     ("bonafide", "bona fide", "#0072b2"),
 )
 WIDEST_LNSR = 4  # columns
+MOST_SOURCES = 4  # of curves of success
 
 
 def countermeasure_pictures(results: CountermeasureResults) -> Iterator[Picture]:
@@ -44,6 +51,11 @@ def countermeasure_pictures(results: CountermeasureResults) -> Iterator[Picture]
             "The same in plain accuracy, which is what the paper plots. Dotted: the accuracy of "
             "always answering 'spoof'.",
         )
+    known = {source: of["curve"] for source, of in results["attack"].items() if "curve" in of}
+    if known:
+        first = [p["source"] for p in results["panels"] if p["source"] in known] or [*known]
+        names = [*dict.fromkeys(first)][:MOST_SOURCES]
+        yield success_picture({name: known[name] for name in names})
     if heat_map := results["layout"].get("heat_map"):
         method, eps = heat_map["method"], heat_map["eps"]
         if any((c["method"], c["eps"]) == (method, eps) for c in results["cells"]):

@@ -6,12 +6,16 @@ from espnet_ext.data.attack_log import CLEAN, NOISE
 from espnet_ext.report.comparisons import note, remains
 from espnet_ext.report.results import CellResult, Costs, CountermeasureResults, ModelResult, Rates
 from espnet_ext.report.tables import MISSING, Cell, overlap_sections, pivot
-from espnet_ext.report.wording import method_name, number, shown, with_arrow
+from espnet_ext.report.wording import budget_name, method_name, number, shown, with_arrow
 
 TRANSFER = (
     "Points of balanced accuracy lost beyond those lost under random signs of the same ε, paired, "
     "with 95 % intervals. ↑: the attack harms more than noise of its size with the whole interval, "
     "↓: less."
+)
+WHITE_BOX = (
+    "Share of attacked trials that the attacker who has the model gets answered wrongly, by the "
+    "model's own decisions, and what was asked of the model for one trial."
 )
 UNDER_ATTACK = (
     "Of the attacked trials: bona fide ones are attacked to be called spoofs, spoofs to be called "
@@ -65,6 +69,8 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
             sections += _notes(results) if method != NOISE else []
     if table := cost_table(results):
         sections += ["## Error rates and costs under attack", UNDER_ATTACK, table]
+    if table := success_table(results):
+        sections += ["## Success by steps, budget and what was asked", WHITE_BOX, table]
     if layers := [text for pair in lnsr_tables(results) for text in pair]:
         sections += ["## Layerwise noise-to-signal ratio", *layers]
     if results["probe"]:
@@ -130,6 +136,26 @@ def cost_table(results: CountermeasureResults) -> str:
             (row, title, text) for row, of in rows for title, text in _costs(of, known).items()
         ]
     return pivot(["target", "source", "attack", "ε"], cells) if cells else ""
+
+
+def success_table(results: CountermeasureResults) -> str:
+    """Success of attackers who have the model; empty where no log was there.
+
+    Args:
+        results: of `results.json`.
+
+    Returns:
+        a row per source, attack, budget and number of steps.
+    """
+    cells: list[Cell] = []
+    for source, about in results["attack"].items():
+        for point in (p for p in about.get("curve", []) if p["step"]):
+            steps = "-" if point["method"] == NOISE else str(point["step"])
+            row = source, method_name(point["method"]), budget_name(point["budget"]), steps
+            cells.append((row, "success %", shown(point["success_rate"])))
+            cells.append((row, "gradients", number(point.get("gradients"), 0)))
+            cells.append((row, "queries", number(point.get("queries"), 0)))
+    return pivot(["source and target", "attack", "budget", "steps"], cells) if cells else ""
 
 
 def kinds_of_spoof(results: CountermeasureResults, architecture: str) -> list[Cell]:

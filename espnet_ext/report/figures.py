@@ -1,15 +1,19 @@
 """Figures of both halves: a grid of axes that is written to a file, and one curve."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import Record, write_figure
 from espnet_ext.errors import InputError
-from espnet_ext.report.results import Numbers
+from espnet_ext.report.comparisons import size_of
+from espnet_ext.report.results import AttackScores, CurvePoint, Numbers
+from espnet_ext.report.wording import budget_name, method_name
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -31,6 +35,11 @@ class Picture(NamedTuple):
     draw: Callable[[Path], None]
     alt: str
     caption: str
+
+
+SHOWN_BUDGETS = 3
+LINES = ("-", "--", "-.")
+DASHES = ("solid", "dashed", "dash-dotted")
 
 
 @contextmanager
@@ -102,6 +111,62 @@ def curve(
     if not np.isnan(low).any():
         axis.fill_between(places, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
     axis.grid(alpha=0.25)
+
+
+def success_curves(rows: Mapping[str, Sequence[AttackScores | CurvePoint]], path: Path) -> None:
+    """Success against steps, budget, and what was asked of the model; of any kind of model.
+
+    Against steps and what was asked, of at most `SHOWN_BUDGETS` budgets; against the budget after
+    the last step of each attack, where noise of the same size is dotted.
+
+    Args:
+        rows: scores of attacks by what was attacked, a row of panels each.
+        path: the picture.
+    """
+    with drawing(path, len(rows), 3, (12.5, 3.6 * len(rows)), share="y") as (figure, axes):
+        for (name, points), (steps, budget, asked) in zip(rows.items(), axes, strict=True):
+            budgets = sorted({p["budget"] for p in points if p["step"]}, key=size_of)
+            places = np.linspace(0, len(budgets) - 1, min(SHOWN_BUDGETS, len(budgets)))
+            shown = [budgets[int(place)] for place in places.round()]
+            methods = dict.fromkeys(p["method"] for p in points if p["step"])
+            for number, method in enumerate(methods):
+                own = [p for p in points if p["method"] == method and p["step"]]
+                line: Record = {"color": f"C{number}", "label": method_name(method)}
+                last = {p["budget"]: p for p in own}  # steps ascend
+                at = [budgets.index(tag) for tag in last]
+                values = [p["success_rate"] for p in last.values()]
+                noise = method == NOISE
+                line |= {"marker": "o", "linestyle": ":" if noise else "-"}
+                curve(budget, at, values, line)
+                for dashes, tag in zip(LINES, shown, strict=False):
+                    same = [p for p in own if p["budget"] == tag and not noise]
+                    dashed = {**line, "linestyle": dashes}
+                    rates = [p["success_rate"] for p in same]
+                    curve(steps, [p["step"] for p in same], rates, dashed)
+                    total = [p.get("gradients", 0.0) + p.get("queries", 0.0) for p in same]
+                    known = [place for place in range(len(same)) if total[place]]
+                    curve(asked, [total[k] for k in known], [rates[k] for k in known], dashed)
+            dashed_as = zip(map(budget_name, shown), DASHES, strict=False)
+            styles = ", ".join(f"{tag} {how}" for tag, how in dashed_as)
+            steps.set(xlabel="steps", ylabel="success in %", title=styles)
+            budget.set(xlabel="budget, last step", title=name)
+            budget.set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
+            asked.set(xlabel="gradients and queries of an utterance")
+            for axis in (steps, asked):
+                axis.set_xscale("log")
+        legend_below(figure, axes, 5)
+
+
+def success_picture(rows: Mapping[str, Sequence[AttackScores | CurvePoint]]) -> Picture:
+    """`success_curves` as a part of a report."""
+    return Picture(
+        "success.png",
+        partial(success_curves, rows),
+        "Curves of success against steps, budget, gradients and queries",
+        "Success of the attacker who has the model, with 95 % intervals, against the steps of the "
+        "attack, its budget, and the gradients and queries it took. With steps on a cosine "
+        "schedule, what is kept of fewer steps is no whole attack of so many.",
+    )
 
 
 def legend_below(figure: "Figure", axes: np.ndarray, columns: int) -> None:

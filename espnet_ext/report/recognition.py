@@ -29,7 +29,7 @@ from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics import bootstrap
 from espnet_ext.metrics.bootstrap import Interval
 from espnet_ext.metrics.error_rate import Errors, character_errors, word_errors
-from espnet_ext.report.comparisons import DEFINITIONS, GAINS, correct, strengths, tested
+from espnet_ext.report.comparisons import DEFINITIONS, GAINS, correct, spent, strengths, tested
 from espnet_ext.report.conditions import SweepCondition, baseline_of, by_training_seed
 from espnet_ext.report.environment import environment
 from espnet_ext.report.findings import stored
@@ -242,6 +242,7 @@ def attack_scores(
         texts = [row.sizes for row in own]
         entry: AttackScores = {
             **strength.get(setting, {}),
+            **spent(texts),
             "method": setting.method,
             "budget": setting.budget,
             "step": setting.step,

@@ -11,7 +11,7 @@ import numpy as np
 
 from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import Record
-from espnet_ext.report.figures import curve, drawing, legend_below
+from espnet_ext.report.figures import LINES, curve, drawing, legend_below
 from espnet_ext.report.results import AttackScores, ConditionResult, SweepResults
 from espnet_ext.report.wording import budget_name
 
@@ -24,7 +24,6 @@ MEASURES: dict[Literal["adv_twer", "wer", "success_rate"], tuple[str, str, str]]
     "wer": ("WER", "#0072b2", "s"),
     "success_rate": ("success", "#009e73", "^"),
 }
-LINES = ("-", "--", "-.")
 DOTTED = (0, (1, 2))
 NOISE_LABEL = "noise of the same size"
 LOUDNESS = "median SNR in dB, louder to the right"

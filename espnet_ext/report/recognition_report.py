@@ -16,7 +16,7 @@ from espnet_ext.data.files import Record
 from espnet_ext.report.audio_samples import Sample, make_samples
 from espnet_ext.report.base import Report
 from espnet_ext.report.card import Attack, Card, Model, make_card, metrics
-from espnet_ext.report.figures import Picture
+from espnet_ext.report.figures import Picture, success_picture
 from espnet_ext.report.findings import Finding
 from espnet_ext.report.flags import OF_EARLIER, attack_flags, sweep_flags
 from espnet_ext.report.recognition_figures import attack_curves, figure_1, figure_snr
@@ -217,6 +217,8 @@ class AttackReport(Report):
         )
         draw = partial(attack_curves, self.results["scores"])
         yield Picture("attack.png", draw, "Curves of the attack", caption)
+        if any(entry.get("gradients") or entry.get("queries") for entry in self.results["scores"]):
+            yield success_picture({self.name: self.results["scores"]})
 
     def log(self) -> list[Record]:
         """Rows of attack_log.jsonl but of noise, budgets by their tags; empty where not kept."""

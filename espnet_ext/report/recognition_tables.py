@@ -47,6 +47,10 @@ WORDS = (
     "What was heard beside the attacker's target and the reference, words of all utterances: heard "
     "rightly / substituted / deleted / inserted, after the last step of each attack."
 )
+SPENT: Columns = {
+    "gradients": lambda e: number(e.get("gradients"), 0),
+    "queries": lambda e: number(e.get("queries"), 0),
+}
 OTHERS: SweepTable = {
     "title": "Other conditions",
     "columns": ["asr_weight", "ctc_weight", "inference_ctc_weight"],
@@ -223,6 +227,7 @@ def scores_table(scores: Sequence[AttackScores]) -> str:
         "AdvTWER %": lambda e: shown(e["adv_twer"]),
         "WER %": lambda e: shown(e.get("wer")),
         **STRENGTH,
+        **(SPENT if any("gradients" in e for e in scores) else {}),
     }
     rows = [
         [setting_name(e) if e["step"] else "no attack", *(cell(e) for cell in columns.values())]

@@ -86,7 +86,14 @@ class _Checked(TypedDict, total=False):
     gradient_check: GradientShares
 
 
-class Strength(Tested, total=False):
+class Spent(TypedDict, total=False):
+    """Gradients and queries (passes forward alone) that an attack took of an utterance, means."""
+
+    gradients: float
+    queries: float
+
+
+class Strength(Tested, Spent, total=False):
     """How strong an attack is beside others on the same utterances, paired.
 
     The gains are points of what the attacker wants more of, above zero where this attack is the

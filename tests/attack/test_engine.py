@@ -139,12 +139,16 @@ def test_nothing_of_the_model_and_the_batch_changes(victim, batch, budgets):
         {"schedule": "constant", "decay": 0.9, "restarts": 2},
     ],
 )
-def test_one_run_gives_what_separate_runs_give(victim, batch, budgets, options):
-    together = run(victim, batch, Pgd(steps=(5, 2), **options), budgets[0]).snapshots
-    assert list(together) == [2, 5]
-    for count, inputs in together.items():
-        one = found(victim, copy_of(batch), Pgd(steps=count, **options), budgets[0])
-        assert torch.equal(inputs, one)
+def test_one_run_gives_what_separate_runs_give_and_cost(victim, batch, budgets, options):
+    together = run(victim, batch, Pgd(steps=(5, 2), **options), budgets[0])
+    assert list(together.snapshots) == [2, 5]
+    for count, inputs in together.snapshots.items():
+        one = run(victim, copy_of(batch), Pgd(steps=(count,), **options), budgets[0])
+        assert torch.equal(inputs, one.snapshots[count])
+        restarts = options.get("restarts", 1)
+        assert together.costs[count][:, 0].tolist() == [count * restarts] * len(batch.names)
+        assert torch.equal(one.costs[count], one.spent)
+    assert torch.equal(together.costs[5], together.spent)
 
 
 def saved(state):
@@ -182,6 +186,7 @@ def test_an_interrupted_attack_ends_as_an_uninterrupted_one(victim, batch, budge
     for step in {3, method.passes - 1}:
         resumed = run(victim, copy_of(batch), method, budgets[1], state=states[step])
         assert torch.equal(resumed.stalled, whole.stalled)
+        assert all(torch.equal(resumed.costs[n], whole.costs[n]) for n in (2, 5))
         for count in (2, 5):
             assert torch.equal(resumed.snapshots[count], whole.snapshots[count])
 

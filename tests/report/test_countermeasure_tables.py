@@ -85,6 +85,22 @@ def test_costs_under_attack_have_a_line_each_and_one_without_attack(results):
     assert tables.cost_table(results) == ""
 
 
+def test_success_has_a_line_for_each_number_of_steps_with_what_was_asked(results):
+    assert tables.success_table(results) == ""  # no log was there
+    point = {"method": "pgd", "budget": "eps0.1", "success_rate": [20.0, 10.0, 30.0]}
+    results["attack"]["senet_mel"]["curve"] = [
+        {**point, "step": 0},
+        {**point, "step": 5, "gradients": 5.0, "queries": 0.5},
+        {**point, "method": "noise", "step": 1},
+    ]
+    header, *body = below(results, "Success by steps, budget and what was asked")
+    assert header[:4] == ["source and target", "attack", "budget", "steps"]
+    assert body == [
+        ["senet_mel", "PGD", "ε = 0.1", "5", "20.0 (10.0 to 30.0)", "5", "0"],
+        ["senet_mel", "random signs", "ε = 0.1", "-", "20.0 (10.0 to 30.0)", "-", "-"],
+    ]
+
+
 def test_kinds_of_spoof_have_a_row_each(results):
     header, *body = below(results, "EER by kind of spoof, lcnn")
     assert header == ["EER %", "lcnn_mel", "lcnn_mock"]

@@ -257,6 +257,8 @@ def test_a_countermeasure_shows_the_curve_of_its_own_attack(tmp_path):
             "reached": number < count,
             "loss": 0.1,
             "stalled_steps": 0,
+            "gradients": min(step, number),
+            "queries": 0,
         }
         for number, (name, *_) in enumerate(TRIALS)
         for step, count in reached.items()
@@ -271,6 +273,7 @@ def test_a_countermeasure_shows_the_curve_of_its_own_attack(tmp_path):
     about = results["attack"]["senet_mel"]
     assert [point["success_rate"][0] for point in about["curve"]] == [0.0, 20.0, 40.0]
     assert about["curve"][2]["steps_gain"][0] == 20.0
+    assert [point["gradients"] for point in about["curve"]] == [0.0, 3.5, 4.5]
     assert about["gradient_check"]["unusable"] == 0.5
     assert "gradient_unusable" in flags(countermeasure_flags(results))
 
