@@ -21,7 +21,7 @@ DEFINITIONS = {
     "he wants, in points, paired, than with at most half of the steps, with the next smaller "
     "budget, or with the strongest attack along gradients; below zero: less",
 }
-NOTE = "‡: a difference after Holm's correction as well, for all of the {count} in this report."
+NOTE = "‡: remains after Holm's correction for the {count} comparisons of this kind ({left} do)."
 GAINS = ("steps_gain", "budget_gain", "gradient_free_gain")
 GRADIENT_FREE = ("square", "spsa")
 WORST, TRANSFER = "worst", "transfer"
@@ -55,8 +55,9 @@ def remains(record: Tested, name: str) -> bool:
 
 def note(records: Iterable[Tested], name: str) -> list[str]:
     """What stands under a table whose differences are marked; nothing where none was tested."""
-    count = sum(name in record.get("holm", {}) for record in records)
-    return [NOTE.format(count=count)] if count else []
+    family = [record for record in records if name in record.get("holm", {})]
+    left = sum(remains(record, name) for record in family)
+    return [NOTE.format(count=len(family), left=left)] if family else []
 
 
 def family(what: str, records: Sequence[Tested], name: str, resamples: int) -> Iterator[Finding]:

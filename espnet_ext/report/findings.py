@@ -24,6 +24,7 @@ LIMITS = SimpleNamespace(
     CHANCE_EER=40.0,  # percent; 50 is chance
     UNLIKE_ACCURACY=10.0,  # points of balanced accuracy between two that are compared
     CONSTANT=95.0,  # percent of one and the same answer
+    SEVERAL=5,  # utterances whose transcripts differ unless something is wrong
     # Share of utterances along whose gradient the loss may do something else, near kinks.
     MISLEADING=0.1,
     NO_SUCCESS=5.0,  # percent that an attack reaches by accident

@@ -102,14 +102,24 @@ def _about(model: str, point: Point) -> Record:
 
 def _in_vain(model: Evaluated) -> Iterator[Record]:
     """Attacks that changed the loss by far and nothing else."""
-    clean = next((p["loss_mean"] for p in model.points if p["step"] == 0), None)
+    clean = next((point for point in model.points if point["step"] == 0), None)
+    if clean is None or not (before := clean["loss_mean"]):
+        return
     for point in _attacks(model):
-        loss, success = point["loss_mean"], point["success_rate"][0] or 0.0
-        if not clean or loss is None or success > LIMITS.NO_SUCCESS:
+        loss, heard = point["loss_mean"], (_heard(clean), _heard(point))
+        success = (point["success_rate"][0] or 0.0) - (clean["success_rate"][0] or 0.0)
+        # Of long transcripts some words may be reached and none as a whole.
+        if loss is None or max(success, heard[0] - heard[1]) > LIMITS.NO_SUCCESS:
             continue
-        far = LIMITS.FAR * loss <= clean if model.targeted else loss >= LIMITS.FAR * clean + 1.0
+        far = LIMITS.FAR * loss <= before if model.targeted else loss >= LIMITS.FAR * before + 1.0
         if far:
-            yield {**_about(model.name, point), "loss": [clean, loss], "success": success}
+            yield {**_about(model.name, point), "loss": [before, loss], "success": success}
+
+
+def _heard(point: Point) -> float:
+    """AdvTWER; 0 for what writes no transcripts."""
+    found = cast("Numbers | None", dict(point).get("adv_twer"))
+    return found[0] or 0.0 if found else 0.0
 
 
 def _unexpected(
@@ -167,9 +177,8 @@ def _no_plateau(points: Sequence[tuple[Evaluated, Point]]) -> Iterator[Finding]:
 
 def _finished(model: Evaluated, point: Point) -> bool:
     """Whether an attack has nearly all that it can have; without a target words have no end."""
-    heard = cast("Numbers | None", dict(point).get("adv_twer"))
-    if heard:
-        return model.targeted and (heard[0] or 0.0) <= LIMITS.NO_SUCCESS
+    if "adv_twer" in point:
+        return model.targeted and _heard(point) <= LIMITS.NO_SUCCESS
     return (point["success_rate"][0] or 0.0) >= 100.0 - LIMITS.NO_SUCCESS
 
 
@@ -244,6 +253,7 @@ def _recognition_flags(
         for name, every in scores.items()
         for entry in every[::-1]  # the first one, that is the weakest attack, is kept
         if entry["step"]
+        and entry["utterances"] >= LIMITS.SEVERAL
         and entry.get("same_answer", 0.0) >= LIMITS.CONSTANT
         and (entry["success_rate"][0] or 0.0) < 50.0  # it is not what the attacker wants
     }

@@ -94,4 +94,4 @@ def test_a_gradient_that_cannot_be_followed_is_warned_of(tmp_path, caplog, unusa
     write_json(tmp_path / "attack.json", record)
     cli.warn_of_gradient(str(tmp_path))
     assert [r.levelname for r in caplog.records] == ["WARNING"] * bool(unusable)
-    assert ("50 % for this model" in caplog.text) == bool(unusable)
+    assert ("this model 50 %" in caplog.text) == bool(unusable)

@@ -117,11 +117,13 @@ def test_the_worst_case_says_whose_it_is(free, flagged):
 
 
 def test_a_loss_that_falls_without_success_is_not_that_of_the_answers():
-    rows = log({**CLEAN, ("pgd", "snr30", 50): [4] * 6, ("pgd", "snr30", 100): [4] * 6})
-    assert of_log(rows) == {}
-    for row in rows:
-        row["loss"] = 50.0 if row["step"] == 0 else 0.1
-    assert list(of_log(rows)) == ["loss_without_success"]
+    def of_falling(wrong):
+        rows = log({**CLEAN, ("pgd", "snr30", 50): wrong, ("pgd", "snr30", 100): wrong})
+        return of_log([{**row, "loss": 50.0 if row["step"] == 0 else 0.1} for row in rows])
+
+    assert of_log(log({**CLEAN, ("pgd", "snr30", 50): [5] * 6})) == {}
+    assert list(of_falling([5] * 6)) == ["loss_without_success"]
+    assert of_falling([2] * 6) == {}  # never the whole target, but most of it
 
 
 def test_one_transcript_for_everything_is_no_answer():
