@@ -28,10 +28,28 @@ TOLERANCE = 1e-4
 """Largest relative error of an utterance's gradient for which padded batches are used."""
 
 BATCH_OVERHEAD = 1.5
-"""Seconds of audio that cost as much as one more batch; measured on a CPU with 18 M parameters.
+"""Seconds of audio that cost as much as one more batch: 1.1 to 2.9 for 3 to 43 million parameters.
 
-The 0.35 M of mini have 5 to 7 there, which would save 4 to 7 % of a step by a model of its cost.
+As all of these numbers, it was measured on one CPU core, from steps of 1 to 16 utterance seconds.
 """
+SMALL_MODEL = 1_000_000
+"""Parameters below which a batch costs more of its audio: what each operation takes counts."""
+SMALL_BATCH_OVERHEAD = 4.0
+"""`BATCH_OVERHEAD` of a small model: 3.2 to 4.5 for 0.4 million parameters."""
+
+
+def batch_overhead(model: torch.nn.Module) -> float:
+    """Seconds of audio that cost a model as much as one more batch.
+
+    By its size, not by the clock: batches would depend on how busy the machine is, and with them
+    the last digits of what is computed, from shard to shard and from run to run.
+
+    Example:
+        >>> batch_overhead(torch.nn.Linear(10, 10))
+        4.0
+    """
+    small = sum(parameter.numel() for parameter in model.parameters()) < SMALL_MODEL
+    return SMALL_BATCH_OVERHEAD if small else BATCH_OVERHEAD
 
 
 def plan_batches(

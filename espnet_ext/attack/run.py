@@ -106,8 +106,10 @@ class AttackRun(Generic[B]):
         goal = victim.goal_of
         check_utterances(self.utterances, lambda u: victim.problem(u.samples, goal(u.labels)))
         options = settings.run
+        given = options.batch_overhead
+        self.batch_overhead = victim.batch_overhead if given is None else given
         self.plan = victim.plan(
-            [u.samples for u in self.utterances], options.batch_size, options.batch_overhead
+            [u.samples for u in self.utterances], options.batch_size, self.batch_overhead
         )
         self._batch: tuple[int, B, About] | None = None
         others = self.observers
@@ -117,7 +119,7 @@ class AttackRun(Generic[B]):
             victim.check_observer(other, name, self._read(len(self.plan) - 1)[0])
         identity = {
             **model,
-            "settings": self.settings.to_json(),
+            "settings": {**self.settings.to_json(), "batch_overhead": self.batch_overhead},
             "observers": sorted(self.observers),
             "utterances": {"count": len(self.utterances), "sha256": digest(self.utterances)},
             "batches": [[u.name for u in self._of(index)] for index in range(len(self.plan))],
@@ -224,7 +226,7 @@ class AttackRun(Generic[B]):
     def _cost(self, one: _Work) -> float:
         """Passes through the model times samples, see `espnet_ext.asr.batching.plan_batches`."""
         batch = [u.samples for u in self._of(one.index)]
-        overhead = self.settings.run.batch_overhead * self.victim.sample_rate
+        overhead = self.batch_overhead * self.victim.sample_rate
         passes = 1 if one.condition is None else self.settings.methods[one.condition.method].passes
         return passes * (len(batch) * max(batch) + overhead)
 

@@ -30,7 +30,8 @@ class RunOptions(Options):
         unit: of eps: raw, what is attacked (full scale of a waveform is 1); std or db of features.
         keep: write adversarial inputs; those that are waveforms are then scored from the file.
         batch_size: most utterances in a batch.
-        batch_overhead: seconds of audio that cost as much as one more batch.
+        batch_overhead: seconds of audio that cost as much as one more batch; null for what a model
+            of this kind and size costs, see `Victim.batch_overhead`.
     """
 
     norm: float = 2
@@ -39,7 +40,7 @@ class RunOptions(Options):
     unit: str = "raw"
     keep: bool = False
     batch_size: int = 20
-    batch_overhead: float = 1.5
+    batch_overhead: float | None = None
 
     limits: ClassVar[dict[str, tuple[float, float]]] = {
         "eps": BALL,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, ru
 import numpy as np
 import torch
 
-from espnet_ext.asr.batching import plan_batches
+from espnet_ext.asr.batching import BATCH_OVERHEAD, plan_batches
 from espnet_ext.asr.waveforms import check_floats, pad, unpad
 from espnet_ext.data.attack_log import Row
 from espnet_ext.data.files import Record
@@ -90,6 +90,11 @@ class Victim(Generic[B]):
     def repeatable(self) -> bool:
         """Whether equal inputs have equal gradients."""
         return True
+
+    @property
+    def batch_overhead(self) -> float:
+        """Seconds of audio that cost as much as one more batch, where settings do not say it."""
+        return BATCH_OVERHEAD
 
     @property
     def device(self) -> torch.device:

@@ -13,7 +13,7 @@ from art.estimators.pytorch import PyTorchEstimator
 from art.estimators.speech_recognition import SpeechRecognizerMixin
 from art.estimators.speech_recognition.speech_recognizer import PytorchSpeechRecognizerMixin
 
-from espnet_ext.asr.batching import exact_batching
+from espnet_ext.asr.batching import batch_overhead, exact_batching
 from espnet_ext.asr.decode import greedy_search_encoded
 from espnet_ext.asr.losses import (
     TargetBatch,
@@ -375,6 +375,11 @@ class PyTorchESPnet(
         """`batch` of what is checked already."""
         speech, lengths = pad(waves, self.device)
         return SpeechBatch([*names], speech, lengths, [*goals], self.targets(goals))
+
+    @property
+    def batch_overhead(self) -> float:
+        """More for a small model, see `espnet_ext.asr.batching.batch_overhead`."""
+        return batch_overhead(self.module)
 
     def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:
         """See `SpeechRecognizer.batches`."""

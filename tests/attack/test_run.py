@@ -20,6 +20,7 @@ from espnet_ext.attack.state import save_state
 from espnet_ext.attack.utterances import Utterance
 from espnet_ext.data.attack_log import condition_of, read_attack_log
 from espnet_ext.data.audio import read_audio, write_wav
+from espnet_ext.data.files import read_json
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.perturbation import measure
@@ -355,6 +356,14 @@ def test_the_log_of_a_batch_is_whole_or_absent(kind, data, tmp_path, monkeypatch
     with pytest.raises(OSError, match="disk"):
         run.run()
     assert not run.finished() and not list(tmp_path.glob("log/**/*.jsonl"))
+
+
+def test_batches_are_planned_by_the_size_of_the_model(kind, data, tmp_path):
+    """Where the settings do not say what one more costs; the record has the number."""
+    run_of(kind, data, tmp_path, batch_overhead=None)
+    small = 4.0 if kind == "recognizer" else 1.5
+    assert read_json(tmp_path / "attack.json")["settings"]["batch_overhead"] == small
+    run_of(kind, data, tmp_path, batch_overhead=small)  # the same attack
 
 
 def test_a_directory_without_results_is_free(kind, data, tmp_path):

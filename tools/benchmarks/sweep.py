@@ -131,9 +131,9 @@ def bare(args: argparse.Namespace, part: int, parts: int) -> float:
         found = read_utterances(data / "wav.scp", targets, None, recognizer.sample_rate)
         waves = [read_examined(u, recognizer.sample_rate) for u in found]
         options = settings.run
-        for batch in victim.plan(
-            [len(w) for w in waves], options.batch_size, options.batch_overhead
-        ):
+        overhead = options.batch_overhead
+        overhead = victim.batch_overhead if overhead is None else overhead
+        for batch in victim.plan([len(w) for w in waves], options.batch_size, overhead):
             goals = [victim.goal_of(found[i].labels) for i in batch]
             began = time.process_time()
             bare_loop(victim, [waves[i] for i in batch], goals, STEPS)
