@@ -386,14 +386,8 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
 
 def add_listeners(parser: argparse.ArgumentParser) -> None:
     """The option that lets beam searches on the same model hear what is attacked."""
-    parser.add_argument(
-        "--also_beam",
-        type=integer(1),
-        nargs="+",
-        default=[],
-        help="what the beam search of espnet2.bin.asr_inference hears too, with these beams, e.g. "
-        "1 10: answers in the log, a column each in reports",
-    )
+    text = "let the search of espnet2.bin.asr_inference hear it too, with these beams, e.g. 1 10"
+    parser.add_argument("--also_beam", type=integer(1), nargs="+", default=[], help=text)
 
 
 def add_computing(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ from espnet_ext.metrics.tdcf import (
 from espnet_ext.report.countermeasure_run import Rows, TrialTable
 from espnet_ext.report.results import Costs, Curves, Rates
 
-DEFINITIONS = {
+COST_DEFINITIONS = {
     "min_dcf": "normalised minimum detection cost of ASVspoof 5: prior of spoofs 0.05, cost of a "
     "miss 1, of a false alarm 10; 0 is perfect, 1 useless",
     "cllr": "cost of log-likelihood ratios in bits, as in the evaluation package of ASVspoof 5; 0 "

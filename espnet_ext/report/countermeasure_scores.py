@@ -9,8 +9,7 @@ from espnet_ext.cm.scores import AsvScore, TrialScore, by_key
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.metrics.eer import equal_error_rate
-from espnet_ext.report.countermeasure_measures import DEFINITIONS as COST_DEFINITIONS
-from espnet_ext.report.countermeasure_measures import Measures, tandem_weights
+from espnet_ext.report.countermeasure_measures import COST_DEFINITIONS, Measures, tandem_weights
 from espnet_ext.report.countermeasure_run import answered, trials_of
 from espnet_ext.report.results import Numbers
 from espnet_ext.report.tables import markdown_table
@@ -128,19 +127,15 @@ def measure_scores(
     for attack, eer in curves["eer_by_attack"].items():
         own = trials.attack == attack
         accepted = interval(measures.share(rows, own, 1.0 - rows.right)) if threshold else None
+        number = int(own.sum())
         attacks.append(
-            {
-                "attack": attack,
-                "trials": int(own.sum()),
-                "eer": eer,
-                "spoof_accept_rate": accepted,
-            }
+            {"attack": attack, "trials": number, "eer": eer, "spoof_accept_rate": accepted}
         )
-    wording = {"resamples": resamples, "unit": "speaker" if utt2spk else "trial"}
+    words = {"resamples": resamples, "unit": "speaker" if utt2spk else "trial"}
     return {
         "kind": "countermeasure_scores",
         "version": 1,
-        "definitions": {name: text.format(**wording) for name, text in DEFINITIONS.items()},
+        "definitions": {name: text.format(**words) for name, text in DEFINITIONS.items()},
         "trials": {key: len(by_key(scores, key)) for key in ("bonafide", "spoof")},
         "speakers": measures.draws.counts.shape[1] if utt2spk else None,
         "eer": curves["eer"],

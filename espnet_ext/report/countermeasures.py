@@ -12,8 +12,12 @@ from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.report.comparisons import DEFINITIONS as COMPARED
 from espnet_ext.report.comparisons import GAINS, correct, tested
 from espnet_ext.report.countermeasure_curve import success_curve
-from espnet_ext.report.countermeasure_measures import DEFINITIONS as COST_DEFINITIONS
-from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed, tandem_weights
+from espnet_ext.report.countermeasure_measures import (
+    COST_DEFINITIONS,
+    Measures,
+    balanced_by_seed,
+    tandem_weights,
+)
 from espnet_ext.report.countermeasure_run import Cell, Model, Rows, Run, TrialTable, clean, panels
 from espnet_ext.report.findings import stored
 from espnet_ext.report.flags import countermeasure_flags, gradient_shares

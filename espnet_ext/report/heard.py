@@ -17,15 +17,15 @@ def errors_heard(row: Row) -> dict[str, Errors]:
         of the attacked model by measure, of others by measure and name, e.g. "adv_twer beam10";
         with "otherwise beam10", whether that is another transcript.
     """
-    counts = _errors(row, row)
+    counts = _counted(row, row)
     for who, answer in row.get("answers", {}).items():
         other = not same_text(row["hypothesis"], answer["hypothesis"])
-        found = {**_errors(row, answer), "otherwise": Errors(int(other), 1)}
+        found = {**_counted(row, answer), "otherwise": Errors(int(other), 1)}
         counts |= {f"{measure} {who}": count for measure, count in found.items()}
     return counts
 
 
-def _errors(row: Row, answer: Row) -> dict[str, Errors]:
+def _counted(row: Row, answer: Row) -> dict[str, Errors]:
     reference, target, heard = row["reference"], row["target"], answer["hypothesis"]
     counts = {
         "adv_twer": word_errors(target, heard),

@@ -45,7 +45,7 @@ from espnet_ext.report.results import (
     AttackScores,
     Benign,
     ConditionResult,
-    Heard,
+    HeardBy,
     SweepResults,
 )
 from espnet_ext.victims.options import GOALS
@@ -284,9 +284,9 @@ def _gain(goal: str, rows: Sequence[TableRow], others: Sequence[TableRow]) -> np
     return difference(rows, others, "wer" if errors else "success_rate")
 
 
-def _heard_by(rows: Sequence[TableRow]) -> dict[str, Heard]:
+def _heard_by(rows: Sequence[TableRow]) -> dict[str, HeardBy]:
     """The measures of every other listener, by name, see `attack_rows`."""
-    found: dict[str, Heard] = {}
+    found: dict[str, HeardBy] = {}
     for name in dict.fromkeys(name for row in rows for name in row.counts if " " in name):
         measure, who = name.split(" ", 1)
         if all(name in row.counts for row in rows):

@@ -7,7 +7,7 @@ from espnet_ext.data.attack_log import NOISE, PGD
 from espnet_ext.report.comparisons import note, remains
 from espnet_ext.report.layout import SweepTable, Weight
 from espnet_ext.report.recognition_findings import attack_entry, attacked_settings, baseline
-from espnet_ext.report.results import AttackScores, ConditionResult, Heard, SweepResults
+from espnet_ext.report.results import AttackScores, ConditionResult, HeardBy, SweepResults
 from espnet_ext.report.tables import Cell, markdown_table, overlap_sections, pivot
 from espnet_ext.report.wording import (
     arrow,
@@ -184,7 +184,7 @@ def listener_tables(results: Mapping[str, Sequence[AttackScores]]) -> list[str]:
         for entry in (e for e in scores if "heard_by" in e):
             what = setting_name(entry) if entry["step"] else f"{budget_name(entry['budget'])}, none"
             row = [*filter(None, [name]), what]
-            own: Heard = {"adv_twer": entry["adv_twer"]}
+            own: HeardBy = {"adv_twer": entry["adv_twer"]}
             own |= {"wer": entry["wer"]} if "wer" in entry else {}
             by = {listener_name(who): heard for who, heard in entry["heard_by"].items()}
             for measure, title in HEARD.items():
@@ -192,7 +192,7 @@ def listener_tables(results: Mapping[str, Sequence[AttackScores]]) -> list[str]:
                     if value := heard.get(measure):
                         cells.append((row, f"{title}, {who}", shown(value)))
     named = ["condition"] if any(results) else []
-    return ["## Heard by other searches", pivot([*named, "attack"], cells)] if cells else []
+    return ["## HeardBy by other searches", pivot([*named, "attack"], cells)] if cells else []
 
 
 def words_tables(results: Mapping[str, Sequence[AttackScores]]) -> list[str]:

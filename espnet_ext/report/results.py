@@ -127,7 +127,7 @@ class Words(TypedDict):
     insertions: int
 
 
-class Heard(TypedDict, total=False):
+class HeardBy(TypedDict, total=False):
     """What another search on the same model makes of the same audio.
 
     `otherwise` is the share of utterances whose transcript is another one.
@@ -141,7 +141,7 @@ class Heard(TypedDict, total=False):
 
 class _WhereKnown(Strength, total=False):
     same_answer: float
-    heard_by: dict[str, Heard]
+    heard_by: dict[str, HeardBy]
     wer: Numbers
     difference: Numbers
     target_words: Words
