@@ -42,6 +42,7 @@ def main() -> None:
     files = cli.ASR_MODEL.find(args)
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.utterances import read_utterances
+    from espnet_ext.report.flags import warn_of_gradient
     from espnet_ext.report.recognition import write_attack_results
     from espnet_ext.tasks.loading import ASR_KIND
     from espnet_ext.victims.listener import listeners
@@ -66,7 +67,7 @@ def main() -> None:
         listeners(victim, args.also_beam),
         checkpoint_seconds=args.checkpoint_seconds,
     )
-    cli.warn_of_gradient(args.output_dir)
+    warn_of_gradient(args.output_dir)
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
         run.run(*args.shard)
     if not run.finished():

@@ -363,18 +363,6 @@ def add_surrogate(parser: argparse.ArgumentParser, kind: str) -> None:
     )
 
 
-def warn_of_gradient(output_dir: str) -> None:
-    """Warn where attack.json says that the gradient of the model cannot be followed."""
-    from espnet_ext.data.attack_log import RECORD
-    from espnet_ext.data.files import read_record
-    from espnet_ext.report.findings import sentence
-    from espnet_ext.report.flags import gradient_flags, gradient_shares
-
-    if checked := gradient_shares([read_record(Path(output_dir) / RECORD)]):
-        for flag in gradient_flags({"this model": checked}):
-            logging.warning("%s", sentence(flag))
-
-
 def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """The options that say which recognizer, how it decides and where it is computed."""
     ASR_MODEL.add(parser)

@@ -59,20 +59,23 @@ def target(text: str) -> tuple[str, str, str]:
     return name, config, checkpoint or config
 
 
+def decided_by(dev_scores: str | None) -> list[str]:
+    """The setting that gives the attack the decision which scores without attack have."""
+    if dev_scores is None:
+        return []
+    from espnet_ext.cm.scores import read_scores
+    from espnet_ext.report.countermeasure_scores import threshold_of
+
+    return [f"threshold={threshold_of(read_scores(dev_scores), dev_scores).value!r}"]
+
+
 def main() -> None:
     """Attack, and write the score files once all shards are finished."""
     args = cli.parse(get_parser())
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.model_files import ModelFiles, find_model
 
-    changes = [*args.set]
-    if args.dev_scores is not None:
-        from espnet_ext.cm.scores import read_scores
-        from espnet_ext.report.countermeasure_scores import threshold_of
-
-        point = threshold_of(read_scores(args.dev_scores), args.dev_scores)
-        changes.append(f"threshold={point.value!r}")
-    settings = AttackSettings.read(args.config, "cm", changes)
+    settings = AttackSettings.read(args.config, "cm", [*args.set, *decided_by(args.dev_scores)])
     files: dict[str | None, ModelFiles] = {None: cli.role("source").find(args)}
     for name, config, checkpoint in args.target:
         if name in files:
@@ -84,6 +87,7 @@ def main() -> None:
     from espnet_ext.data.files import write_json
     from espnet_ext.data.locks import locked
     from espnet_ext.report.environment import environment
+    from espnet_ext.report.flags import warn_of_gradient
     from espnet_ext.tasks.loading import CM_KIND
     from espnet_ext.victims.countermeasure import LabelledBatch, PyTorchCountermeasure
 
@@ -112,7 +116,7 @@ def main() -> None:
         {"models": identity},
         {name: victims[at] for name, at in files.items() if name is not None},
     )
-    cli.warn_of_gradient(args.output_dir)
+    warn_of_gradient(args.output_dir)
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
         run.run(*args.shard)
     if not run.finished():

@@ -10,7 +10,7 @@ from espnet_ext.metrics.bootstrap import LEVEL, Interval, holm, interval, most_t
 from espnet_ext.report.findings import Finding
 from espnet_ext.report.results import Spent, Strength, Tested
 
-DEFINITIONS = {
+COMPARED = {
     "p": "two-sided p-value of a paired difference: twice the share of draws of the bootstrap on "
     "the rarer side of zero, the observed value counted with them",
     "holm": "the same after Holm's correction for all differences of that kind in the report; ‡ "

@@ -45,7 +45,7 @@ def success_curve(logs: Mapping[int, Sequence[Row]], units: Mapping[str, int]) -
             seen.setdefault(setting, []).extend(
                 _Seen(units[row["utterance"]], seed, row) for row in same
             )
-    strength = strengths(seen, _gain)
+    strength = strengths(seen, _more_success)
     curve = []
     for setting, every in seen.items():
         losses = [s.row["loss"] for s in every if s.row["loss"] is not None]
@@ -67,7 +67,7 @@ def success_curve(logs: Mapping[int, Sequence[Row]], units: Mapping[str, int]) -
     return curve
 
 
-def _gain(rows: Sequence[_Seen], others: Sequence[_Seen]) -> np.ndarray:
+def _more_success(rows: Sequence[_Seen], others: Sequence[_Seen]) -> np.ndarray:
     """Draws of points of success more, of training seeds that both have."""
     seeds = {s.seed for s in rows} & {s.seed for s in others}
     own, other = ([s for s in side if s.seed in seeds] for side in (rows, others))

@@ -9,8 +9,7 @@ from espnet_ext.data.attack_log import CLEAN, NOISE
 from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
-from espnet_ext.report.comparisons import DEFINITIONS as COMPARED
-from espnet_ext.report.comparisons import GAINS, correct, tested
+from espnet_ext.report.comparisons import COMPARED, GAINS, correct, tested
 from espnet_ext.report.countermeasure_curve import success_curve
 from espnet_ext.report.countermeasure_measures import (
     COST_DEFINITIONS,
@@ -105,7 +104,6 @@ def measure_run(
     """
     weights = tandem_weights(asv_scores)[1] if asv_scores is not None else None
     measures = Measures(run.trials, resamples, weights)
-    units = dict(zip(run.trials.utterance, run.trials.unit.tolist(), strict=True))
     results: CountermeasureResults = {
         "kind": COUNTERMEASURES,
         "version": VERSION,
@@ -126,10 +124,7 @@ def measure_run(
         "panels": panels(run),
         "comparisons": comparisons(run, measures),
         "histograms": histograms(run),
-        "attack": {
-            source: _attack(found, success_curve(run.logs.get(source, {}), units))
-            for source, found in run.settings.items()
-        },
+        "attack": attacks(run),
         "lnsr": lnsr_results(lnsr) if lnsr else None,
         "probe": probe_results(probe or {}),
         "missing": [
@@ -137,11 +132,20 @@ def measure_run(
             *([] if lnsr else ["no LNSR results: figure 3 is left out"]),
         ],
     }
-    curves = [point for about in results["attack"].values() for point in about.get("curve", [])]
-    for name in GAINS:
-        correct(curves, name)
     results["flags"] = stored(countermeasure_flags(results))
     return results
+
+
+def attacks(run: Run) -> dict[str, EpsTables]:
+    """What is known of the attacks of each source."""
+    units = dict(zip(run.trials.utterance, run.trials.unit.tolist(), strict=True))
+    found = {
+        source: _attack(records, success_curve(run.logs.get(source, {}), units))
+        for source, records in run.settings.items()
+    }
+    for name in GAINS:
+        correct([point for about in found.values() for point in about.get("curve", [])], name)
+    return found
 
 
 def _count(trials: TrialTable) -> Counts:

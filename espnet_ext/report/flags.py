@@ -5,14 +5,16 @@ An attack that fails shows a robust model only where the attack was a good one. 
 results.json alone, so that a result that is kept can be asked again.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, cast
 
-from espnet_ext.data.attack_log import CLEAN, NOISE
-from espnet_ext.data.files import Record
+from espnet_ext.data.attack_log import CLEAN, NOISE, RECORD
+from espnet_ext.data.files import Record, read_record
 from espnet_ext.report.comparisons import GRADIENT_FREE, TRANSFER, remains
 from espnet_ext.report.countermeasure_findings import at_chance, constant_answer
-from espnet_ext.report.findings import LIMITS, Finding
+from espnet_ext.report.findings import LIMITS, Finding, sentence
 from espnet_ext.report.recognition_findings import baseline, clean_wer
 from espnet_ext.report.results import (
     AttackResults,
@@ -76,6 +78,13 @@ def gradient_flags(checked: Mapping[str, GradientShares]) -> Iterator[Finding]:
         yield Finding("gradient_unrepeatable", {"models": unrepeatable})
     if misleading:
         yield Finding("gradient_misleading", {"models": misleading})
+
+
+def warn_of_gradient(output_dir: str | Path) -> None:
+    """Warn where attack.json in a directory says that the gradient cannot be followed."""
+    if checked := gradient_shares([read_record(Path(output_dir) / RECORD)]):
+        for flag in gradient_flags({"this model": checked}):
+            logging.warning("%s", sentence(flag))
 
 
 def evaluation_flags(models: Sequence[Evaluated]) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics import bootstrap
 from espnet_ext.metrics.bootstrap import Interval
 from espnet_ext.metrics.error_rate import Errors, character_errors, word_errors
-from espnet_ext.report.comparisons import DEFINITIONS, GAINS, correct, spent, strengths, tested
+from espnet_ext.report.comparisons import COMPARED, GAINS, correct, spent, strengths, tested
 from espnet_ext.report.conditions import SweepCondition, baseline_of, by_training_seed
 from espnet_ext.report.environment import environment
 from espnet_ext.report.findings import stored
@@ -276,6 +276,12 @@ def attack_scores(
     return scores
 
 
+def goal_of(settings: Record) -> str:
+    """The attacker's goal, which attacks of earlier versions do not name."""
+    found: str = settings.get("goal", GOALS[0] if settings.get("targeted", True) else GOALS[1])
+    return found
+
+
 def _gain(goal: str, rows: Sequence[TableRow], others: Sequence[TableRow]) -> np.ndarray:
     """Draws of how much more an attacker has of what he wants, in points."""
     if goal == GOALS[0]:
@@ -320,7 +326,7 @@ def definitions(unit: str, several_seeds: bool = False) -> dict[str, str]:
     if several_seeds:
         interval += " and, independently, of training seeds, where there are several"
     told = {"interval": f"{interval}; {bootstrap.TOO_NARROW}"}
-    return {**ATTACK_DEFINITIONS, **told, **DEFINITIONS}
+    return {**ATTACK_DEFINITIONS, **told, **COMPARED}
 
 
 def write_attack_results(
@@ -417,20 +423,19 @@ def make_results(
     }
     if "made_on" in attack:
         results["made_on"] = attack["made_on"]
+    compare(results)
+    results["flags"] = stored(sweep_flags(results))
+    return results
+
+
+def compare(results: SweepResults) -> None:
+    """Put Holm's correction into a sweep, for all comparisons of each kind."""
     others = [c for c in results["conditions"] if c is not baseline_result(results)]
     correct(others, "wer_difference")
     entries = [entry for c in others for entry in c["attack"] if entry["step"]]
     correct([entry for entry in entries if entry["method"] != NOISE], "difference")
     for name in GAINS:
         correct([entry for c in results["conditions"] for entry in c["attack"]], name)
-    results["flags"] = stored(sweep_flags(results))
-    return results
-
-
-def goal_of(settings: Record) -> str:
-    """The attacker's goal, which attacks of earlier versions do not name."""
-    found: str = settings.get("goal", GOALS[0] if settings.get("targeted", True) else GOALS[1])
-    return found
 
 
 def _both_rows(

@@ -46,10 +46,10 @@ def baseline(results: SweepResults) -> ConditionResult:
 
 def clean_wer(condition: ConditionResult) -> Numbers | None:
     """The WER without attack; None where there are no references."""
-    return _number(condition["benign"], "wer")
+    return _with_interval(condition["benign"], "wer")
 
 
-def _number(benign: Benign, name: str) -> Numbers | None:
+def _with_interval(benign: Benign, name: str) -> Numbers | None:
     value = benign.get(name)
     return None if isinstance(value, int) else value
 
@@ -95,7 +95,9 @@ def controls(
     """
     noise = [e for e in base["attack"] if (e["method"], e["budget"]) == (NOISE, worst["budget"])]
     yield Finding("loudness", {"entry": worst, "noise": noise[0] if noise else None})
-    gaps = [abs(wer[0] or 0.0) for c in others if (wer := _number(c["benign"], "wer_difference"))]
+    gaps = [
+        abs(wer[0] or 0.0) for c in others if (wer := _with_interval(c["benign"], "wer_difference"))
+    ]
     if gaps:
         yield Finding("alike", {"measure": "WER", "most": max(gaps)})
 

@@ -9,7 +9,6 @@ import pytest
 
 from espnet_ext.bin import cli
 from espnet_ext.data.audio import audio_digest
-from espnet_ext.data.files import write_json
 from espnet_ext.data.kaldi import write_table
 from espnet_ext.errors import InputError
 
@@ -85,13 +84,3 @@ def test_a_digest_of_audio_is_of_its_content_and_not_of_its_place(tmp_path):
     (tmp_path / "a" / "u2.wav").unlink()
     with pytest.raises(InputError, match=r"no audio file .*u2\.wav of utterance u2"):
         audio_digest(tmp_path / "a" / "wav.scp")
-
-
-@pytest.mark.parametrize("unusable", [None, 0.0, 0.5])
-def test_a_gradient_that_cannot_be_followed_is_warned_of(tmp_path, caplog, unusable):
-    shares = {"unusable": unusable, "unrepeatable": 0.0, "misleading": 0.0}
-    record = {} if unusable is None else {"gradient_check": shares}
-    write_json(tmp_path / "attack.json", record)
-    cli.warn_of_gradient(str(tmp_path))
-    assert [r.levelname for r in caplog.records] == ["WARNING"] * bool(unusable)
-    assert ("this model 50 %" in caplog.text) == bool(unusable)

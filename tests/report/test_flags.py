@@ -19,6 +19,7 @@ from espnet_ext.report.flags import (
     gradient_flags,
     gradient_shares,
     sweep_flags,
+    warn_of_gradient,
 )
 from espnet_ext.report.recognition import attack_rows, attack_scores
 from espnet_ext.report.recognition_report import SweepReport
@@ -157,6 +158,16 @@ def test_what_was_seen_of_the_gradient(shares, kinds):
     assert list(flags(gradient_flags({"this model": checked}))) == kinds
     assert list(of_log(log(CONVERGED), gradient_check=checked)) == kinds
     assert gradient_shares([{}]) is None
+
+
+@pytest.mark.parametrize("unusable", [None, 0.0, 0.5])
+def test_a_gradient_that_cannot_be_followed_is_warned_of(tmp_path, caplog, unusable):
+    shares = {"unusable": unusable, "unrepeatable": 0.0, "misleading": 0.0}
+    record = {} if unusable is None else {"gradient_check": shares}
+    write_json(tmp_path / "attack.json", record)
+    warn_of_gradient(str(tmp_path))
+    assert [r.levelname for r in caplog.records] == ["WARNING"] * bool(unusable)
+    assert ("this model 50 %" in caplog.text) == bool(unusable)
 
 
 def test_the_audio_of_another_model_has_no_gradient_of_this_one():
