@@ -162,9 +162,12 @@ def test_the_worst_case_is_decided_by_the_threshold_of_given_scores(
         assert row["reached"] == ((row["score"] > point) != (row["key"] == "bonafide"))
 
 
-def test_the_worst_case_transfers_from_a_surrogate(monkeypatch, trained, untrained, data, tmp_path):
+def test_the_worst_case_transfers_from_a_surrogate(monkeypatch, trained, data, tmp_path):
     model = (trained / "config.yaml", trained / "valid.eer.best.pth")
-    surrogate = ("--surrogate_config", untrained[0], "--surrogate_checkpoint", untrained[1])
+    weights = torch.load(model[1], weights_only=True)
+    weights["loss.linear.bias"] += 1.0  # another model of the same features
+    torch.save(weights, tmp_path / "other.pth")
+    surrogate = ("--surrogate_config", model[0], "--surrogate_checkpoint", tmp_path / "other.pth")
     with pytest.raises(InputError, match="worst"):
         attack(monkeypatch, model, data, tmp_path / "out", *surrogate)
     attack(monkeypatch, model, data, tmp_path / "out", "--worst", *surrogate)
