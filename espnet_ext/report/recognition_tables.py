@@ -192,7 +192,7 @@ def listener_tables(results: Mapping[str, Sequence[AttackScores]]) -> list[str]:
                     if value := heard.get(measure):
                         cells.append((row, f"{title}, {who}", shown(value)))
     named = ["condition"] if any(results) else []
-    return ["## HeardBy by other searches", pivot([*named, "attack"], cells)] if cells else []
+    return ["## Heard by other searches", pivot([*named, "attack"], cells)] if cells else []
 
 
 def words_tables(results: Mapping[str, Sequence[AttackScores]]) -> list[str]:

@@ -86,11 +86,7 @@ class PyTorchESPnet(
 
     estimator_params: ClassVar[list[str]] = [
         *PyTorchEstimator.estimator_params,
-        "ctc_weight",
-        "output_case",
-        "autocast",
-        "loss_ctc_weight",
-        "goal",
+        *("ctc_weight", "output_case", "autocast", "loss_ctc_weight", "goal"),
     ]
 
     kind = RecognizerOptions.kind
@@ -172,8 +168,7 @@ class PyTorchESPnet(
             InputError: a waveform is of integers or not finite, see
                 `espnet_ext.asr.waveforms.check_floats`.
         """
-        x, _ = self._apply_preprocessing(x, None, fit=False)
-        waves = to_list(x)
+        waves = to_list(self._apply_preprocessing(x, None, fit=False)[0])
         texts = np.full(len(waves), "", dtype=object)
         heard = [i for i, w in enumerate(waves) if len(w) >= self.recognizer.frames.shortest]
         with self.attack_mode():

@@ -265,7 +265,8 @@ def test_other_searches_have_a_column_each_beside_the_attacked_one(three, result
     entry = results(three)["conditions"][0]["attack"][-1]
     heard = {"adv_twer": [9.0, 8.0, 10.0], "otherwise": [50.0, 40.0, 60.0]}
     entry |= {"heard_by": {"beam1": heard, "beam10": heard}}
-    _, text = listener_tables({"": [entry]})
+    heading, text = listener_tables({"": [entry]})
+    assert heading == "## Heard by other searches"
     header, row = table(text)
     names = ["as attacked", "beam 1 of ESPnet", "beam 10 of ESPnet"]
     assert header[:4] == ["attack", *(f"AdvTWER %, {name}" for name in names)]
