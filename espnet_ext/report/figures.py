@@ -148,12 +148,16 @@ def success_curves(rows: Mapping[str, Sequence[AttackScores | CurvePoint]], path
                     curve(asked, [total[k] for k in known], [rates[k] for k in known], dashed)
             dashed_as = zip(map(budget_name, shown), DASHES, strict=False)
             styles = ", ".join(f"{tag} {how}" for tag, how in dashed_as)
-            steps.set(xlabel="steps", ylabel="success in %", title=styles)
+            title = styles if len(shown) > 1 else budget_name(shown[0]) if shown else ""
+            steps.set(xlabel="steps", ylabel="success in %", title=title)
             budget.set(xlabel="budget, last step", title=name)
             budget.set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
             asked.set(xlabel="gradients and queries of an utterance")
             for axis in (steps, asked):
                 axis.set_xscale("log")
+                axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axis.xaxis.set_minor_formatter(lambda value, _: "")
+            budget.set_ylim(-2, 102)
         legend_below(figure, axes, 5)
 
 
