@@ -64,7 +64,7 @@ def main() -> None:
         utterances,
         args.output_dir,
         identity,
-        listeners(victim, args.also_beam),
+        listeners(victim, args.also_beam, args.also_codec),
         checkpoint_seconds=args.checkpoint_seconds,
     )
     warn_of_gradient(args.output_dir)

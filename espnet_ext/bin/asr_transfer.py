@@ -44,7 +44,7 @@ def main() -> None:
         args.output_dir,
         {"model": model, "ctc_weight": victim.ctc_weight},
         args.batch_size,
-        listeners(victim, args.also_beam),
+        listeners(victim, args.also_beam, args.also_codec),
     )
     device = cli.device(args.ngpu)
     write_attack_results(rows, args.utt2spk, args.output_dir, device, recognizer)

@@ -373,9 +373,13 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
 
 
 def add_listeners(parser: argparse.ArgumentParser) -> None:
-    """The option that lets beam searches on the same model hear what is attacked."""
+    """The options that let other searches, or the model after a codec, hear what is attacked."""
+    from espnet_ext.data.codecs import CODECS
+
     text = "let the search of espnet2.bin.asr_inference hear it too, with these beams, e.g. 1 10"
     parser.add_argument("--also_beam", type=integer(1), nargs="+", default=[], help=text)
+    text = "let the model hear it too after these codecs, e.g. mp3 opus"
+    parser.add_argument("--also_codec", choices=CODECS, nargs="+", default=[], help=text)
 
 
 def add_computing(parser: argparse.ArgumentParser) -> None:

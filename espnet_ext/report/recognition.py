@@ -67,9 +67,10 @@ ATTACK_DEFINITIONS = {
     "linf": "largest absolute sample of the perturbation",
     "words": "words heard rightly, substituted, deleted and inserted, of all utterances: of the "
     "alignment with the fewest errors and, of several, with the most words right",
-    "heard_by": "by the beam search of espnet2.bin.asr_inference on the same model and audio, "
-    "without a language model; otherwise: share of utterances whose transcript is another one, in "
-    "percent. Its beam of 1 lets the decoder choose alone, whatever the weight of CTC",
+    "heard_by": "beam: by the beam search of espnet2.bin.asr_inference on the same model and "
+    "audio, without a language model; its beam of 1 lets the decoder choose alone, whatever the "
+    "weight of CTC; after: by the attacked model, after the audio went through this codec; "
+    "otherwise: share of utterances whose transcript is another one, in percent",
     "interval": "95 % percentile bootstrap, {resamples} resamples of {unit}s",
 }
 SWEEP_DEFINITIONS = {

@@ -105,13 +105,14 @@ def budget_name(tag: str) -> str:
 
 
 def listener_name(name: str) -> str:
-    """Another search on the attacked model as people write it.
+    """Another search on the attacked model, or a codec before it, as people write it.
 
     Example:
-        >>> listener_name("beam10")
-        'beam 10 of ESPnet'
+        >>> listener_name("beam10"), listener_name("mp3")
+        ('beam 10 of ESPnet', 'after mp3')
     """
-    return f"beam {name.removeprefix('beam')} of ESPnet"
+    beam = name.removeprefix("beam")
+    return f"after {name}" if beam == name else f"beam {beam} of ESPnet"
 
 
 def setting_name(entry: AttackScores) -> str:

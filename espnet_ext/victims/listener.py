@@ -1,12 +1,15 @@
-"""Recognizers that hear with another search than the one that is attacked."""
+"""Recognizers that hear with another search than the one that is attacked, or after a codec."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 
 from espnet_ext.asr.decode import beam_search_encoded
 from espnet_ext.asr.recognizer import SpeechRecognizer
-from espnet_ext.victims.recognizer import PyTorchESPnet
+from espnet_ext.data.attack_log import Row
+from espnet_ext.data.codecs import coded
+from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
 
 class Listener(PyTorchESPnet):
@@ -37,16 +40,52 @@ class Listener(PyTorchESPnet):
         return beam_search_encoded(model, frames, lengths, weight, self.beam_size, joint=False)
 
 
-def listeners(victim: PyTorchESPnet, beams: Iterable[int]) -> dict[str, Listener]:
-    """Beam searches on an attacked model, by the names that rows of its log have for them.
+class AfterCodec(PyTorchESPnet):
+    """A recognizer that hears audio after it was sent or stored.
 
     Args:
-        victim: that is attacked.
-        beams: numbers of hypotheses.
+        codec: of `espnet_ext.data.codecs.CODECS`.
+        recognizer: see `PyTorchESPnet`.
+        ctc_weight: likewise.
+        goal: likewise.
+
+    Raises:
+        InputError: the codec has no such sample rate.
+    """
+
+    def __init__(
+        self,
+        codec: str,
+        recognizer: SpeechRecognizer,
+        ctc_weight: float | None = None,
+        goal: str = "transcript",
+    ):
+        super().__init__(recognizer, ctc_weight, goal=goal)
+        self.codec = codec
+        self._coded([np.zeros(1)])
+
+    def observe(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[Row]:
+        """See `PyTorchESPnet.observe`."""
+        return super().observe(batch, self.padded(self._coded(batch.arrays(inputs)))[0])
+
+    def _coded(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [coded(wave, self.sample_rate, self.codec) for wave in waves]
+
+
+def listeners(
+    victim: PyTorchESPnet, beams: Iterable[int], codecs: Iterable[str] = ()
+) -> dict[str, PyTorchESPnet]:
+    """Who else hears what is made on a model, by the names that rows of its log have for them.
+
+    Args:
+        victim: the attacked model; all others are the same model.
+        beams: numbers of hypotheses of beam searches.
+        codecs: that the audio goes through first.
 
     Example:
-        >>> list(listeners(victim, [1, 10]))                            # doctest: +SKIP
-        ['beam1', 'beam10']
+        >>> list(listeners(victim, [1, 10], ["mp3"]))                   # doctest: +SKIP
+        ['beam1', 'beam10', 'mp3']
     """
     about = victim.recognizer, victim.ctc_weight, victim.goal
-    return {f"beam{beam}": Listener(beam, *about) for beam in beams}
+    searches: dict[str, PyTorchESPnet] = {f"beam{beam}": Listener(beam, *about) for beam in beams}
+    return searches | {codec: AfterCodec(codec, *about) for codec in codecs}

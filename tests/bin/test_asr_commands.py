@@ -56,13 +56,24 @@ def attack_options(data, output):
 
 def test_attack_writes_audio_log_and_scores(monkeypatch, model, data, tmp_path):
     options = attack_options(data, tmp_path)
-    call(monkeypatch, asr_attack, model, *options, "--also_beam", 1, 3)
+    call(
+        monkeypatch,
+        asr_attack,
+        model,
+        *options,
+        "--also_beam",
+        1,
+        3,
+        "--also_codec",
+        "pcm16",
+        "gsm",
+    )
     results = json.loads((tmp_path / "results.json").read_text())
     assert [s["step"] for s in results["scores"]] == [0, 1, 2]
     assert all(s["utterances"] == 3 for s in results["scores"])
     assert results["scores"][2]["snr_min"] >= 25.0
     assert set(results["scores"][0]) >= {"adv_twer", "wer", "success_rate", "l2_max", "linf_max"}
-    assert [*results["scores"][2]["heard_by"]] == ["beam1", "beam3"]
+    assert [*results["scores"][2]["heard_by"]] == ["beam1", "beam3", "pcm16", "gsm"]
     assert results["padding_error"] < 1e-4 and results["training_seed"] == 0
     assert len((tmp_path / "attack_log.jsonl").read_text().splitlines()) == 9
     kept = tmp_path / "adversarial/pgd/snr25/step2/wav.scp"
