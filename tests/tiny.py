@@ -4,6 +4,8 @@ import torch
 import yaml
 from espnet2.text.word_tokenizer import WordTokenizer
 
+from espnet_ext.asr.decode import greedy_search_encoded
+from espnet_ext.asr.losses import encode
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.text import TextEncoder
 from espnet_ext.tasks.mtl_asr import MTLASRTask
@@ -88,3 +90,8 @@ def noise(*lengths, seed=0, level=0.1):
     """Waveforms of white noise with these numbers of samples."""
     generator = torch.Generator().manual_seed(seed)
     return [(level * torch.randn(n, generator=generator)).numpy() for n in lengths]
+
+
+def greedy_search(model, speech, lengths, ctc_weight):
+    """Token ids that a model writes of a padded batch (B, T)."""
+    return greedy_search_encoded(model, *encode(model, speech, lengths), ctc_weight)

@@ -119,7 +119,8 @@ class AttackRun(Generic[B]):
             victim.check_observer(other, name, self._read(len(self.plan) - 1)[0])
         identity = {
             **model,
-            "settings": {**self.settings.to_json(), "batch_overhead": self.batch_overhead},
+            "settings": self.settings.to_json(),
+            "batch_overhead": self.batch_overhead,  # of the model, where the settings have none
             "observers": sorted(self.observers),
             "utterances": {"count": len(self.utterances), "sha256": digest(self.utterances)},
             "batches": [[u.name for u in self._of(index)] for index in range(len(self.plan))],

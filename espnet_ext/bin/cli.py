@@ -379,7 +379,7 @@ def add_listeners(parser: argparse.ArgumentParser) -> None:
     text = "let the search of espnet2.bin.asr_inference hear it too, with these beams, e.g. 1 10"
     parser.add_argument("--also_beam", type=integer(1), nargs="+", default=[], help=text)
     text = "let the model hear it too after these codecs, e.g. mp3 opus"
-    parser.add_argument("--also_codec", choices=CODECS, nargs="+", default=[], help=text)
+    parser.add_argument("--also_codec", choices=[*CODECS], nargs="+", default=[], help=text)
 
 
 def add_computing(parser: argparse.ArgumentParser) -> None:

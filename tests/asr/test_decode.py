@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny import ENCODERS, noise, tiny_model
+from tiny import ENCODERS, greedy_search, noise, tiny_model
 
 from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.decode import (
@@ -17,10 +17,6 @@ from espnet_ext.errors import InputError
 @pytest.fixture(scope="module", params=ENCODERS)
 def model(request):
     return tiny_model(encoder=request.param).eval()
-
-
-def greedy_search(model, speech, lengths, ctc_weight):
-    return greedy_search_encoded(model, *encode(model, speech, lengths), ctc_weight)
 
 
 def stock_beam_of_one(model, frames, ctc_weight):

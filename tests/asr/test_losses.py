@@ -2,10 +2,9 @@ import logging
 
 import pytest
 import torch
-from tiny import noise, task_arguments, tiny_config, tiny_model
+from tiny import greedy_search, noise, task_arguments, tiny_config, tiny_model
 
 from espnet_ext.asr.batching import exact_batching
-from espnet_ext.asr.decode import greedy_search
 from espnet_ext.asr.losses import (
     check_supported,
     evaluation_mode,

@@ -67,7 +67,7 @@ def test_an_option_refuses_what_makes_no_sense(name, action):
     for text in ("-1", "-0.5", "-1000"):
         assert not takes(action, text) or dest in MAY_BE_NEGATIVE, text
     assert not takes(action, "0") or dest in MAY_BE_ZERO
-    if action.default not in (None, argparse.SUPPRESS):
+    if action.default not in (None, argparse.SUPPRESS, []):
         assert takes(action, str(action.default))
 
 

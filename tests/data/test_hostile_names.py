@@ -170,6 +170,7 @@ def test_reports(work, name):
     cells = [{"method": name, "eps": 0.1}]
     layout = {"heat_map": {"method": name, "eps": 0.1}}
     results = {"layout": layout, "cells": cells, "panels": [], "histograms": 0, "lnsr": 0}
+    results["attack"] = {}
     (picture,) = countermeasure_pictures(results)
     with contextlib.suppress(InputError):
         path = file_of(work, picture.name)

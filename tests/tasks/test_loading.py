@@ -4,11 +4,10 @@ import pytest
 import torch
 import yaml
 from espnet2.main_funcs.pack_funcs import pack
-from tiny import noise, save_model, tiny_config, tiny_model
+from tiny import greedy_search, noise, save_model, tiny_config, tiny_model
 from tiny_cm import cm_config, cm_model, save_countermeasure
 from tiny_mockingjay import save_checkpoint
 
-from espnet_ext.asr.decode import greedy_search
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.loading import ASR_KIND, load_model
