@@ -68,7 +68,7 @@ def test_what_is_kept_is_in_the_ball_and_says_whose_it_is(attacked):
     assert (state.spent > 0).any(dim=0).all()
 
 
-@pytest.mark.parametrize("stop", [1, 9, 10, 15, 20, 42, 48])
+@pytest.mark.parametrize("stop", [1, 10, 15, 42, 48])
 def test_a_killed_worst_case_ends_as_an_unbroken_one(attacked, stop):
     victim, batch, budget = attacked
     method = Worst(worst_steps=10, guesses=3)
@@ -149,7 +149,7 @@ def flags_of(victim, batch):
 def test_a_sham_is_broken_and_flagged(name):
     torch.manual_seed(0)
     victim = PyTorchCountermeasure(SHAMS[name]())
-    batch = feature_batch(trained(), 20)
+    batch = feature_batch(trained(), 8)
     plain = left(victim, batch, Pgd(steps=(20,)))
     worst = left(victim, batch, Worst(worst_steps=20, guesses=80))
     assert plain >= 0.5 or name == "random gain"
@@ -158,7 +158,7 @@ def test_a_sham_is_broken_and_flagged(name):
 
 
 def test_what_gradients_do_not_find_transfers():
-    victim, batch = PyTorchCountermeasure(trained(defense=Detached())), feature_batch(trained(), 20)
+    victim, batch = PyTorchCountermeasure(trained(defense=Detached())), feature_batch(trained(), 8)
     method = Worst(worst_steps=20, guesses=1)
     assert left(victim, batch, method) >= 0.5
     victim.surrogate = PyTorchCountermeasure(trained())
@@ -172,5 +172,5 @@ def test_what_gradients_do_not_find_transfers():
 def test_an_honest_model_has_no_flag():
     for kind in ("senet", "lcnn"):
         victim = PyTorchCountermeasure(trained(kind))
-        batch = feature_batch(trained(kind), 20)
+        batch = feature_batch(trained(kind), 8)
         assert flags_of(victim, batch) == []
