@@ -13,6 +13,8 @@ from espnet_ext.errors import InputError
 from espnet_ext.jobs import slurm
 from espnet_ext.jobs.array import parse_arguments
 
+pytestmark = pytest.mark.recipe
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

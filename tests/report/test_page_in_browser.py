@@ -16,9 +16,12 @@ sync_api = pytest.importorskip(
 pytest.importorskip("matplotlib")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium to open the page in: apt-get install chromium"
-)
+pytestmark = [
+    pytest.mark.recipe,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium to open the page in: apt-get install chromium"
+    ),
+]
 WIDTHS = (375, 1280)
 PATIENCE_MS = 180_000  # a busy machine is slow, not wrong
 
