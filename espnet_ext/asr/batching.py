@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 BATCH_OVERHEAD = 1.5
 """Seconds of audio that cost as much as one more batch: 1.1 to 2.9 for 3 to 43 million parameters.
 
-As all of these numbers, it was measured on one CPU core, from steps of 1 to 16 utterance seconds.
+Fitted on one CPU core to steps of 1 to 8 utterances of 1 to 4 s, as is that of small models.
 """
 SMALL_MODEL = 1_000_000
 """Parameters below which a batch costs more of its audio: what each operation takes counts."""

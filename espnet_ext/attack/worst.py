@@ -8,8 +8,8 @@ import torch
 from espnet_ext.attack.budget import Ball
 from espnet_ext.attack.engine import State, where
 from espnet_ext.attack.methods.steps import Steps
-from espnet_ext.attack.methods.worst import TRANSFER
 from espnet_ext.attack.state import state_within, with_state
+from espnet_ext.data.attack_log import TRANSFER
 from espnet_ext.victims.base import ALL, B, Victim
 
 

@@ -11,6 +11,8 @@ from espnet_ext.errors import InputError, refuse
 
 LOG, RECORD = "attack_log.jsonl", "attack.json"
 PGD, NOISE, CLEAN = "pgd", "noise", "clean"
+TRANSFER = "transfer"
+"""What `strongest` of a worst case is called that was made on a surrogate."""
 Row = Record
 
 

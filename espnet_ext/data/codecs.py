@@ -19,8 +19,6 @@ CODECS = {
 """Formats and encodings of libsndfile, which has them at their default rates: samples of 16 bits;
 G.711 and GSM of telephones; the rest as music and calls are sent."""
 
-OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
-
 
 def coded(samples: "np.ndarray", sample_rate: int, codec: str) -> "np.ndarray":
     """Encode and decode audio.
@@ -45,13 +43,15 @@ def coded(samples: "np.ndarray", sample_rate: int, codec: str) -> "np.ndarray":
     import numpy as np
     import soundfile
 
-    if codec == "opus" and sample_rate not in OPUS_RATES:
-        rates = ", ".join(map(str, OPUS_RATES))
-        raise InputError(f"codec opus has the sample rates {rates}, not {sample_rate} Hz")
     form, encoding = CODECS[codec]
     file = io.BytesIO()
     clipped = np.clip(samples, -1.0, 1.0).astype(np.float32)
-    soundfile.write(file, clipped, sample_rate, format=form, subtype=encoding)
+    try:
+        soundfile.write(file, clipped, sample_rate, format=form, subtype=encoding)
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"codec {codec} cannot have {sample_rate} Hz: {error.error_string}"
+        ) from None
     file.seek(0)
     found, _ = soundfile.read(file, dtype="float32")
     # A codec of whole frames adds silence.

@@ -24,7 +24,7 @@ COMPARED = {
 NOTE = "‡: remains after Holm's correction for the {count} comparisons of this kind ({left} do)."
 GAINS = ("steps_gain", "budget_gain", "gradient_free_gain")
 GRADIENT_FREE = ("square", "spsa")
-WORST, TRANSFER = "worst", "transfer"
+WORST = "worst"
 T = TypeVar("T")
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from espnet_ext.data.attack_log import CLEAN, NOISE, RECORD
+from espnet_ext.data.attack_log import CLEAN, NOISE, RECORD, TRANSFER
 from espnet_ext.data.files import Record, read_record
-from espnet_ext.report.comparisons import GRADIENT_FREE, TRANSFER, remains
+from espnet_ext.report.comparisons import GRADIENT_FREE, remains
 from espnet_ext.report.countermeasure_findings import at_chance, constant_answer
 from espnet_ext.report.findings import LIMITS, Finding, sentence
 from espnet_ext.report.recognition_findings import baseline, clean_wer

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from espnet_ext.asr.decode import beam_search_encoded
-from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.data.attack_log import Row
 from espnet_ext.data.codecs import coded
 from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
@@ -18,20 +17,12 @@ class Listener(PyTorchESPnet):
     With a beam of 1 that search never asks the CTC head, see `espnet_ext.asr.decode`.
 
     Args:
+        victim: the same model, as it is attacked.
         beam_size: number of hypotheses.
-        recognizer: see `PyTorchESPnet`.
-        ctc_weight: likewise.
-        goal: likewise.
     """
 
-    def __init__(
-        self,
-        beam_size: int,
-        recognizer: SpeechRecognizer,
-        ctc_weight: float | None = None,
-        goal: str = "transcript",
-    ):
-        super().__init__(recognizer, ctc_weight, goal=goal)
+    def __init__(self, victim: PyTorchESPnet, beam_size: int):
+        super().__init__(victim.recognizer, victim.ctc_weight, goal=victim.goal)
         self.beam_size = beam_size
 
     def search(self, frames: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
@@ -44,23 +35,15 @@ class AfterCodec(PyTorchESPnet):
     """A recognizer that hears audio after it was sent or stored.
 
     Args:
+        victim: the same model, as it is attacked.
         codec: of `espnet_ext.data.codecs.CODECS`.
-        recognizer: see `PyTorchESPnet`.
-        ctc_weight: likewise.
-        goal: likewise.
 
     Raises:
         InputError: the codec has no such sample rate.
     """
 
-    def __init__(
-        self,
-        codec: str,
-        recognizer: SpeechRecognizer,
-        ctc_weight: float | None = None,
-        goal: str = "transcript",
-    ):
-        super().__init__(recognizer, ctc_weight, goal=goal)
+    def __init__(self, victim: PyTorchESPnet, codec: str):
+        super().__init__(victim.recognizer, victim.ctc_weight, goal=victim.goal)
         self.codec = codec
         self._coded([np.zeros(1)])
 
@@ -86,6 +69,5 @@ def listeners(
         >>> list(listeners(victim, [1, 10], ["mp3"]))                   # doctest: +SKIP
         ['beam1', 'beam10', 'mp3']
     """
-    about = victim.recognizer, victim.ctc_weight, victim.goal
-    searches: dict[str, PyTorchESPnet] = {f"beam{beam}": Listener(beam, *about) for beam in beams}
-    return searches | {codec: AfterCodec(codec, *about) for codec in codecs}
+    found: dict[str, PyTorchESPnet] = {f"beam{beam}": Listener(victim, beam) for beam in beams}
+    return found | {codec: AfterCodec(victim, codec) for codec in codecs}

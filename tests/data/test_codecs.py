@@ -33,6 +33,7 @@ def test_what_is_too_loud_is_clipped():
     )
 
 
-def test_a_rate_that_a_codec_lacks_is_refused():
-    with pytest.raises(InputError, match=r"opus.*22050"):
-        coded(sound(100, 22050), 22050, "opus")
+@pytest.mark.parametrize(("codec", "rate"), [("opus", 22050), ("mp3", 96000)])
+def test_a_rate_that_a_codec_lacks_is_refused(codec, rate):
+    with pytest.raises(InputError, match=rf"{codec} cannot have {rate} Hz: .*8000.*48000"):
+        coded(sound(100, rate), rate, codec)

@@ -7,6 +7,7 @@ from tiny import noise, save_model, tiny_config, tiny_model
 from espnet_ext.tasks.export import export_stock
 from espnet_ext.tasks.loading import ASR_KIND, load_model
 from espnet_ext.victims.listener import Listener
+from espnet_ext.victims.recognizer import PyTorchESPnet
 
 load_recognizer = partial(load_model, kind=ASR_KIND)
 
@@ -25,7 +26,7 @@ def test_stock_espnet_decodes_the_export_as_a_listener_hears_the_model(trained, 
     config, weights = export_stock(*trained, tmp_path)
     stock = Speech2Text(str(config), str(weights), ctc_weight=0.3, beam_size=beam, lm_weight=0.0)
     wave = noise(5000)[0]
-    listener = Listener(beam, load_recognizer(*trained), 0.3)
+    listener = Listener(PyTorchESPnet(load_recognizer(*trained), 0.3), beam)
     assert stock(wave)[0][0] == listener.predict([wave])[0]
 
 

@@ -8,6 +8,7 @@ from espnet_ext.attack.methods import register
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.attack.methods.pgd import Pgd
 from espnet_ext.attack.methods.spsa import Spsa
+from espnet_ext.data.attack_log import TRANSFER
 from espnet_ext.data.options import COUNT
 from espnet_ext.victims.options import REPRESENTATION, SCORE
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from espnet_ext.attack.budget import Ball
     from espnet_ext.attack.engine import State
     from espnet_ext.victims.base import B, Victim
-
-
-TRANSFER = "transfer"
 
 
 @register
