@@ -33,6 +33,14 @@ RARELY_USED = ("g2p_en", "tacotron_cleaner", "tacotron_cleaner.cleaners", "scipy
 # Knows a text-to-speech model by its class, and imports a compiler and statistics with it.
 ATTENTION_PLOTS = "espnet2.main_funcs.calculate_all_attentions"
 ALIGNER = "espnet2.gan_tts.jets.alignments"
+FREEZING = tuple(
+    f"espnet2.asr.{name}"
+    for name in (
+        *("frontend.espnet_ssl", "frontend.fused", "frontend.whisper"),
+        *("encoder.avhubert_encoder", "encoder.hubert_encoder", "encoder.wav2vec2_encoder"),
+    )
+)
+"""Modules whose classes run frozen parts without gradients, in evaluation mode too."""
 
 
 class _ModuleOnFirstUse(types.ModuleType):
@@ -146,11 +154,23 @@ __all__ = [
     "CTCPrefixScoreTH",
     "CTCPrefixScorer",
     "configuration_file",
+    "gradients_through",
     "make_pad_mask",
     "pretrained_loader",
     "subsequent_mask",
     "trainer_files",
+    "transducer_loss",
 ]
+
+
+@contextlib.contextmanager
+def transducer_loss(loss: type[torch.nn.Module]) -> Iterator[None]:
+    """Let ESPnet build transducers with this loss where warp-transducer is not installed."""
+    module = types.ModuleType("warprnnt_pytorch")
+    module.__dict__["RNNTLoss"] = loss
+    absent = importlib.util.find_spec(module.__name__) is None
+    with _stands_in(module) if absent else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager
@@ -165,11 +185,11 @@ def pretrained_loader(loader: Callable[..., object]) -> Iterator[None]:
 
 
 class _Torch(types.ModuleType):
-    """Stands for `torch` in a module that saves and loads by these functions."""
+    """Stands for `torch` in a module, with these functions in place of its own."""
 
-    def __init__(self, save: Callable[..., object], load: Callable[..., object]):
+    def __init__(self, **functions: Callable[..., object]):
         super().__init__("torch")
-        self.save, self.load = save, load
+        self.__dict__.update(functions)
 
     def __getattr__(self, name: str) -> object:
         return getattr(torch, name)
@@ -193,10 +213,23 @@ def trainer_files(
     with contextlib.ExitStack() as patches:
         for name in (trainer, averaging):
             module = importlib.import_module(name)
-            patches.enter_context(mock.patch.object(module, "torch", _Torch(save, load)))
+            patches.enter_context(mock.patch.object(module, "torch", _Torch(save=save, load=load)))
             if hasattr(module, "safe_torch_load"):
                 patches.enter_context(mock.patch.object(module, "safe_torch_load", load))
         patches.enter_context(mock.patch(f"{trainer}.average_nbest_models", average))
+        yield
+
+
+@contextlib.contextmanager
+def gradients_through(model: torch.nn.Module) -> Iterator[None]:
+    """Let gradients reach the input of a model through what ESPnet has frozen in its training.
+
+    These classes freeze by `torch.no_grad`, which cuts off the input as well as the parameters.
+    """
+    with contextlib.ExitStack() as patches:
+        for name in {type(module).__module__ for module in model.modules()}.intersection(FREEZING):
+            stand_in = _Torch(no_grad=contextlib.nullcontext)
+            patches.enter_context(mock.patch.object(sys.modules[name], "torch", stand_in))
         yield
 
 

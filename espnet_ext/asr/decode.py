@@ -11,7 +11,8 @@ import itertools
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
-from espnet_ext.asr.losses import check_supported
+from espnet_ext.asr.losses import check_search
+from espnet_ext.asr.transducer import is_transducer, transducer_search
 from espnet_ext.compat import (
     BeamSearch,
     CTCPrefixScorer,
@@ -29,7 +30,8 @@ def greedy_search_encoded(
 
     At every step the token with the highest
     `ctc_weight * CTC prefix score + (1 - ctc_weight) * decoder score` is taken;
-    with `ctc_weight` 1 the frames' best labels are collapsed instead.
+    with `ctc_weight` 1 the frames' best labels are collapsed instead. Transducers are searched by
+    `espnet_ext.asr.transducer.transducer_search`.
 
     Args:
         model: in evaluation mode.
@@ -47,12 +49,12 @@ def greedy_search_encoded(
         >>> greedy_search_encoded(model, *encode(model, speech, lengths), 0.3)  # doctest: +SKIP
         [[12, 4, 7], [3, 3]]
     """
-    check_supported(model, ctc_weight)
+    check_search(model, ctc_weight)
     if ctc_weight == 1.0:
         return best_path(model, encoder_out, lengths)
     if hasattr(model.decoder, "forward_one_step"):
         return label_synchronous_search(model, encoder_out, lengths, ctc_weight)
-    # Recurrent decoders keep a state of their own form: one utterance at a time.
+    # Recurrent decoders and transducers keep a state of their own form: one utterance at a time.
     return beam_search_encoded(model, encoder_out, lengths, ctc_weight, beam_size=1)
 
 
@@ -94,7 +96,7 @@ def beam_search(
         hypotheses = search(x=frames)
     if not hypotheses:
         return []
-    return [i for i in hypotheses[0].yseq.tolist() if i not in (model.sos, model.eos)]
+    return [i for i in hypotheses[0].yseq.tolist() if i not in unwritten(model)]
 
 
 def beam_search_encoded(
@@ -106,8 +108,15 @@ def beam_search_encoded(
     joint: bool = True,
 ) -> list[list[int]]:
     """`beam_search` on each utterance of encoder output (B, T, D) with `lengths` (B,)."""
+    if is_transducer(model) and ctc_weight < 1.0:
+        return transducer_search(model, encoder_out, lengths, beam_size)
     pairs = zip(encoder_out, lengths.tolist(), strict=True)
     return [beam_search(model, row[:n], ctc_weight, beam_size, joint) for row, n in pairs]
+
+
+def unwritten(model: ESPnetASRModel) -> tuple[int, ...]:
+    """Ids that ESPnet leaves out of what a search has found: the blank, <sos> and <eos>."""
+    return (0, model.sos, model.eos)
 
 
 def best_path(
@@ -115,7 +124,7 @@ def best_path(
 ) -> list[list[int]]:
     """Collapse the best label of each frame: repeats first, then blanks."""
     # CTC has a label for <sos/eos> too, which a weak model may choose; no word is that.
-    paths, dropped = [], (0, model.sos, model.eos)
+    paths, dropped = [], unwritten(model)
     for row, length in zip(model.ctc.argmax(encoder_out).cpu(), lengths.tolist(), strict=True):
         collapsed = torch.unique_consecutive(row[:length]).tolist()
         paths.append([label for label in collapsed if label not in dropped])
@@ -147,7 +156,8 @@ def label_synchronous_search(
         ys = torch.cat([ys, best.masked_fill(~running, model.eos).unsqueeze(1)], dim=1)
         if not running.any():
             break
-    return [list(itertools.takewhile(model.eos.__ne__, row)) for row in ys[:, 1:].tolist()]
+    found = (itertools.takewhile(model.eos.__ne__, row) for row in ys[:, 1:].tolist())
+    return [[i for i in row if i not in unwritten(model)] for row in found]
 
 
 class _PrefixScorer:

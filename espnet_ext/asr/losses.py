@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
-from espnet_ext.compat import BeamSearch
+from espnet_ext.asr.transducer import is_transducer, transducer_losses
+from espnet_ext.compat import BeamSearch, gradients_through
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import Padded
 from espnet_ext.precision import frozen
@@ -20,6 +21,7 @@ from espnet_ext.precision import frozen
 class UtteranceLosses(NamedTuple):
     """Losses of the utterances of one batch, each (B,); None where the model has no such head.
 
+    att: of the decoder, be it an attention decoder or that of a transducer.
     frames: (B,), encoder frames of each utterance.
     """
 
@@ -33,7 +35,8 @@ class TargetBatch(NamedTuple):
     """Token ids of a batch of transcripts, prepared once and used in every step.
 
     ctc: (B, L), padded with 0; ctc_lengths: (B,).
-    decoder_in, decoder_out: (B, L + 1), with <sos> in front and <eos> behind;
+    decoder_in, decoder_out: (B, L + 1), with <sos> in front and <eos> behind, or before those of
+    a transducer the blank;
     decoder_lengths: (B,).
     """
 
@@ -57,26 +60,35 @@ class TargetBatch(NamedTuple):
 
 
 def check_supported(model: ESPnetASRModel, ctc_weight: float) -> None:
-    """Refuse a model or a weight for which `utterance_losses` and greedy decoding are not defined.
+    """Refuse a model or a weight for which `utterance_losses` are not defined.
 
     Raises:
-        InputError: a transducer, a CTC that is not PyTorch's, or a weight that
-            needs a head which the model does not have.
+        InputError: a CTC that is not PyTorch's, or a weight that needs a head which the model does
+            not have.
     """
     if not isinstance(ctc_weight, Real) or not 0.0 <= ctc_weight <= 1.0:
         raise InputError(f"the CTC weight must be a number between 0 and 1, not {ctc_weight!r}")
-    if getattr(model, "use_transducer_decoder", False) or getattr(
-        model, "use_linear_decoder", False
-    ):
-        raise InputError(
-            "transducer and linear decoders are not supported; use a CTC/attention one"
-        )
     if ctc_weight > 0.0 and model.ctc is None:
         raise InputError(f"CTC weight {ctc_weight} needs a CTC head; this model has none, use 0")
     if ctc_weight < 1.0 and model.decoder is None:
         raise InputError(f"CTC weight {ctc_weight} needs a decoder; this model has none, use 1")
     if ctc_weight > 0.0 and model.ctc.ctc_type not in ("builtin", "builtin2"):
         raise InputError(f"ctc_type {model.ctc.ctc_type} is not supported; builtin is")
+
+
+def check_search(model: ESPnetASRModel, ctc_weight: float) -> None:
+    """Refuse a weight with which a model cannot transcribe.
+
+    Raises:
+        InputError: see `check_supported`; or two heads of which one is a transducer.
+    """
+    check_supported(model, ctc_weight)
+    if is_transducer(model) and 0.0 < ctc_weight < 1.0:
+        raise InputError(
+            f"a transducer transcribes without its CTC head: the CTC weight of inference must be 0 "
+            f"(or 1 for that head alone), not {ctc_weight}; that of the attacker's loss is "
+            "loss_ctc_weight"
+        )
 
 
 @contextlib.contextmanager
@@ -93,7 +105,7 @@ def evaluation_mode(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
         model.error_calculator = None
         if model.ctc is not None:
             model.ctc.dropout_rate = 0.0
-        with frozen(model), quiet():
+        with frozen(model), quiet(), gradients_through(model):
             yield model
     finally:
         model.error_calculator = calculator
@@ -139,12 +151,15 @@ def prepare_targets(
 ) -> TargetBatch:
     """Pad the token ids of `transcripts` as the CTC head and the decoder take them."""
     language = [] if model.lang_token_id is None else model.lang_token_id.flatten().tolist()
-    decoder_in = [[model.sos, *language, *ids] for ids in transcripts]
+    begin, fill = [model.sos, *language], model.eos
+    if is_transducer(model):
+        begin, fill = [model.blank_id], model.blank_id
+    decoder_in = [[*begin, *ids] for ids in transcripts]
     decoder_out = [[*language, *ids, model.eos] for ids in transcripts]
     return TargetBatch(
         ctc=_pad(transcripts, 0, device),
         ctc_lengths=torch.tensor([len(ids) for ids in transcripts], device=device),
-        decoder_in=_pad(decoder_in, model.eos, device),
+        decoder_in=_pad(decoder_in, fill, device),
         decoder_out=_pad(decoder_out, model.ignore_id, device),
         decoder_lengths=torch.tensor([len(ids) for ids in decoder_in], device=device),
     )
@@ -193,7 +208,7 @@ def losses_of_encoded(
     total = torch.zeros(encoder_out.size(0), device=encoder_out.device)
     if ctc_weight > 0.0:
         ctc = torch.nn.functional.ctc_loss(
-            model.ctc.log_softmax(encoder_out).float().transpose(0, 1),
+            _at_least_single(model.ctc.log_softmax(encoder_out)).transpose(0, 1),
             targets.ctc,
             encoder_lengths,
             targets.ctc_lengths,
@@ -203,10 +218,13 @@ def losses_of_encoded(
         )
         total = total + ctc_weight * ctc
     if ctc_weight < 1.0:
-        logits, _ = model.decoder(
-            encoder_out, encoder_lengths, targets.decoder_in, targets.decoder_lengths
-        )
-        att = smoothed_losses(model.criterion_att, logits, targets.decoder_out)
+        if is_transducer(model):
+            att = transducer_losses(model, encoder_out, encoder_lengths, targets.decoder_in)
+        else:
+            logits, _ = model.decoder(
+                encoder_out, encoder_lengths, targets.decoder_in, targets.decoder_lengths
+            )
+            att = smoothed_losses(model.criterion_att, logits, targets.decoder_out)
         total = total + (1.0 - ctc_weight) * att
     return UtteranceLosses(total, ctc, att, encoder_lengths)
 
@@ -225,7 +243,7 @@ def smoothed_losses(
         (B,).
     """
     padding = targets == criterion.padding_idx
-    log_probs = logits.float().log_softmax(dim=-1)
+    log_probs = _at_least_single(logits).log_softmax(dim=-1)
     correct = log_probs.gather(-1, targets.masked_fill(padding, 0).unsqueeze(-1)).squeeze(-1)
     others = logits.size(-1) - 1
     confidence, rest = criterion.confidence, criterion.smoothing / others
@@ -234,6 +252,10 @@ def smoothed_losses(
     losses = -(confidence - rest) * correct - rest * log_probs.sum(dim=-1) - entropy
     total = losses.masked_fill(padding, 0.0).sum(dim=-1)
     return total / (~padding).sum(dim=-1) if criterion.normalize_length else total
+
+
+def _at_least_single(values: torch.Tensor) -> torch.Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _xlogx(value: float) -> float:

@@ -12,6 +12,7 @@ from espnet_ext.asr.batching import BATCH_OVERHEAD, TOLERANCE, padding_error, pl
 from espnet_ext.asr.lengths import EncoderFrames
 from espnet_ext.asr.padding_cause import padding_cause
 from espnet_ext.asr.text import TextEncoder
+from espnet_ext.asr.transducer import is_transducer
 from espnet_ext.data.configurations import Config
 
 
@@ -35,6 +36,17 @@ class SpeechRecognizer:
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    @property
+    def ctc_weight(self) -> float:
+        """lambda_C of inference where none is given: that of training, and 0 for a transducer."""
+        return 0.0 if is_transducer(self.model) else self.model.ctc_weight
+
+    @property
+    def training_ctc_weight(self) -> float:
+        """The share of CTC in the training loss; ESPnet adds `ctc_weight` to a transducer's 1."""
+        weight = self.model.ctc_weight
+        return weight / (1.0 + weight) if is_transducer(self.model) else weight
 
     @cached_property
     def frames(self) -> EncoderFrames:

@@ -10,7 +10,7 @@ import torch
 
 from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.decode import beam_search_encoded, greedy_search_encoded
-from espnet_ext.asr.losses import check_supported, encode, evaluation_mode
+from espnet_ext.asr.losses import check_search, encode, evaluation_mode
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
 from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
@@ -58,7 +58,7 @@ def transcribe(
     """
     if not wav_scp:
         raise InputError("no utterance to transcribe: wav.scp is empty")
-    check_supported(recognizer.model, ctc_weight)
+    check_search(recognizer.model, ctc_weight)
     if beam_size > recognizer.model.vocab_size:
         raise InputError(
             f"a beam of {beam_size} is more than the {recognizer.model.vocab_size} tokens of the "

@@ -9,7 +9,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Attack any ESPnet2 CTC, attention or hybrid ASR model.")
+    parser = cli.parser("Attack any ESPnet2 CTC, attention, hybrid or transducer ASR model.")
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--wav_scp", required=True, help="audio; utterances without a target are left out")

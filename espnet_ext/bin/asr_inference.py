@@ -8,7 +8,9 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Transcribe with any ESPnet2 CTC, attention or hybrid ASR model.")
+    parser = cli.parser(
+        "Transcribe with any ESPnet2 CTC, attention, hybrid or transducer ASR model."
+    )
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--data_dir", required=True, help="wav.scp; with text and utt2<head> it is scored")
@@ -40,7 +42,7 @@ def main() -> None:
         cli.check_speakers(data / "text", data / "wav.scp", "transcript")
     recognizer = cli.open_model(cli.ASR_MODEL.find(args), args, ASR_KIND)
     speakers = read_table(data / "utt2spk") if args.by_speaker else None
-    weight = recognizer.model.ctc_weight if args.ctc_weight is None else args.ctc_weight
+    weight = recognizer.ctc_weight if args.ctc_weight is None else args.ctc_weight
     audio = read_table(data / "wav.scp")
     found = transcribe(recognizer, audio, weight, args.beam_size, args.batch_size)
     # Tables refuse blanks in a row and what cannot be seen; a model may write both.

@@ -367,7 +367,9 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """The options that say which recognizer, how it decides and where it is computed."""
     ASR_MODEL.add(parser)
     parser.add_argument(
-        "--ctc_weight", type=real(0, 1), help="lambda_C of inference (default: that of training)"
+        "--ctc_weight",
+        type=real(0, 1),
+        help="lambda_C of inference (default: that of training; 0 for a transducer)",
     )
     add_computing(parser)
 

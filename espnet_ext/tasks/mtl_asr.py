@@ -13,6 +13,8 @@ from espnet2.tasks.asr import ASRTask
 
 from espnet_ext.asr.heads import IGNORED
 from espnet_ext.asr.mtl_model import ESPnetMTLASRModel
+from espnet_ext.asr.transducer import RNNTLoss
+from espnet_ext.compat import transducer_loss
 from espnet_ext.data.characters import show
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.ids import id_problem
@@ -117,8 +119,14 @@ class MTLASRTask(CarefulTask, ASRTask):
         if args.model == MODEL_NAME:
             # Names in place of a path: config.yaml must say all, wherever it is read.
             args.model_conf["heads"] = read_heads(args.model_conf)
+            if args.decoder == "transducer":
+                raise InputError(
+                    f"decoder: transducer needs model: espnet; {MODEL_NAME} has CTC, an attention "
+                    "decoder or both"
+                )
         check_configuration(cls, args)
-        model = super().build_model(args)
+        with transducer_loss(RNNTLoss):
+            model = super().build_model(args)
         if args.frontend == MOCKINGJAY:
             # The checkpoint of the whole model has its weights from now on.
             args.frontend_conf = portable(args.frontend_conf)

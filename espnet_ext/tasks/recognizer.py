@@ -27,12 +27,18 @@ def check_kind(config: Config, path: Path) -> None:
     model, decoder = config["model"], config["decoder"]
     if model not in ("espnet", MODEL_NAME):
         raise InputError(
-            f"{path}: model: {model} is not supported; recognizers with CTC, an attention decoder "
-            f"or both are (model: espnet or {MODEL_NAME})"
+            f"{path}: model: {model} is not supported; recognizers with CTC, an attention decoder, "
+            f"both, or a transducer are (model: espnet or {MODEL_NAME})"
         )
-    if decoder in ("transducer", "linear_decoder", "mlm"):
+    if decoder in ("linear_decoder", "mlm"):
         raise InputError(
-            f"{path}: decoder: {decoder} is not supported; attention decoders and CTC are"
+            f"{path}: decoder: {decoder} is not supported; attention decoders, transducers and CTC "
+            "are"
+        )
+    if config["model_conf"].get("transducer_multi_blank_durations"):
+        raise InputError(
+            f"{path}: model_conf.transducer_multi_blank_durations: transducers with several blanks "
+            "are not supported, their loss exists on GPUs only; those with one are"
         )
     if config["encoder"] == "transformer_multispkr":
         raise InputError(f"{path}: encoder: {config['encoder']}: one speaker at a time only")

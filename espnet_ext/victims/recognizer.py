@@ -18,6 +18,7 @@ from espnet_ext.asr.decode import greedy_search_encoded
 from espnet_ext.asr.losses import (
     TargetBatch,
     UtteranceLosses,
+    check_search,
     check_supported,
     encode,
     evaluation_mode,
@@ -55,7 +56,7 @@ class SpeechBatch(Batch):
 class PyTorchESPnet(
     PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator, Victim[SpeechBatch]
 ):
-    """Any ESPnet2 CTC, attention or hybrid ASR model as an ART estimator.
+    """Any ESPnet2 recognizer (CTC, attention, hybrid, transducer) as an ART estimator.
 
     Gradients are those of Das and Chau (2022), eq. (4), taken in evaluation mode with
     frozen parameters: no SpecAug, no dropout, BatchNorm statistics as trained, nothing
@@ -64,7 +65,7 @@ class PyTorchESPnet(
 
     Args:
         recognizer: of `espnet_ext.tasks.loading.load_model`.
-        ctc_weight: lambda_C of inference; the model's training weight by default.
+        ctc_weight: lambda_C of inference; by default `SpeechRecognizer.ctc_weight`.
         clip_values: range of a waveform.
         output_case: "model" for transcripts as the model writes them, "upper" for upper
             case, which ART's `ImperceptibleASR` and `CarliniWagnerASR` compare with.
@@ -114,7 +115,7 @@ class PyTorchESPnet(
         )
         self.recognizer, self.module = recognizer, recognizer.model
         self.sample_rate = recognizer.sample_rate
-        self.ctc_weight = recognizer.model.ctc_weight if ctc_weight is None else ctc_weight
+        self.ctc_weight = recognizer.ctc_weight if ctc_weight is None else ctc_weight
         self.output_case, self.autocast = output_case, autocast
         self.loss_ctc_weight, self.goal = loss_ctc_weight, goal
         self._token_ids: dict[str, list[int]] = {}
@@ -126,7 +127,7 @@ class PyTorchESPnet(
         if not hasattr(self, "recognizer"):
             return  # called by the base class before there is anything to check
         RecognizerOptions(self.goal, self.autocast, self.loss_ctc_weight)  # refuses what is none
-        check_supported(self.recognizer.model, self.ctc_weight)
+        check_search(self.recognizer.model, self.ctc_weight)
         check_supported(self.recognizer.model, self.gradient_ctc_weight)
         if self.output_case not in ("model", "upper"):
             raise InputError(f"output_case must be 'model' or 'upper', not '{self.output_case}'")
@@ -145,7 +146,7 @@ class PyTorchESPnet(
         if self.loss_ctc_weight is None:
             return self.ctc_weight
         if isinstance(self.loss_ctc_weight, str):
-            return self.recognizer.model.ctc_weight
+            return self.recognizer.training_ctc_weight
         return self.loss_ctc_weight
 
     @property

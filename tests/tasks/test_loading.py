@@ -122,7 +122,11 @@ def change(files):
     [
         ({"model": "maskctc", "decoder": "mlm"}, "model: maskctc is not supported"),
         ({"model": "pit_espnet"}, "model: pit_espnet is not supported"),
-        ({"decoder": "transducer"}, "decoder: transducer is not supported"),
+        ({"model": "espnet", "decoder": "mlm"}, "decoder: mlm is not supported"),
+        (
+            {"model": "espnet", "model_conf": {"transducer_multi_blank_durations": [2]}},
+            "several blanks are not supported",
+        ),
         ({"decoder": None}, r"decoder: there is none.*ctc_weight is 0\.5"),
         ({"encoder": "conformr"}, "encoder: there is no 'conformr'; did you mean conformer"),
         ({"encoder": "transformer_multispkr"}, "one speaker"),

@@ -1,0 +1,117 @@
+"""A small random recognizer of every family that ESPnet decodes."""
+
+import torch
+from tiny import RATE, tiny_config
+
+SIZES = {"output_size": 16, "attention_heads": 2, "linear_units": 32, "num_blocks": 2}
+STFT = {"fs": RATE, "n_fft": 256, "hop_length": 80, "n_mels": 20}
+HUBERT = {
+    "encoder_embed_dim": 16,
+    "encoder_num_layers": 2,
+    "encoder_num_heads": 2,
+    "encoder_ff_interm_features": 32,
+    "extractor_conv_layer_config": [[16, 10, 5], [16, 8, 4], [16, 4, 4]],
+    "encoder_pos_conv_kernel": 8,
+    "encoder_pos_conv_groups": 2,
+    "num_classes": 10,
+    "final_dim": 8,
+    "finetuning": True,
+}
+FUSED = [
+    {
+        **{"frontend_type": "default", "fs": RATE, "win_length": n_fft, "window": "hann"},
+        **{"n_fft": n_fft, "hop_length": hop, "n_mels": mels, "center": True, "normalized": False},
+        **{"onesided": True, "fmin": None, "fmax": None, "htk": False, "apply_stft": True},
+    }
+    for n_fft, hop, mels in ((256, 80, 20), (512, 160, 10))
+]
+BEAMFORMER = {"use_wpe": True, "use_beamformer": True, "wlayers": 1, "wunits": 8, "wprojs": 8}
+BEAMFORMER |= {"blayers": 1, "bunits": 8, "bprojs": 8}
+
+
+def _encoder(name, **conf):
+    return {"encoder": name, "encoder_conf": conf}
+
+
+def _transducer(ctc_weight, **conf):
+    return {
+        "decoder": "transducer",
+        "decoder_conf": {"hidden_size": 16, **conf},
+        "joint_net_conf": {"joint_space_size": 16},
+        "model_conf": {"ctc_weight": ctc_weight},
+    }
+
+
+CHANGES = {
+    "conformer": {},
+    "ctc_alone": {"decoder": None, "model_conf": {"ctc_weight": 1.0}},
+    "attention_alone": {"model_conf": {"ctc_weight": 0.0}},
+    "transducer": _transducer(0.3),
+    "transducer_gru": _transducer(0.0, rnn_type="gru", num_layers=2),
+    "rnn": {
+        **_encoder("rnn", hidden_size=16, output_size=16, num_layers=1),
+        **{"decoder": "rnn", "decoder_conf": {"hidden_size": 16, "att_conf": {"adim": 16}}},
+    },
+    "vgg_rnn": _encoder("vgg_rnn", hidden_size=16, output_size=16, num_layers=1),
+    "branchformer": _encoder(
+        "branchformer",
+        **{"output_size": 16, "attention_heads": 2, "num_blocks": 2},
+        **{"cgmlp_linear_units": 32, "cgmlp_conv_kernel": 7},
+    ),
+    "multiconv_conformer": _encoder("multiconv_conformer", **SIZES),
+    "streaming": _encoder("contextual_block_conformer", **SIZES),
+    "intermediate_ctc": {
+        **_encoder("conformer", **SIZES, interctc_layer_idx=[1], interctc_use_conditioning=True),
+        "model_conf": {"ctc_weight": 0.5, "interctc_weight": 0.5},
+    },
+    "hubert": {"input_size": 1, "frontend": None, "normalize": None}
+    | _encoder("torchaudiohubert", **HUBERT),
+    "fused": {
+        "frontend": "fused",
+        "frontend_conf": {
+            **{"fs": RATE, "frontends": FUSED, "proj_dim": 8},
+            "align_method": "linear_projection",
+        },
+    },
+    "beamformer": {"frontend_conf": {**STFT, "frontend_conf": BEAMFORMER}},
+    "raw_waveform": {
+        "frontend": "sliding_window",
+        "frontend_conf": {"win_length": 400, "hop_length": 160, "fs": RATE},
+        "preencoder": "sinc",
+        "preencoder_conf": {"fs": RATE},
+    },
+    "length_adaptor": {
+        "postencoder": "length_adaptor",
+        "postencoder_conf": {"length_adaptor_n_layers": 1},
+    },
+    "lightweight_conv": {
+        "decoder": "lightweight_conv",
+        "decoder_conf": {
+            **{"attention_heads": 2, "linear_units": 32, "num_blocks": 1},
+            **{"conv_wshare": 2, "conv_kernel_length": [3]},
+        },
+    },
+}
+"""What is changed of `tiny_config`."""
+
+
+def rnnt_losses(logits, labels, frames, counts, blank=0):
+    """Transducer losses (B,) by the recursion of Graves (2012), in the precision of `logits`."""
+    found = []
+    for scores, ids, last, count in zip(
+        logits.log_softmax(-1), labels.tolist(), frames, counts, strict=True
+    ):
+        before = None  # log probability of each number of labels, before the frame
+        for row in scores[:last]:
+            here = [scores.new_zeros(()) if before is None else before[0]]
+            for u in range(1, int(count) + 1):
+                emitted = here[u - 1] + row[u - 1, ids[u - 1]]
+                here.append(emitted if before is None else torch.logaddexp(emitted, before[u]))
+            before = [value + row[u, blank] for u, value in enumerate(here)]
+        found.append(-before[-1])
+    return torch.stack(found)
+
+
+def configuration(name):
+    """The training YAML of a family, as keys and values."""
+    return {**tiny_config(), "model": "espnet", **CHANGES[name]}

@@ -1,0 +1,99 @@
+"""What is promised of every family of recognizers."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from espnet2.bin.asr_inference import Speech2Text
+from espnet2.layers.sinc_conv import SincConv
+from promises.recognizers import CHANGES, configuration, rnnt_losses
+from tiny import noise, save_model, task_arguments
+
+from espnet_ext.asr.transducer import RNNTLoss
+from espnet_ext.asr.waveforms import like
+from espnet_ext.compat import transducer_loss
+from espnet_ext.tasks.loading import ASR_KIND, load_model
+from espnet_ext.tasks.mtl_asr import MTLASRTask
+from espnet_ext.victims.recognizer import PyTorchESPnet
+
+WAVES = noise(6000, 4000)
+TEXTS = ["one two", "six"]
+
+# Speech2Text decodes these otherwise, see `espnet_ext.asr.decode`.
+OTHER_SEARCH = {"ctc_alone": "CTC alone is searched by prefixes, not by its best path"}
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Configuration and weights of a family, made once."""
+
+    @functools.cache
+    def save(name):
+        torch.manual_seed(1)
+        config = configuration(name)
+        model = MTLASRTask.build_model(task_arguments(config))
+        return save_model(model, config, tmp_path_factory.mktemp(name))
+
+    return save
+
+
+@pytest.fixture
+def victim(saved, name):
+    return PyTorchESPnet(load_model(*saved(name), ASR_KIND))
+
+
+every_family = pytest.mark.parametrize("name", CHANGES)
+
+
+@pytest.fixture
+def double(victim, monkeypatch):
+    """Double precision: in single, models round by more than the error that is allowed."""
+    torch.set_default_dtype(torch.float64)
+    monkeypatch.setattr(RNNTLoss, "forward", lambda _, *sizes: rnnt_losses(*sizes))
+    model = victim.recognizer.model.double()
+    for module in model.modules():
+        if isinstance(module, SincConv):
+            module._x, module._window = module._x.double(), module._window.double()
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@every_family
+def test_gradient_is_that_of_finite_differences(victim, double):
+    speech = torch.tensor(WAVES[0], dtype=torch.float64)[None]
+    lengths, targets = torch.tensor([6000]), victim.targets(TEXTS[:1])
+    with victim.attack_mode():
+        gradient, _ = victim.input_gradient(speech, lengths, targets)
+        direction = gradient / gradient.norm()
+        size = 1e-5
+        losses = [
+            victim.utterance_losses(speech + step * size * direction, lengths, targets).total
+            for step in (-2, -1, 1, 2)
+        ]
+    far, near = losses[3] - losses[0], losses[2] - losses[1]
+    slope = (8.0 * near - far) / (12.0 * size)
+    assert float(gradient.norm()) == pytest.approx(float(slope), rel=1e-3)
+
+
+@every_family
+def test_an_utterance_alone_is_as_in_a_batch(victim):
+    x = like([], WAVES)
+    together = victim.loss_gradient(x, TEXTS)
+    alone = [victim.loss_gradient(w[None], [t])[0] for w, t in zip(WAVES, TEXTS, strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        assert np.linalg.norm(one - other) <= 1e-4 * np.linalg.norm(other)
+    assert victim.predict(x).tolist() == [victim.predict(w[None])[0] for w in WAVES]
+
+
+@every_family
+def test_greedy_transcripts_are_those_of_espnets_inference(saved, name):
+    if name in OTHER_SEARCH:
+        pytest.skip(OTHER_SEARCH[name])
+    config, weights = saved(name)
+    with transducer_loss(RNNTLoss):
+        stock = Speech2Text(config, weights, beam_size=1, ctc_weight=0.0)
+    victim = PyTorchESPnet(load_model(config, weights, ASR_KIND), 0.0)
+    # Of intermediate layers it tells, too.
+    found = [best if isinstance(best, list) else best[0] for best in map(stock, WAVES)]
+    assert victim.predict(like([], WAVES)).tolist() == [best[0][0] for best in found]
