@@ -24,6 +24,7 @@ RENAMED = {
     "format_data": {"sample_rate": "fs", "source": "local_data_opts", "destination": "dumpdir"},
     "asr_attack": {"output_dir": "attack_config", "config": "attack_config"},
     "cm_attack": {"output_dir": "attack_config", "config": "attack_config"},
+    "spk_attack": {"output_dir": "attack_config", "config": "attack_config"},
     "asr_train": {"output_dir": "expdir", "config": "train_config"},
     "cm_train": {"output_dir": "expdir"},
     "ssl_train": {"output_dir": "expdir"},

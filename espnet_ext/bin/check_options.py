@@ -16,7 +16,7 @@ from espnet_ext.bin import cli
 from espnet_ext.bin.training import TRAININGS
 from espnet_ext.errors import InputError
 
-ATTACKED = {"asr_attack": "asr", "cm_attack": "cm", "cm_lnsr": "cm"}
+ATTACKED = {"asr_attack": "asr", "cm_attack": "cm", "cm_lnsr": "cm", "spk_attack": "spk"}
 """Kind of model that a command attacks."""
 
 

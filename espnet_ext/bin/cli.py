@@ -81,6 +81,7 @@ class ModelOptions(NamedTuple):
 ASR_MODEL = ModelOptions("--asr_train_config", "--asr_model_file")
 CM_MODEL = ModelOptions("--cm_train_config", "--cm_model_file", kind="cm")
 SSL_MODEL = ModelOptions("--ssl_train_config", "--ssl_model_file", kind="ssl")
+SPK_MODEL = ModelOptions("--spk_train_config", "--spk_model_file", kind="spk")
 MOCKINGJAYS = ("pretrained", "random")
 """Roles of the countermeasures whose Mockingjays are compared."""
 UNPACKED = "--max_unpacked_gb"

@@ -33,7 +33,12 @@ def _verb(text: str, *modules: str, **of_kinds: str) -> Verb:
 
 
 VERBS = {
-    "attack": _verb("attack a recognizer or a countermeasure", asr="asr_attack", cm="cm_attack"),
+    "attack": _verb(
+        "attack a recognizer, a countermeasure or speaker verification",
+        asr="asr_attack",
+        cm="cm_attack",
+        spk="spk_attack",
+    ),
     "transfer": _verb("let a recognizer hear adversarial audio made on another", "asr_transfer"),
     "infer": _verb(
         "transcribe a data directory, or score it with a countermeasure",
@@ -128,7 +133,7 @@ def usage() -> str:
             *lines,
             f"  {'completion':<{width}}completion of commands and options: bash or zsh\n",
             "espnet-ext COMMAND --help tells its options, --version the version. A command for",
-            "several kinds of model takes that of --model, or of --kind asr, cm or ssl.",
+            "several kinds of model takes that of --model, or of --kind asr, cm, spk or ssl.",
         ]
     )
 
@@ -167,7 +172,7 @@ def kind_of_words(name: str, words: Sequence[str]) -> str | None:
         words: after it.
 
     Returns:
-        "asr", "cm" or "ssl"; None where the words do not tell.
+        "asr", "cm", "spk" or "ssl"; None where the words do not tell.
     """
     from espnet_ext.data.model_files import model_kind
 

@@ -12,9 +12,14 @@ from espnet_ext.data.files import Record, read_yaml
 from espnet_ext.errors import InputError
 
 CONFIG, META = "config.yaml", "meta.yaml"
-KINDS: dict[str, tuple[str, ...]] = {"asr": (), "cm": (), "ssl": ()}
-"""Recognizers, countermeasures, models of self-supervised learning, and kinds that
-`espnet_ext.tasks.building.ModelKind` has added, with the keys that tell their configurations."""
+KINDS: dict[str, tuple[str, ...]] = {
+    "asr": (),
+    "cm": (),
+    "ssl": (),
+    "spk": ("pooling", "projector", "spk_num"),
+}
+"""Recognizers, countermeasures, models of self-supervised learning, speaker encoders, and kinds
+that `espnet_ext.tasks.building.ModelKind` has added, with keys that tell their configurations."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
 _HEADS = "model_conf.heads."

@@ -81,8 +81,9 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torc
             dictionary, needs `allow_pickle`, or has values that are not finite.
     """
     state = load_tensors(path, allow_pickle)
-    # DeepSpeed wraps the weights.
-    state = state.get("module", state) if isinstance(state, dict) else state
+    # DeepSpeed wraps the weights, and so does Resemblyzer.
+    for wrapper in ("module", "model_state"):
+        state = state.get(wrapper, state) if isinstance(state, dict) else state
     if may_unpickle(allow_pickle) and isinstance(state, dict):  # what made it a pickle
         state = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)} or state
     if not isinstance(state, dict):

@@ -18,20 +18,24 @@ from espnet_ext.report.results import (
     COUNTERMEASURES,
     RECONSTRUCTION,
     SWEEP,
+    VERIFICATION,
     VERSION,
     AttackResults,
     CountermeasureResults,
     ReconstructionResults,
     SweepResults,
+    VerificationResults,
 )
+from espnet_ext.report.verification import VerificationReport
 
 TYPES = {
     SWEEP: SweepResults,
     ATTACK: AttackResults,
     COUNTERMEASURES: CountermeasureResults,
     RECONSTRUCTION: ReconstructionResults,
+    VERIFICATION: VerificationResults,
 }
-MAKERS = "asr_report, asr_attack, asr_transfer, cm_report or ssl_evaluate"
+MAKERS = "asr_report, asr_attack, asr_transfer, cm_report, spk_attack or ssl_evaluate"
 
 
 def read_report(directory: str | Path) -> Report:
@@ -60,6 +64,8 @@ def read_report(directory: str | Path) -> Report:
             return CountermeasureReport(directory, check(results, CountermeasureResults, str(path)))
         if results.get("kind") == RECONSTRUCTION:
             return ReconstructionReport(directory, check(results, ReconstructionResults, str(path)))
+        if results.get("kind") == VERIFICATION:
+            return VerificationReport(directory, check(results, VerificationResults, str(path)))
     except InputError as error:
         raise InputError(f"{error}; make the result again with this version") from None
     raise InputError(f"{path}: not of {MAKERS}; only these can be shown")

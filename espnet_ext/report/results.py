@@ -13,6 +13,7 @@ ATTACK: Literal["recognition_attack"] = "recognition_attack"
 SWEEP: Literal["recognition_sweep"] = "recognition_sweep"
 COUNTERMEASURES: Literal["countermeasure_report"] = "countermeasure_report"
 RECONSTRUCTION: Literal["reconstruction"] = "reconstruction"
+VERIFICATION: Literal["verification_attack"] = "verification_attack"
 VERSION = 1
 Numbers = Sequence[float | None]  # value, low, high
 Benign = dict[str, int | Numbers]  # "utterances", and what was measured without attack
@@ -385,6 +386,41 @@ class CountermeasureResults(_Made, _Overlap, _Flags):
     lnsr: Lnsr | None
     probe: list[ProbeRow]
     missing: list[str]
+
+
+class Verified(TypedDict):
+    """Errors of speaker verification; minDCF is between 0 and 1, the others are in percent."""
+
+    eer: Numbers
+    min_dcf: Numbers
+    false_accepts: Numbers
+    false_rejects: Numbers
+
+
+class _Beside(TypedDict, total=False):
+    beyond_noise: Numbers
+
+
+class VerificationScores(Verified, CurvePoint, _Beside):
+    """Scores of one setting of an attack; errors at the threshold, of what was attacked or not.
+
+    `beyond_noise` is there where noise has the same budget: points of success more than it has.
+    """
+
+    snr_median: float | None
+
+
+class VerificationResults(_Made, _Flags, _Checked):
+    """results.json of `spk_attack`."""
+
+    kind: Literal["verification_attack"]
+    settings: Record
+    trials: dict[str, int]
+    attacked_trials: dict[str, int]
+    speakers: int
+    threshold: float
+    clean: Verified
+    scores: list[VerificationScores]
 
 
 class ReconstructionResults(_Made):

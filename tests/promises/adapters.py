@@ -18,6 +18,7 @@ from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
 from tiny import RATE, noise, tiny_recognizer
 from tiny_countermeasure import DIMS, model, utterances
 from tiny_mockingjay import ENCODER
+from tiny_spk import tiny_resemblyzer, tiny_stock
 
 from espnet_ext.attack.budget import Budget
 from espnet_ext.attack.evasion import ball_of
@@ -33,7 +34,9 @@ from espnet_ext.data.kaldi import read_table
 from espnet_ext.defense import MockingjayDefense, SmoothingFilter
 from espnet_ext.victims.base import ALL
 from espnet_ext.victims.countermeasure import PyTorchCountermeasure
+from espnet_ext.victims.options import VICTIM_OPTIONS
 from espnet_ext.victims.recognizer import PyTorchESPnet
+from espnet_ext.victims.spk import Verifier
 
 STEPS = 3
 OPTIONS = {
@@ -51,11 +54,11 @@ MUCH = {"method": "pgd", "name": "much", "schedule": "halving", "decay": 0.9, "r
 
 
 class Item(NamedTuple):
-    """An utterance as it is attacked: id, clean input (T,) or (F, D), transcript or class."""
+    """An utterance as it is attacked: id, clean input (T,) or (F, D), and what its goal says."""
 
     name: str
     clean: np.ndarray
-    goal: str | int
+    goal: str | int | tuple[str, str]
 
 
 class Found(NamedTuple):
@@ -104,6 +107,7 @@ class Victim:
         items: what is attacked in memory; the last two have one length.
         entries: the same as files, for whole runs.
         exact: whether equal attacks give equal bits; a GPU adds in an order that changes.
+        of_art: whether attacks of ART run on it.
     """
 
     kind: str
@@ -114,8 +118,9 @@ class Victim:
     items: list[Item]
     entries: list[Utterance]
     exact: bool
+    of_art: bool = True
 
-    def estimator(self) -> PyTorchESPnet | PyTorchCountermeasure:
+    def estimator(self) -> PyTorchESPnet | PyTorchCountermeasure | Verifier:
         """The model as attacks see it."""
         raise NotImplementedError
 
@@ -252,7 +257,8 @@ class Victim:
             "batch_overhead": 0.1,
             "keep": True,
         }
-        values |= {"space": estimator.space} if self.kind == "cm" else {"goal": estimator.goal}
+        own = dataclasses.fields(VICTIM_OPTIONS.find(self.kind))
+        values |= {field.name: getattr(estimator, field.name) for field in own}
         return AttackRun(
             estimator,
             AttackSettings.of(self.kind, values | settings),
@@ -400,14 +406,48 @@ class Waveforms(Countermeasure):
     )
 
 
+class Speakers(Victim):
+    """Trials of speaker verification: two impostors who shall be accepted, a target rejected."""
+
+    kinds: Mapping[str, Callable] = {"stock": tiny_stock, "resemblyzer": tiny_resemblyzer}
+    kind = "spk"
+    budgets = Recognizer.budgets
+    of_art = False
+
+    def __init__(self, kind: str, folder: Path, device: str):
+        self.exact = device == "cpu"
+        self.net = self.kinds[kind]().to(device)
+        self.entrance = self.net, "embed"
+        enrolled, *waves = noise(4400, 3200, 4000, 4000)
+        self.enrolled = self._estimator().average([enrolled])
+        self.entries, self.items = [], []
+        for name, key, wave in zip("bac", ("nontarget", "target", "nontarget"), waves, strict=True):
+            path, labels = folder / f"{name}.wav", {"enrolment": "anna", "test": name, "key": key}
+            write_wav(path, wave, self.net.sample_rate)
+            self.entries.append(Utterance(name, str(path), len(wave), labels))
+            self.items.append(Item(name, wave, ("anna", key)))
+
+    def _estimator(self) -> Verifier:
+        return Verifier(self.net, 0.5, goal="both")
+
+    def estimator(self) -> Verifier:
+        """See `Victim.estimator`."""
+        estimator = self._estimator()
+        estimator.enrolments["anna"] = self.enrolled
+        return estimator
+
+
 VICTIMS = {
     f"{victim.__name__.lower()}-{kind}": (victim, kind)
-    for victim in (Recognizer, Features, Waveforms)
+    for victim in (Recognizer, Features, Waveforms, Speakers)
     for kind in victim.kinds
 }
 
 
-ONE_OF_EACH_KIND = ("recognizer-hybrid", "features-mockingjay", "waveforms-filter")
+ONE_OF_EACH_KIND = (
+    *("recognizer-hybrid", "features-mockingjay", "waveforms-filter"),
+    "speakers-resemblyzer",
+)
 ON_GPU = {f"gpu-{name}": name for name in ONE_OF_EACH_KIND}
 """Victims that are promised the same on a GPU: tests with such a name are marked gpu."""
 

@@ -168,8 +168,10 @@ def other(entry, change):
     """Fields of an utterance with another goal, truth or audio."""
     if change == "samples":
         return {"samples": entry.samples - 1}
-    goals = {"target": "four", "key": {"spoof": "bonafide"}.get(entry.labels.get("key"), "spoof")}
-    changed = goals if change == "goal" else {"reference": "eight", "attack": "A09"}
+    keys = {"spoof": "bonafide", "bonafide": "spoof", "target": "nontarget", "nontarget": "target"}
+    goals = {"target": "four", "key": keys.get(entry.labels.get("key"))}
+    truth = {"reference": "eight", "attack": "A09", "test": "another"}
+    changed = goals if change == "goal" else truth
     return {"labels": {k: changed.get(k, v) for k, v in entry.labels.items()}}
 
 

@@ -1,0 +1,76 @@
+"""Lists of trials of speaker verification, and what is enrolled."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from espnet_ext.data.lines import check_count, read_columns
+
+TARGET, NONTARGET = "target", "nontarget"
+TRIAL_KEYS = {"1": TARGET, "0": NONTARGET, TARGET: TARGET, NONTARGET: NONTARGET}
+ENDINGS = (".wav", ".flac")
+
+
+class Trial(NamedTuple):
+    """Whether a test utterance is of the enrolled speaker.
+
+    Attributes:
+        enrolment: an utterance, or a speaker who has several.
+        test: an utterance.
+        key: "target" or "nontarget".
+    """
+
+    enrolment: str
+    test: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Both, as the name of files.
+
+        Example:
+            >>> Trial("anna-1", "ben-2", "nontarget").name
+            'anna-1--ben-2'
+        """
+        return f"{self.enrolment}--{self.test}"
+
+
+def read_trial_list(path: str | Path) -> list[Trial]:
+    """Read a list of trials as VoxCeleb has it (`1 enrolment test`) or Kaldi (`... target`).
+
+    VoxCeleb's paths become the ids of its recipes: `id1/x6u/00001.wav` is `id1-x6u-00001`.
+
+    Args:
+        path: three columns a line: `1` or `0`, enrolment and test; or enrolment, test, and
+            `target` or `nontarget`.
+
+    Raises:
+        InputError: names file and line: another number of columns, no key, or a trial twice.
+
+    Example:
+        >>> read_trial_list("veri_test2.txt")[0]                         # doctest: +SKIP
+        Trial(enrolment='id10270-x6uYqmx31kE-00001', test='id10270-8jEAjG6SegY-00008', key='target')
+    """
+    return read_columns(path, trial_of, key=lambda trial: trial.name)
+
+
+def trial_of(columns: list[str]) -> Trial:
+    """The columns of a line.
+
+    Raises:
+        ValueError: they are not those of a trial.
+    """
+    check_count(columns, {3}, "1|0 enrolment test' or 'enrolment test target|nontarget")
+    if columns[0] in ("1", "0"):
+        key, *names = columns
+    else:
+        *names, key = columns
+    if key not in TRIAL_KEYS:
+        raise ValueError(f"'{key}' is not a key; there should be 1 or 0 first, or target|nontarget")
+    enrolment, test = map(_utterance_id, names)
+    return Trial(enrolment, test, TRIAL_KEYS[key])
+
+
+def _utterance_id(name: str) -> str:
+    for ending in ENDINGS:
+        name = name.removesuffix(ending)
+    return name.replace("/", "-")

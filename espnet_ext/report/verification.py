@@ -1,0 +1,300 @@
+"""Speaker verification under attack: error rates with intervals by speaker, and their report."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from espnet_ext.data.attack_log import (
+    NOISE,
+    RECORD,
+    Row,
+    Setting,
+    read_attack_record,
+    rows_by_setting,
+)
+from espnet_ext.data.files import Record
+from espnet_ext.data.kaldi import read_table
+from espnet_ext.data.trials import NONTARGET, TARGET, Trial
+from espnet_ext.errors import refuse
+from espnet_ext.metrics import bootstrap
+from espnet_ext.metrics.eer import equal_error_rate
+from espnet_ext.metrics.tdcf import Coefficients, min_tdcf, normalised_cost
+from espnet_ext.report.base import Report
+from espnet_ext.report.comparisons import COMPARED, GAINS, correct, tested
+from espnet_ext.report.countermeasure_curve import success_curve
+from espnet_ext.report.environment import environment
+from espnet_ext.report.figures import Picture, success_picture
+from espnet_ext.report.findings import LIMITS, Finding, stored
+from espnet_ext.report.flags import Evaluated, evaluation_flags, gradient_shares
+from espnet_ext.report.results import (
+    VERIFICATION,
+    VERSION,
+    VerificationResults,
+    VerificationScores,
+    Verified,
+)
+from espnet_ext.report.tables import markdown_table
+from espnet_ext.report.wording import budget_name, method_name, number, shown
+
+VOXCELEB_DCF = Coefficients(c0=0.0, c1=0.05, c2=0.95)
+"""Of minDCF, as VoxSRC and ESPnet's recipes have it: prior of targets 0.05, both costs 1."""
+
+VERIFICATION_DEFINITIONS = {
+    "eer": "equal error rate in percent, of all trials; those that were attacked have the score "
+    "under attack, the others that without. Of a goal that attacks one kind of trial, the trials "
+    "of that kind which were not attacked are left out",
+    "min_dcf": "normalised minimum detection cost of the same scores: prior of targets 0.05, both "
+    "costs 1; 0 is perfect, 1 useless",
+    "false_accepts": "share of impostor trials whose score is above the threshold, in percent, "
+    "of the same trials",
+    "false_rejects": "share of target trials whose score is at or below the threshold, likewise",
+    "success_rate": "share of attacked trials that are decided wrongly, in percent; without "
+    "attack, of those that are already",
+    "beyond_noise": "success_rate less that of noise of the same budget on the same trials, paired",
+    "threshold": "scores above it are accepted; as it was given, or else where both errors are "
+    "equal without attack",
+    "score": "cosine of the embeddings of the enrolment and of the test utterance",
+    "snr": "energy of the signal over energy of the perturbation in dB, on the samples",
+    "interval": f"95 % percentile bootstrap, {bootstrap.RESAMPLES} resamples of enrolled speakers; "
+    f"{bootstrap.TOO_NARROW}",
+}
+
+
+Judged = tuple[str, str, float]
+"""Enrolment, key and score of a trial."""
+
+
+class Judge(NamedTuple):
+    """What errors of trials are counted with.
+
+    Attributes:
+        speakers: number of the enrolled speaker, by enrolment.
+        draws: of speakers.
+        threshold: scores above it are accepted.
+    """
+
+    speakers: Mapping[str, int]
+    draws: bootstrap.Draws
+    threshold: float
+
+    def errors(self, trials: Iterable[Judged]) -> Verified:
+        """All error rates of trials, with their intervals."""
+        enrolments, keys, found = zip(*trials, strict=True)
+        scores, targets = np.array(found, dtype=np.float64), np.array(keys) == TARGET
+        units = np.array([self.speakers[name] for name in enrolments])
+        eer = min_dcf = np.full(self.draws.resamples + 1, np.nan)
+        exact: list[float | None] = [None, None]
+        if targets.any() and not targets.all():
+            eer, min_dcf = self.draws.curve(scores[None], targets, units, _eer_and_cost)
+            both = scores[targets], scores[~targets]
+            exact = [100.0 * equal_error_rate(*both).rate, min_tdcf(*both, VOXCELEB_DCF).value]
+        accepted = scores > self.threshold
+        accepts, rejects = (
+            bootstrap.interval(self.draws.ratio((wrong & among)[None] * 1.0, among * 1.0, units))
+            for wrong, among in ((accepted, ~targets), (~accepted, targets))
+        )
+        return {
+            "eer": bootstrap.interval(eer, exact[0]),
+            "min_dcf": bootstrap.interval(min_dcf, exact[1]),
+            "false_accepts": accepts,
+            "false_rejects": rejects,
+        }
+
+
+def _eer_and_cost(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+    cost = normalised_cost(miss, false_alarm, VOXCELEB_DCF).min(axis=1)
+    return np.stack([bootstrap.equal_error(miss, false_alarm), cost])
+
+
+def speakers_of(trials: Sequence[Trial], utt2spk: str | Path | None) -> dict[str, str]:
+    """The speaker of each enrolment: that of its utterance, or itself.
+
+    Args:
+        trials: all of them.
+        utt2spk: speakers of utterances; an enrolment that is not in it is a speaker, where one of
+            its trials names it as such.
+
+    Raises:
+        InputError: an enrolment is neither an utterance nor a speaker of the table.
+    """
+    known = {} if utt2spk is None else read_table(utt2spk)
+    names = dict.fromkeys(trial.enrolment for trial in trials)
+    speakers = {*known.values()}
+    if known:
+        lacking = [f"enrolment {n}" for n in names if n not in known and n not in speakers]
+        refuse(lacking, f"{utt2spk}: not all enrolments have a speaker:")
+    return {name: known.get(name, name) for name in names}
+
+
+def verification_results(
+    rows: Sequence[Row],
+    scored: Sequence[tuple[Trial, float]],
+    speakers: Mapping[str, str],
+    output_dir: str | Path,
+    device: str,
+) -> VerificationResults:
+    """The results.json of an attack.
+
+    Args:
+        rows: of its log.
+        scored: all trials with their scores without attack.
+        speakers: of each enrolment, see `speakers_of`.
+        output_dir: of the attack.
+        device: that the model ran on.
+    """
+    record = read_attack_record(Path(output_dir) / RECORD)
+    threshold = float(record["settings"]["threshold"])
+    numbers = {name: place for place, name in enumerate(dict.fromkeys(speakers.values()))}
+    draws = bootstrap.Draws(len(numbers))
+    judge = Judge({name: numbers[own] for name, own in speakers.items()}, draws, threshold)
+    every = [(trial.enrolment, trial.key, score) for trial, score in scored]
+    keys = {row["utterance"]: row["key"] for row in rows}
+    scores = _scores(rows, judge, [one for one in every if one[1] not in keys.values()])
+    for name in (*GAINS, "beyond_noise"):
+        correct(scores, name)
+    results: VerificationResults = {
+        "kind": VERIFICATION,
+        "version": VERSION,
+        "definitions": {**VERIFICATION_DEFINITIONS, **COMPARED},
+        "environment": environment(device),
+        "settings": record["settings"],
+        "trials": dict(Counter(key for _, key, _ in every)),
+        "attacked_trials": dict(Counter(keys.values())),
+        "speakers": len(numbers),
+        "threshold": threshold,
+        "clean": judge.errors(every),
+        "scores": scores,
+    }
+    if checked := gradient_shares([record]):
+        results["gradient_check"] = checked
+    results["flags"] = stored(verification_flags(results))
+    return results
+
+
+def _scores(rows: Sequence[Row], judge: Judge, rest: Sequence[Judged]) -> list[VerificationScores]:
+    """Scores of every setting; `rest` are the trials without attack that count in every one."""
+    of_setting = rows_by_setting(rows)
+    units = {row["utterance"]: judge.speakers[row["enrolment"]] for row in rows}
+    scores = []
+    for point in success_curve({0: rows}, units):
+        own = of_setting[Setting(point["method"], point["budget"], point["step"])]
+        ratios = [row["snr"] for row in own if row["snr"] is not None]
+        under = [(row["enrolment"], row["key"], row["score"]) for row in own]
+        entry: VerificationScores = {
+            **point,
+            **judge.errors([*under, *rest]),
+            "snr_median": float(np.median(ratios)) if ratios else None,
+        }
+        noise = [group for s, group in of_setting.items() if s[:2] == (NOISE, point["budget"])]
+        if noise and point["step"] and point["method"] != NOISE:
+            entry["beyond_noise"] = _beyond(entry, own, noise[-1], units)
+        scores.append(entry)
+    return scores
+
+
+def _beyond(
+    entry: VerificationScores, rows: Sequence[Row], noise: Sequence[Row], units: Mapping[str, int]
+) -> bootstrap.Interval:
+    """Points of success more than noise has."""
+    own, other = (sorted(side, key=lambda row: row["utterance"]) for side in (rows, noise))
+    counts = [float(row["reached"]) for row in own], [float(row["reached"]) for row in other]
+    over = [1.0] * len(own), [1.0] * len(other)
+    drawn = bootstrap.difference_draws(counts, over, [units[row["utterance"]] for row in own])
+    return tested(entry, "beyond_noise", drawn)
+
+
+def verification_flags(results: VerificationResults) -> Iterator[Finding]:
+    """Flags of an attack on speaker verification."""
+    clean, scores, name = results["clean"], results["scores"], "this model"
+    if (clean["eer"][0] or 0.0) >= LIMITS.CHANCE_EER:
+        yield Finding("near_chance", {"models": {name: clean["eer"]}})
+    attacks = {entry["budget"] for entry in scores if entry["step"] and entry["method"] != NOISE}
+    if lacking := attacks - {entry["budget"] for entry in scores if entry["method"] == NOISE}:
+        yield Finding("no_control", {"of": len(attacks), "lacking": len(lacking)})
+    yield from evaluation_flags([Evaluated(name, scores, results.get("gradient_check"), False)])
+
+
+class VerificationReport(Report):
+    """Of the results of `spk_attack`."""
+
+    subject = "Attack on speaker verification"
+    heading = "Attack on speaker verification"
+    flagged = True
+
+    def __init__(self, directory: Path, results: VerificationResults) -> None:
+        super().__init__(directory, "/".join(directory.resolve().parts[-2:]))
+        self.results = results
+        self.definitions, self.environment = results["definitions"], results["environment"]
+
+    def about(self) -> str:
+        """How much was scored and attacked, and at which threshold is decided."""
+        results = self.results
+        all_of, attacked = results["trials"], results["attacked_trials"]
+        count = ", ".join(
+            f"{attacked[key]} of {all_of[key]} {what} trials"
+            for key, what in ((NONTARGET, "impostor"), (TARGET, "target"))
+            if attacked.get(key)
+        )
+        return (
+            f"{count} attacked by an attacker who has the model, of {results['speakers']} enrolled "
+            f"speakers; scores above {results['threshold']:g} are accepted."
+        )
+
+    def flags(self) -> list[Finding]:
+        """See `Report.flags`."""
+        return [Finding(flag["kind"], flag["values"]) for flag in self.results["flags"]]
+
+    def verdict(self) -> Iterator[Finding]:
+        """The errors without attack, under the strongest attack, and under noise of its size."""
+        scores = self.results["scores"]
+        attacks = [e for e in scores if e["step"] and e["method"] != NOISE]
+        if not attacks:
+            yield Finding("nothing", {})
+            return
+        worst = max(attacks, key=lambda e: (e["success_rate"][0] or 0.0, -e["step"]))
+        noise = [e for e in scores if (e["method"], e["budget"]) == (NOISE, worst["budget"])]
+        yield Finding(
+            "verification",
+            {
+                "goal": self.results["settings"]["goal"],
+                "clean": self.results["clean"],
+                "entry": worst,
+                "noise": noise[-1] if noise else None,
+            },
+        )
+
+    def tables(self) -> list[str]:
+        """Error rates of each setting."""
+        header = ["budget", "attack", "steps", "success %", "beyond noise"]
+        header += ["false accepts %", "false rejects %", "EER %", "minDCF", "SNR dB"]
+        every = self.results["clean"]
+        rows = [["none", "all trials", "0", "-", "-", *_shown_errors(every), "-"]]
+        rows += [
+            [
+                budget_name(entry["budget"]),
+                method_name(entry["method"]) if entry["step"] else "none",
+                str(entry["step"]),
+                shown(entry["success_rate"]),
+                shown(entry.get("beyond_noise")),
+                *_shown_errors(entry),
+                number(entry["snr_median"]),
+            ]
+            for entry in self.results["scores"]
+        ]
+        return ["## Scores", markdown_table(header, rows)]
+
+    def pictures(self) -> Iterator[Picture]:
+        """Success against steps, budget, gradients and queries."""
+        yield success_picture({self.name: self.results["scores"]})
+
+    def settings(self) -> Record:
+        """Of the attack."""
+        return self.results["settings"]
+
+
+def _shown_errors(found: Verified) -> list[str]:
+    rates = [shown(found[name]) for name in ("false_accepts", "false_rejects", "eer")]
+    return [*rates, shown(found["min_dcf"], 3)]
