@@ -141,18 +141,21 @@ with quick_imports():
         from espnet2.legacy.nets.ctc_prefix_score import CTCPrefixScoreTH
         from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask
         from espnet2.legacy.nets.pytorch_backend.transformer.mask import subsequent_mask
+        from espnet2.legacy.nets.scorer_interface import ScorerInterface
         from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
     except ImportError:
         from espnet.nets.beam_search import BeamSearch
         from espnet.nets.ctc_prefix_score import CTCPrefixScoreTH
         from espnet.nets.pytorch_backend.nets_utils import make_pad_mask
         from espnet.nets.pytorch_backend.transformer.mask import subsequent_mask
+        from espnet.nets.scorer_interface import ScorerInterface
         from espnet.nets.scorers.ctc import CTCPrefixScorer
 
 __all__ = [
     "BeamSearch",
     "CTCPrefixScoreTH",
     "CTCPrefixScorer",
+    "ScorerInterface",
     "configuration_file",
     "gradients_through",
     "make_pad_mask",

@@ -11,12 +11,13 @@ import itertools
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
-from espnet_ext.asr.losses import check_search
+from espnet_ext.asr.losses import check_search, prompt_of
 from espnet_ext.asr.transducer import is_transducer, transducer_search
 from espnet_ext.compat import (
     BeamSearch,
     CTCPrefixScorer,
     CTCPrefixScoreTH,
+    ScorerInterface,
     make_pad_mask,
     subsequent_mask,
 )
@@ -83,20 +84,26 @@ def beam_search(
         scorers["decoder"] = model.decoder
     if ctc_weight > 0.0:
         scorers["ctc"] = CTCPrefixScorer(ctc=model.ctc, eos=model.eos)
+    if hasattr(model, "barred"):
+        scorers["barred"] = _Barred(model)
     search = BeamSearch(
         beam_size=beam_size,
         vocab_size=model.vocab_size,
-        weights={"decoder": 1.0 - ctc_weight, "ctc": ctc_weight},
+        weights={"decoder": 1.0 - ctc_weight, "ctc": ctc_weight, "barred": 1.0},
         scorers=scorers,
         sos=model.sos,
         eos=model.eos,
         pre_beam_score_key=None if (joint and beam_size == 1) or ctc_weight == 1.0 else "full",
     )
+    begin = [model.sos, *prompt_of(model)]
+    if ctc_weight < 1.0:
+        search.set_hyp_primer(begin)
     with torch.no_grad():
         hypotheses = search(x=frames)
     if not hypotheses:
         return []
-    return [i for i in hypotheses[0].yseq.tolist() if i not in unwritten(model)]
+    found = hypotheses[0].yseq[len(begin) if ctc_weight < 1.0 else 1 :].tolist()
+    return [i for i in found if i not in unwritten(model)]
 
 
 def beam_search_encoded(
@@ -138,7 +145,8 @@ def label_synchronous_search(
     batch, device = encoder_out.size(0), encoder_out.device
     memory_mask = ~make_pad_mask(lengths, maxlen=encoder_out.size(1)).to(device).unsqueeze(1)
     prefix_scorer = _PrefixScorer(model, encoder_out, lengths) if ctc_weight > 0.0 else None
-    ys = torch.full((batch, 1), model.sos, dtype=torch.long, device=device)
+    begin = [model.sos, *prompt_of(model)]
+    ys = torch.tensor([begin], device=device).expand(batch, -1)
     running = torch.ones(batch, dtype=torch.bool, device=device)
     cache = None
     # As ESPnet: a transcript is at most as long as the encoder output.
@@ -148,7 +156,10 @@ def label_synchronous_search(
             ys, mask, encoder_out, memory_mask, cache=cache
         )
         if prefix_scorer is not None:
-            scores = (1.0 - ctc_weight) * scores + ctc_weight * prefix_scorer.score(ys)
+            written = torch.cat([ys[:, :1], ys[:, len(begin) :]], dim=1)
+            scores = (1.0 - ctc_weight) * scores + ctc_weight * prefix_scorer.score(written)
+        if hasattr(model, "barred"):
+            scores[:, model.barred] = -torch.inf
         best = scores.argmax(dim=-1)
         if prefix_scorer is not None:
             prefix_scorer.advance(best)
@@ -156,8 +167,21 @@ def label_synchronous_search(
         ys = torch.cat([ys, best.masked_fill(~running, model.eos).unsqueeze(1)], dim=1)
         if not running.any():
             break
-    found = (itertools.takewhile(model.eos.__ne__, row) for row in ys[:, 1:].tolist())
+    found = (itertools.takewhile(model.eos.__ne__, row) for row in ys[:, len(begin) :].tolist())
     return [[i for i in row if i not in unwritten(model)] for row in found]
+
+
+class _Barred(ScorerInterface):
+    """Keeps the search of an S2T model from timestamps, as its prompt says."""
+
+    def __init__(self, model: ESPnetASRModel):
+        self.model = model
+
+    def score(self, y: torch.Tensor, state: object, x: torch.Tensor) -> tuple[torch.Tensor, object]:
+        """Log score (V,) of each next token."""
+        scores = x.new_zeros(self.model.vocab_size)
+        scores[self.model.barred] = -torch.inf
+        return scores, None
 
 
 class _PrefixScorer:

@@ -146,16 +146,24 @@ def encode(model: ESPnetASRModel, speech: torch.Tensor, speech_lengths: torch.Te
     return encoder_out, lengths
 
 
+def prompt_of(model: ESPnetASRModel) -> tuple[int, ...]:
+    """Token ids that are given between <sos> and the transcript; none for most models."""
+    return getattr(model, "prompt", ())
+
+
 def prepare_targets(
     model: ESPnetASRModel, transcripts: Sequence[Sequence[int]], device: torch.device | str
 ) -> TargetBatch:
     """Pad the token ids of `transcripts` as the CTC head and the decoder take them."""
     language = [] if model.lang_token_id is None else model.lang_token_id.flatten().tolist()
-    begin, fill = [model.sos, *language], model.eos
+    prompt = prompt_of(model)
+    begin, fill = [model.sos, *language, *prompt], model.eos
     if is_transducer(model):
         begin, fill = [model.blank_id], model.blank_id
     decoder_in = [[*begin, *ids] for ids in transcripts]
-    decoder_out = [[*language, *ids, model.eos] for ids in transcripts]
+    # The prompt is given: what the model would have made of it is no part of the loss.
+    given = [*language, *[model.ignore_id] * len(prompt)]
+    decoder_out = [[*given, *ids, model.eos] for ids in transcripts]
     return TargetBatch(
         ctc=_pad(transcripts, 0, device),
         ctc_lengths=torch.tensor([len(ids) for ids in transcripts], device=device),

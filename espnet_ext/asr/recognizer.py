@@ -15,6 +15,9 @@ from espnet_ext.asr.text import TextEncoder
 from espnet_ext.asr.transducer import is_transducer
 from espnet_ext.data.configurations import Config
 
+PROMPT = {"lang_sym": "<eng>", "task_sym": "<asr>"}
+"""Keys that say in which language and for which task a model is asked, with ESPnet's defaults."""
+
 
 @dataclass
 class SpeechRecognizer:
@@ -39,8 +42,17 @@ class SpeechRecognizer:
 
     @property
     def ctc_weight(self) -> float:
-        """lambda_C of inference where none is given: that of training, and 0 for a transducer."""
-        return 0.0 if is_transducer(self.model) else self.model.ctc_weight
+        """lambda_C of inference where none is given: that of training.
+
+        0 where ESPnet's own search has no CTC head: of transducers, and of models with a prompt.
+        """
+        alone = is_transducer(self.model) or (self.prompt and self.model.decoder is not None)
+        return 0.0 if alone else self.model.ctc_weight
+
+    @property
+    def prompt(self) -> dict[str, str]:
+        """What is asked of a model that takes a prompt, see `PROMPT`; of others nothing."""
+        return {key: self.config[key] for key in PROMPT if key in self.config}
 
     @property
     def training_ctc_weight(self) -> float:

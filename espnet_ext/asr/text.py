@@ -1,6 +1,6 @@
 """Text to token ids and back, as the model was trained with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from espnet2.text.abs_tokenizer import AbsTokenizer
@@ -23,6 +23,8 @@ class TextEncoder:
         tokenizer: ESPnet's tokenizer of the model's token type.
         token_list: the model's tokens.
         cleaner: ESPnet's text cleaner; None for none.
+        special: which tokens stand in no transcript. What of them a model writes is left out, but
+            for those of `UNWRITTEN`, which its search leaves out.
 
     Example:
         >>> encoder.encode("seven four")     # doctest: +SKIP
@@ -36,14 +38,16 @@ class TextEncoder:
         tokenizer: AbsTokenizer,
         token_list: Sequence[str],
         cleaner: object | None = None,
+        special: Callable[[str], bool] = UNWRITTEN.__contains__,
     ):
         self.tokenizer = tokenizer
         self.converter = TokenIDConverter(list(token_list))
         self.cleaner = cleaner
         self.case = letter_case(token_list)
         # What a search drops from its hypothesis: a target with one of them is never reached.
+        self._special = {i for i, t in enumerate(token_list) if special(t) and t not in UNWRITTEN}
         unwritten = {i for i, t in enumerate(token_list) if t in UNWRITTEN}
-        self._never = {self.converter.unk_id, *unwritten}
+        self._never = {self.converter.unk_id, *unwritten, *self._special}
         # Here and not in the constructor: to transcribe, no phoneme is looked up.
         self._phonemes_checked = False
 
@@ -98,7 +102,8 @@ class TextEncoder:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids without <sos/eos>."""
-        return self.tokenizer.tokens2text(self.converter.ids2tokens(list(ids)))
+        written = [i for i in ids if i not in self._special]
+        return self.tokenizer.tokens2text(self.converter.ids2tokens(written))
 
 
 def check_phonemes(g2p: str) -> None:

@@ -53,7 +53,7 @@ def main() -> None:
     utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
     options = dataclasses.asdict(settings.victim)
     victim = PyTorchESPnet(recognizer, args.ctc_weight, **options)
-    identity = {"model": model, "ctc_weight": victim.ctc_weight}
+    identity = {"model": model, "ctc_weight": victim.ctc_weight, **recognizer.prompt}
     if (surrogate := cli.role("surrogate", "asr")).given(args):
         at = surrogate.find(args)
         victim.surrogate = PyTorchESPnet(cli.open_model(at, args, ASR_KIND), **options)

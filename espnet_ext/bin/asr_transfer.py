@@ -42,7 +42,7 @@ def main() -> None:
         args.attack_dir,
         args.wav_scp,
         args.output_dir,
-        {"model": model, "ctc_weight": victim.ctc_weight},
+        {"model": model, "ctc_weight": victim.ctc_weight, **recognizer.prompt},
         args.batch_size,
         listeners(victim, args.also_beam, args.also_codec),
     )

@@ -299,8 +299,11 @@ def open_model(files: "ModelFiles", args: argparse.Namespace, kind: "ModelKind[O
     """
     from espnet_ext.tasks.loading import load_model
 
+    chosen = {key: value for key in ("lang_sym", "task_sym") if (value := vars(args).get(key))}
     pickles, where = args.allow_pickle, device(args.ngpu)
-    return load_model(files.config, files.weights, kind, device=where, allow_pickle=pickles)
+    return load_model(
+        *(files.config, files.weights, kind), device=where, allow_pickle=pickles, options=chosen
+    )
 
 
 def role_digests(files: Mapping[str, "ModelFiles"]) -> dict[str, dict[str, str]]:
@@ -370,8 +373,12 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ctc_weight",
         type=real(0, 1),
-        help="lambda_C of inference (default: that of training; 0 for a transducer)",
+        help="lambda_C of inference (default: that of training; 0 for transducers and s2t)",
     )
+    text = "token of the language that a model of the s2t task is asked for (default: <eng>)"
+    parser.add_argument("--lang_sym", help=text)
+    text = "token of the task that it is asked for, e.g. <st_deu> (default: <asr>)"
+    parser.add_argument("--task_sym", help=text)
     add_computing(parser)
 
 

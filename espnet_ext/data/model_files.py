@@ -20,6 +20,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Recognizers, countermeasures, models of self-supervised learning, speaker encoders, and kinds
 that `espnet_ext.tasks.building.ModelKind` has added, with keys that tell their configurations."""
+ALIKE = {"asr": ("s2t",)}
+"""Kinds of which a model will do where one of another kind is asked for."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
 _HEADS = "model_conf.heads."
@@ -68,12 +70,14 @@ class _Folder(NamedTuple):
         metas = [here] if here.is_file() else sorted(self.path.glob(f"*/{META}"))
         return metas[0] if len(metas) == 1 else None
 
-    def listed(self, section: str, key: str) -> Path | None:
+    def listed(self, section: str, what: str) -> Path | None:
         """The file that the list of a packed model names; None where there is no list."""
         meta = self.meta()
         files = None if meta is None else read_yaml(meta).get(section)
         if meta is None or not isinstance(files, dict):
             return None
+        keys = [f"{kind}_{what}" for kind in (self.kind, *ALIKE.get(self.kind, ()))]
+        key = next((key for key in keys if key in files), keys[0])
         if not isinstance(files.get(key), str):
             raise InputError(
                 f"{self.given}: a packed model without {key} (its {META} lists "
@@ -88,7 +92,7 @@ class _Folder(NamedTuple):
 
     def config(self) -> Path:
         """The configuration of the model."""
-        if listed := self.listed("yaml_files", f"{self.kind}_train_config"):
+        if listed := self.listed("yaml_files", "train_config"):
             return listed
         if (self.path / CONFIG).is_file():
             return self.path / CONFIG
@@ -104,7 +108,7 @@ class _Folder(NamedTuple):
 
     def weights(self, config: Path) -> Path:
         """The weights that ESPnet's recipes decode with."""
-        if listed := self.listed("files", f"{self.kind}_model_file"):
+        if listed := self.listed("files", "model_file"):
             return listed
         # Several names may be links to one file; checkpoint.pth is the state of the training.
         files = [p for p in sorted(config.parent.glob("[!.]*.pth")) if p.name != "checkpoint.pth"]
@@ -213,7 +217,7 @@ def model_kind(model: str | Path) -> str:
         return model_kind_of(read_with_base(model))
     if meta := folder.meta():
         listed = read_yaml(meta).get("yaml_files")
-        for kind in KINDS:
+        for kind in (*KINDS, *ALIKE["asr"]):
             if isinstance(listed, dict) and f"{kind}_train_config" in listed:
                 return kind
     return model_kind_of(read_yaml(folder.config()))
@@ -231,6 +235,8 @@ def model_kind_of(config: Record) -> str:
     for kind, keys in KINDS.items():
         if keys and all(key in config for key in keys):
             return kind
+    if config.get("preprocessor") == "s2t":
+        return "s2t"
     if "segment_conf" in config or config.get("encoder") in ("lcnn", "senet", "xvector"):
         return "cm"
     return "ssl" if config.get("encoder") == "mockingjay" else "asr"

@@ -115,7 +115,7 @@ def read_configuration(
     config = read_yaml(path)
     lacking = [key for key in kind.needed if key not in config]
     others = [TASKS[key] for key in TASKS if key not in kind.own and config.get(key) is not None]
-    if config.get("preprocessor") == "s2t":
+    if config.get("preprocessor") == "s2t" and kind.name != "s2t":
         others.append("multilingual recognition (s2t)")
     if lacking or others:
         found = f"; it looks like that of {others[0]}" if others else ""

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import cast
 
-from espnet_ext.data.model_files import model_kind, model_paths
+from espnet_ext.data.configurations import Config
+from espnet_ext.data.files import read_yaml
+from espnet_ext.data.model_files import ALIKE, model_kind, model_kind_of, model_paths
 from espnet_ext.tasks.building import MODEL_KINDS, Loaded, ModelKind, build, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CM_KIND
@@ -20,6 +22,7 @@ def load_model(
     *,
     device: str = "cpu",
     allow_pickle: bool = False,
+    options: Config | None = None,
 ) -> Loaded:
     """Load a model that ESPnet or this project has trained.
 
@@ -29,9 +32,10 @@ def load_model(
             `espnet_ext.data.model_files.nearby_file` does.
         model_file: its weights; None for those of a directory or an archive, and for random
             ones beside a configuration.
-        kind: that it must be of; None for whatever it is.
+        kind: that it must be of, or alike; None for whatever it is.
         device: "cpu" or "cuda".
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
+        options: keys of the configuration that the user chooses, such as `lang_sym`.
 
     Returns:
         a `SpeechRecognizer`, a `CountermeasureModel` with its defence, or a `MockingjayModel`, in
@@ -51,7 +55,10 @@ def load_model(
         MODEL_KINDS.load_others()
         kind = cast(ModelKind[Loaded], MODEL_KINDS.find(model_kind(config_file)))
     path, weights = model_paths(config_file, model_file, kind.name)
+    if kind.name in ALIKE and (named := model_kind_of(read_yaml(path))) in ALIKE[kind.name]:
+        kind = cast(ModelKind[Loaded], MODEL_KINDS.find(named))
     config = read_configuration(path, kind, allow_pickle)
+    config |= options or {}
     finish = kind.open(config, path)
     model = build(kind.task, config, path, allow_pickle)
     if weights is not None:

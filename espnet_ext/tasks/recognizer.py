@@ -8,8 +8,8 @@ import torch
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.cleaner import TextCleaner
 
-from espnet_ext.asr.recognizer import SpeechRecognizer
-from espnet_ext.asr.text import TextEncoder
+from espnet_ext.asr.recognizer import PROMPT, SpeechRecognizer
+from espnet_ext.asr.text import UNWRITTEN, TextEncoder
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import read_text
 from espnet_ext.errors import InputError
@@ -55,8 +55,10 @@ def check_kind(config: Config, path: Path) -> None:
         )
 
 
-def text_encoder(config: Config, path: Path) -> TextEncoder:
-    """How a model reads and writes text.
+def text_encoder(
+    config: Config, path: Path, special: Callable[[str], bool] = UNWRITTEN.__contains__
+) -> TextEncoder:
+    """How a model reads and writes text; see `TextEncoder` for `special`.
 
     Raises:
         InputError: a file or a package is missing, or the tokens are no list.
@@ -88,7 +90,7 @@ def text_encoder(config: Config, path: Path) -> TextEncoder:
     except Exception as error:  # of whatever package the tokenizer calls
         problem = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: {what}: {lacks} ({problem})") from error
-    return TextEncoder(tokenizer, tokens, cleaner)
+    return TextEncoder(tokenizer, tokens, cleaner, special)
 
 
 def read_tokens(config: Config, path: Path) -> list[str]:
@@ -117,6 +119,8 @@ def read_tokens(config: Config, path: Path) -> list[str]:
 
 def open_recognizer(config: Config, path: Path) -> Callable[[torch.nn.Module], SpeechRecognizer]:
     """See `ModelKind.open`."""
+    if asked := [key for key in PROMPT if config.pop(key, None)]:
+        raise InputError(f"{path}: {asked[0]}: this model takes no prompt; leave it out")
     check_kind(config, path)
     text = text_encoder(config, path)
     try:

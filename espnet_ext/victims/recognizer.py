@@ -282,8 +282,7 @@ class PyTorchESPnet(
     @property
     def losses(self) -> tuple[str, ...]:
         """See `Victim.losses`; each head of a model that has two."""
-        model = self.recognizer.model
-        both = model.ctc is not None and model.decoder is not None
+        both = None not in (self.recognizer.model.ctc, self.recognizer.model.decoder)
         return RecognizerOptions.losses if both else RecognizerOptions.losses[:1]
 
     @contextlib.contextmanager

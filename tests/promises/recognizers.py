@@ -1,7 +1,13 @@
 """A small random recognizer of every family that ESPnet decodes."""
 
+import argparse
+import copy
+
 import torch
-from tiny import RATE, tiny_config
+from tiny import RATE, TOKENS, save_model, tiny_config
+
+from espnet_ext.tasks.mtl_asr import MTLASRTask
+from espnet_ext.tasks.s2t import SYMBOLS, PromptedS2TTask
 
 SIZES = {"output_size": 16, "attention_heads": 2, "linear_units": 32, "num_blocks": 2}
 STFT = {"fs": RATE, "n_fft": 256, "hop_length": 80, "n_mels": 20}
@@ -112,6 +118,34 @@ def rnnt_losses(logits, labels, frames, counts, blank=0):
     return torch.stack(found)
 
 
+TIMES = [f"<{i * 0.02:.2f}>" for i in range(51)]
+S2T = {
+    "token_list": [
+        *TOKENS[:-1],
+        *("<na>", "<nolang>", "<eng>", "<deu>", "<asr>", "<st_eng>", "<notimestamps>"),
+        *(*TIMES, "<sos>", "<eos>", "<sop>"),
+    ],
+    "preprocessor": "s2t",
+    "preprocessor_conf": SYMBOLS
+    | {"fs": RATE, "speech_length": 0.7, "last_time_symbol": TIMES[-1]},
+}
+CHANGES |= {"s2t": S2T, "s2t_attention": S2T | {"model_conf": {"ctc_weight": 0.0}}}
+
+
+def task_of(name):
+    """The task that builds a family."""
+    return PromptedS2TTask if CHANGES[name].get("preprocessor") == "s2t" else MTLASRTask
+
+
 def configuration(name):
-    """The training YAML of a family, as keys and values."""
-    return {**tiny_config(), "model": "espnet", **CHANGES[name]}
+    """All keys and values of the training of a family."""
+    config = {**tiny_config(), "model": "espnet", **CHANGES[name]}
+    return {**vars(task_of(name).get_parser().parse_args([])), **config}
+
+
+def random_model(name, folder):
+    """Write `config.yaml` and `model.pth` of a family with random weights; returns their paths."""
+    torch.manual_seed(1)
+    config = configuration(name)
+    model = task_of(name).build_model(argparse.Namespace(**copy.deepcopy(config)))
+    return save_model(model, config, folder)

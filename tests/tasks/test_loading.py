@@ -143,7 +143,10 @@ def change(files):
         ({"frontend_conf": [1]}, "frontend_conf: must have keys with values"),
         ({"frontend_conf": {"n_mels": "many"}}, "at frontend: default .*n_mels"),
         ({"src_token_list": ["a"]}, "looks like that of translation"),
-        ({"preprocessor": "s2t"}, "looks like that of multilingual"),
+        (
+            {"preprocessor": "s2t", "model": "espnet", "model_conf": {}},
+            "lang_sym: <eng> is not a token",
+        ),
         ({"cm_loss": "asoftmax"}, "looks like that of a spoofing countermeasure"),
     ],
 )
