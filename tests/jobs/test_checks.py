@@ -23,7 +23,7 @@ PROGRAMS = [
     "tr",
     "uniq",
 ]
-RECIPES = ("mini/mtl_asr1", "mini/cm1", "mini/ssl1")
+RECIPES = ("mini/mtl_asr1", "mini/cm1", "mini/ssl1", "speechocean762/sv1")
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,14 @@ SOME = {
         ("--num_pictures", "-1"),
         ("--train_config", "absent.yaml"),
     ],
+    "speechocean762/sv1": [
+        ("--num_trials", "-1"),
+        ("--attack_shards", "0"),
+        ("--test_set", "a/b"),
+        ("--trials", "absent"),
+        ("--model_config", "conf/absent.yaml"),
+        ("--attack_args", "goal both"),
+    ],
 }
 
 
@@ -180,6 +188,7 @@ def test_several_machines_need_a_cluster():
         ("mini/cm1", ("--stage", "5"), "speech_shape; stage 3 makes it"),
         ("mini/cm1", ("--stage", "4"), "ssl_stats/train/speech_shape; stage 3 makes it"),
         ("mini/ssl1", ("--stage", "4"), "speech_shape; stage 3 makes it"),
+        ("speechocean762/sv1", ("--stage", "4"), "results.json; stage 3 makes it"),
     ],
 )
 def test_files_that_are_not_there_are_refused(recipe, options, message):

@@ -9,3 +9,5 @@ COMMONVOICE=${COMMONVOICE:-}
 LIBRISPEECH=${LIBRISPEECH:-}
 # ASVspoof 2019 logical access: has ASVspoof2019_LA_train/flac/ and ASVspoof2019_LA_cm_protocols/.
 ASVSPOOF2019_LA=${ASVSPOOF2019_LA:-}
+# speechocean762: has train/, test/ and WAVE/.
+SPEECHOCEAN762=${SPEECHOCEAN762:-}
