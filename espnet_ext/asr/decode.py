@@ -9,10 +9,12 @@ both.
 import itertools
 
 import torch
+from espnet2.asr.decoder.abs_decoder import AbsDecoder
 from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.losses import check_search, prompt_of
 from espnet_ext.asr.transducer import is_transducer, transducer_search
+from espnet_ext.asr.whisper import LONGEST, WhisperScorer, is_whisper
 from espnet_ext.compat import (
     BeamSearch,
     CTCPrefixScorer,
@@ -53,7 +55,7 @@ def greedy_search_encoded(
     check_search(model, ctc_weight)
     if ctc_weight == 1.0:
         return best_path(model, encoder_out, lengths)
-    if hasattr(model.decoder, "forward_one_step"):
+    if hasattr(model.decoder, "forward_one_step"):  # Whisper's as well
         return label_synchronous_search(model, encoder_out, lengths, ctc_weight)
     # Recurrent decoders and transducers keep a state of their own form: one utterance at a time.
     return beam_search_encoded(model, encoder_out, lengths, ctc_weight, beam_size=1)
@@ -122,8 +124,12 @@ def beam_search_encoded(
 
 
 def unwritten(model: ESPnetASRModel) -> tuple[int, ...]:
-    """Ids that ESPnet leaves out of what a search has found: the blank, <sos> and <eos>."""
-    return (0, model.sos, model.eos)
+    """Ids that ESPnet leaves out of what a search has found: the blank, <sos> and <eos>.
+
+    Whisper has no blank, and a token of that number.
+    """
+    blank = () if is_whisper(model) else (0,)
+    return (*blank, model.sos, model.eos)
 
 
 def best_path(
@@ -131,7 +137,7 @@ def best_path(
 ) -> list[list[int]]:
     """Collapse the best label of each frame: repeats first, then blanks."""
     # CTC has a label for <sos/eos> too, which a weak model may choose; no word is that.
-    paths, dropped = [], unwritten(model)
+    paths, dropped = [], (0, *unwritten(model))
     for row, length in zip(model.ctc.argmax(encoder_out).cpu(), lengths.tolist(), strict=True):
         collapsed = torch.unique_consecutive(row[:length]).tolist()
         paths.append([label for label in collapsed if label not in dropped])
@@ -143,18 +149,20 @@ def label_synchronous_search(
 ) -> list[list[int]]:
     """Greedy search token by token, all utterances at once."""
     batch, device = encoder_out.size(0), encoder_out.device
-    memory_mask = ~make_pad_mask(lengths, maxlen=encoder_out.size(1)).to(device).unsqueeze(1)
+    scorer: WhisperScorer | _DecoderScorer
+    if is_whisper(model):
+        scorer = WhisperScorer(model.decoder, encoder_out)
+    else:
+        scorer = _DecoderScorer(model.decoder, encoder_out, lengths)
     prefix_scorer = _PrefixScorer(model, encoder_out, lengths) if ctc_weight > 0.0 else None
     begin = [model.sos, *prompt_of(model)]
     ys = torch.tensor([begin], device=device).expand(batch, -1)
     running = torch.ones(batch, dtype=torch.bool, device=device)
-    cache = None
+    if isinstance(scorer, WhisperScorer):
+        lengths = torch.full_like(lengths, LONGEST)
     # As ESPnet: a transcript is at most as long as the encoder output.
     for step in range(int(lengths.max())):
-        mask = subsequent_mask(ys.size(1), device=device).unsqueeze(0).expand(batch, -1, -1)
-        scores, cache = model.decoder.forward_one_step(
-            ys, mask, encoder_out, memory_mask, cache=cache
-        )
+        scores = scorer.score(ys)
         if prefix_scorer is not None:
             written = torch.cat([ys[:, :1], ys[:, len(begin) :]], dim=1)
             scores = (1.0 - ctc_weight) * scores + ctc_weight * prefix_scorer.score(written)
@@ -182,6 +190,23 @@ class _Barred(ScorerInterface):
         scores = x.new_zeros(self.model.vocab_size)
         scores[self.model.barred] = -torch.inf
         return scores, None
+
+
+class _DecoderScorer:
+    """Scores of the next token of each utterance, of a decoder that keeps its own cache."""
+
+    def __init__(self, decoder: AbsDecoder, encoder_out: torch.Tensor, lengths: torch.Tensor):
+        mask = make_pad_mask(lengths, maxlen=encoder_out.size(1))
+        self.memory_mask = ~mask.to(encoder_out.device).unsqueeze(1)
+        self.decoder, self.encoder_out, self.cache = decoder, encoder_out, None
+
+    def score(self, ys: torch.Tensor) -> torch.Tensor:
+        """Log score (B, V) of each next token after the prefixes `ys` (B, L)."""
+        mask = subsequent_mask(ys.size(1), device=ys.device).unsqueeze(0).expand(len(ys), -1, -1)
+        scores, self.cache = self.decoder.forward_one_step(
+            ys, mask, self.encoder_out, self.memory_mask, cache=self.cache
+        )
+        return scores
 
 
 class _PrefixScorer:

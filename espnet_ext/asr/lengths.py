@@ -5,6 +5,7 @@ and only the longest utterance of a batch: a short one beside longer ones gets f
 not have alone. So it is found out once, alone, and asked of every utterance before it is used.
 """
 
+import math
 from functools import cached_property
 
 import torch
@@ -12,6 +13,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.asr.batching import exact_batching
 from espnet_ext.asr.losses import encode, evaluation_mode
+from espnet_ext.asr.whisper import LONGEST, is_whisper
 from espnet_ext.errors import InputError
 
 LONGEST_PROBE = 32.0
@@ -73,6 +75,18 @@ class EncoderFrames:
             return False
         return self.of(samples) >= needed
 
+    def lacks(self, samples: int, needed: int) -> str | None:
+        """What keeps an utterance from a transcript that needs so many frames; None if it fits.
+
+        Whisper's transcripts have a longest length, whatever the audio.
+        """
+        if is_whisper(self.model):
+            most = f"has {needed} tokens, Whisper writes {LONGEST} at most"
+            return most if needed > LONGEST else None
+        if self.reach(samples, needed):
+            return None
+        return f"needs {needed} encoder frames, the audio has {self.of(samples)}"
+
     def too_short(self, samples: int) -> str | None:
         """Why an utterance of so many samples cannot be encoded; None if it can.
 
@@ -87,6 +101,26 @@ class EncoderFrames:
             return None
         own, least = (f"({n / self.sample_rate:.3f} s)" for n in (samples, self.shortest))
         return f"{samples} samples {own}, the model needs {self.shortest} {least}"
+
+    def unfit(self, samples: int) -> str | None:
+        """Why an utterance is too short or too long, with these words before it."""
+        if (short := self.too_short(samples)) is not None:
+            return f"too short: {short}"
+        return None if (long := self.too_long(samples)) is None else f"too long: {long}"
+
+    def too_long(self, samples: int) -> str | None:
+        """Why an utterance is more than the model looks at; None if it is not, as for most models.
+
+        Example:
+            >>> frames.too_long(500000)                         # doctest: +SKIP
+            '31.2 s, the model hears the first 30.0 s alone; cut it'
+        """
+        encoder = self.model.encoder
+        longest = encoder.pad_samples if getattr(encoder, "do_pad_trim", False) else math.inf
+        if samples <= longest:
+            return None
+        own, most = samples / self.sample_rate, longest / self.sample_rate
+        return f"{own:.1f} s, the model hears the first {most:.1f} s alone; cut it"
 
     def _usable(self, samples: int) -> bool:
         try:

@@ -90,6 +90,10 @@ class TextEncoder:
             problem = " ".join(str(error).split())[:200]
             raise InputError(f"'{text}': cannot be split into tokens ({problem})") from error
 
+    def normal(self, text: str) -> str:
+        """A text as those of this model are compared; as it is, but for Whisper's."""
+        return text
+
     def check_phonemes(self) -> None:
         """Refuse a model whose phonemes cannot be looked up.
 

@@ -16,7 +16,7 @@ from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.data.audio import audio_length, read_audio
 from espnet_ext.data.labels import MISSING_LABEL
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.errors import InputError, refuse, summarize
 
 
 class Hypothesis(NamedTuple):
@@ -67,6 +67,11 @@ def transcribe(
     names = sorted(wav_scp)
     rate = recognizer.sample_rate
     samples = {n: audio_length(wav_scp[n], sample_rate=rate, utterance=n) for n in names}
+    too_long = recognizer.frames.too_long
+    refuse(
+        (f"utterance {n}: {why}" for n, s in samples.items() if (why := too_long(s))),
+        "utterances that the model does not hear to their end:",
+    )
     model, found = recognizer.model, _of_too_short(recognizer, samples)
     names = [name for name in names if name not in found]
     lengths = [samples[name] for name in names]

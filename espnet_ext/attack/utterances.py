@@ -13,7 +13,7 @@ from espnet_ext.cm import scoring
 from espnet_ext.data.audio import read_audio, samples_digest
 from espnet_ext.data.ids import check_ids
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.errors import InputError, summarize
+from espnet_ext.errors import InputError, refuse, summarize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,7 @@ def read_utterances(
     targets: str | Path,
     text: str | Path | None,
     sample_rate: int,
+    normal: Callable[[str], str] = str,
 ) -> list[Utterance]:
     """The utterances that `targets` lists, sorted by id; their audio is decoded once.
 
@@ -56,10 +57,12 @@ def read_utterances(
         targets: target transcript of each utterance.
         text: reference transcripts, or None.
         sample_rate: that the audio must have, in Hz.
+        normal: of both texts, as the model's answers are compared with them.
 
     Raises:
         InputError: an utterance has no audio or no reference, an id that cannot be the name of
-            a file, or audio that cannot be used; names all of them.
+            a file, audio that cannot be used, or a text of which `normal` leaves no word; names
+            all of them.
     """
     audio, wanted = read_table(wav_scp), read_table(targets)
     if not wanted:
@@ -75,6 +78,10 @@ def read_utterances(
                 f"{summarize(missing)}"
             )
     check_ids(wanted, targets)
+    wanted = {name: normal(target) for name, target in wanted.items()}
+    references = references and {name: normal(references[name]) for name in wanted}
+    empty = [lines[n] for n in wanted if not wanted[n] or (references and not references[n])]
+    refuse(empty, "no word is left of these targets, or references, as the model compares them:")
     return [
         Utterance(
             name=name,

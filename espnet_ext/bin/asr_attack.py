@@ -50,7 +50,8 @@ def main() -> None:
 
     recognizer = cli.open_model(files, args, ASR_KIND)
     model = cli.model_digests(files) | cli.text_digests(recognizer)
-    utterances = read_utterances(args.wav_scp, args.targets, args.text, recognizer.sample_rate)
+    rate, normal = recognizer.sample_rate, recognizer.text.normal
+    utterances = read_utterances(args.wav_scp, args.targets, args.text, rate, normal)
     options = dataclasses.asdict(settings.victim)
     victim = PyTorchESPnet(recognizer, args.ctc_weight, **options)
     identity = {"model": model, "ctc_weight": victim.ctc_weight, **recognizer.prompt}

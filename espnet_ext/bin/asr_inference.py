@@ -31,7 +31,7 @@ def main() -> None:
     from espnet_ext.data.ids import file_of
     from espnet_ext.data.kaldi import read_table, write_table
     from espnet_ext.report.environment import environment
-    from espnet_ext.report.recognition import benign_scores, decoded_rows
+    from espnet_ext.report.recognition import REFERENCE, benign_scores, decoded_rows
     from espnet_ext.tasks.loading import ASR_KIND
 
     output, data = Path(args.output_dir), Path(args.data_dir)
@@ -48,6 +48,11 @@ def main() -> None:
     # Tables refuse blanks in a row and what cannot be seen; a model may write both.
     texts = {name: " ".join(remove_hidden(hyp.text).split()) for name, hyp in found.items()}
     write_table(output / "text", texts)
+    normal = recognizer.text.normal
+    references = read_table(data / "text") if (data / "text").is_file() else {}
+    if any(normal(text) != text for text in references.values()):
+        # What the report compares with: it has no model to ask.
+        write_table(output / REFERENCE, {n: normal(t) for n, t in references.items()})
     for head in recognizer.config["model_conf"].get("heads") or {}:
         labels = {n: h.labels[head] for n, h in found.items() if head in h.labels}
         if labels:

@@ -44,7 +44,8 @@ class ModelOptions(NamedTuple):
         add(
             self.model,
             metavar="DIR_OR_ARCHIVE",
-            help=f"{what}: directory of a training, or archive of espnet2.bin.pack; fills "
+            help=f"{what}: directory of a training, or archive of espnet2.bin.pack"
+            f"{', or whisper:FILE of OpenAI' if self.kind == 'asr' else ''}; fills "
             f"{self.config} and {self.weights}",
         )
         add(self.config, help=f"config.yaml of {what}, where not that of {self.model}")

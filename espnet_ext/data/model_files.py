@@ -22,6 +22,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 that `espnet_ext.tasks.building.ModelKind` has added, with keys that tell their configurations."""
 ALIKE = {"asr": ("s2t",)}
 """Kinds of which a model will do where one of another kind is asked for."""
+WHISPER = "whisper:"
+"""Before the path of a checkpoint in OpenAI's layout, given as a model."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
 _HEADS = "model_conf.heads."
@@ -166,6 +168,9 @@ def find_model(
         >>> find_model("exp/asr").config    # doctest: +SKIP
         PosixPath('exp/asr/config.yaml')
     """
+    checkpoint = whisper_checkpoint(config)
+    if checkpoint is not None and weights in (None, config, checkpoint):
+        return ModelFiles(checkpoint, checkpoint, str(config), str(config))
     config = Path(config)
     folder = _Folder.at(config, kind, max_gb)
     found = folder.config() if folder else config
@@ -199,6 +204,33 @@ def find_model(
     return ModelFiles(found, chosen, config_name, folder.shown(chosen))
 
 
+def whisper_checkpoint(model: str | Path) -> Path | None:
+    """The file that `whisper:PATH` means, PATH being it or a directory of one; or any file *.pt.
+
+    ESPnet's weights are called *.pth.
+
+    Returns:
+        the file; None for every other model.
+
+    Raises:
+        InputError: there is no such file, or there are several.
+
+    Example:
+        >>> whisper_checkpoint("whisper:tiny.en.pt")    # doctest: +SKIP
+        PosixPath('tiny.en.pt')
+    """
+    if not str(model).startswith(WHISPER):
+        return Path(model) if Path(model).suffix == ".pt" and Path(model).is_file() else None
+    path = Path(str(model).removeprefix(WHISPER))
+    files = sorted(path.glob("*.pt")) if path.is_dir() else [path]
+    if len(files) != 1 or not files[0].is_file():
+        found = f"{len(files)} files *.pt are in it" if path.is_dir() else "there is no such file"
+        raise InputError(
+            f"{model}: {found}; give a checkpoint in OpenAI's layout, such as tiny.en.pt"
+        )
+    return files[0]
+
+
 def model_kind(model: str | Path) -> str:
     """What kind of model a configuration, a model directory or an archive is of.
 
@@ -212,6 +244,8 @@ def model_kind(model: str | Path) -> str:
         >>> model_kind("egs2/librispeech/ssl1/conf/train_base.yaml")    # doctest: +SKIP
         'ssl'
     """
+    if whisper_checkpoint(model) is not None:
+        return "asr"
     folder = _Folder.at(model, "asr")
     if folder is None:
         return model_kind_of(read_with_base(model))
@@ -250,7 +284,7 @@ def model_paths(
     Raises:
         InputError: see `find_model`.
     """
-    if weights is None and _Folder.at(config, kind) is None:
+    if weights is None and whisper_checkpoint(config) is None and _Folder.at(config, kind) is None:
         return Path(config), None
     found = find_model(config, weights, kind)
     return found.config, found.weights

@@ -81,8 +81,8 @@ def read_weights(path: str | Path, allow_pickle: bool = False) -> dict[str, torc
             dictionary, needs `allow_pickle`, or has values that are not finite.
     """
     state = load_tensors(path, allow_pickle)
-    # DeepSpeed wraps the weights, and so does Resemblyzer.
-    for wrapper in ("module", "model_state"):
+    # DeepSpeed wraps the weights, and so do Resemblyzer and openai-whisper.
+    for wrapper in ("module", "model_state", "model_state_dict"):
         state = state.get(wrapper, state) if isinstance(state, dict) else state
     if may_unpickle(allow_pickle) and isinstance(state, dict):  # what made it a pickle
         state = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)} or state

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 Texts = Mapping[str, str]
 Runs = Sequence[SweepCondition]  # one condition, with the models of all training seeds
 
+REFERENCE = "reference"
+"""Table of references beside `text`, where the model compares other words than those given."""
 ATTACK_DEFINITIONS = {
     "adv_twer": "word errors against the adversarial target over its words, in percent; high when "
     "the attack fails (Das and Chau 2022, section 3.2)",
@@ -128,7 +130,8 @@ def decoded_rows(
     """Rows of what `asr_inference` wrote, with all measures that the data directory allows.
 
     Args:
-        directory: with `text` and `utt2<head>`; empty transcripts count as deletions.
+        directory: with `text` and `utt2<head>`; empty transcripts count as deletions. With
+            `reference` where the model compares other words than those of the data directory.
         data_dir: with `text`, `utt2<head>` or both.
         speakers: see `attack_rows`.
         seed: see `attack_rows`.
@@ -138,8 +141,9 @@ def decoded_rows(
     """
     texts = read_table(directory / "text", allow_empty=True)
     rows = {n: TableRow(n, speakers[n] if speakers else n, seed, "", None, {}, {}) for n in texts}
+    own = directory / REFERENCE
     if (data_dir / "text").is_file():
-        for name, reference in _truth(data_dir / "text", texts).items():
+        for name, reference in _truth(own if own.is_file() else data_dir / "text", texts).items():
             rows[name].counts["wer"] = word_errors(reference, texts[name])
             rows[name].counts["cer"] = character_errors(reference, texts[name])
     for path in sorted(directory.glob("utt2*")):

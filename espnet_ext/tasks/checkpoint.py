@@ -1,6 +1,7 @@
 """Putting weights into a model, and saying what was read."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,12 +61,14 @@ def upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
 
     Args:
         model: built by this ESPnet.
-        state: weights of the same or an earlier release.
+        state: weights of the same or an earlier release, or of OpenAI's Whisper.
     """
     own, upgraded = model.state_dict().keys(), {}
     for name, value in state.items():
         renamed = name.replace(".embed.out.0.", ".embed.out.")
         renamed = renamed.replace(".embed.out.1.", ".embed.pos_enc.")
+        if renamed not in own:
+            renamed = re.sub(r"^(en|de)coder\.", r"\1coder.\1coders.", name)
         upgraded[renamed if name not in own and renamed in own else name] = value
     return upgraded
 

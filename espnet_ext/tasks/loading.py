@@ -1,16 +1,17 @@
 """A trained model of any kind, ready to be used or attacked."""
 
+import contextlib
 from pathlib import Path
 from typing import cast
 
 from espnet_ext.data.configurations import Config
-from espnet_ext.data.files import read_yaml
-from espnet_ext.data.model_files import ALIKE, model_kind, model_kind_of, model_paths
+from espnet_ext.data.model_files import ALIKE, model_kind, model_paths
 from espnet_ext.tasks.building import MODEL_KINDS, Loaded, ModelKind, build, read_configuration
 from espnet_ext.tasks.checkpoint import load_weights
 from espnet_ext.tasks.countermeasure import CM_KIND
 from espnet_ext.tasks.mockingjay import SSL_KIND
 from espnet_ext.tasks.recognizer import ASR_KIND
+from espnet_ext.tasks.whisper import sizes_alone
 
 __all__ = ["ASR_KIND", "CM_KIND", "SSL_KIND", "load_model"]
 
@@ -55,12 +56,13 @@ def load_model(
         MODEL_KINDS.load_others()
         kind = cast(ModelKind[Loaded], MODEL_KINDS.find(model_kind(config_file)))
     path, weights = model_paths(config_file, model_file, kind.name)
-    if kind.name in ALIKE and (named := model_kind_of(read_yaml(path))) in ALIKE[kind.name]:
+    if kind.name in ALIKE and (named := model_kind(path)) in ALIKE[kind.name]:
         kind = cast(ModelKind[Loaded], MODEL_KINDS.find(named))
     config = read_configuration(path, kind, allow_pickle)
     config |= options or {}
     finish = kind.open(config, path)
-    model = build(kind.task, config, path, allow_pickle)
+    with sizes_alone() if weights is not None else contextlib.nullcontext():
+        model = build(kind.task, config, path, allow_pickle)
     if weights is not None:
         load_weights(model, weights, allow_pickle)
     return finish(model.to(device).eval())

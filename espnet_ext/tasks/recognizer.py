@@ -10,12 +10,14 @@ from espnet2.text.cleaner import TextCleaner
 
 from espnet_ext.asr.recognizer import PROMPT, SpeechRecognizer
 from espnet_ext.asr.text import UNWRITTEN, TextEncoder
+from espnet_ext.asr.whisper import TOKEN_TYPES, WhisperText
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import read_text
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import sample_rate
 from espnet_ext.tasks.building import ModelKind, missing_package
 from espnet_ext.tasks.mtl_asr import MODEL_NAME, MTLASRTask
+from espnet_ext.tasks.whisper import MULTILINGUAL
 
 
 def check_kind(config: Config, path: Path) -> None:
@@ -63,13 +65,16 @@ def text_encoder(
     Raises:
         InputError: a file or a package is missing, or the tokens are no list.
     """
-    kind, tokens = config.get("token_type"), read_tokens(config, path)
+    kind = config.get("token_type")
+    conf = config.get("preprocessor_conf") or {}
+    if kind in TOKEN_TYPES:
+        return _whisper_text(config, conf, path)
+    tokens = read_tokens(config, path)
     if kind is None:
         raise InputError(
             f"{path}: token_type: there is none, so transcripts cannot be read; write the type of "
             "its token_list: char, word, bpe or phn"
         )
-    conf = config.get("preprocessor_conf") or {}
     what, lacks = f"token_type: {kind}", "no tokenizer"
     try:
         tokenizer = build_tokenizer(
@@ -77,8 +82,6 @@ def text_encoder(
             bpemodel=config.get("bpemodel"),
             non_linguistic_symbols=config.get("non_linguistic_symbols"),
             g2p_type=config.get("g2p"),
-            whisper_language=conf.get("whisper_language"),
-            whisper_task=conf.get("whisper_task"),
         )
         if kind in ("bpe", "hugging_face"):
             tokenizer.text2tokens("a")  # the model is read with the first text
@@ -91,6 +94,27 @@ def text_encoder(
         problem = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: {what}: {lacks} ({problem})") from error
     return TextEncoder(tokenizer, tokens, cleaner, special)
+
+
+def _whisper_text(config: Config, conf: Config, path: Path) -> WhisperText:
+    """Not ESPnet's own classes, which no current openai-whisper can be used with."""
+    tokens = config["token_list"]
+    if isinstance(tokens, str):  # blanks are tokens of it, and come more than once
+        tokens = config["token_list"] = read_text(tokens).removesuffix("\n").split("\n")
+    languages = 99 + max(len(tokens) - MULTILINGUAL, 0)
+    language, task = (
+        str(config.get(key) or conf.get(own) or usual).strip("<|>")
+        for key, own, usual in zip(
+            PROMPT, ("whisper_language", "whisper_task"), ("en", "transcribe"), strict=True
+        )
+    )
+    try:
+        return WhisperText(config["token_type"], language, task, languages)
+    except ImportError as error:
+        what = f"token_type: {config['token_type']}"
+        raise InputError(f"{path}: {what} needs {missing_package(error)}") from error
+    except InputError as error:
+        raise InputError(f"{path}: preprocessor_conf: {error}") from None
 
 
 def read_tokens(config: Config, path: Path) -> list[str]:
@@ -119,7 +143,8 @@ def read_tokens(config: Config, path: Path) -> list[str]:
 
 def open_recognizer(config: Config, path: Path) -> Callable[[torch.nn.Module], SpeechRecognizer]:
     """See `ModelKind.open`."""
-    if asked := [key for key in PROMPT if config.pop(key, None)]:
+    asked = [key for key in PROMPT if config.get(key)]
+    if asked and config.get("token_type") != "whisper_multilingual":
         raise InputError(f"{path}: {asked[0]}: this model takes no prompt; leave it out")
     check_kind(config, path)
     text = text_encoder(config, path)
@@ -127,7 +152,13 @@ def open_recognizer(config: Config, path: Path) -> Callable[[torch.nn.Module], S
         rate = sample_rate((config.get("frontend_conf") or {}).get("fs", 16000))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return lambda model: SpeechRecognizer(model, text, rate, config)
+
+    def _finish(model: torch.nn.Module) -> SpeechRecognizer:
+        if isinstance(text, WhisperText):
+            model.prompt, model.barred = text.prompt, text.barred
+        return SpeechRecognizer(model, text, rate, config)
+
+    return _finish
 
 
 ASR_KIND = ModelKind(

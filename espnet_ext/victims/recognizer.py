@@ -475,16 +475,14 @@ class PyTorchESPnet(
         """
         self.recognizer.text.check_phonemes()
         frames = self.recognizer.frames
-        if (short := frames.too_short(samples)) is not None:
-            return f"too short: {short}"
+        if (unfit := frames.unfit(samples)) is not None:
+            return unfit
         try:
             needed = self.needed_frames(transcript)
         except InputError as error:
             return str(error)
-        if not self.targeted or frames.reach(samples, needed):
-            return None
-        text, there = show(shortened(transcript)), frames.of(samples)
-        return f"{text} needs {needed} encoder frames, the audio has {there}"
+        lacks = frames.lacks(samples, needed) if self.targeted else None
+        return lacks and f"{show(shortened(transcript))} {lacks}"
 
     def needed_frames(self, transcript: str) -> int:
         """Encoder frames without which the model cannot write `transcript`.
