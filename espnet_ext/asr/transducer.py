@@ -75,7 +75,8 @@ def transducer_search(
 ) -> list[list[int]]:
     """Token ids of each utterance, by the search of `espnet2.bin.asr_inference`.
 
-    With a beam of 1 that is greedy: at most one token in each frame.
+    With a beam of 1 that is greedy: at most one token in each frame. Models of the task
+    `asr_transducer` bring a search of their own, see `espnet_ext.tasks.asr_transducer`.
 
     Args:
         model: in evaluation mode.
@@ -83,7 +84,8 @@ def transducer_search(
         lengths: (B,) frames.
         beam_size: number of hypotheses.
     """
-    search = BeamSearchTransducer(model.decoder, model.joint_network, beam_size)
+    search_class = getattr(model, "search_class", BeamSearchTransducer)
+    search = search_class(model.decoder, model.joint_network, beam_size)
     with torch.no_grad():
         rows = zip(encoder_out, lengths.tolist(), strict=True)
         best = [search(row[:length])[0].yseq for row, length in rows]

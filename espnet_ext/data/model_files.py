@@ -17,10 +17,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "cm": (),
     "ssl": (),
     "spk": ("pooling", "projector", "spk_num"),
+    "asr_transducer": ("joint_network_conf",),
 }
 """Recognizers, countermeasures, models of self-supervised learning, speaker encoders, and kinds
 that `espnet_ext.tasks.building.ModelKind` has added, with keys that tell their configurations."""
-ALIKE = {"asr": ("s2t",)}
+ALIKE = {"asr": ("s2t", "asr_transducer")}
 """Kinds of which a model will do where one of another kind is asked for."""
 WHISPER = "whisper:"
 """Before the path of a checkpoint in OpenAI's layout, given as a model."""

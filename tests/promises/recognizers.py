@@ -4,8 +4,10 @@ import argparse
 import copy
 
 import torch
-from tiny import RATE, TOKENS, save_model, tiny_config
+import yaml
+from tiny import RATE, TOKENS, tiny_config
 
+from espnet_ext.tasks.asr_transducer import TransducerTask
 from espnet_ext.tasks.mtl_asr import MTLASRTask
 from espnet_ext.tasks.s2t import SYMBOLS, PromptedS2TTask
 
@@ -132,20 +134,45 @@ S2T = {
 CHANGES |= {"s2t": S2T, "s2t_attention": S2T | {"model_conf": {"ctc_weight": 0.0}}}
 
 
+BODY = {"block_type": "conformer", "hidden_size": 16, "linear_size": 32, "conv_mod_kernel_size": 3}
+TRANSDUCERS = {
+    "rnn": {"embed_size": 16, "hidden_size": 16},
+    "stateless": {"embed_size": 16},
+    "mega": {"block_size": 16, "linear_size": 16, "qk_size": 8, "v_size": 16, "num_blocks": 1},
+}
+CHANGES |= {
+    f"{decoder}_asr_transducer": {
+        "decoder": decoder,
+        "decoder_conf": conf,
+        "encoder_conf": {"body_conf": [BODY | {"heads": 2}]},
+        "joint_network_conf": {"joint_space_size": 16},
+        "model_conf": {},
+    }
+    for decoder, conf in TRANSDUCERS.items()
+}
+
+
 def task_of(name):
     """The task that builds a family."""
-    return PromptedS2TTask if CHANGES[name].get("preprocessor") == "s2t" else MTLASRTask
+    if "joint_network_conf" in CHANGES[name]:
+        return TransducerTask
+    return PromptedS2TTask if "preprocessor" in CHANGES[name] else MTLASRTask
 
 
 def configuration(name):
     """All keys and values of the training of a family."""
     config = {**tiny_config(), "model": "espnet", **CHANGES[name]}
-    return {**vars(task_of(name).get_parser().parse_args([])), **config}
+    known = vars(task_of(name).get_parser().parse_args([]))
+    return known | {key: value for key, value in config.items() if key in known}
 
 
 def random_model(name, folder):
     """Write `config.yaml` and `model.pth` of a family with random weights; returns their paths."""
-    torch.manual_seed(1)
+    torch.manual_seed(2 if name == "branchformer" else 1)
     config = configuration(name)
     model = task_of(name).build_model(argparse.Namespace(**copy.deepcopy(config)))
-    return save_model(model, config, folder)
+    plain = (type(None), bool, int, float, str, list, dict)
+    kept = {key: value for key, value in config.items() if isinstance(value, plain)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(kept))
+    torch.save(model.state_dict(), folder / "model.pth")
+    return folder / "config.yaml", folder / "model.pth"

@@ -143,6 +143,8 @@ def change(files):
         ({"frontend_conf": [1]}, "frontend_conf: must have keys with values"),
         ({"frontend_conf": {"n_mels": "many"}}, "at frontend: default .*n_mels"),
         ({"src_token_list": ["a"]}, "looks like that of translation"),
+        ({"promptencoder": "transformer"}, r"looks like that of multilingual .*s2t_ctc"),
+        ({"joint_network_conf": {}, "decoder": "rwkv"}, "rwkv is not supported, .* GPUs; rnn,"),
         (
             {"preprocessor": "s2t", "model": "espnet", "model_conf": {}},
             "lang_sym: <eng> is not a token",
