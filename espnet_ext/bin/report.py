@@ -8,8 +8,8 @@ from espnet_ext.bin import cli
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
-        "One HTML file from results of asr_report, asr_attack, cm_report and ssl_evaluate: "
-        "verdict, figures, tables, audio."
+        "One HTML file from results of asr_report, asr_attack, cm_report, spk_attack and "
+        "ssl_evaluate: verdict, figures, tables, audio."
     )
     add = parser.add_argument
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")

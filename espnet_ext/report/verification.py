@@ -114,8 +114,7 @@ def speakers_of(trials: Sequence[Trial], utt2spk: str | Path | None) -> dict[str
 
     Args:
         trials: all of them.
-        utt2spk: speakers of utterances; an enrolment that is not in it is a speaker, where one of
-            its trials names it as such.
+        utt2spk: speakers of utterances; None to take every enrolment for a speaker of its own.
 
     Raises:
         InputError: an enrolment is neither an utterance nor a speaker of the table.
