@@ -42,6 +42,12 @@ def check_kind(config: Config, path: Path) -> None:
             f"{path}: model_conf.transducer_multi_blank_durations: transducers with several blanks "
             "are not supported, their loss exists on GPUs only; those with one are"
         )
+    trained = (config.get("encoder_conf") or {}).get("finetuning")
+    if config["encoder"] in ("torchaudiohubert", "hubert_pretrain") and not trained:
+        raise InputError(
+            f"{path}: encoder: {config['encoder']} is for the pretraining of HuBERT; one that was "
+            "fine-tuned for recognition has torchaudiohubert with finetuning: true, or hubert"
+        )
     if config["encoder"] == "transformer_multispkr":
         raise InputError(f"{path}: encoder: {config['encoder']}: one speaker at a time only")
     weight = config["model_conf"].get("ctc_weight", 0.5)

@@ -130,6 +130,7 @@ def change(files):
         ({"decoder": None}, r"decoder: there is none.*ctc_weight is 0\.5"),
         ({"encoder": "conformr"}, "encoder: there is no 'conformr'; did you mean conformer"),
         ({"encoder": "transformer_multispkr"}, "one speaker"),
+        ({"encoder": "torchaudiohubert", "encoder_conf": {}}, "for the pretraining of HuBERT"),
         ({"frontend": "s3prl", "frontend_conf": {}}, "frontend: s3prl needs the package s3prl"),
         ({"ctc_conf": {"ctc_type": "brctc"}}, "ctc_conf.ctc_type: brctc needs the package k2"),
         ({"frontend": "sliding_window", "frontend_conf": {}}, "sliding_window .*preencoder: sinc"),
