@@ -39,6 +39,7 @@ VERBS = {
         cm="cm_attack",
         spk="spk_attack",
     ),
+    "attack file": _verb("attack one audio file; also: attack AUDIO TEXT", "attack_file"),
     "transfer": _verb("let a recognizer hear adversarial audio made on another", "asr_transfer"),
     "infer": _verb(
         "transcribe a data directory, or score it with a countermeasure",
@@ -145,6 +146,8 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
         InputError: the kind of model is not known, or the command has none for it.
     """
     rest, modules = list(words), VERBS[name].modules
+    if name == "attack" and rest and not rest[0].startswith("-"):
+        modules = VERBS["attack file"].modules
     kind: str | None
     if "" in modules:
         return [modules[""]], rest

@@ -1,0 +1,65 @@
+"""Attack one audio file: what was heard before and after, and where to listen."""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from espnet_ext.bin import asr_attack, cli
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser(
+        "Attack one audio file, so that a recognizer hears a text; other options, such as --ngpu, "
+        "are those of espnet-ext attack on a data directory."
+    )
+    add = parser.add_argument
+    add("wav", help="the audio, at the sample rate of the model")
+    add("text", help="what shall be heard")
+    cli.ASR_MODEL.add(parser)
+    add("--snr", type=cli.real(), default=35.0, help="size of what is added, as SNR in dB")
+    add("--steps", type=cli.integer(1), default=100, help="at most; fewer where it succeeds")
+    add("--out", required=True, help="directory of adversarial.wav, noise.wav and the attack's log")
+    return parser
+
+
+def main() -> None:
+    """Write a data directory of one utterance, attack it, and say what was heard."""
+    args, further = get_parser().parse_known_args()
+    from espnet_ext.data.attack_log import read_attack_log
+    from espnet_ext.data.files import write_text
+    from espnet_ext.data.ids import id_problem
+    from espnet_ext.data.kaldi import write_table
+
+    out, name = Path(args.out), Path(args.wav).stem
+    name = "audio" if id_problem(name) else name
+    settings = {
+        **{"methods": ["pgd", "noise"], "norm": 2, "snr": [args.snr], "steps": [args.steps]},
+        **{"alpha": 0.1, "decay": 0.9, "best": True, "stop_on_success": True, "keep": True},
+    }
+    write_table(out / "wav.scp", {name: str(Path(args.wav).absolute())})
+    write_table(out / "targets", {name: args.text})
+    write_text(out / "attack.yaml", json.dumps(settings))
+    sys.argv[1:] = [
+        *(f"--{key}={value}" for key, value in vars(args).items() if "model" in key),
+        *(f"--wav_scp={out}/wav.scp", f"--targets={out}/targets", f"--config={out}/attack.yaml"),
+        *(f"--output_dir={out}/attack", *further),
+    ]
+    asr_attack.main()
+    rows = {row["method"]: row for row in read_attack_log(out / "attack")}
+    for method, copy in (("pgd", "adversarial.wav"), ("noise", "noise.wav")):
+        step = f"{method}/{rows[method]['budget']['tag']}/step{rows[method]['step']}"
+        shutil.copy(out / "attack/adversarial" / step / f"wav/{name}.wav", out / copy)
+    attacked = rows["pgd"]
+    reached = "reached" if attacked["reached"] else f"not reached in {args.steps} steps"
+    print(f"before:    {rows['clean']['hypothesis']}")
+    print(f"after:     {attacked['hypothesis']}")
+    print(f"target:    {attacked['target']} ({reached}, {attacked['snr']:.1f} dB SNR)")
+    print(f"as noise:  {rows['noise']['hypothesis']}")
+    print(f"listen to: {args.wav}, {out}/adversarial.wav, {out}/noise.wav")
+
+
+if __name__ == "__main__":
+    cli.run(main)
