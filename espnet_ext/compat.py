@@ -112,6 +112,18 @@ def checked_on_first_call(decorate: Decorator) -> Decorator:
     return _typechecked
 
 
+def _normalizers_on_first_use() -> types.ModuleType:
+    """What stands in for `whisper.normalizers`: the whole package imports a compiler with it."""
+
+    def _make(name: str) -> object:
+        return getattr(importlib.import_module(module.__name__), name)()
+
+    module = types.ModuleType("whisper.normalizers")
+    for name in ("BasicTextNormalizer", "EnglishTextNormalizer"):
+        module.__dict__[name] = functools.partial(_make, name)
+    return module
+
+
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
     """Import ESPnet within a second, not twelve; all as before when the block ends.
@@ -125,6 +137,8 @@ def quick_imports() -> Iterator[None]:
             module = None if name in sys.modules else on_first_use(name)
             if module is not None:
                 stack.enter_context(_stands_in(module))
+        if "whisper" not in sys.modules and importlib.util.find_spec("whisper") is not None:
+            stack.enter_context(_stands_in(_normalizers_on_first_use()))
         if ATTENTION_PLOTS not in sys.modules:
             aligner = types.ModuleType(ALIGNER)
             aligner.__dict__["AlignmentModule"] = _KnownByName("AlignmentModule", (), {})

@@ -61,7 +61,7 @@ def load_model(
     config = read_configuration(path, kind, allow_pickle)
     config |= options or {}
     finish = kind.open(config, path)
-    with sizes_alone() if weights is not None else contextlib.nullcontext():
+    with sizes_alone(config) if weights is not None else contextlib.nullcontext():
         model = build(kind.task, config, path, allow_pickle)
     if weights is not None:
         load_weights(model, weights, allow_pickle)

@@ -16,6 +16,7 @@ from espnet_ext.asr.whisper import TOKEN_TYPES
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.weights import load_tensors
 from espnet_ext.errors import InputError
+from espnet_ext.tasks.foreign import WHISPER
 
 # Radford et al. (2022), Table 1; later checkpoints as openai-whisper's model card has them.
 _STATE_HEADS_LAYERS = {
@@ -130,11 +131,17 @@ def _checked_sizes(path: str | Path) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def sizes_alone() -> Iterator[None]:
+def sizes_alone(config: Config) -> Iterator[None]:
     """ESPnet's Whisper classes are built with random weights inside the block, nothing is fetched.
 
     A size that the installed openai-whisper has no name for may be spelled as JSON.
+
+    Args:
+        config: of the model; does nothing where it has no Whisper.
     """
+    if not any(str(config.get(option)).lower() == "whisper" for option in WHISPER):
+        yield
+        return
     try:
         import whisper
         from whisper.model import ModelDimensions, Whisper
