@@ -18,7 +18,7 @@ MAY_BE_ZERO = {
     "num_pictures", "num_trials", "num_utts", "seed", "seeds", "test_fraction", "threshold",
     "utterances",
 }  # fmt: skip
-MAY_BE_NEGATIVE = {"threshold"}
+MAY_BE_NEGATIVE = {"snr", "threshold"}
 
 
 def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -354,6 +354,8 @@ def test_kept_results_have_no_false_flag(path):
     true = KEPT["/".join(path.parts[-5:-3])]
     if sweep and results["attack"]["snr"] and results["attack"].get("eps_step") == 0.05:
         true = {*true, "long_steps"}
+    if path.parent.name == "seed0_snr":  # 200 steps were not the end of it
+        true = {*true, "no_plateau"}
     if path.parent.name == "held_out":  # nine of ten words are wrong
         true = {*true, "weak", "unlike"}
     assert set(found) <= true
