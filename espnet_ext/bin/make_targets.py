@@ -36,8 +36,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--asr_train_config",
         nargs="+",
         default=[],
-        help="config.yaml of the models that will be attacked: leave out what they cannot write, "
-        "by their tokens and by the length of the audio (wav.scp)",
+        help="models that will be attacked, or their config.yaml: leave out what they cannot "
+        "write, by their tokens and by the length of the audio (wav.scp)",
     )
     add("--output", required=True, help="'utterance transcript' lines")
     return parser
@@ -96,16 +96,18 @@ class _Room:
         if not configs:
             return
         from espnet_ext.data.audio import audio_length
-        from espnet_ext.data.files import read_yaml
         from espnet_ext.data.kaldi import read_table
         from espnet_ext.data.model_files import model_paths
         from espnet_ext.tasks.loading import ASR_KIND, load_model
+        from espnet_ext.tasks.whisper import written_configuration
 
         # One configuration of each kind of text, front end and encoder.
         kinds: dict[str, Path] = {}
-        for config in configs:
-            path = model_paths(config, None, "asr")[0]  # a directory or an archive will do
-            values = {k: v for k, v in read_yaml(path).items() if str(k).startswith(DECIDING)}
+        for given in configs:
+            path = model_paths(given, None, "asr")[0]  # a directory or an archive will do
+            values = {
+                k: v for k, v in written_configuration(path).items() if str(k).startswith(DECIDING)
+            }
             kinds.setdefault(json.dumps(values, sort_keys=True, default=str), path)
         self.models = [load_model(path, kind=ASR_KIND) for path in kinds.values()]
         audio = read_table(f"{data_dir}/wav.scp")
@@ -125,9 +127,10 @@ class _Room:
         from espnet_ext.asr.losses import required_frames
 
         return all(
-            m.frames.reach(
+            m.frames.lacks(
                 self.samples[m.sample_rate][name], required_frames(m.text.encode(target))
             )
+            is None
             for m in self.models
         )
 

@@ -23,7 +23,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 that `espnet_ext.tasks.building.ModelKind` has added, with keys that tell their configurations."""
 ALIKE = {"asr": ("s2t", "asr_transducer")}
 """Kinds of which a model will do where one of another kind is asked for."""
-WHISPER = "whisper:"
+WHISPER_PREFIX = "whisper:"
 """Before the path of a checkpoint in OpenAI's layout, given as a model."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
 """Keys whose value is a file, at any depth; `bpemodel` is a file for some token types only."""
@@ -220,9 +220,9 @@ def whisper_checkpoint(model: str | Path) -> Path | None:
         >>> whisper_checkpoint("whisper:tiny.en.pt")    # doctest: +SKIP
         PosixPath('tiny.en.pt')
     """
-    if not str(model).startswith(WHISPER):
+    if not str(model).startswith(WHISPER_PREFIX):
         return Path(model) if Path(model).suffix == ".pt" and Path(model).is_file() else None
-    path = Path(str(model).removeprefix(WHISPER))
+    path = Path(str(model).removeprefix(WHISPER_PREFIX))
     files = sorted(path.glob("*.pt")) if path.is_dir() else [path]
     if len(files) != 1 or not files[0].is_file():
         found = f"{len(files)} files *.pt are in it" if path.is_dir() else "there is no such file"

@@ -16,14 +16,13 @@ from unittest import mock
 import torch
 
 from espnet_ext.data.configurations import Config
-from espnet_ext.data.files import read_yaml
-from espnet_ext.data.model_files import KINDS, find_files, found_file, whisper_checkpoint
+from espnet_ext.data.model_files import KINDS, find_files, found_file
 from espnet_ext.data.registry import Registry
 from espnet_ext.data.weights import pickles
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.contents import check_contents
 from espnet_ext.tasks.foreign import refuse_pickles
-from espnet_ext.tasks.whisper import whisper_configuration
+from espnet_ext.tasks.whisper import written_configuration
 
 Loaded = TypeVar("Loaded", covariant=True)
 
@@ -113,7 +112,7 @@ def read_configuration(
         InputError: not a configuration, one of another task, a file that it names is not
             there, or it asks to unpickle, which only the command line may.
     """
-    config = whisper_configuration(path) if whisper_checkpoint(path) else read_yaml(path)
+    config = written_configuration(path)
     lacking = [key for key in kind.needed if key not in config]
     others = [TASKS[key] for key in TASKS if key not in kind.own and config.get(key) is not None]
     if config.get("preprocessor") == "s2t" and kind.name != "s2t":

@@ -14,6 +14,8 @@ import torch
 
 from espnet_ext.asr.whisper import TOKEN_TYPES
 from espnet_ext.data.configurations import Config
+from espnet_ext.data.files import read_yaml
+from espnet_ext.data.model_files import whisper_checkpoint
 from espnet_ext.data.weights import load_tensors
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.foreign import WHISPER
@@ -52,6 +54,15 @@ def official_sizes(name: str) -> dict[str, int] | None:
     text = {"n_text_ctx": 448, "n_text_state": state, "n_text_head": heads}
     layers_of = {"n_audio_layer": layers, "n_text_layer": layers}
     return {"n_mels": 128 if third else 80, "n_vocab": vocabulary} | audio | text | layers_of
+
+
+def written_configuration(path: str | Path) -> Config:
+    """The keys of a `config.yaml`, or those that stand for a checkpoint of Whisper.
+
+    Raises:
+        InputError: the file is neither.
+    """
+    return whisper_configuration(path) if whisper_checkpoint(path) else read_yaml(path)
 
 
 def whisper_configuration(path: str | Path) -> Config:

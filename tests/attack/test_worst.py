@@ -68,7 +68,7 @@ def test_what_is_kept_is_in_the_ball_and_says_whose_it_is(attacked):
     assert (state.spent > 0).any(dim=0).all()
 
 
-@pytest.mark.parametrize("stop", [1, 10, 15, 42, 48])
+@pytest.mark.parametrize("stop", [1, 15, 42])
 def test_a_killed_worst_case_ends_as_an_unbroken_one(attacked, stop):
     victim, batch, budget = attacked
     method = Worst(worst_steps=10, guesses=3)

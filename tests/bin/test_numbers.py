@@ -15,7 +15,7 @@ from espnet_ext.errors import InputError
 
 MAY_BE_ZERO = {
     "checkpoint_seconds", "ctc_weight", "dev_fraction", "max_seconds", "min_seconds", "ngpu",
-    "num_pictures", "num_trials", "num_utts", "seed", "seeds", "test_fraction", "threshold",
+    "num_pictures", "num_trials", "num_utts", "seed", "seeds", "snr", "test_fraction", "threshold",
     "utterances",
 }  # fmt: skip
 MAY_BE_NEGATIVE = {"snr", "threshold"}

@@ -15,7 +15,7 @@ from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.labels import classes
 
 PAGE = (ROOT / "egs2/README.md").read_text()
-TASKS = ("mtl_asr1", "cm1", "ssl1", "sv1")
+TASKS = ("mtl_asr1", "cm1", "ssl1", "sv1", "attack1")
 START = "A recipe for your own recordings"
 EXAMPLES = {
     "librispeech": "${LIBRISPEECH}",

@@ -4,6 +4,7 @@ import pytest
 import soundfile
 import torch
 from tiny import noise
+from whispers import save_whisper
 
 from espnet_ext.asr.decode import beam_search_encoded, greedy_search_encoded
 from espnet_ext.asr.losses import encode, evaluation_mode
@@ -17,19 +18,6 @@ from espnet_ext.victims.recognizer import PyTorchESPnet
 
 whisper = pytest.importorskip("whisper", reason="needs the package openai-whisper")
 RATE = 16000
-
-
-def save_whisper(path: Path, multilingual: bool = False, **sizes: int) -> Path:
-    """A random checkpoint in OpenAI's layout, of one layer."""
-    torch.manual_seed(0)
-    base = official_sizes("tiny" if multilingual else "tiny.en")
-    small = {"n_audio_state": 16, "n_text_state": 16, "n_audio_head": 2, "n_text_head": 2}
-    sizes = {**base, **small, "n_audio_layer": 1, "n_text_layer": 1, **sizes}
-    model = whisper.model.Whisper(whisper.model.ModelDimensions(**sizes))
-    for parameter in model.parameters():  # untrained, it would write one token for ever
-        torch.nn.init.normal_(parameter, std=0.3)
-    torch.save({"dims": sizes, "model_state_dict": model.half().state_dict()}, path)
-    return path
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["english", "multilingual"])
