@@ -149,17 +149,16 @@ def label_synchronous_search(
 ) -> list[list[int]]:
     """Greedy search token by token, all utterances at once."""
     batch, device = encoder_out.size(0), encoder_out.device
+    prefix_scorer = _PrefixScorer(model, encoder_out, lengths) if ctc_weight > 0.0 else None
     scorer: WhisperScorer | _DecoderScorer
     if is_whisper(model):
         scorer = WhisperScorer(model.decoder, encoder_out)
+        lengths = torch.full_like(lengths, LONGEST)
     else:
         scorer = _DecoderScorer(model.decoder, encoder_out, lengths)
-    prefix_scorer = _PrefixScorer(model, encoder_out, lengths) if ctc_weight > 0.0 else None
     begin = [model.sos, *prompt_of(model)]
     ys = torch.tensor([begin], device=device).expand(batch, -1)
     running = torch.ones(batch, dtype=torch.bool, device=device)
-    if isinstance(scorer, WhisperScorer):
-        lengths = torch.full_like(lengths, LONGEST)
     # As ESPnet: a transcript is at most as long as the encoder output.
     for step in range(int(lengths.max())):
         scores = scorer.score(ys)
@@ -180,7 +179,7 @@ def label_synchronous_search(
 
 
 class _Barred(ScorerInterface):
-    """Keeps the search of an S2T model from timestamps, as its prompt says."""
+    """Keeps a search from what the prompt rules out, such as timestamps."""
 
     def __init__(self, model: ESPnetASRModel):
         self.model = model

@@ -28,6 +28,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Write a data directory of one utterance, attack it, and say what was heard."""
     args, further = get_parser().parse_known_args()
+    own = ("wav", "text", "snr", "steps", "out")
+    of_model = {k: v for k, v in vars(args).items() if k not in own and v is not None}
     from espnet_ext.data.attack_log import read_attack_log
     from espnet_ext.data.files import write_text
     from espnet_ext.data.ids import id_problem
@@ -43,7 +45,7 @@ def main() -> None:
     write_table(out / "targets", {name: args.text})
     write_text(out / "attack.yaml", json.dumps(settings))
     sys.argv[1:] = [
-        *(f"--{key}={value}" for key, value in vars(args).items() if "model" in key),
+        *(f"--{key}={value}" for key, value in of_model.items()),
         *(f"--wav_scp={out}/wav.scp", f"--targets={out}/targets", f"--config={out}/attack.yaml"),
         *(f"--output_dir={out}/attack", *further),
     ]

@@ -18,7 +18,9 @@ def files(tmp_path):
 def test_one_file_is_attacked_and_what_was_heard_is_said(files, tmp_path, monkeypatch, capsys):
     wav, model = files
     out = tmp_path / "out"
-    words = ["attack", str(wav), "two", "--model", str(model), "--snr", "20", "--steps", "30"]
+    words = ["attack", str(wav), "two", "--snr", "20", "--steps", "30"]
+    (weights,) = model.glob("*.pth")
+    words += ["--asr_train_config", f"{model}/config.yaml", "--asr_model_file", str(weights)]
     monkeypatch.setattr(sys, "argv", ["espnet-ext", *words, "--out", str(out)])
     entry.dispatch()
     said = capsys.readouterr().out.splitlines()

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 if [ $# -ne 1 ] || [[ $1 = -* ]]; then
-    echo "Usage: $0 egs2/<corpus>/<task>    (task: ssl1, cm1, mtl_asr1, sv1)" >&2
+    echo "Usage: $0 egs2/<corpus>/<task>    (task: ssl1, cm1, mtl_asr1, sv1, attack1)" >&2
     exit 1
 fi
 dir=$1
@@ -15,7 +15,7 @@ main=$(dirname "${common}")/${task}/${task%%[0-9]*}.sh
 
 if [ ! -e "${main}" ]; then
     echo "$0: '${task}' is not a task, for there is no ${main}; the last part of the path must be" \
-        "ssl1, cm1, mtl_asr1 or sv1" >&2
+        "ssl1, cm1, mtl_asr1, sv1 or attack1" >&2
     exit 1
 fi
 targets=("${common}/cmd.sh" "${common}/path.sh" "${common}/db.sh" "${common}/utils" "${main}")
