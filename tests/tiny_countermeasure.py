@@ -37,7 +37,7 @@ def padded(waves):
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 
 
-def model(kind="senet", defense=None, variance=True, dims=None, seed=0):
+def model(kind="senet", defense=None, variance=True, dims=None, seed=0, rate=RATE):
     """A model with random weights; `kind` is "senet" or "lcnn"."""
     torch.manual_seed(seed)
     dims = dims or DIMS
@@ -48,13 +48,13 @@ def model(kind="senet", defense=None, variance=True, dims=None, seed=0):
         encoder = SENet(dims, layers=(1, 1), channels=(8, 16), reduction=4)
         loss = WeightedCrossEntropy(encoder.output_size())
     return CountermeasureModel(
-        frontend=MelFrontend(RATE, n_fft=256, win_length=200, hop_length=100, n_mels=8),
+        frontend=MelFrontend(rate, n_fft=256, win_length=200, hop_length=100, n_mels=8),
         normalize=UtteranceNormalize(variance=variance),
         defense=defense,
         encoder=encoder,
         loss=loss,
         segment={"num_frames": FRAMES},
-        sample_rate=RATE,
+        sample_rate=rate,
     ).eval()
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import torch
 import yaml
 from tiny import noise
+from tiny_countermeasure import model as tiny_countermeasure
 
 from espnet_ext.tasks.loading import load_model
 from espnet_ext.tasks.spk import Resemblyzer
+from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
 STOCK = {
     "frontend": "melspec_torch",
@@ -56,3 +58,9 @@ def tiny_resemblyzer():
         for name, weight in model.lstm.named_parameters():
             weight.mul_(100.0 if name == "weight_ih_l0" else 4.0)
     return model.eval()
+
+
+def tiny_judge(threshold=0.0):
+    """A countermeasure of waveforms that goes with these encoders."""
+    model = tiny_countermeasure(rate=Resemblyzer.sample_rate)
+    return PyTorchCountermeasure(model, space="waveform", threshold=threshold)

@@ -20,10 +20,17 @@ from espnet_ext.victims.spk import ATTACKED_KEYS, Verifier, mean_direction
 
 
 class Scored(NamedTuple):
-    """A trial with its score without attack, higher for the enrolled speaker."""
+    """A trial without attack.
+
+    Attributes:
+        trial: of the list.
+        score: of the speaker model, higher for the enrolled speaker.
+        cm_score: of a countermeasure in tandem, above 0 for bona fide speech; None without one.
+    """
 
     trial: Trial
     score: float
+    cm_score: float | None = None
 
 
 class Trials:
@@ -72,10 +79,12 @@ class Trials:
             InputError: an utterance has no embedding in this model; names it.
         """
         embeddings: dict[str, torch.Tensor] = {}
+        others: dict[str, float | None] = {}
         for name, path in self.paths.items():
             wave, _ = read_audio(path, sample_rate=self.sample_rate, utterance=name)
             try:
                 embeddings[name] = verifier.embedding(wave)
+                others[name] = verifier.cm_score(wave)
             except InputError as error:
                 raise InputError(f"{path}: utterance {name}: {error}; leave it out") from error
         logging.info("embedded %d utterances, %d trials", len(embeddings), len(self.list))
@@ -84,7 +93,10 @@ class Trials:
             for name, names in self.utterances_of.items()
         }
         enrolled = verifier.enrolments
-        return [Scored(t, float(enrolled[t.enrolment] @ embeddings[t.test])) for t in self.list]
+        return [
+            Scored(t, float(enrolled[t.enrolment] @ embeddings[t.test]), others[t.test])
+            for t in self.list
+        ]
 
     def utterances(self, trials: Iterable[Trial]) -> list[Utterance]:
         """Trials as an attack takes them, sorted by name."""
@@ -102,7 +114,7 @@ class Trials:
 
 def scores_of(scored: Sequence[Scored], key: str) -> list[float]:
     """Scores of the trials with a key."""
-    return [score for trial, score in scored if trial.key == key]
+    return [one.score for one in scored if one.trial.key == key]
 
 
 def equal_threshold(scored: Sequence[Scored]) -> float:
@@ -120,7 +132,7 @@ def equal_threshold(scored: Sequence[Scored]) -> float:
             "equal error rate to decide at; give the threshold, e.g. --set threshold=0.7"
         )
     found = equal_error_rate(target, nontarget).threshold
-    above = [score for _, score in scored if score > found]
+    above = [one.score for one in scored if one.score > found]
     return round(0.5 * (found + min(above)) if above else found, 6)
 
 
@@ -147,5 +159,11 @@ def attacked_trials(trials: Sequence[Trial], goal: str, most: int) -> list[Trial
 
 
 def write_scores(path: str | Path, scored: Iterable[Scored]) -> None:
-    """Write `enrolment test key score` lines, as Kaldi orders them."""
-    write_lines(path, (f"{t.enrolment} {t.test} {t.key} {score!r}" for t, score in scored))
+    """Write `enrolment test key score [cm_score]` lines, as Kaldi orders them."""
+    write_lines(
+        path,
+        (
+            " ".join([*t, repr(score), *([] if other is None else [repr(other)])])
+            for t, score, other in scored
+        ),
+    )

@@ -59,14 +59,14 @@ def target(text: str) -> tuple[str, str, str]:
     return name, config, checkpoint or config
 
 
-def decided_by(dev_scores: str | None) -> list[str]:
+def decided_by(dev_scores: str | None, key: str = "threshold") -> list[str]:
     """The setting that gives the attack the decision which scores without attack have."""
     if dev_scores is None:
         return []
     from espnet_ext.cm.scores import read_scores
     from espnet_ext.report.countermeasure_scores import threshold_of
 
-    return [f"threshold={threshold_of(read_scores(dev_scores), dev_scores).value!r}"]
+    return [f"{key}={threshold_of(read_scores(dev_scores), dev_scores).value!r}"]
 
 
 def main() -> None:

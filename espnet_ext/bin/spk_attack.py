@@ -4,9 +4,16 @@ import argparse
 import dataclasses
 import logging
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from espnet_ext.bin import cli
+from espnet_ext.bin.cm_attack import decided_by
+from espnet_ext.errors import InputError
+from espnet_ext.victims.options import TANDEM_LOSSES
+
+if TYPE_CHECKING:
+    from espnet_ext.attack.settings import AttackSettings
+    from espnet_ext.victims.spk import Verifier, VerifierOptions
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -34,6 +41,16 @@ def get_parser() -> argparse.ArgumentParser:
     add("--config", required=True, help="YAML of the attack: goal, methods, norm, eps or snr...")
     cli.add_set(parser)
     cli.add_surrogate(parser, "spk")
+    cli.role("countermeasure").add(
+        parser,
+        "a countermeasure in tandem, so that who is accepted is so by both; losses tandem, speaker "
+        "and countermeasure in --config say which of them is attacked",
+    )
+    add(
+        "--dev_scores",
+        help="scores of the countermeasure on its development data: it decides at their EER "
+        "threshold (default: by the larger logit)",
+    )
     add(
         "--output_dir", required=True, help="scores.txt, attack_log.jsonl, results.json, RESULTS.md"
     )
@@ -42,14 +59,49 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def open_verifiers(
+    args: argparse.Namespace, settings: "AttackSettings"
+) -> tuple["Verifier", list["Verifier"], dict[str, object]]:
+    """What is attacked, its surrogate where there is one, and what identifies all models.
+
+    Raises:
+        InputError: settings of a countermeasure where none is given, or a model cannot be opened.
+    """
+    options = cast("VerifierOptions", settings.victim)
+    losses = {getattr(method, "loss", "") for method in settings.methods.values()}
+    of_tandem = options.cm_threshold is not None or losses & {*TANDEM_LOSSES}
+    if of_tandem and not cli.role("countermeasure").given(args):
+        raise InputError(
+            f"losses {', '.join(TANDEM_LOSSES)}, cm_threshold and --dev_scores are of a "
+            "countermeasure in tandem; give it with --countermeasure"
+        )
+    from espnet_ext.tasks.countermeasure import CM_KIND
+    from espnet_ext.tasks.spk import SPK_KIND
+    from espnet_ext.victims.countermeasure import PyTorchCountermeasure
+    from espnet_ext.victims.spk import Verifier
+    from espnet_ext.victims.tandem import Tandem
+
+    files = {"model": cli.SPK_MODEL.find(args)}
+    for name, kind in (("surrogate", "spk"), ("countermeasure", "cm")):
+        if (role := cli.role(name, kind)).given(args):
+            files[name] = role.find(args)
+    found = [cli.open_model(files[n], args, SPK_KIND) for n in ("model", "surrogate") if n in files]
+    verifiers = [Verifier(encoder, goal=options.goal) for encoder in found]
+    if "countermeasure" in files:
+        model = cli.open_model(files["countermeasure"], args, CM_KIND)
+        judge = PyTorchCountermeasure(model, space="waveform", threshold=options.cm_threshold)
+        verifiers = [Tandem(encoder, judge, goal=options.goal) for encoder in found]
+    return verifiers[0], verifiers[1:], {n: cli.model_digests(at) for n, at in files.items()}
+
+
 def main() -> None:
     """Score all trials, attack some, and write the report once all shards are finished."""
     args = cli.parse(get_parser())
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.locks import locked
 
-    settings = AttackSettings.read(args.config, "spk", args.set)
-    files = cli.SPK_MODEL.find(args)
+    changes = [*args.set, *decided_by(args.dev_scores, "cm_threshold")]
+    settings = AttackSettings.read(args.config, "spk", changes)
     from espnet_ext.attack.run import AttackRun
     from espnet_ext.attack.verification import (
         Trials,
@@ -60,12 +112,10 @@ def main() -> None:
     from espnet_ext.report.flags import warn_of_gradient
     from espnet_ext.report.reports import write_report
     from espnet_ext.report.verification import speakers_of, verification_results
-    from espnet_ext.tasks.spk import SPK_KIND
-    from espnet_ext.victims.spk import TrialBatch, Verifier, VerifierOptions
+    from espnet_ext.victims.spk import TrialBatch, VerifierOptions
 
-    encoder = cli.open_model(files, args, SPK_KIND)
+    verifier, others, identity = open_verifiers(args, settings)
     options = cast(VerifierOptions, settings.victim)
-    verifier = Verifier(encoder, goal=options.goal)
     trials = Trials(args.trials, args.wav_scp, verifier.sample_rate, args.enrolments)
     speakers = speakers_of(trials.list, args.utt2spk)
     attacked = attacked_trials(trials.list, options.goal, args.num_trials)
@@ -74,14 +124,9 @@ def main() -> None:
     verifier.threshold = equal_threshold(scored) if given is None else given
     logging.info("threshold %g", verifier.threshold)
     decided = dataclasses.replace(options, threshold=verifier.threshold)
-    identity: dict[str, object] = {"model": cli.model_digests(files)}
-    if (surrogate := cli.role("surrogate", "spk")).given(args):
-        at = surrogate.find(args)
-        verifier.surrogate = other = Verifier(
-            cli.open_model(at, args, SPK_KIND), verifier.threshold, goal=options.goal
-        )
+    for other in others:
+        verifier.surrogate, other.threshold = other, verifier.threshold
         trials.enrol(other)
-        identity["surrogate"] = cli.model_digests(at)
     run: AttackRun[TrialBatch] = AttackRun(
         verifier,
         dataclasses.replace(settings, victim=decided),

@@ -13,6 +13,7 @@ With one cost for misses, and one for false alarms of each kind, both have the s
 c2, and `v2 = (c0 + min(c1, c2) * v1) / (c0 + min(c1, c2))`.
 
 The minDCF of ASVspoof 5 is of the countermeasure alone: the 2019 form with the weights `MIN_DCF`.
+`a_dcf` is of whatever decides on trials, with both systems or with one.
 """
 
 from dataclasses import dataclass
@@ -191,3 +192,34 @@ def normalised_cost(
             " or rejects every target (c1 = 0)"
         )
     return (fixed + c1 * miss + c2 * false_alarm) / default
+
+
+def a_dcf(
+    miss: np.ndarray,
+    false_alarm: np.ndarray,
+    false_alarm_spoof: np.ndarray,
+    costs: CostModel | None = None,
+) -> np.ndarray:
+    """Normalised architecture-agnostic detection cost (a-DCF) of decisions; 1 is useless.
+
+    Source: Shim et al., "a-DCF: an architecture agnostic metric with application to
+    spoofing-robust speaker verification", Odyssey 2024: at the thresholds of the systems, not the
+    lowest over all of them. It divides by the smaller cost of rejecting and of accepting everybody,
+    so it may be above 1.
+
+    Args:
+        miss: shares of rejected target trials, of any shape.
+        false_alarm: shares of accepted non-target trials, of the same shape.
+        false_alarm_spoof: shares of accepted spoofs, of the same shape.
+        costs: priors and costs, by default those of `CostModel`, which ASVspoof 5 has as well.
+
+    Example:
+        >>> float(a_dcf(np.array(0.0), np.array(0.0), np.array(1.0)).round(3))
+        0.84
+    """
+    costs = costs or CostModel()
+    rejected = costs.target * costs.miss
+    impostors = costs.nontarget * costs.false_alarm
+    spoofs = costs.spoof * costs.false_alarm_spoof
+    cost = rejected * miss + impostors * false_alarm + spoofs * false_alarm_spoof
+    return cost / min(rejected, impostors + spoofs)

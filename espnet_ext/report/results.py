@@ -397,8 +397,22 @@ class Verified(TypedDict):
     false_rejects: Numbers
 
 
+class TandemRates(TypedDict):
+    """Decisions of a countermeasure on trials, and of both systems together, in percent.
+
+    `a_dcf` is normalised, and there where impostors have an attack or none.
+    """
+
+    cm_accepts: Numbers
+    cm_rejects: Numbers
+    both_accept: Numbers
+    either_rejects: Numbers
+    a_dcf: Numbers
+
+
 class _Beside(TypedDict, total=False):
     beyond_noise: Numbers
+    tandem: TandemRates
 
 
 class VerificationScores(Verified, CurvePoint, _Beside):
@@ -410,7 +424,11 @@ class VerificationScores(Verified, CurvePoint, _Beside):
     snr_median: float | None
 
 
-class VerificationResults(_Made, _Flags, _Checked):
+class _Tandem(TypedDict, total=False):
+    tandem: TandemRates
+
+
+class VerificationResults(_Made, _Flags, _Checked, _Tandem):
     """results.json of `spk_attack`."""
 
     kind: Literal["verification_attack"]

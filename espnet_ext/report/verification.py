@@ -1,7 +1,7 @@
 """Speaker verification under attack: error rates with intervals by speaker, and their report."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from espnet_ext.data.trials import NONTARGET, TARGET, Trial
 from espnet_ext.errors import refuse
 from espnet_ext.metrics import bootstrap
 from espnet_ext.metrics.eer import equal_error_rate
-from espnet_ext.metrics.tdcf import Coefficients, min_tdcf, normalised_cost
+from espnet_ext.metrics.tdcf import Coefficients, a_dcf, min_tdcf, normalised_cost
 from espnet_ext.report.base import Report
 from espnet_ext.report.comparisons import COMPARED, GAINS, correct, tested
 from espnet_ext.report.countermeasure_curve import success_curve
@@ -32,6 +32,7 @@ from espnet_ext.report.flags import Evaluated, evaluation_flags, gradient_shares
 from espnet_ext.report.results import (
     VERIFICATION,
     VERSION,
+    TandemRates,
     VerificationResults,
     VerificationScores,
     Verified,
@@ -62,9 +63,33 @@ VERIFICATION_DEFINITIONS = {
     f"{bootstrap.TOO_NARROW}",
 }
 
+TANDEM_DEFINITIONS = {
+    "cm_score": "score of the countermeasure in tandem less its threshold, or its logit of bona "
+    "fide less that of spoof; above 0 it takes the test utterance for bona fide",
+    "cm_accepts": "share of impostor trials that the countermeasure takes for bona fide, in "
+    "percent, of the same trials as false_accepts",
+    "cm_rejects": "share of target trials that it takes for spoofs, likewise",
+    "both_accept": "share of impostor trials that both models accept; an attack succeeds (reached) "
+    "where they do",
+    "either_rejects": "share of target trials that one of the models rejects, or both",
+    "a_dcf": "normalised a-DCF at both thresholds (Shim et al. 2024), priors and costs of "
+    "ASVspoof 5: misses are either_rejects, false alarms both_accept of all trials without attack, "
+    "spoofs both_accept. 0 is perfect; to accept everybody costs 1, to reject everybody 1.581",
+}
 
-Judged = tuple[str, str, float]
-"""Enrolment, key and score of a trial."""
+
+class Judged(NamedTuple):
+    """A trial as the models answer it; `cm_score` is None where there is no countermeasure."""
+
+    enrolment: str
+    key: str
+    score: float
+    cm_score: float | None
+
+    @property
+    def bona_fide(self) -> bool:
+        """What the countermeasure answers."""
+        return self.cm_score is not None and self.cm_score > 0.0
 
 
 class Judge(NamedTuple):
@@ -80,28 +105,51 @@ class Judge(NamedTuple):
     draws: bootstrap.Draws
     threshold: float
 
-    def errors(self, trials: Iterable[Judged]) -> Verified:
+    def errors(self, trials: Sequence[Judged]) -> Verified:
         """All error rates of trials, with their intervals."""
-        enrolments, keys, found = zip(*trials, strict=True)
-        scores, targets = np.array(found, dtype=np.float64), np.array(keys) == TARGET
-        units = np.array([self.speakers[name] for name in enrolments])
+        scores = np.array([trial.score for trial in trials], dtype=np.float64)
+        targets = np.array([trial.key == TARGET for trial in trials])
+        units = np.array([self.speakers[trial.enrolment] for trial in trials])
         eer = min_dcf = np.full(self.draws.resamples + 1, np.nan)
         exact: list[float | None] = [None, None]
         if targets.any() and not targets.all():
             eer, min_dcf = self.draws.curve(scores[None], targets, units, _eer_and_cost)
             both = scores[targets], scores[~targets]
             exact = [100.0 * equal_error_rate(*both).rate, min_tdcf(*both, VOXCELEB_DCF).value]
-        accepted = scores > self.threshold
-        accepts, rejects = (
-            bootstrap.interval(self.draws.ratio((wrong & among)[None] * 1.0, among * 1.0, units))
-            for wrong, among in ((accepted, ~targets), (~accepted, targets))
-        )
+        accepts, rejects = self._wrong(trials, [score > self.threshold for score in scores])
         return {
             "eer": bootstrap.interval(eer, exact[0]),
             "min_dcf": bootstrap.interval(min_dcf, exact[1]),
-            "false_accepts": accepts,
-            "false_rejects": rejects,
+            "false_accepts": bootstrap.interval(accepts),
+            "false_rejects": bootstrap.interval(rejects),
         }
+
+    def tandem(self, trials: Sequence[Judged], plain: Sequence[Judged]) -> TandemRates:
+        """Decisions of both models on trials; `plain` are all trials, without attack."""
+        accepts, rejects = self._wrong(trials, [t.bona_fide for t in trials])
+        both, either = self._wrong(trials, self._by_both(trials))
+        impostors, _ = self._wrong(plain, self._by_both(plain))
+        return {
+            "cm_accepts": bootstrap.interval(accepts),
+            "cm_rejects": bootstrap.interval(rejects),
+            "both_accept": bootstrap.interval(both),
+            "either_rejects": bootstrap.interval(either),
+            "a_dcf": bootstrap.interval(a_dcf(either / 100.0, impostors / 100.0, both / 100.0)),
+        }
+
+    def _by_both(self, trials: Sequence[Judged]) -> list[bool]:
+        return [trial.bona_fide and trial.score > self.threshold for trial in trials]
+
+    def _wrong(
+        self, trials: Sequence[Judged], accepted: Sequence[bool]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of the shares of impostors who are accepted and of targets who are not."""
+        units = np.array([self.speakers[trial.enrolment] for trial in trials])
+        targets, taken = np.array([trial.key == TARGET for trial in trials]), np.array(accepted)
+        return tuple(  # type: ignore[return-value]
+            self.draws.ratio((wrong & among)[None] * 1.0, among * 1.0, units)
+            for wrong, among in ((taken, ~targets), (~taken, targets))
+        )
 
 
 def _eer_and_cost(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
@@ -130,7 +178,7 @@ def speakers_of(trials: Sequence[Trial], utt2spk: str | Path | None) -> dict[str
 
 def verification_results(
     rows: Sequence[Row],
-    scored: Sequence[tuple[Trial, float]],
+    scored: Sequence[tuple[Trial, float, float | None]],
     speakers: Mapping[str, str],
     output_dir: str | Path,
     device: str,
@@ -139,7 +187,7 @@ def verification_results(
 
     Args:
         rows: of its log.
-        scored: all trials with their scores without attack.
+        scored: all trials with their scores without attack, the second of a countermeasure.
         speakers: of each enrolment, see `speakers_of`.
         output_dir: of the attack.
         device: that the model ran on.
@@ -149,9 +197,9 @@ def verification_results(
     numbers = {name: place for place, name in enumerate(dict.fromkeys(speakers.values()))}
     draws = bootstrap.Draws(len(numbers))
     judge = Judge({name: numbers[own] for name, own in speakers.items()}, draws, threshold)
-    every = [(trial.enrolment, trial.key, score) for trial, score in scored]
+    every = [Judged(t.enrolment, t.key, score, other) for t, score, other in scored]
     keys = {row["utterance"]: row["key"] for row in rows}
-    scores = _scores(rows, judge, [one for one in every if one[1] not in keys.values()])
+    scores = _scores(rows, judge, every)
     for name in (*GAINS, "beyond_noise"):
         correct(scores, name)
     results: VerificationResults = {
@@ -160,33 +208,42 @@ def verification_results(
         "definitions": {**VERIFICATION_DEFINITIONS, **COMPARED},
         "environment": environment(device),
         "settings": record["settings"],
-        "trials": dict(Counter(key for _, key, _ in every)),
+        "trials": dict(Counter(trial.key for trial in every)),
         "attacked_trials": dict(Counter(keys.values())),
         "speakers": len(numbers),
         "threshold": threshold,
         "clean": judge.errors(every),
         "scores": scores,
     }
+    if "cm_score" in rows[0]:
+        results["tandem"] = judge.tandem(every, every)
+        results["definitions"] |= TANDEM_DEFINITIONS
     if checked := gradient_shares([record]):
         results["gradient_check"] = checked
     results["flags"] = stored(verification_flags(results))
     return results
 
 
-def _scores(rows: Sequence[Row], judge: Judge, rest: Sequence[Judged]) -> list[VerificationScores]:
-    """Scores of every setting; `rest` are the trials without attack that count in every one."""
+def _scores(rows: Sequence[Row], judge: Judge, every: Sequence[Judged]) -> list[VerificationScores]:
+    """Scores of every setting; `every` are all trials without attack."""
+    attacked = {row["key"] for row in rows}
+    rest = [trial for trial in every if trial.key not in attacked]  # they count in every setting
     of_setting = rows_by_setting(rows)
     units = {row["utterance"]: judge.speakers[row["enrolment"]] for row in rows}
     scores = []
     for point in success_curve({0: rows}, units):
         own = of_setting[Setting(point["method"], point["budget"], point["step"])]
         ratios = [row["snr"] for row in own if row["snr"] is not None]
-        under = [(row["enrolment"], row["key"], row["score"]) for row in own]
+        under = [
+            Judged(row["enrolment"], row["key"], row["score"], row.get("cm_score")) for row in own
+        ]
         entry: VerificationScores = {
             **point,
             **judge.errors([*under, *rest]),
             "snr_median": float(np.median(ratios)) if ratios else None,
         }
+        if "cm_score" in rows[0]:
+            entry["tandem"] = judge.tandem([*under, *rest], every)
         noise = [group for s, group in of_setting.items() if s[:2] == (NOISE, point["budget"])]
         if noise and point["step"] and point["method"] != NOISE:
             entry["beyond_noise"] = _beyond(entry, own, noise[-1], units)
@@ -255,6 +312,19 @@ class VerificationReport(Report):
             return
         worst = max(attacks, key=lambda e: (e["success_rate"][0] or 0.0, -e["step"]))
         noise = [e for e in scores if (e["method"], e["budget"]) == (NOISE, worst["budget"])]
+        if tandem := self.results.get("tandem"):
+            beside = [
+                e for e in attacks if (e["budget"], e["step"]) == (worst["budget"], worst["step"])
+            ]
+            yield Finding(
+                "tandem",
+                {
+                    "clean": tandem,
+                    "entry": worst,
+                    "others": [e for e in beside if e is not worst] + noise[-1:],
+                },
+            )
+            return
         yield Finding(
             "verification",
             {
@@ -273,9 +343,7 @@ class VerificationReport(Report):
         rows = [["none", "all trials", "0", "-", "-", *_shown_errors(every), "-"]]
         rows += [
             [
-                budget_name(entry["budget"]),
-                method_name(entry["method"]) if entry["step"] else "none",
-                str(entry["step"]),
+                *_setting_cells(entry),
                 shown(entry["success_rate"]),
                 shown(entry.get("beyond_noise")),
                 *_shown_errors(entry),
@@ -283,7 +351,30 @@ class VerificationReport(Report):
             ]
             for entry in self.results["scores"]
         ]
-        return ["## Scores", markdown_table(header, rows)]
+        return ["## Scores", markdown_table(header, rows), *self._tandem()]
+
+    def _tandem(self) -> list[str]:
+        """Who accepts what of each setting, where there is a countermeasure."""
+        if not (clean := self.results.get("tandem")):
+            return []
+        header = ["budget", "attack", "steps", "accepted by the speaker model %"]
+        header += ["by the countermeasure %", "by both %", "targets rejected by either %", "a-DCF"]
+        plain: list[tuple[list[str], Verified, TandemRates]] = [
+            (["none", "all trials", "0"], self.results["clean"], clean)
+        ]
+        plain += [
+            (_setting_cells(entry), entry, entry["tandem"]) for entry in self.results["scores"]
+        ]
+        rows = [
+            [
+                *name,
+                shown(own["false_accepts"]),
+                *(shown(rates[key]) for key in ("cm_accepts", "both_accept", "either_rejects")),
+                shown(rates["a_dcf"], 3),
+            ]
+            for name, own, rates in plain
+        ]
+        return ["## In tandem with the countermeasure", markdown_table(header, rows)]
 
     def pictures(self) -> Iterator[Picture]:
         """Success against steps, budget, gradients and queries."""
@@ -292,6 +383,11 @@ class VerificationReport(Report):
     def settings(self) -> Record:
         """Of the attack."""
         return self.results["settings"]
+
+
+def _setting_cells(entry: VerificationScores) -> list[str]:
+    method = method_name(entry["method"]) if entry["step"] else "none"
+    return [budget_name(entry["budget"]), method, str(entry["step"])]
 
 
 def _shown_errors(found: Verified) -> list[str]:

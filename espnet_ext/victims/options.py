@@ -13,6 +13,7 @@ from espnet_ext.errors import InputError
 GOALS = ("transcript", "not_reference", "silence")
 _, NOT_REFERENCE, SILENCE = GOALS
 REPRESENTATION, SCORE = "representation", "score"
+TANDEM_LOSSES = TANDEM, SPEAKER, COUNTERMEASURE = ("tandem", "speaker", "countermeasure")
 COUNTERMEASURE_LOSSES = ("cross_entropy", "margin", SCORE, REPRESENTATION)
 WAVEFORM_UNITS = ("raw", "snr")
 FEATURE_UNITS = ("raw", "std", "db")

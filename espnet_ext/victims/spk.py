@@ -15,7 +15,7 @@ from espnet_ext.data.trials import NONTARGET, TARGET
 from espnet_ext.errors import InputError
 from espnet_ext.precision import frozen, plain_recurrence
 from espnet_ext.victims.base import ALL, Batch, Objective, Rows, Victim
-from espnet_ext.victims.options import VictimOptions
+from espnet_ext.victims.options import SCORE, TANDEM_LOSSES, VictimOptions
 
 ATTACKED_KEYS = {"accept": (NONTARGET,), "reject": (TARGET,), "both": (NONTARGET, TARGET)}
 """Which trials are attacked: impostors shall be accepted, targets rejected."""
@@ -29,14 +29,17 @@ class VerifierOptions(VictimOptions):
         goal: accept, impostors shall be accepted; reject, targets shall be rejected; or both.
         threshold: scores above it are accepted; null for where both errors are equal without
             attack.
+        cm_threshold: scores of a countermeasure in tandem above it are bona fide; null for where
+            the larger logit says so.
     """
 
     kind: ClassVar[str] = "spk"
     defaults: ClassVar[Mapping[str, object]] = {"norm": 2, "batch_size": 20}
-    losses: ClassVar[tuple[str, ...]] = ("score",)
+    losses: ClassVar[tuple[str, ...]] = (SCORE, *TANDEM_LOSSES)
 
     goal: str = "accept"
     threshold: float | None = None
+    cm_threshold: float | None = None
 
     def _check(self) -> None:
         if self.goal not in ATTACKED_KEYS:
@@ -84,6 +87,7 @@ class Verifier(Victim[TrialBatch]):
     """
 
     kind = VerifierOptions.kind
+    cm_threshold: float | None = None
 
     def __init__(
         self, encoder: torch.nn.Module, threshold: float | None = None, *, goal: str = "accept"
@@ -96,7 +100,7 @@ class Verifier(Victim[TrialBatch]):
     @property
     def losses(self) -> tuple[str, ...]:
         """See `Victim.losses`."""
-        return VerifierOptions.losses
+        return (SCORE,)
 
     @contextlib.contextmanager
     def attack_mode(self) -> Iterator[None]:
@@ -121,6 +125,13 @@ class Verifier(Victim[TrialBatch]):
         if not found.isfinite().all() or not found.any():
             raise InputError("its embedding is zero or not finite: is it silence?")
         return found
+
+    def cm_score(self, wave: np.ndarray) -> float | None:
+        """What a countermeasure in tandem says of a waveform (T,), above 0 of bona fide speech.
+
+        None: there is none.
+        """
+        return None
 
     def average(self, waves: Sequence[np.ndarray]) -> torch.Tensor:
         """What several waveforms (T,) of a speaker are enrolled as (E,), for `enrolments`."""
@@ -204,13 +215,15 @@ class Verifier(Victim[TrialBatch]):
 
     def progress(self, batch: TrialBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """How far scores are on the wrong side of the threshold."""
-        return self._beyond(batch, self.scores(batch, inputs, rows), rows)
+        return batch.signs[rows] * self.margin(self.scores(batch, inputs, rows))
 
-    def _beyond(self, batch: TrialBatch, scores: torch.Tensor, rows: Rows = ALL) -> torch.Tensor:
+    def margin(self, scores: torch.Tensor) -> torch.Tensor:
+        """Scores (B,) less the threshold, in double precision, as thresholds are: one is often a
+        score itself.
+        """
         if self.threshold is None:
             raise InputError("speaker verification decides at a threshold; give one")
-        # In double precision, as thresholds are: one is often a score itself.
-        return batch.signs[rows] * (scores.double() - self.threshold)
+        return scores.double() - self.threshold
 
     def reached(self, batch: TrialBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Whether the impostor is accepted, or the target rejected."""
@@ -226,7 +239,7 @@ class Verifier(Victim[TrialBatch]):
         """`score`, `loss` (what an attack increases) and `reached` of each."""
         with self.attack_mode():
             scores = self.scores(batch, inputs)
-        wrong = self._wrong(batch, self._beyond(batch, scores)).tolist()
+        wrong = self._wrong(batch, batch.signs * self.margin(scores)).tolist()
         losses = (batch.signs * scores).tolist()
         return [
             {"score": score, "loss": loss, "reached": reached}

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from tiny import noise
+from tiny_cm import cm_config, cm_model, save_countermeasure
 from tiny_spk import save_stock, tiny_stock
 
 from espnet_ext.bin import spk_attack
@@ -17,6 +18,7 @@ from espnet_ext.data.kaldi import write_table
 from espnet_ext.data.trials import TARGET
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.eer import equal_error_rate
+from espnet_ext.metrics.tdcf import a_dcf
 from espnet_ext.report.reports import read_report, render
 
 ATTACK = {"methods": ["pgd", "noise"], "snr": [10], "steps": [1, 4], "batch_size": 4}
@@ -110,6 +112,61 @@ def test_a_speaker_is_enrolled_with_several_utterances(folder, call):
     output = call(*options, trials="of_speakers")
     results = read_json(output / "results.json")
     assert results["speakers"] == 2 and results["attacked_trials"] == {"nontarget": 2}
+
+
+@pytest.fixture(scope="module")
+def countermeasure(folder):
+    """A countermeasure that goes with the encoder, and its scores on development data."""
+    at = cm_config()["frontend_conf"] | {"fs": 16000}
+    save_countermeasure(cm_model(frontend_conf=at), cm_config(frontend_conf=at), folder / "cm")
+    (folder / "dev").write_text("a - bonafide 0.3\nb A01 spoof 0.1\nc - bonafide 0.2\n")
+    return "--countermeasure", folder / "cm", "--dev_scores", folder / "dev"
+
+
+TANDEM = {
+    "methods": [
+        {"method": "pgd", "name": "joint"},
+        {"method": "pgd", "name": "speaker_only", "loss": "speaker"},
+        "noise",
+    ]
+}
+
+
+def test_in_tandem_who_is_accepted_is_so_by_both(call, countermeasure):
+    output = call(*countermeasure, "--num_trials", 6, attack=TANDEM)
+    results = read_json(output / "results.json")
+    assert results["settings"]["cm_threshold"] == pytest.approx(0.1)
+    lines = [line.split() for line in (output / "scores.txt").read_text().splitlines()]
+    plain = [
+        (key == TARGET, float(score) > results["threshold"] and float(other) > 0.0)
+        for _, _, key, score, other in lines
+    ]
+    either = 1.0 - np.mean([taken for target, taken in plain if target])
+    impostors = np.mean([taken for target, taken in plain if not target])
+    assert results["tandem"]["a_dcf"][0] == pytest.approx(a_dcf(either, impostors, impostors))
+    log = [*read_jsonl(output / "attack_log.jsonl")]
+    for entry in results["scores"]:
+        setting = entry["method"] if entry["step"] else "clean", entry["step"]
+        rows = [row for row in log if (row["method"], row["step"]) == setting]
+        both = [row["score"] > results["threshold"] and row["cm_score"] > 0.0 for row in rows]
+        assert [row["reached"] for row in rows] == both
+        found = entry["tandem"]
+        assert found["both_accept"][0] == pytest.approx(100.0 * np.mean(both))
+        assert found["cm_accepts"][0] == pytest.approx(
+            100.0 * np.mean([row["cm_score"] > 0.0 for row in rows])
+        )
+        assert found["a_dcf"][0] == pytest.approx(a_dcf(either, impostors, np.mean(both)))
+    page = (output / "RESULTS.md").read_text()
+    assert "In tandem with the countermeasure" in page and "joint" in page
+    assert render(output) == page
+
+
+def test_settings_of_a_tandem_need_a_countermeasure(folder, call, countermeasure):
+    for attack, options in ((TANDEM, ()), ({}, countermeasure[2:])):
+        if attack:
+            attack = {"methods": TANDEM["methods"][1:]}
+        with pytest.raises(InputError, match="give it with --countermeasure"):
+            call(*options, attack=attack)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from espnet_ext.metrics.tdcf import (
     CostModel,
     TandemCost,
     VerificationErrors,
+    a_dcf,
     coefficients,
     min_tdcf,
     normalised_cost,
@@ -160,3 +161,13 @@ def test_min_dcf_is_the_lowest_cost_over_all_thresholds(bonafide, spoof):
     apart = len(curve.thresholds) - 1 - last
     costs = normalised_cost(curve.miss[apart], curve.false_alarm[apart], MIN_DCF)
     assert costs.min() == pytest.approx(normalised)
+
+
+def test_a_dcf_is_that_of_rejecting_or_accepting_everybody():
+    # Accepting all is the cheaper one: 10 * 0.0095 + 10 * 0.05 against 0.9405.
+    errors = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.2, 0.1, 0.5]])
+    found = a_dcf(*errors.T)
+    expected = [0.0, 0.9405 / 0.595, 1.0, (0.9405 * 0.2 + 0.095 * 0.1 + 0.5 * 0.5) / 0.595]
+    assert found.tolist() == pytest.approx(expected)
+    cheap = CostModel(spoof=0.5, target=0.5, nontarget=0.0, false_alarm_spoof=1.0)
+    assert a_dcf(*errors.T, cheap).tolist() == pytest.approx([0.0, 1.0, 1.0, 0.7])

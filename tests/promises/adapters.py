@@ -18,7 +18,7 @@ from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
 from tiny import RATE, noise, tiny_recognizer
 from tiny_countermeasure import DIMS, model, utterances
 from tiny_mockingjay import ENCODER
-from tiny_spk import tiny_resemblyzer, tiny_stock
+from tiny_spk import tiny_judge, tiny_resemblyzer, tiny_stock
 
 from espnet_ext.attack.budget import Budget
 from espnet_ext.attack.evasion import ball_of
@@ -37,6 +37,7 @@ from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 from espnet_ext.victims.options import VICTIM_OPTIONS
 from espnet_ext.victims.recognizer import PyTorchESPnet
 from espnet_ext.victims.spk import Verifier
+from espnet_ext.victims.tandem import Tandem
 
 STEPS = 3
 OPTIONS = {
@@ -104,6 +105,7 @@ class Victim:
         net: the model.
         entrance: module and the name of its method that all attacked inputs pass with their
             lengths.
+        other_entrance: the same of a second model beside it.
         items: what is attacked in memory; the last two have one length.
         entries: the same as files, for whole runs.
         exact: whether equal attacks give equal bits; a GPU adds in an order that changes.
@@ -115,6 +117,7 @@ class Victim:
     budgets: tuple[Budget, ...]
     net: torch.nn.Module
     entrance: tuple[torch.nn.Module, str]
+    other_entrance: tuple[torch.nn.Module, str] | None = None
     items: list[Item]
     entries: list[Utterance]
     exact: bool
@@ -216,22 +219,28 @@ class Victim:
             factor: of the gradients.
             times: first passes in which it is done.
         """
-        module, name = self.entrance
-        original = getattr(module, name)
         lengths = torch.tensor([len(item.clean) for item in items])
 
-        def spoil(inputs, counts):
-            nonlocal times
-            each = torch.ones(len(inputs), *[1] * (inputs.ndim - 1), device=inputs.device)
-            if inputs.requires_grad and (times := times - 1) >= 0:
-                each[torch.isin(counts, lengths.to(counts.device))] = factor
-            return original(_Scaled.apply(inputs, each), counts)
+        def spoiled(original):
+            left = times
 
-        setattr(module, name, spoil)
+            def spoil(inputs, counts):
+                nonlocal left
+                each = torch.ones(len(inputs), *[1] * (inputs.ndim - 1), device=inputs.device)
+                if inputs.requires_grad and (left := left - 1) >= 0:
+                    each[torch.isin(counts, lengths.to(counts.device))] = factor
+                return original(_Scaled.apply(inputs, each), counts)
+
+            return spoil
+
+        entrances = [one for one in (self.entrance, self.other_entrance) if one]
+        for module, name in entrances:
+            setattr(module, name, spoiled(getattr(module, name)))
         try:
             yield
         finally:
-            delattr(module, name)  # so that the method of the class is seen again
+            for module, name in entrances:
+                delattr(module, name)  # so that the method of the class is seen again
 
     def begin(
         self,
@@ -437,9 +446,25 @@ class Speakers(Victim):
         return estimator
 
 
+class Tandems(Speakers):
+    """The same trials, of a speaker model and a countermeasure."""
+
+    kinds: Mapping[str, Callable] = {"resemblyzer": tiny_resemblyzer}
+    budgets = Recognizer.budgets[::2]
+
+    def __init__(self, kind: str, folder: Path, device: str):
+        self.judge = tiny_judge(0.25).module.to(device)
+        self.other_entrance = self.judge.frontend, "forward"
+        super().__init__(kind, folder, device)
+
+    def _estimator(self) -> Tandem:
+        judge = PyTorchCountermeasure(self.judge, space="waveform", threshold=0.25)
+        return Tandem(self.net, judge, 0.5, goal="both")
+
+
 VICTIMS = {
     f"{victim.__name__.lower()}-{kind}": (victim, kind)
-    for victim in (Recognizer, Features, Waveforms, Speakers)
+    for victim in (Recognizer, Features, Waveforms, Speakers, Tandems)
     for kind in victim.kinds
 }
 

@@ -30,6 +30,9 @@ format_args=             # more options of espnet_ext.bin.format_data, e.g. "--d
 model_config=conf/resemblyzer.yaml  # of Resemblyzer, or config.yaml of ESPnet's task spk
 model_file=              # its weights; by default those in the installed package resemblyzer
 
+countermeasure=          # directory of a trained countermeasure that must accept as well, in tandem
+dev_scores=              # its scores on development data, at whose EER threshold it decides
+
 # Attack
 attack_config=conf/attack.yaml      # goal, methods, budgets, steps
 attack_args=             # more options of espnet_ext.bin.spk_attack: keys of the YAML file that are
@@ -59,7 +62,7 @@ check_whole 1 attack_shards
 check_whole 0 num_trials
 check_sets test_set
 check_options format_args attack_args
-check_files model_config attack_config model_file enrolments trials
+check_files model_config attack_config model_file enrolments trials dev_scores
 if [ -z "${trials}" ]; then trials=data/${test_set}/trials; fi
 
 . ./path.sh
@@ -78,6 +81,9 @@ if asked 3; then
     if [ ! -f "${model_file}" ]; then
         refuse "--model_file is empty, and the package resemblyzer is not installed; give the" \
             "weights of ${model_config}, or 'pip install --no-deps resemblyzer'"
+    fi
+    if [ -n "${countermeasure}" ] && [ ! -e "${countermeasure}" ]; then
+        refuse "--countermeasure: there is no ${countermeasure}"
     fi
     check_command_options "--attack_config or --attack_args" spk_attack \
         "--config ${attack_config@Q} ${attack_args}"
@@ -99,7 +105,7 @@ if asked 4; then check_made 3 "${attack_dir}/results.json"; fi
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
 # while it works.
 main() {
-    local shard speakers=()
+    local shard further=()
 
     if stage 1 "local/data.sh: corpus (db.sh), trials -> data/"; then
         # Those of another corpus would stay where local/data.sh makes none.
@@ -122,13 +128,15 @@ main() {
 
     if stage 3 "score and attack trials: ${trials}, ${dumpdir}/ -> ${attack_dir}/"; then
         mkdir -p "${log_dir}"
-        if [ -n "${enrolments}" ]; then speakers=(--enrolments "${enrolments}"); fi
+        if [ -n "${enrolments}" ]; then further+=(--enrolments "${enrolments}"); fi
+        if [ -n "${countermeasure}" ]; then further+=(--countermeasure "${countermeasure}"); fi
+        if [ -n "${dev_scores}" ]; then further+=(--dev_scores "${dev_scores}"); fi
         for shard in $(seq "${attack_shards}"); do
             printf 'python3 -m espnet_ext.bin.spk_attack'
             printf ' %q' --spk_train_config "${model_config}" --spk_model_file "${model_file}" \
                 --wav_scp "${dumpdir}/${test_set}/wav.scp" \
                 --utt2spk "${dumpdir}/${test_set}/utt2spk" --trials "${trials}" \
-                "${speakers[@]}" --num_trials "${num_trials}" --config "${attack_config}" \
+                "${further[@]}" --num_trials "${num_trials}" --config "${attack_config}" \
                 --output_dir "${attack_dir}" --shard "${shard}/${attack_shards}" \
                 --ngpu "$((ngpu > 0 ? 1 : 0))"
             printf ' %s\n' "${attack_args}"
