@@ -27,8 +27,8 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--trials",
         required=True,
-        help="'1|0 enrolment test' lines, as VoxCeleb has them, or 'enrolment test "
-        "target|nontarget'; all are scored",
+        help="'1|0 enrolment test' lines, as VoxCeleb has them, 'enrolment test target|nontarget', "
+        "or those of ASVspoof, whose spoofs are left out; all others are scored",
     )
     add("--enrolments", help="'speaker utterance ...' lines, where trials name speakers")
     add(

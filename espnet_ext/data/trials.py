@@ -1,12 +1,13 @@
 """Lists of trials of speaker verification, and what is enrolled."""
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
 from espnet_ext.data.lines import check_count, read_columns
 
-TARGET, NONTARGET = "target", "nontarget"
-TRIAL_KEYS = {"1": TARGET, "0": NONTARGET, TARGET: TARGET, NONTARGET: NONTARGET}
+TARGET, NONTARGET, SPOOF = "target", "nontarget", "spoof"
+TRIAL_KEYS = {"1": TARGET, "0": NONTARGET, **{key: key for key in (TARGET, NONTARGET, SPOOF)}}
 ENDINGS = (".wav", ".flac")
 
 
@@ -16,7 +17,7 @@ class Trial(NamedTuple):
     Attributes:
         enrolment: an utterance, or a speaker who has several.
         test: an utterance.
-        key: "target" or "nontarget".
+        key: "target" or "nontarget"; "spoof" in lists of ASVspoof.
     """
 
     enrolment: str
@@ -35,13 +36,15 @@ class Trial(NamedTuple):
 
 
 def read_trial_list(path: str | Path) -> list[Trial]:
-    """Read a list of trials as VoxCeleb has it (`1 enrolment test`) or Kaldi (`... target`).
+    """Read a list of trials of VoxCeleb (`1 enrolment test`), Kaldi (`... target`) or ASVspoof.
 
+    ASVspoof has `enrolment test bonafide target` and `enrolment test A07 spoof`; trials with
+    spoofs are left out, for an attack begins with bona fide speech.
     VoxCeleb's paths become the ids of its recipes: `id1/x6u/00001.wav` is `id1-x6u-00001`.
 
     Args:
-        path: three columns a line: `1` or `0`, enrolment and test; or enrolment, test, and
-            `target` or `nontarget`.
+        path: columns of each line: `1` or `0`, enrolment and test; or enrolment, test, the spoof
+            where there are four columns, and `target`, `nontarget` or `spoof`.
 
     Raises:
         InputError: names file and line: another number of columns, no key, or a trial twice.
@@ -50,7 +53,11 @@ def read_trial_list(path: str | Path) -> list[Trial]:
         >>> read_trial_list("veri_test2.txt")[0]                         # doctest: +SKIP
         Trial(enrolment='id10270-x6uYqmx31kE-00001', test='id10270-8jEAjG6SegY-00008', key='target')
     """
-    return read_columns(path, trial_of, key=lambda trial: trial.name)
+    trials = read_columns(path, trial_of, key=lambda trial: trial.name)
+    found = [trial for trial in trials if trial.key != SPOOF]
+    if len(found) < len(trials):
+        logging.info("%s: left out %d trials with spoofs", path, len(trials) - len(found))
+    return found
 
 
 def trial_of(columns: list[str]) -> Trial:
@@ -59,11 +66,9 @@ def trial_of(columns: list[str]) -> Trial:
     Raises:
         ValueError: they are not those of a trial.
     """
-    check_count(columns, {3}, "1|0 enrolment test' or 'enrolment test target|nontarget")
-    if columns[0] in ("1", "0"):
-        key, *names = columns
-    else:
-        *names, key = columns
+    forms = "1|0 enrolment test' or 'enrolment test [spoof] target|nontarget|spoof"
+    check_count(columns, {3} if columns[0] in ("1", "0") else {3, 4}, forms)
+    key, *names = columns if columns[0] in ("1", "0") else (columns[-1], *columns[:2])
     if key not in TRIAL_KEYS:
         raise ValueError(f"'{key}' is not a key; there should be 1 or 0 first, or target|nontarget")
     enrolment, test = map(_utterance_id, names)

@@ -21,9 +21,19 @@ def test_lists_of_voxceleb_and_kaldi_are_read(tmp_path, line, trial):
     assert read_trial_list(tmp_path / "trials") == [trial]
 
 
+def test_bona_fide_trials_of_asvspoof_are_read(tmp_path, caplog):
+    lines = "A E_1 bonafide target\nA E_2 A07 spoof\nB E_1 bonafide nontarget\n"
+    (tmp_path / "trials").write_text(lines)
+    with caplog.at_level("INFO"):
+        found = read_trial_list(tmp_path / "trials")
+    assert found == [Trial("A", "E_1", "target"), Trial("B", "E_1", "nontarget")]
+    assert "1 trials with spoofs" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
+        ("1 a b\n1 a b c\n", "2: 4 columns"),
         ("1 a b\n0 a\n", "2: 2 columns"),
         ("1 a b\na c maybe\n", "2: 'maybe' is not a key"),
         ("1 a b\n0 a b\n", "2: "),
