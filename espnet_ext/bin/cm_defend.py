@@ -1,18 +1,22 @@
-"""Put a defence before a trained countermeasure."""
+"""Put a defence or a codec before a trained countermeasure."""
 
 import argparse
 
 from espnet_ext.bin import cli
+from espnet_ext.data.codecs import CODECS
 
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Write the cascade of a defence and a trained countermeasure as one model.")
+    parser = cli.parser(
+        "Write the cascade of a defence or a codec and a trained countermeasure as one model."
+    )
     add = parser.add_argument
     cli.CM_MODEL.add(parser, "the countermeasure")
     add("--output_dir", required=True, help="config.yaml and weights of the cascade")
-    add("--defense", required=True, help="filter, or another choice of cm_train")
+    add("--defense", help="filter, or another choice of cm_train")
     add("--defense_conf", type=key_value, action="append", default=[], help="KEY=VALUE, repeatable")
+    add("--speech_codec", choices=[*CODECS], help="what speech goes through before the front end")
     cli.add_allow_pickle(parser)
     return parser
 
@@ -45,6 +49,7 @@ def main() -> None:
         args.defense,
         dict(args.defense_conf),
         args.allow_pickle,
+        args.speech_codec,
     )
     print(path)
 

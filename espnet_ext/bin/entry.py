@@ -60,7 +60,7 @@ VERBS = {
         cm="cm_train",
         ssl="ssl_train",
     ),
-    "defend": _verb("put a defence before a trained countermeasure", "cm_defend"),
+    "defend": _verb("put a defence or a codec before a trained countermeasure", "cm_defend"),
     "reconstruct": _verb("measure and draw what a Mockingjay reconstructs", "ssl_evaluate"),
     "lnsr": _verb("layerwise noise-to-signal ratio of Mockingjays", "cm_lnsr"),
     "probe": _verb("linear probe of the layers of Mockingjays", "cm_probe"),

@@ -14,7 +14,9 @@ from espnet_ext.cm.feature_cache import FeatureCache
 from espnet_ext.cm.losses import CountermeasureLoss
 from espnet_ext.cm.segment import SegmentOptions, cut
 from espnet_ext.data.configurations import Config
+from espnet_ext.defense.codec import through_codec
 from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import Padded
 from espnet_ext.frontend.model import FeatureModel
 
 TrialOutputs = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -26,7 +28,7 @@ class CountermeasureModel(FeatureModel):
     Waveforms become features (`features`, the space that Wu et al. 2020 attack), features become
     class scores (`logits`), and these become one score an utterance (`scores`):
 
-        speech -> front end -> normalisation -> [SpecAug in training] -> [defence]
+        speech -> [codec] -> front end -> normalisation -> [SpecAug in training] -> [defence]
                -> segment -> encoder -> output layer
 
     Args:
@@ -42,6 +44,7 @@ class CountermeasureModel(FeatureModel):
         sample_rate: of the waveforms in Hz, for whoever reads them.
         feature_cache_mb: memory for the features of the utterances that `forward` has seen, in
             megabytes. 0: none. The front end must not learn.
+        codec: of `espnet_ext.data.codecs.CODECS`, which speech goes through first; None for none.
 
     Raises:
         InputError: features are to be kept of a front end that learns.
@@ -62,6 +65,7 @@ class CountermeasureModel(FeatureModel):
         specaug: AbsSpecAug | None = None,
         sample_rate: int = 16000,
         feature_cache_mb: float = 0.0,
+        codec: str | None = None,
     ):
         super().__init__(frontend, normalize)
         if feature_cache_mb and any(p.requires_grad for p in frontend.parameters()):
@@ -74,6 +78,7 @@ class CountermeasureModel(FeatureModel):
             segment = SegmentOptions(**(segment or {}))
         self.segment = segment
         self.sample_rate = sample_rate
+        self.codec = codec
         self._trials: TrialOutputs | None = None
         self._cache = FeatureCache(feature_cache_mb) if feature_cache_mb else None
 
@@ -82,6 +87,12 @@ class CountermeasureModel(FeatureModel):
         """Samples of the front end's window; 1 where it does not say."""
         spectrum = getattr(self.frontend, "spectrum", None)
         return getattr(spectrum, "win_length", 1)
+
+    def features(self, speech: torch.Tensor, lengths: torch.Tensor) -> Padded:
+        """Normalised features of speech as the codec leaves it, see `FeatureModel.features`."""
+        if self.codec is not None:
+            speech = through_codec(speech, lengths, self.sample_rate, self.codec)
+        return super().features(speech, lengths)
 
     def embeddings(self, feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Embeddings of the segments of defended features.

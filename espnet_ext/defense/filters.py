@@ -110,7 +110,7 @@ class SmoothingFilter(torch.nn.Module):
             smooth = F.conv2d(over_frames, kernel.view(1, 1, 1, -1)).squeeze(1)
         smooth = smooth.unflatten(0, (-1, self.blocks)).transpose(1, 2).reshape(feats.shape)
         if self.straight_through:
-            smooth = _IdentityGradient.apply(feats, smooth)
+            smooth = IdentityGradient.apply(feats, smooth)
         return zero_padding(smooth, lengths), lengths
 
 
@@ -144,8 +144,15 @@ def _mirrored(size: int, count: torch.Tensor, reach: int) -> torch.Tensor:
     return torch.minimum(place, period - place)
 
 
-class _IdentityGradient(torch.autograd.Function):
-    """The second argument, with a gradient as if it were the first."""
+class IdentityGradient(torch.autograd.Function):
+    """The second argument, with a gradient as if it were the first.
+
+    Example:
+        >>> x = torch.tensor([1.0], requires_grad=True)
+        >>> IdentityGradient.apply(x, torch.round(x)).sum().backward()
+        >>> x.grad
+        tensor([1.])
+    """
 
     @staticmethod
     def forward(ctx: FunctionCtx, feats: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor:

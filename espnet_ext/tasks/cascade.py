@@ -1,4 +1,4 @@
-"""A defence before a countermeasure that was trained without it."""
+"""A defence or a codec before a countermeasure that was trained without it."""
 
 from pathlib import Path
 
@@ -16,11 +16,12 @@ def put_before(
     config_file: str | Path,
     model_file: str | Path,
     output_dir: str | Path,
-    defense: str,
+    defense: str | None,
     defense_conf: Config,
     allow_pickle: bool = False,
+    codec: str | None = None,
 ) -> Path:
-    """Write the cascade of a defence and a trained countermeasure as one model.
+    """Write the cascade of a defence or a codec and a trained countermeasure as one model.
 
     The countermeasure stays as it is: filters are a passive defence (Wu, Liu and Lee 2020,
     section 4.2.1).
@@ -29,31 +30,42 @@ def put_before(
         config_file: `config.yaml` of the countermeasure.
         model_file: its weights.
         output_dir: gets `config.yaml`, and weights under the name of `model_file`.
-        defense: a choice of `--defense`.
+        defense: a choice of `--defense`; None for a codec alone.
         defense_conf: its arguments.
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
+        codec: of `espnet_ext.data.codecs.CODECS`, which speech then goes through first.
 
     Returns:
         the weights that were written.
 
     Raises:
-        InputError: the countermeasure has a defence already, or another input size than
-            the defence gives, or a file cannot be read.
+        InputError: the countermeasure has a defence or a codec already, or another input size
+            than the defence gives, or a file cannot be read, or nothing is to be put before it.
 
     Example:
         >>> put_before("exp/lcnn/config.yaml", "exp/lcnn/valid.eer.best.pth",
         ...            "exp/lcnn_median", "filter", {"kind": "median"})   # doctest: +SKIP
     """
     config = read_configuration(config_file, CM_KIND, allow_pickle)
-    if config.get("defense") is not None:
-        raise InputError(f"{config_file}: has the defence '{config['defense']}' already")
-    config.update(defense=defense, defense_conf=dict(defense_conf))
+    if defense is None and (codec is None or defense_conf):
+        raise InputError(
+            "give the --defense or the --speech_codec that is put before the countermeasure"
+        )
+    if defense is not None:
+        if config.get("defense") is not None:
+            raise InputError(f"{config_file}: has the defence '{config['defense']}' already")
+        config.update(defense=defense, defense_conf=dict(defense_conf))
+    if codec is not None:
+        if config.get("speech_codec") is not None:
+            raise InputError(f"{config_file}: has the codec '{config['speech_codec']}' already")
+        config["speech_codec"] = codec
     config["output_dir"] = str(output_dir)
     model = build(CM_KIND.task, config, config_file, allow_pickle)
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     # That of the defence as built, the rest as trained.
     own, trained = model.state_dict(), read_weights(model_file, allow_pickle)
-    expected = {name for name in own if not name.startswith("defense.")}
+    added = "defense." if defense is not None else ()
+    expected = {name for name in own if not name.startswith(added)}
     if differing := sorted(set(trained) ^ expected):
         raise InputError(f"{model_file}: not the weights of this countermeasure ({differing[0]})")
     if shapes := [n for n, value in trained.items() if value.shape != own[n].shape]:

@@ -33,6 +33,7 @@ from espnet_ext.cm.model import CountermeasureModel, TrialOutputs, accuracies
 from espnet_ext.cm.segment import SegmentOptions
 from espnet_ext.cm.senet import SENet
 from espnet_ext.cm.xvector import XVector
+from espnet_ext.data.codecs import CODECS
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import write_lines
 from espnet_ext.data.kaldi import read_table
@@ -147,6 +148,7 @@ def detection_stats(trials: TrialOutputs) -> dict[str, torch.Tensor | float]:
 class CountermeasureTask(FeatureTask):
     """Spoofing countermeasures: front end, defence, encoder and loss by configuration.
 
+        speech_codec: null      # mp3, opus, ... of espnet_ext.data.codecs, before the front end
         frontend: spectrogram   # mel, spectrogram, lfcc, ... of espnet_ext.frontend.choices
         normalize: none         # utterance, global, fixed, none
         defense: none           # filter, mockingjay, none: between features and encoder
@@ -179,6 +181,7 @@ class CountermeasureTask(FeatureTask):
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the class choices and the segment; set defaults that fit two classes."""
         from espnet2.utils.nested_dict_action import NestedDictAction
+        from espnet2.utils.types import str_or_none
 
         super().add_task_arguments(parser)
         parser.add_argument(
@@ -193,6 +196,12 @@ class CountermeasureTask(FeatureTask):
             default=0.0,
             help="Memory for features of utterances that were seen before, in megabytes; for front "
             "ends that do not learn",
+        )
+        parser.add_argument(
+            "--speech_codec",
+            type=str_or_none,
+            choices=[None, *CODECS],
+            help="A codec that speech goes through before the front end, as of a call or a message",
         )
         parser.set_defaults(
             iterator_type="category",
@@ -260,6 +269,7 @@ class CountermeasureTask(FeatureTask):
             sample_rate=frontend.fs,
             # Models that were trained before there was one have none.
             feature_cache_mb=getattr(args, "feature_cache_mb", 0.0),
+            codec=getattr(args, "speech_codec", None),
         )
 
     @classmethod

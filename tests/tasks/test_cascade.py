@@ -6,6 +6,7 @@ import yaml
 from tiny_cm import cm_config, cm_model, save_countermeasure
 from tiny_countermeasure import padded, utterances
 
+from espnet_ext.data.codecs import coded
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.cascade import put_before
@@ -49,6 +50,29 @@ def test_a_second_defence_is_refused(trained, tmp_path):
     with pytest.raises(InputError, match="has the defence 'filter' already"):
         put_before(tmp_path / "mean/config.yaml", weights, tmp_path / "two", "filter", {})
     assert not (tmp_path / "two").exists()
+
+
+def test_a_codec_comes_before_the_front_end(trained, tmp_path):
+    weights = put_before(*trained, tmp_path / "mulaw", None, {}, codec="mulaw")
+    config = tmp_path / "mulaw/config.yaml"
+    base, cascade = load_countermeasure(*trained), load_countermeasure(config, weights)
+    waves = utterances(3)[0]
+    speech, lengths = padded(waves)
+    sent, _ = padded([coded(wave, 16000, "mulaw") for wave in waves])
+    with torch.no_grad():
+        (found, _), (expected, _) = cascade.features(speech, lengths), base.features(sent, lengths)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, base.features(speech, lengths)[0], atol=1e-3)
+    speech.requires_grad_()
+    cascade.logits(*cascade.features(speech, lengths))[:, 0].sum().backward()
+    assert speech.grad.norm(dim=1).min() > 0
+    with pytest.raises(InputError, match="has the codec 'mulaw' already"):
+        put_before(config, weights, tmp_path / "two", None, {}, codec="mp3")
+
+
+def test_nothing_to_put_before_is_refused(trained, tmp_path):
+    with pytest.raises(InputError, match="--defense or the --speech_codec"):
+        put_before(*trained, tmp_path / "new", None, {})
 
 
 def test_unknown_option_is_refused_before_anything_is_written(trained, tmp_path):
