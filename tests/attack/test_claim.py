@@ -16,6 +16,8 @@ from espnet_ext.data.audio import read_audio, write_wav
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
 
+pytestmark = pytest.mark.one_python
+
 MODEL = {"weights": {"path": "exp/asr/latest.pth", "sha256": "0f3a"}}
 HALVES = ["recognizer", "features"]
 both = pytest.mark.parametrize("half", HALVES)

@@ -21,6 +21,8 @@ from espnet_ext.data.files import read_json
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import InputError
 
+pytestmark = pytest.mark.one_python
+
 METHODS = ["fgsm", "pgd", "noise"]
 FAST = {"methods": METHODS, "steps": 2, "batch_size": 2, "keep": False}
 WAVES = {"space": "waveform", "unit": "raw"}

@@ -17,6 +17,8 @@ from espnet_ext.data.files import read_json, read_jsonl, write_json, write_jsonl
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 
+pytestmark = pytest.mark.one_python
+
 KINDS = ["recognizer", "features", "waveform"]
 CHANGES = {"methods": ["pgd", "noise"]}
 

@@ -25,6 +25,8 @@ from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.perturbation import measure
 
+pytestmark = pytest.mark.one_python
+
 DEFENCE = GaussianAugmentation(augmentation=False)
 
 

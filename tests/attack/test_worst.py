@@ -20,6 +20,8 @@ from espnet_ext.attack.methods.worst import Worst
 from espnet_ext.report.flags import gradient_flags
 from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
+pytestmark = pytest.mark.one_python
+
 BUDGETS = {
     "recognizer": Budget(2, 20.0, "snr"),
     "features": Budget(np.inf, 0.5),

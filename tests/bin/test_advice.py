@@ -12,6 +12,8 @@ import pytest
 from espnet_ext.bin import advice, cli
 from espnet_ext.errors import InputError
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {path.name: path for path in (ROOT / "egs2/TEMPLATE").glob("*/*.sh") if "1/" in str(path)}
 TASKS = {

@@ -13,6 +13,8 @@ from espnet_ext.errors import InputError
 from espnet_ext.report.countermeasure_figures import countermeasure_pictures
 from espnet_ext.report.reports import write_report
 
+pytestmark = pytest.mark.one_python
+
 pytest.importorskip("matplotlib")
 JSON = ("results.json", "results.schema.json", "training.json")
 

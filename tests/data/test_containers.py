@@ -21,6 +21,8 @@ from espnet_ext.data.format import FormatOptions, format_directory
 from espnet_ext.data.kaldi import read_table, write_table
 from espnet_ext.errors import InputError
 
+pytestmark = pytest.mark.one_python
+
 RATE = 16000
 PADDING = 4 * 1152  # samples that MP3 encoders and decoders add
 

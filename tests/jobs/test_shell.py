@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).parents[2]
 COMMON = ROOT / "egs2" / "TEMPLATE" / "common"
 PARSE = f". {COMMON}/utils/parse_options.sh"

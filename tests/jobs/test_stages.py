@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 UTILS = Path(__file__).resolve().parents[2] / "egs2/TEMPLATE/common/utils"
 TRAINING = "echo train --name 'a  b' --ngpu {ngpu}"
 RECORD = '#!/bin/sh\nfor word; do echo "$word"; done > "$(mktemp words.XXXXXX)"\n'

@@ -13,6 +13,8 @@ import pytest
 
 from espnet_ext.jobs.warm import worker_line
 
+pytestmark = pytest.mark.one_python
+
 UTILS = Path(__file__).resolve().parents[2] / "egs2/TEMPLATE/common/utils"
 RUN = [sys.executable, "-m", "espnet_ext.bin.run_jobs"]
 # A command of this project that runs any other and imports nothing heavy.

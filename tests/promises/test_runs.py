@@ -16,6 +16,8 @@ from espnet_ext.attack.methods import method_named
 from espnet_ext.data.files import read_jsonl
 from espnet_ext.errors import InputError
 
+pytestmark = pytest.mark.one_python
+
 every_victim = pytest.mark.parametrize("name", VICTIMS)
 one_of_each_kind = pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 

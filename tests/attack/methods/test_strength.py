@@ -12,6 +12,8 @@ from espnet_ext.attack.methods.upstream import Upstream
 from espnet_ext.defense import SmoothingFilter
 from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
+pytestmark = pytest.mark.one_python
+
 QUARTER = {"alpha": 0.25, "schedule": "constant"}
 
 
