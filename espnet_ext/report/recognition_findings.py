@@ -54,17 +54,29 @@ def _with_interval(benign: Benign, name: str) -> Numbers | None:
     return None if isinstance(value, int) else value
 
 
-def strongest(entries: Iterable[AttackScores]) -> AttackScores | None:
-    """The attack with the least AdvTWER, noise left out; None where nothing was attacked."""
+def strongest(entries: Iterable[AttackScores], targeted: bool = True) -> AttackScores | None:
+    """The attack that comes closest to its goal, noise left out; None where nothing was attacked.
+
+    Args:
+        entries: scores of one model.
+        targeted: whether least AdvTWER is closest; else most successes, then most WER, are.
+    """
+
+    def distance(entry: AttackScores) -> tuple[float, ...]:
+        if targeted:
+            return entry["adv_twer"][0] or 0.0, entry["step"]
+        wer = entry["wer"][0] if "wer" in entry else None
+        return -(entry["success_rate"][0] or 0.0), -(wer or 0.0), entry["step"]
+
     attacked = [e for e in entries if e["step"] > 0 and e["method"] != NOISE]
-    return min(attacked, key=lambda e: (e["adv_twer"][0] or 0.0, e["step"]), default=None)
+    return min(attacked, key=distance, default=None)
 
 
 def sweep_findings(results: SweepResults) -> Iterator[Finding]:
     """Of a sweep: the baseline, all comparisons with it, and the strongest attack."""
     base, conditions = baseline(results), results["conditions"]
     about = {"heads": base["heads"], "wer": clean_wer(base)}
-    worst = strongest(base["attack"])
+    worst = strongest(base["attack"], results["attack"].get("targeted", True))
     if worst is None:
         yield Finding("not_attacked", about)
         return
@@ -126,7 +138,8 @@ def attack_findings(scores: Sequence[AttackScores], settings: Record) -> Iterato
         scores: of `asr_attack`.
         settings: of attack.json.
     """
-    worst = strongest(scores)
+    targeted = settings.get("targeted", True)
+    worst = strongest(scores, targeted)
     if worst is None:
         yield Finding("nothing", {})
         return
@@ -135,7 +148,6 @@ def attack_findings(scores: Sequence[AttackScores], settings: Record) -> Iterato
     about = {"clean": clean, "entry": worst}
     yield Finding("transcripts", {"attack": attack_name(settings), **about})
     aimless = {"goal": settings.get("goal", ""), "entry": worst}
-    targeted = settings.get("targeted", True)
     yield Finding("target", about) if targeted else Finding("no_target", aimless)
     noise = next((entry for entry in same if entry["method"] == NOISE), None)
     yield Finding("loudness", {"entry": worst, "noise": noise})

@@ -127,3 +127,15 @@ def test_the_strongest_is_the_one_with_least_adv_twer():
     entries = scored(log_rows({**constant(1, 3), ("snr30", 5): [2] * 6}))
     assert setting_name(strongest(entries)) == "ε = 2, 5 steps"
     assert strongest([]) is None
+
+
+def test_the_strongest_without_a_target_has_most_successes_then_most_errors():
+    """All are farther from the target than the first one, which says nothing."""
+    rates = {5: (50.0, 20.0), 10: (100.0, 30.0), 25: (100.0, 60.0)}
+    scores = scored(log_rows({("snr30", step): [2 + step] * 6 for step in (0, *rates)}))
+    for entry in scores:
+        if entry["step"]:
+            success, wer = rates[entry["step"]]
+            entry |= {"success_rate": [success] * 3, "wer": [wer] * 3}
+    assert strongest(scores)["step"] == 5
+    assert strongest(scores, targeted=False)["step"] == 25
