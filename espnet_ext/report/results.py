@@ -426,6 +426,7 @@ class VerificationScores(Verified, CurvePoint, _Beside):
 
 class _Tandem(TypedDict, total=False):
     tandem: TandemRates
+    losses: dict[str, str]
 
 
 class VerificationResults(_Made, _Flags, _Checked, _Tandem):

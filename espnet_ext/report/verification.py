@@ -15,7 +15,7 @@ from espnet_ext.data.attack_log import (
     read_attack_record,
     rows_by_setting,
 )
-from espnet_ext.data.files import Record
+from espnet_ext.data.files import Record, read_record
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.trials import NONTARGET, TARGET, Trial
 from espnet_ext.errors import refuse
@@ -39,6 +39,7 @@ from espnet_ext.report.results import (
 )
 from espnet_ext.report.tables import markdown_table
 from espnet_ext.report.wording import budget_name, method_name, number, shown
+from espnet_ext.victims.options import COUNTERMEASURE, SPEAKER
 
 VOXCELEB_DCF = Coefficients(c0=0.0, c1=0.05, c2=0.95)
 """Of minDCF, as VoxSRC and ESPnet's recipes have it: prior of targets 0.05, both costs 1."""
@@ -64,6 +65,8 @@ VERIFICATION_DEFINITIONS = {
 }
 
 TANDEM_DEFINITIONS = {
+    "losses": "what each attack increases, less its threshold: the score of the speaker model, "
+    "that of the countermeasure, or (tandem, and where none is said) the smaller of the two",
     "cm_score": "score of the countermeasure in tandem less its threshold, or its logit of bona "
     "fide less that of spoof; above 0 it takes the test utterance for bona fide",
     "cm_accepts": "share of impostor trials that the countermeasure takes for bona fide, in "
@@ -76,6 +79,8 @@ TANDEM_DEFINITIONS = {
     "ASVspoof 5: misses are either_rejects, false alarms both_accept of all trials without attack, "
     "spoofs both_accept. 0 is perfect; to accept everybody costs 1, to reject everybody 1.581",
 }
+
+ALONE = (SPEAKER, COUNTERMEASURE)
 
 
 class Judged(NamedTuple):
@@ -216,6 +221,8 @@ def verification_results(
         "scores": scores,
     }
     if "cm_score" in rows[0]:
+        methods = read_record(Path(output_dir) / RECORD)["settings"]["methods"]
+        results["losses"] = {name: o["loss"] for name, o in methods.items() if o.get("loss")}
         results["tandem"] = judge.tandem(every, every)
         results["definitions"] |= TANDEM_DEFINITIONS
     if checked := gradient_shares([record]):
@@ -264,7 +271,10 @@ def _beyond(
 
 def verification_flags(results: VerificationResults) -> Iterator[Finding]:
     """Flags of an attack on speaker verification."""
-    clean, scores, name = results["clean"], results["scores"], "this model"
+    clean, name = results["clean"], "this model"
+    # An attack on one model of a tandem is there to compare with: it need not reach the goal.
+    losses = results.get("losses", {})
+    scores = [e for e in results["scores"] if losses.get(e["method"]) not in ALONE]
     if (clean["eer"][0] or 0.0) >= LIMITS.CHANCE_EER:
         yield Finding("near_chance", {"models": {name: clean["eer"]}})
     attacks = {entry["budget"] for entry in scores if entry["step"] and entry["method"] != NOISE}
@@ -351,7 +361,7 @@ class VerificationReport(Report):
             ]
             for entry in self.results["scores"]
         ]
-        return ["## Scores", markdown_table(header, rows), *self._tandem()]
+        return ["## Scores", markdown_table(header, _different(rows)), *self._tandem()]
 
     def _tandem(self) -> list[str]:
         """Who accepts what of each setting, where there is a countermeasure."""
@@ -374,7 +384,7 @@ class VerificationReport(Report):
             ]
             for name, own, rates in plain
         ]
-        return ["## In tandem with the countermeasure", markdown_table(header, rows)]
+        return ["## In tandem with the countermeasure", markdown_table(header, _different(rows))]
 
     def pictures(self) -> Iterator[Picture]:
         """Success against steps, budget, gradients and queries."""
@@ -383,6 +393,11 @@ class VerificationReport(Report):
     def settings(self) -> Record:
         """Of the attack."""
         return self.results["settings"]
+
+
+def _different(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Rows once each: without attack all methods have the same."""
+    return [[*row] for row in dict.fromkeys(map(tuple, rows))]
 
 
 def _setting_cells(entry: VerificationScores) -> list[str]:

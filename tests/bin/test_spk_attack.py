@@ -20,6 +20,7 @@ from espnet_ext.errors import InputError
 from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.metrics.tdcf import a_dcf
 from espnet_ext.report.reports import read_report, render
+from espnet_ext.report.verification import verification_flags
 
 ATTACK = {"methods": ["pgd", "noise"], "snr": [10], "steps": [1, 4], "batch_size": 4}
 SPEAKERS = {f"{name}-{take}": name for name in ("anna", "ben", "eve") for take in (1, 2, 3)}
@@ -158,7 +159,14 @@ def test_in_tandem_who_is_accepted_is_so_by_both(call, countermeasure):
         assert found["a_dcf"][0] == pytest.approx(a_dcf(either, impostors, np.mean(both)))
     page = (output / "RESULTS.md").read_text()
     assert "In tandem with the countermeasure" in page and "joint" in page
+    assert page.count("| none | 0 |") == 2  # once in each table, however many methods there are
     assert render(output) == page
+    # An attack on one model of the two is there to compare with, and raises no flag.
+    for entry in results["scores"]:
+        if entry["method"] != "noise" and entry["step"]:  # as if the loss had changed and no answer
+            entry["loss_mean"], entry["success_rate"] = 1e6, [0.0, 0.0, 0.0]
+    about = [str(f.values) for f in verification_flags(results) if f.kind == "loss_without_success"]
+    assert about and not any("speaker_only" in text for text in about)
 
 
 def test_settings_of_a_tandem_need_a_countermeasure(folder, call, countermeasure):

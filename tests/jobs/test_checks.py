@@ -115,6 +115,7 @@ SOME = {
         ("--trials", "absent"),
         ("--model_config", "conf/absent.yaml"),
         ("--attack_args", "goal both"),
+        ("--countermeasure", "absent"),
     ],
 }
 

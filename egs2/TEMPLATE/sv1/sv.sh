@@ -63,6 +63,9 @@ check_whole 0 num_trials
 check_sets test_set
 check_options format_args attack_args
 check_files model_config attack_config model_file enrolments trials dev_scores
+if [ -n "${countermeasure}" ] && [ ! -e "${countermeasure}" ]; then
+    refuse "--countermeasure: there is no ${countermeasure}"
+fi
 if [ -z "${trials}" ]; then trials=data/${test_set}/trials; fi
 
 . ./path.sh
@@ -81,9 +84,6 @@ if asked 3; then
     if [ ! -f "${model_file}" ]; then
         refuse "--model_file is empty, and the package resemblyzer is not installed; give the" \
             "weights of ${model_config}, or 'pip install --no-deps resemblyzer'"
-    fi
-    if [ -n "${countermeasure}" ] && [ ! -e "${countermeasure}" ]; then
-        refuse "--countermeasure: there is no ${countermeasure}"
     fi
     check_command_options "--attack_config or --attack_args" spk_attack \
         "--config ${attack_config@Q} ${attack_args}"
