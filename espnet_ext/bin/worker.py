@@ -4,7 +4,7 @@ run.pl starts it. Standard input is a socket with a line of JSON for each comman
 would run it; `log`, the file at whose end its output goes; `environment`, variables of its own.
 With it comes the write end of a pipe for the exit code, 128 + the signal where it was killed.
 
-What a command has imported late, or called of ESPnet for the first time, the next ones find done.
+What a command has imported late, or was the first to call, the next ones find done.
 """
 
 import ast
@@ -79,10 +79,11 @@ def main() -> None:
         _answer()  # it may have ended before it was known
 
 
-def _checked_later() -> "Mapping[str, functools._lru_cache_wrapper[object]]":
-    """See `espnet_ext.compat.CHECKED_LATER`; nothing where no ESPnet has been imported."""
-    compat = sys.modules.get("espnet_ext.compat")
-    return {} if compat is None else compat.CHECKED_LATER
+def _done_once() -> "Mapping[str, functools._lru_cache_wrapper[object]]":
+    """What takes long when it is first called, of modules that are imported."""
+    compat, findings = map(sys.modules.get, ("espnet_ext.compat", "espnet_ext.report.findings"))
+    sentences = {} if findings is None else {"sentences": findings.macros}
+    return sentences if compat is None else compat.CHECKED_LATER | sentences
 
 
 def _prepare(used: int) -> None:
@@ -93,8 +94,8 @@ def _prepare(used: int) -> None:
             lines += more
     for name in dict.fromkeys(lines.decode().split()):
         with contextlib.suppress(Exception):
-            if name in _checked_later():
-                _checked_later()[name]()
+            if name in (once := _done_once()):
+                once[name]()
             else:
                 importlib.import_module(name)
 
@@ -104,7 +105,7 @@ def _tell(tell: int, before: set[str]) -> None:
     packages = {name.split(".")[0] for name in before}
     # Further packages may start threads, which no fork has.
     names = [n for n in sys.modules if n not in before and n.split(".")[0] in packages]
-    names += [n for n, check in _checked_later().items() if check.cache_info().currsize]
+    names += [n for n, call in _done_once().items() if call.cache_info().currsize]
     with contextlib.suppress(BlockingIOError):  # the pipe is full
         for name in names:
             os.write(tell, os.fsencode(name) + b"\n")

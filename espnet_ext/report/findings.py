@@ -5,15 +5,19 @@ recognises nothing cannot be attacked, models of different quality cannot be com
 attack with too long steps finds too little.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from espnet_ext.data.files import Record
 from espnet_ext.report.results import Flag, FlagKind, Numbers
 from espnet_ext.report.templates import template
 from espnet_ext.report.wording import excludes_zero
+
+if TYPE_CHECKING:
+    from jinja2.environment import TemplateModule
 
 # Thresholds of what must be known first.
 LIMITS = SimpleNamespace(
@@ -60,6 +64,12 @@ class Signs(NamedTuple):
         return cls(found.count(1), found.count(-1), found.count(0))
 
 
+@functools.cache
+def macros() -> "TemplateModule":
+    """One macro for each kind of finding, of `sentences.jinja`, which takes long to compile."""
+    return template("sentences.jinja").make_module({"limit": LIMITS})
+
+
 def sentence(finding: Finding) -> str:
     """A fact in words; `sentences.jinja` has the words.
 
@@ -67,8 +77,7 @@ def sentence(finding: Finding) -> str:
         >>> sentence(Finding("nothing", {}))
         'Nothing was attacked.'
     """
-    macros = template("sentences.jinja").make_module({"limit": LIMITS})
-    text = " ".join(getattr(macros, finding.kind)(finding.values).split())
+    text = " ".join(getattr(macros(), finding.kind)(finding.values).split())
     return re.sub(r"(?<=\() | (?=[,.;:)])", "", text)  # lines of the template end before a mark
 
 

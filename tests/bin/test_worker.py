@@ -9,6 +9,7 @@ import pytest
 
 from espnet_ext import compat
 from espnet_ext.bin.worker import _prepare, _tell, needed
+from espnet_ext.report import findings
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,11 @@ def test_what_a_command_has_used_the_next_ones_find_done(monkeypatch):
     before = {*sys.modules} - {"json.tool"}
     importlib.import_module("json.tool")
     checks["a"]()
+    findings.macros()
     _tell(tell, before)
     monkeypatch.delitem(sys.modules, "json.tool")
-    checks["a"].cache_clear()
+    for once in (checks["a"], findings.macros):
+        once.cache_clear()
     _prepare(used)
     assert calls == ["a", "a"] and "json.tool" in sys.modules
+    assert findings.macros.cache_info().currsize == 1
