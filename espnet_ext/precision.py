@@ -32,6 +32,20 @@ def full_precision() -> Iterator[None]:
         yield
 
 
+def fast_in_half(device: torch.device) -> bool:
+    """Whether bfloat16 is no slower than full precision: not on a CPU without its instructions.
+
+    Example:
+        >>> fast_in_half(torch.device("cuda"))
+        True
+    """
+    # PyTorch has no public way to ask for these two instruction sets.
+    asked = (
+        getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16")
+    )
+    return device.type != "cpu" or any(has is None or has() for has in asked)
+
+
 def check_autocast(autocast: str | None, device: torch.device) -> None:
     """Refuse another mixed precision than bfloat16, and warn where that is slower.
 
@@ -43,11 +57,7 @@ def check_autocast(autocast: str | None, device: torch.device) -> None:
     """
     if autocast not in (None, "bfloat16"):
         raise InputError(f"autocast must be 'bfloat16' or None, not '{autocast}'")
-    # PyTorch has no public way to ask for these two instruction sets.
-    asked = (
-        getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16")
-    )
-    if autocast and device.type == "cpu" and not any(has is None or has() for has in asked):
+    if autocast and not fast_in_half(device):
         logging.warning(
             "autocast: this CPU has neither AMX nor AVX512-BF16: bfloat16 takes 1.5 to 15 times "
             "as long on it as full precision; leave autocast out, or use a GPU"
