@@ -4,12 +4,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.torch_utils.device_funcs import force_gatherable
 
 from espnet_ext.cm import CLASSES
+from espnet_ext.cm.adversarial import AdversarialOptions
 from espnet_ext.cm.feature_cache import FeatureCache
 from espnet_ext.cm.losses import CountermeasureLoss
 from espnet_ext.cm.segment import SegmentOptions, cut
@@ -45,6 +47,8 @@ class CountermeasureModel(FeatureModel):
         feature_cache_mb: memory for the features of the utterances that `forward` has seen, in
             megabytes. 0: none. The front end must not learn.
         codec: of `espnet_ext.data.codecs.CODECS`, which speech goes through first; None for none.
+        adversarial: what features are attacked with in training; arguments of
+            `AdversarialOptions` will do.
 
     Raises:
         InputError: features are to be kept of a front end that learns.
@@ -66,6 +70,7 @@ class CountermeasureModel(FeatureModel):
         sample_rate: int = 16000,
         feature_cache_mb: float = 0.0,
         codec: str | None = None,
+        adversarial: AdversarialOptions | Config | None = None,
     ):
         super().__init__(frontend, normalize)
         if feature_cache_mb and any(p.requires_grad for p in frontend.parameters()):
@@ -79,6 +84,9 @@ class CountermeasureModel(FeatureModel):
         self.segment = segment
         self.sample_rate = sample_rate
         self.codec = codec
+        if not isinstance(adversarial, AdversarialOptions):
+            adversarial = AdversarialOptions(**(adversarial or {}))
+        self.adversarial = adversarial
         self._trials: TrialOutputs | None = None
         self._cache = FeatureCache(feature_cache_mb) if feature_cache_mb else None
 
@@ -166,8 +174,12 @@ class CountermeasureModel(FeatureModel):
             )
         else:
             feats, lengths = self.features(speech, speech_lengths)
-        if self.specaug is not None and self.training:
-            feats, lengths = self.specaug(feats, lengths)
+        if self.training:
+            if self.specaug is not None:
+                feats, lengths = self.specaug(feats, lengths)
+            feats = self.adversarial.attacked(
+                feats, lengths, lambda x: F.cross_entropy(self.logits(x, lengths), label)
+            )
         embeddings = self.embeddings(feats, lengths)
         flat, segments = embeddings.flatten(0, 1), embeddings.size(1)
         loss = self.loss(flat, label.repeat_interleave(segments)).mean()

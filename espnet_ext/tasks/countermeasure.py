@@ -19,6 +19,7 @@ from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions
 
 from espnet_ext.cm import CLASSES
+from espnet_ext.cm.adversarial import AdversarialOptions
 from espnet_ext.cm.lcnn import LCNN
 from espnet_ext.cm.losses import (
     BONAFIDE,
@@ -156,6 +157,8 @@ class CountermeasureTask(FeatureTask):
         cm_loss: asoftmax       # cross_entropy, asoftmax, amsoftmax, ocsoftmax
         segment_conf:           # arguments of espnet_ext.cm.segment.SegmentOptions
             num_frames: 600
+        adversarial_conf:       # arguments of espnet_ext.cm.adversarial.AdversarialOptions
+            eps: 0.0
         feature_cache_mb: 0     # memory for features of utterances that were seen before
 
     The data are `wav.scp,speech,sound` and `utt2label,label,text`. By default both classes come
@@ -166,7 +169,10 @@ class CountermeasureTask(FeatureTask):
     choose as well; `loss` of A-softmax rises with its margin.
     """
 
-    further_classes: ClassVar[dict[str, type]] = {"segment": SegmentOptions}
+    further_classes: ClassVar[dict[str, type]] = {
+        "segment": SegmentOptions,
+        "adversarial": AdversarialOptions,
+    }
     class_choices_list = [  # noqa: RUF012  ESPnet's own form
         frontend_choices,
         normalize_choices,
@@ -184,12 +190,13 @@ class CountermeasureTask(FeatureTask):
         from espnet2.utils.types import str_or_none
 
         super().add_task_arguments(parser)
-        parser.add_argument(
-            "--segment_conf",
-            action=NestedDictAction,
-            default={},
-            help="The keyword arguments of espnet_ext.cm.segment.SegmentOptions",
-        )
+        for name, options in cls.further_classes.items():
+            parser.add_argument(
+                f"--{name}_conf",
+                action=NestedDictAction,
+                default={},
+                help=f"The keyword arguments of {options.__module__}.{options.__name__}",
+            )
         parser.add_argument(
             "--feature_cache_mb",
             type=float,
@@ -270,6 +277,7 @@ class CountermeasureTask(FeatureTask):
             # Models that were trained before there was one have none.
             feature_cache_mb=getattr(args, "feature_cache_mb", 0.0),
             codec=getattr(args, "speech_codec", None),
+            adversarial=getattr(args, "adversarial_conf", None),
         )
 
     @classmethod

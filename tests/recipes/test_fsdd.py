@@ -111,8 +111,10 @@ def report_of(recipe, name, *options):
     return json.loads((recipe / f"exp/{name}/results.json").read_text())["conditions"]
 
 
-def write_sweep(recipe, name, condition, options):
-    text = f"conditions: [{condition}]\nvariants: {{{condition[3]}: {options}}}\n"
+def write_sweep(recipe, name, variants):
+    """A sweep of conditions with their options, by condition, beside that of the first report."""
+    conditions, options = [*variants], {c[3]: text for c, text in variants.items()}
+    text = f"conditions: {[[*c] for c in conditions]}\nvariants: {options}\n"
     (recipe / f"conf/sweep_{name}.yaml").write_text(text.replace("'", ""))
     # Attacks in several parts are those of the first run and of two trainings of each model.
     others = ("--report_with", "exp/conditions_attack_seed0.tsv", "--attack_shards", "1")
@@ -138,27 +140,25 @@ def test_two_trainings_of_each_model_are_one_condition(finished):
     assert "| MTL CTC+decoder | 2 |" in text
 
 
-def test_entropy_of_ctc_in_a_sweep_of_its_own(finished):
-    condition, entropy = [1.0, 0.5, 0.5, "entropy0.3"], "{model_conf: {ctc_entropy_weight: 0.3}}"
-    options = write_sweep(finished, "entropy", condition, entropy)
-    conditions = report_of(finished, "report_attack_entropy_seed0", "--stage", "6", *options)
-    assert [c["variant"] for c in conditions] == ["", "", "entropy0.3"]
-    model = finished / "exp/la1.0_lc0.5_entropy0.3_seed0"
-    assert "ctc_entropy_weight: 0.3" in (model / "config.yaml").read_text()
-    assert "ctc_entropy=" in (finished / "exp/log/train_entropy_seed0/1.log").read_text()
-    text = (finished / "exp/report_attack_entropy_seed0/RESULTS.md").read_text()
-    assert "MTL CTC+decoder, entropy0.3" in text
-
-
-def test_a_head_on_random_labels(finished):
-    options = write_sweep(finished, "random", [0.7, 0.5, 0.5, "random_head"], "{}")
+def test_entropy_of_ctc_and_a_head_on_random_labels_in_a_sweep(finished):
+    variants = {
+        (0.7, 0.5, 0.5, "random_head"): "{}",
+        (1.0, 0.5, 0.5, "entropy0.3"): "{model_conf: {ctc_entropy_weight: 0.3}}",
+    }
     # The hybrid that all start from, stage 5, is that of the accents: it has no use of heads.
-    options = ("--heads", "random", *options)
+    options = ("--heads", "random", *write_sweep(finished, "variants", variants))
     process = run(finished, *OPTIONS, *options, "--stage", "3", "--stop_stage", "4")
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
-    conditions = report_of(finished, "report_attack_random_seed0", "--stage", "6", *options)
+    conditions = report_of(finished, "report_attack_variants_seed0", "--stage", "6", *options)
+    assert [c["variant"] for c in conditions] == ["", "", "random_head", "entropy0.3"]
     assert conditions[2]["heads"] == "MTL CTC+decoder+classifier, random_head"
     assert "random_accuracy" in conditions[2]["benign"]
+    model = finished / "exp/la1.0_lc0.5_entropy0.3_seed0"
+    assert "ctc_entropy_weight: 0.3" in (model / "config.yaml").read_text()
+    logs = (finished / "exp/log/train_variants_seed0").glob("*.log")
+    assert any("ctc_entropy=" in log.read_text() for log in logs)
+    text = (finished / "exp/report_attack_variants_seed0/RESULTS.md").read_text()
+    assert "MTL CTC+decoder, entropy0.3" in text
 
 
 def test_audio_made_on_one_model_is_heard_by_all(finished):
@@ -176,7 +176,7 @@ def test_audio_made_on_one_model_is_heard_by_all(finished):
 
 
 def test_a_mockingjay_as_front_end_is_attacked_through(finished):
-    options = write_sweep(finished, "mockingjay", [1.0, 0.5, 0.5, "mockingjay"], "{}")
+    options = write_sweep(finished, "mockingjay", {(1.0, 0.5, 0.5, "mockingjay"): "{}"})
     options = (*options, "--train_config", "conf/train_mockingjay.yaml")
     options = ("--stage", "4", "--expdir", "exp/mockingjay", *options)
     conditions = report_of(finished, "mockingjay/report_attack_mockingjay_seed0", *options)

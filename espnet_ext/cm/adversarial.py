@@ -1,0 +1,81 @@
+"""Adversarial training of countermeasures: the defence that others are compared with.
+
+Goodfellow, Shlens and Szegedy (2015), section 6, train on clean and attacked inputs; Madry et al.
+(2018) make these with PGD. Wu et al. (2020), "Defense against adversarial attacks on spoofing
+countermeasures of ASV", do so for countermeasures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import zero_padding
+
+
+@dataclass(frozen=True)
+class AdversarialOptions:
+    """What utterances are attacked with while a countermeasure is trained.
+
+    Args:
+        eps: largest change of a feature, in the units of the normalised features; 0 for none.
+            `eps_raw` in the `attack.json` of an attack gives its ε in these units.
+        steps: of PGD from a random point of the ball; 1 is FGSM from there (Wong, Rice, Kolter
+            2020).
+        alpha: length of a step over eps.
+        share: of the utterances that are attacked; the others are seen clean.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    eps: float = 0.0
+    steps: int = 1
+    alpha: float = 1.25
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.eps < 0 or self.steps < 1 or self.alpha <= 0 or not 0 < self.share <= 1:
+            raise InputError(
+                f"adversarial: {self}; eps must be at least 0, steps at least 1, alpha positive, "
+                "share above 0 and at most 1"
+            )
+
+    def attacked(
+        self,
+        feats: torch.Tensor,
+        lengths: torch.Tensor,
+        loss: Callable[[torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        """Features of a batch, those of some utterances attacked.
+
+        What the model draws at random (crops, dropout) is drawn alike for every step and once more
+        by whoever takes the result; its parameters get no gradient.
+
+        Args:
+            feats: (B, F, D).
+            lengths: (B,) frames.
+            loss: of the batch, of features; it is increased.
+
+        Returns:
+            (B, F, D), as they were in the padding.
+
+        Example:
+            >>> options = AdversarialOptions(eps=0.1, share=1.0)
+            >>> x = torch.zeros(1, 2, 1)
+            >>> options.attacked(x, torch.tensor([1]), lambda feats: feats.sum()).flatten()
+            tensor([0.1000, 0.0000])
+        """
+        if not self.eps:
+            return feats
+        size = self.eps * (torch.rand(len(feats), 1, 1, device=feats.device) < self.share)
+        change = zero_padding((2.0 * torch.rand_like(feats) - 1.0) * size, lengths)
+        for _ in range(self.steps):
+            change.requires_grad_()
+            devices = [feats.device] if feats.is_cuda else []
+            with torch.enable_grad(), torch.random.fork_rng(devices):
+                (gradient,) = torch.autograd.grad(loss(feats + change), change)
+            moved = change.detach() + self.alpha * size * gradient.sign()
+            change = zero_padding(moved.clamp(-size, size), lengths)
+        return feats + change
