@@ -18,6 +18,8 @@ from espnet_ext.report.page import write_page
 from espnet_ext.report.reports import write_cards, write_report
 from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
+pytestmark = pytest.mark.one_python
+
 SETTINGS = {
     "methods": ["worst", "noise"],
     "worst_steps": 10,
