@@ -129,6 +129,19 @@ def test_stock_export_is_there_for_every_model(recipe, finished):
         assert (model / "stock/model.pth").is_file()
 
 
+def test_the_recipe_of_trained_models_attacks_one_of_these(recipe, finished):
+    attack = copy_recipe("mini/attack1", recipe.parent / "attack1")
+    short = ("--num_attack_utts", "2", "--attack_shards", "1", "--attack_args", "--set steps=[1]")
+    process = run(attack, *short)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    made = attack / "exp/la0.7_lc0.5_seed0/attack"
+    assert {row["method"] for row in json.loads((made / "results.json").read_text())["scores"]} == {
+        *("pgd", "noise")
+    }
+    assert "<audio " in (made / "report.html").read_text()
+    assert list(made.glob("cards/*/card.md"))
+
+
 def readme_blocks(language):
     """What README.md says under "Attack your own model" for a shell or for Python."""
     section = (ROOT / "README.md").read_text().split("## Attack your own model\n")[1]

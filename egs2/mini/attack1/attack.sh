@@ -1,0 +1,1 @@
+../../TEMPLATE/attack1/attack.sh
