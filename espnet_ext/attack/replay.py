@@ -1,6 +1,6 @@
 """Replay: what an attack on one model has saved, given to another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ def replay(
     model: Mapping[str, object],
     batch_size: int = 20,
     observers: Mapping[str, Victim[B]] | None = None,
+    normal: Callable[[str], str] = str,
 ) -> list[Row]:
     """Ask a model about what an attack on another model of its kind saved.
 
@@ -66,6 +67,7 @@ def replay(
         model: what identifies the model that answers; keys of attack.json.
         batch_size: utterances in a batch.
         observers: further models that answer, by name, see `espnet_ext.attack.run.AttackRun`.
+        normal: of references and targets, as the model's answers are compared with them.
 
     Returns:
         rows of the log.
@@ -88,9 +90,13 @@ def replay(
         )
     check_directory(output)
     saved = _Saved(source, read_table(wav_scp), victim.sample_rate)
+    log = [
+        row | {name: normal(row[name]) for name in ("reference", "target") if row.get(name)}
+        for row in read_attack_log(source)
+    ]
     groups = [
         _Group(rows, saved.inputs(condition, step, rows))
-        for (condition, step), rows in _groups(read_attack_log(source)).items()
+        for (condition, step), rows in _groups(log).items()
     ]
     for group in groups:
         check_utterances(

@@ -45,6 +45,7 @@ def main() -> None:
         {"model": model, "ctc_weight": victim.ctc_weight, **recognizer.prompt},
         args.batch_size,
         listeners(victim, args.also_beam, args.also_codec),
+        recognizer.text.normal,
     )
     device = cli.device(args.ngpu)
     write_attack_results(rows, args.utt2spk, args.output_dir, device, recognizer)

@@ -103,6 +103,22 @@ def test_a_model_answers_its_own_attack_as_it_did(kind, attacked, data, tmp_path
         assert again["loss"] == pytest.approx(row["loss"], rel=1e-3, abs=1e-4)
 
 
+def test_texts_are_compared_in_the_normal_form_of_the_model_that_is_asked(
+    kind, other, attacked, data, tmp_path
+):
+    if kind != "recognizer":
+        pytest.skip("of transcripts")
+    rows = read_jsonl(attacked / "attack_log.jsonl")
+    plain = {row["reference"] for row in rows}
+    shutil.copytree(attacked, tmp_path, dirs_exist_ok=True)
+    spelled = [{**r, "reference": f"{r['reference']}!", "target": f"{r['target']}!"} for r in rows]
+    write_jsonl(tmp_path / "attack_log.jsonl", spelled)
+    given = (other, tmp_path, data / "wav.scp", tmp_path / "out", {}, 2, None)
+    found = replay(*given, lambda text: text.removesuffix("!"))
+    assert {row["reference"] for row in found} == plain
+    assert {row["target"] for row in found} == {row["target"] for row in rows}
+
+
 def test_results_of_something_else_are_not_overwritten(other, attacked, data, tmp_path):
     before = (attacked / "attack_log.jsonl").read_bytes()
     with pytest.raises(InputError, match="holds the results of another attack"):
