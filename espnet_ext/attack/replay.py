@@ -90,13 +90,9 @@ def replay(
         )
     check_directory(output)
     saved = _Saved(source, read_table(wav_scp), victim.sample_rate)
-    log = [
-        row | {name: normal(row[name]) for name in ("reference", "target") if row.get(name)}
-        for row in read_attack_log(source)
-    ]
     groups = [
         _Group(rows, saved.inputs(condition, step, rows))
-        for (condition, step), rows in _groups(log).items()
+        for (condition, step), rows in _groups(read_attack_log(source), normal).items()
     ]
     for group in groups:
         check_utterances(
@@ -116,11 +112,12 @@ class _Group(NamedTuple):
     inputs: list[np.ndarray]
 
 
-def _groups(rows: list[Row]) -> dict[tuple[str, int], list[Row]]:
-    """Rows by condition and step, in the order of the log."""
+def _groups(rows: list[Row], normal: Callable[[str], str]) -> dict[tuple[str, int], list[Row]]:
+    """Rows by condition and step, in the order of the log, with normal transcripts."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        groups.setdefault((condition_of(row), row["step"]), []).append(row)
+        texts = {name: normal(row[name]) for name in ("reference", "target") if row.get(name)}
+        groups.setdefault((condition_of(row), row["step"]), []).append(row | texts)
     return groups
 
 

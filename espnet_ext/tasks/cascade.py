@@ -23,8 +23,7 @@ def put_before(
 ) -> Path:
     """Write the cascade of a defence or a codec and a trained countermeasure as one model.
 
-    The countermeasure stays as it is: filters are a passive defence (Wu, Liu and Lee 2020,
-    section 4.2.1).
+    The countermeasure stays as it is: a passive defence (Wu, Liu and Lee 2020, section 4.2.1).
 
     Args:
         config_file: `config.yaml` of the countermeasure.
@@ -51,21 +50,17 @@ def put_before(
         raise InputError(
             "give the --defense or the --speech_codec that is put before the countermeasure"
         )
-    if defense is not None:
-        if config.get("defense") is not None:
-            raise InputError(f"{config_file}: has the defence '{config['defense']}' already")
-        config.update(defense=defense, defense_conf=dict(defense_conf))
-    if codec is not None:
-        if config.get("speech_codec") is not None:
-            raise InputError(f"{config_file}: has the codec '{config['speech_codec']}' already")
-        config["speech_codec"] = codec
+    for key, new in (("defense", defense), ("speech_codec", codec)):
+        if new is not None and config.get(key) is not None:
+            raise InputError(f"{config_file}: has the {key} '{config[key]}' already")
+    added = {} if defense is None else {"defense": defense, "defense_conf": dict(defense_conf)}
+    config |= added | ({} if codec is None else {"speech_codec": codec})
     config["output_dir"] = str(output_dir)
     model = build(CM_KIND.task, config, config_file, allow_pickle)
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     # That of the defence as built, the rest as trained.
     own, trained = model.state_dict(), read_weights(model_file, allow_pickle)
-    added = "defense." if defense is not None else ()
-    expected = {name for name in own if not name.startswith(added)}
+    expected = {name for name in own if not (added and name.startswith("defense."))}
     if differing := sorted(set(trained) ^ expected):
         raise InputError(f"{model_file}: not the weights of this countermeasure ({differing[0]})")
     if shapes := [n for n, value in trained.items() if value.shape != own[n].shape]:

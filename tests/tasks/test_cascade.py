@@ -47,7 +47,7 @@ def test_same_bytes_twice(trained, tmp_path):
 
 def test_a_second_defence_is_refused(trained, tmp_path):
     weights = put_before(*trained, tmp_path / "mean", "filter", {"kind": "mean"})
-    with pytest.raises(InputError, match="has the defence 'filter' already"):
+    with pytest.raises(InputError, match="has the defense 'filter' already"):
         put_before(tmp_path / "mean/config.yaml", weights, tmp_path / "two", "filter", {})
     assert not (tmp_path / "two").exists()
 
@@ -66,7 +66,7 @@ def test_a_codec_comes_before_the_front_end(trained, tmp_path):
     speech.requires_grad_()
     cascade.logits(*cascade.features(speech, lengths))[:, 0].sum().backward()
     assert speech.grad.norm(dim=1).min() > 0
-    with pytest.raises(InputError, match="has the codec 'mulaw' already"):
+    with pytest.raises(InputError, match="has the speech_codec 'mulaw' already"):
         put_before(config, weights, tmp_path / "two", None, {}, codec="mp3")
 
 
