@@ -93,7 +93,7 @@ class CountermeasureModel(FeatureModel):
     @property
     def window(self) -> int:
         """Samples of the front end's window; 1 where it does not say."""
-        spectrum = getattr(self.frontend, "spectrum", None)
+        spectrum = getattr(self.frontend, "spectrum", self.frontend)
         return getattr(spectrum, "win_length", 1)
 
     def features(self, speech: torch.Tensor, lengths: torch.Tensor) -> Padded:

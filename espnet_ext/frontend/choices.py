@@ -14,6 +14,7 @@ from espnet_ext.errors import InputError
 from espnet_ext.frontend.lfcc import LFCCFrontend
 from espnet_ext.frontend.mel import MelFrontend
 from espnet_ext.frontend.normalize import FixedNormalize, GlobalNormalize, UtteranceNormalize
+from espnet_ext.frontend.sinc import SincFrontend
 from espnet_ext.frontend.spectrogram import DecibelFrontend
 
 
@@ -47,7 +48,12 @@ def make(choices: ClassChoices, options: Config, **given: object) -> Module:
 # --frontend and --frontend_conf
 frontend_choices = ClassChoices(
     name="frontend",
-    classes={"mel": MelFrontend, "spectrogram": DecibelFrontend, "lfcc": LFCCFrontend},
+    classes={
+        "mel": MelFrontend,
+        "spectrogram": DecibelFrontend,
+        "lfcc": LFCCFrontend,
+        "sinc": SincFrontend,
+    },
     type_check=AbsFrontend,
     default="mel",
 )

@@ -19,6 +19,7 @@ from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions
 
 from espnet_ext.cm import CLASSES
+from espnet_ext.cm.aasist import AASIST
 from espnet_ext.cm.adversarial import AdversarialOptions
 from espnet_ext.cm.lcnn import LCNN
 from espnet_ext.cm.losses import (
@@ -63,7 +64,9 @@ defense_choices = ClassChoices(
     optional=True,
 )
 encoder_choices = ClassChoices(
-    "encoder", {"lcnn": LCNN, "senet": SENet, "xvector": XVector}, default="senet"
+    "encoder",
+    {"lcnn": LCNN, "senet": SENet, "xvector": XVector, "aasist": AASIST},
+    default="senet",
 )
 cm_loss_choices = ClassChoices(
     "cm_loss",
@@ -150,10 +153,10 @@ class CountermeasureTask(FeatureTask):
     """Spoofing countermeasures: front end, defence, encoder and loss by configuration.
 
         speech_codec: null      # mp3, opus, ... of espnet_ext.data.codecs, before the front end
-        frontend: spectrogram   # mel, spectrogram, lfcc, ... of espnet_ext.frontend.choices
+        frontend: spectrogram   # mel, spectrogram, lfcc, sinc, ... of espnet_ext.frontend.choices
         normalize: none         # utterance, global, fixed, none
         defense: none           # filter, mockingjay, none: between features and encoder
-        encoder: lcnn           # lcnn, senet, xvector
+        encoder: lcnn           # lcnn, senet, xvector, aasist
         cm_loss: asoftmax       # cross_entropy, asoftmax, amsoftmax, ocsoftmax
         segment_conf:           # arguments of espnet_ext.cm.segment.SegmentOptions
             num_frames: 600

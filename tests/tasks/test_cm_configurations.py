@@ -40,7 +40,7 @@ def test_there_are_configurations():
 @pytest.mark.parametrize("path", CM, ids=relative)
 def test_countermeasure_is_built(path, tmp_path):
     written = dry_run(CountermeasureTask, path, tmp_path)
-    assert written["encoder"] in ("lcnn", "senet", "xvector")
+    assert written["encoder"] in ("lcnn", "senet", "xvector", "aasist")
     assert written["best_model_criterion"] == [["valid", "cross_entropy", "min"]]
 
 
@@ -84,6 +84,8 @@ def test_paper_configurations_are_the_papers():
     )
     senet = read_with_base(conf / "train_senet_paper.yaml")
     assert (senet["encoder_conf"]["layers"], senet["batch_size"]) == ([1, 2, 3, 1], 64)
+    aasist = read_with_base(conf / "train_aasist_paper.yaml")
+    assert (aasist["segment_conf"]["num_frames"], aasist["batch_size"]) == (21490, 24)
     attack = AttackSettings.read(conf / "attack_paper.yaml", "cm")
     assert attack.run.eps == (0.1, 1.0, 2.0, 4.0, 8.0, 16.0) and attack.victim.train_mode
     pgd = attack.methods["pgd"]

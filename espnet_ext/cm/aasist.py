@@ -1,0 +1,264 @@
+"""AASIST: graph attention over the spectrum and over time.
+
+Jung et al. (2022), "AASIST: Audio anti-spoofing using integrated spectro-temporal graph attention
+networks". With the front end `sinc` and an output layer of two classes it has the 297 866
+parameters of the paper's model, and 85 306 with the sizes of AASIST-L. Written from the paper; in
+the official code (clovaai/aasist) the first normalisation of a residual block is computed and not
+used.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from espnet_ext.errors import InputError
+
+LEAST_FRAMES = 3**6
+"""The frames of which six residual blocks leave one."""
+
+
+class ResidualBlock(torch.nn.Module):
+    """Two convolutions over bands and frames, and a third of the frames.
+
+    Args:
+        channels: at the input and the output.
+        first: whether what comes in is normalised already.
+    """
+
+    def __init__(self, channels: tuple[int, int], first: bool = False):
+        super().__init__()
+        old, new = channels
+        self.before = torch.nn.Identity()
+        if not first:
+            self.before = torch.nn.Sequential(torch.nn.BatchNorm2d(old), torch.nn.SELU())
+        self.convolutions = torch.nn.Sequential(
+            torch.nn.Conv2d(old, new, (2, 3), padding=(1, 1)),
+            torch.nn.BatchNorm2d(new),
+            torch.nn.SELU(),
+            torch.nn.Conv2d(new, new, (2, 3), padding=(0, 1)),
+        )
+        self.shortcut: torch.nn.Module = torch.nn.Identity()
+        if old != new:
+            self.shortcut = torch.nn.Conv2d(old, new, (1, 3), padding=(0, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, D, F) to (B, C', D, F // 3)."""
+        return F.max_pool2d(self.convolutions(self.before(x)) + self.shortcut(x), (1, 3))
+
+
+class GraphAttention(torch.nn.Module):
+    """Every node looks at every other one, section 2.2.
+
+    Args:
+        size: of a node.
+        output_size: of a node behind it.
+        temperature: affinities are divided by it.
+    """
+
+    def __init__(self, size: int, output_size: int, temperature: float):
+        super().__init__()
+        self.temperature = temperature
+        self.drop = torch.nn.Dropout(0.2)
+        self.affinity = torch.nn.Linear(size, output_size)
+        self.weight = _vector(output_size)
+        self.attended = torch.nn.Linear(size, output_size)
+        self.own = torch.nn.Linear(size, output_size)
+        self.norm = torch.nn.BatchNorm1d(output_size)
+
+    def forward(self, nodes: torch.Tensor) -> torch.Tensor:
+        """(B, N, E) to (B, N, E')."""
+        nodes = self.drop(nodes)
+        return self.attend(nodes, self.pairs(nodes) @ self.weight)
+
+    def pairs(self, nodes: torch.Tensor) -> torch.Tensor:
+        """What each two nodes have in common, (B, N, N, E')."""
+        return torch.tanh(self.affinity(nodes.unsqueeze(2) * nodes.unsqueeze(1)))
+
+    def attend(self, nodes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """New nodes (B, N, E') from nodes (B, N, E) and the scores (B, N, N, 1) of pairs."""
+        shares = torch.softmax(scores.squeeze(-1) / self.temperature, dim=-1)
+        found = self.attended(shares @ nodes) + self.own(nodes)
+        return F.selu(self.norm(found.transpose(1, 2)).transpose(1, 2))
+
+
+class HeterogeneousAttention(GraphAttention):
+    """Nodes of two kinds, and a stack node that looks at all of them, section 3.1.
+
+    Args:
+        size: of a node.
+        output_size: of a node behind it.
+        temperature: see `GraphAttention`.
+    """
+
+    def __init__(self, size: int, output_size: int, temperature: float):
+        super().__init__(size, output_size, temperature)
+        self.kinds = torch.nn.ModuleList(torch.nn.Linear(size, size) for _ in range(2))
+        self.weight_second = _vector(output_size)
+        self.weight_across = _vector(output_size)
+        self.stack_affinity = torch.nn.Linear(size, output_size)
+        self.stack_weight = _vector(output_size)
+        self.stack_attended = torch.nn.Linear(size, output_size)
+        self.stack_own = torch.nn.Linear(size, output_size)
+
+    def forward(  # type: ignore[override]
+        self, first: torch.Tensor, second: torch.Tensor, stack: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """New nodes.
+
+        Args:
+            first: (B, N, E).
+            second: (B, M, E).
+            stack: the stack node (B, 1, E).
+
+        Returns:
+            the same, with E' in the place of E.
+        """
+        count = first.size(1)
+        both = torch.cat([k(n) for k, n in zip(self.kinds, (first, second), strict=True)], dim=1)
+        nodes = self.drop(both)
+        of_first = torch.arange(nodes.size(1), device=nodes.device) < count
+        pairs = self.pairs(nodes)
+        # The weights depend on the kinds of the two nodes.
+        alike = of_first.unsqueeze(1) == of_first
+        one = torch.where(of_first, self.weight, self.weight_second).t()  # (N + M, E')
+        weights = torch.where(alike.unsqueeze(-1), one.unsqueeze(1), self.weight_across.t())
+        scores = (pairs * weights).sum(dim=-1, keepdim=True)
+        looked = torch.tanh(self.stack_affinity(nodes * stack)) @ self.stack_weight
+        shares = torch.softmax(looked / self.temperature, dim=1)
+        stack = self.stack_attended(shares.transpose(1, 2) @ nodes) + self.stack_own(stack)
+        found = self.attend(nodes, scores)
+        return found[:, :count], found[:, count:], stack
+
+
+class GraphPool(torch.nn.Module):
+    """The share of the nodes that count most, weighted.
+
+    Args:
+        size: of a node.
+        share: of the nodes that are kept, one at least.
+    """
+
+    def __init__(self, size: int, share: float):
+        super().__init__()
+        self.share = share
+        self.drop = torch.nn.Dropout(0.3)
+        self.score = torch.nn.Linear(size, 1)
+
+    def forward(self, nodes: torch.Tensor) -> torch.Tensor:
+        """(B, N, E) to (B, K, E)."""
+        scores = torch.sigmoid(self.score(self.drop(nodes)))
+        count = max(int(nodes.size(1) * self.share), 1)
+        kept = scores.topk(count, dim=1).indices
+        return (nodes * scores).gather(1, kept.expand(-1, -1, nodes.size(2)))
+
+
+class _Branch(torch.nn.Module):
+    """Two heterogeneous layers with pooling between them, and a stack node of their own."""
+
+    def __init__(self, size: int, output_size: int, temperature: Sequence[float], share: float):
+        super().__init__()
+        self.stack = torch.nn.Parameter(torch.randn(1, 1, size))
+        self.first = HeterogeneousAttention(size, output_size, temperature[0])
+        self.second = HeterogeneousAttention(output_size, output_size, temperature[1])
+        self.pools = torch.nn.ModuleList(GraphPool(output_size, share) for _ in range(2))
+
+    def forward(self, time: torch.Tensor, bands: torch.Tensor) -> list[torch.Tensor]:
+        """Nodes of time and of bands, and the stack node."""
+        time, bands, stack = self.first(time, bands, self.stack.expand(len(time), -1, -1))
+        time, bands = self.pools[0](time), self.pools[1](bands)
+        more = self.second(time, bands, stack)
+        return [old + new for old, new in zip((time, bands, stack), more, strict=True)]
+
+
+class AASIST(torch.nn.Module):
+    """Residual blocks, a graph of the bands and one of the frames, and both together.
+
+    For segments of a fixed length only. The embedding is the largest and the mean node of time
+    and of bands, and the stack node.
+
+    Args:
+        input_size: bands D of a frame, those of the front end `sinc`.
+        num_frames: of a segment.
+        channels: of the residual blocks: the first two, the others (AASIST: 32, 64; -L: 32, 24).
+        graph_size: of the nodes of both together (32).
+        shares: of the nodes of bands, time and both that are kept (0.5, 0.7, 0.5; -L: 0.4, 0.5,
+            0.7).
+        temperatures: of the graphs of one kind and of both (2, 100).
+        dropout_rate: of the embedding (0.5).
+
+    Raises:
+        InputError: whole utterances are asked for, or segments of less than `LEAST_FRAMES`.
+
+    Example:
+        >>> AASIST(input_size=23, num_frames=729)(torch.zeros(2, 729, 23)).shape
+        torch.Size([2, 160])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        num_frames: int | None = 21490,
+        channels: Sequence[int] = (32, 64),
+        graph_size: int = 32,
+        shares: Sequence[float] = (0.5, 0.7, 0.5),
+        temperatures: Sequence[float] = (2.0, 100.0),
+        dropout_rate: float = 0.5,
+    ):
+        super().__init__()
+        if num_frames is None or num_frames < LEAST_FRAMES:
+            raise InputError(
+                f"aasist: takes segments of at least {LEAST_FRAMES} frames; give segment_conf "
+                "num_frames (paper: 21490, which are 4 s)"
+            )
+        few, many = channels
+        sizes = [1, few, few, *[many] * 4]
+        self.norm = torch.nn.BatchNorm2d(1)
+        self.blocks = torch.nn.Sequential(
+            *(ResidualBlock((a, b), first=a == 1) for a, b in itertools.pairwise(sizes))
+        )
+        self.positions = torch.nn.Parameter(torch.randn(1, input_size, many))
+        alone, together = temperatures
+        self.bands = GraphAttention(many, many, alone)
+        self.time = GraphAttention(many, many, alone)
+        self.pool_bands, self.pool_time = GraphPool(many, shares[0]), GraphPool(many, shares[1])
+        self.branches = torch.nn.ModuleList(
+            _Branch(many, graph_size, (together, together), shares[2]) for _ in range(2)
+        )
+        self.drop_branch, self.drop = torch.nn.Dropout(0.2), torch.nn.Dropout(dropout_rate)
+        self._size = 5 * graph_size
+
+    def output_size(self) -> int:
+        """Size of the embedding."""
+        return self._size
+
+    def forward(self, feats: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed a batch.
+
+        Args:
+            feats: (B, F, D), F at least `LEAST_FRAMES`.
+            lengths: None; segments have no padding.
+
+        Returns:
+            (B, E).
+
+        Raises:
+            ValueError: `lengths` is given.
+        """
+        if lengths is not None:
+            raise ValueError("AASIST takes segments without padding")
+        x = F.selu(self.norm(feats.transpose(1, 2).unsqueeze(1)))
+        x = self.blocks(x).abs()  # (B, C, D, F')
+        bands = x.amax(dim=3).transpose(1, 2) + self.positions
+        bands = self.pool_bands(self.bands(bands))
+        time = self.pool_time(self.time(x.amax(dim=2).transpose(1, 2)))
+        branches = [[self.drop_branch(n) for n in b(time, bands)] for b in self.branches]
+        time, bands, stack = (torch.maximum(*both) for both in zip(*branches, strict=True))
+        read = [n for nodes in (time, bands) for n in (nodes.abs().amax(1), nodes.mean(1))]
+        return self.drop(torch.cat([*read, stack.squeeze(1)], dim=1))
+
+
+def _vector(size: int) -> torch.nn.Parameter:
+    """A weight (size, 1), drawn as Glorot and Bengio have it."""
+    return torch.nn.Parameter(torch.nn.init.xavier_normal_(torch.empty(size, 1)))

@@ -1,0 +1,89 @@
+"""Band-pass filters on the waveform, the front end of AASIST and RawNet2."""
+
+import torch
+import torch.nn.functional as F
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+
+from espnet_ext.errors import InputError
+from espnet_ext.frontend.frames import Padded, sample_rate, without_autocast, zero_padding
+
+
+class SincFrontend(AbsFrontend):
+    """Magnitudes of band-pass filters, the largest of neighbouring bands and samples.
+
+    Jung et al. (2022), "AASIST", section 2; the filters are those of Ravanelli and Bengio (2018),
+    "SincNet", at equal distances in mel from 0 to half the sample rate, and do not learn, as in
+    the official code.
+
+    Args:
+        fs: sample rate in Hz, also as text ("16k").
+        filters: bands (AASIST: 70).
+        kernel_size: taps of a filter; the next odd number is taken (AASIST: 128).
+        pool: bands and samples that one feature is the largest of (AASIST: 3).
+
+    Raises:
+        InputError: a number is too small.
+
+    Example:
+        >>> feats, frames = SincFrontend()(torch.zeros(1, 64600), torch.tensor([64600]))
+        >>> feats.shape
+        torch.Size([1, 21490, 23])
+    """
+
+    filters: torch.Tensor
+
+    def __init__(
+        self, fs: int | str = 16000, filters: int = 70, kernel_size: int = 128, pool: int = 3
+    ):
+        super().__init__()
+        if kernel_size < 2 or pool < 1 or filters < pool:
+            raise InputError("sinc: kernel_size must be at least 2, and filters at least pool")
+        self.fs, self.pool = sample_rate(fs), pool
+        taps = kernel_size // 2 * 2 + 1
+        self.win_length, self.hop_length = taps + pool - 1, pool
+        self.register_buffer("filters", band_passes(self.fs, filters, taps), persistent=False)
+
+    def output_size(self) -> int:
+        """Features of a frame."""
+        return len(self.filters) // self.pool
+
+    def forward(self, input: torch.Tensor, input_lengths: torch.Tensor) -> Padded:
+        """Features of a batch.
+
+        Args:
+            input: waveforms (B, T), T at least `win_length`.
+            input_lengths: (B,).
+
+        Returns:
+            (B, F, output_size()), zero in the padding, and the frames (B,), one for each `pool`
+            samples that all filters fit around.
+        """
+        with without_autocast(input):
+            bands = F.conv1d(input.unsqueeze(1), self.filters.to(input.dtype)).abs()
+            feats = F.max_pool2d(bands, self.pool).transpose(1, 2)
+        rest = input_lengths - self.win_length + self.pool
+        lengths = torch.div(rest, self.pool, rounding_mode="floor").clamp(min=0)
+        return zero_padding(feats, lengths), lengths
+
+
+def band_passes(fs: int, count: int, taps: int) -> torch.Tensor:
+    """Impulse responses of adjacent band-pass filters, (count, 1, taps).
+
+    Each is the difference of two ideal low-passes, within a Hamming window.
+
+    Args:
+        fs: sample rate in Hz.
+        count: of filters.
+        taps: of each, odd.
+
+    Example:
+        >>> band_passes(16000, 70, 129).shape
+        torch.Size([70, 1, 129])
+    """
+    highest = torch.log10(torch.tensor(1.0 + fs / 2 / 700.0, dtype=torch.float64))
+    edges = 700.0 * (10.0 ** torch.linspace(0.0, float(highest), count + 1).double() - 1.0)
+    times = torch.arange(taps, dtype=torch.float64) - taps // 2
+    relative = (2.0 * edges / fs).unsqueeze(1)  # to half the sample rate
+    low_passes = relative * torch.sinc(relative * times)
+    window = torch.hamming_window(taps, periodic=False, dtype=torch.float64)
+    return ((low_passes[1:] - low_passes[:-1]) * window).float().unsqueeze(1)
