@@ -7,7 +7,9 @@ import torch
 from espnet_ext.attack.budget import Ball
 from espnet_ext.victims.base import ALL, B, Victim, finite, gradient_of, unusable
 
-SHARES = (0.01, 0.1)
+SHARES = (0.01, 0.1, 0.001, 0.0001)
+"""Lengths of steps over the radius. Long ones first: they tell of most models, short ones of those
+whose gradient turns within a hundredth of the radius, as that of a log spectrum does."""
 APART = 0.5
 
 
@@ -21,7 +23,7 @@ class GradientCheck:
         unusable: share of utterances whose gradient is zero or not finite.
         unrepeatable: share of the others whose gradient is another the second time.
         misleading: share of the others along whose gradient the objective does not change as the
-            gradient says, neither over a hundredth nor over a tenth of the radius.
+            gradient says over any of `SHARES`.
     """
 
     unusable: float
@@ -34,7 +36,7 @@ class GradientCheck:
 
         The objective is compared at two points, equally far on both sides of the input along the
         step that an attack would take, with the slope that the gradient predicts; central
-        differences differ from it by less than half of it wherever a step of that length is of use.
+        differences differ from it by less than half of it where a step is short enough.
 
         Args:
             victim: the model.
@@ -54,8 +56,10 @@ class GradientCheck:
             gradient, again = finite(gradient), finite(again)
             size = gradient.flatten(1).norm(dim=1)
             other = (gradient - again).flatten(1).norm(dim=1) > 0.01 * size
-            agrees = torch.zeros_like(useless)
+            agrees = useless.clone()
             for share in SHARES:
+                if agrees.all():
+                    break
                 whole = torch.full_like(ball.radius, share, dtype=torch.float32)
                 step = ball.step(gradient, whole)
                 with torch.no_grad():

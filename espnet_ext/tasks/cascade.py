@@ -47,9 +47,7 @@ def put_before(
     """
     config = read_configuration(config_file, CM_KIND, allow_pickle)
     if defense is None and (codec is None or defense_conf):
-        raise InputError(
-            "give the --defense or the --speech_codec that is put before the countermeasure"
-        )
+        raise InputError("nothing is put before the countermeasure: name a defence or a codec")
     for key, new in (("defense", defense), ("speech_codec", codec)):
         if new is not None and config.get(key) is not None:
             raise InputError(f"{config_file}: has the {key} '{config[key]}' already")

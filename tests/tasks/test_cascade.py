@@ -71,7 +71,7 @@ def test_a_codec_comes_before_the_front_end(trained, tmp_path):
 
 
 def test_nothing_to_put_before_is_refused(trained, tmp_path):
-    with pytest.raises(InputError, match="--defense or the --speech_codec"):
+    with pytest.raises(InputError, match="a defence or a codec"):
         put_before(*trained, tmp_path / "new", None, {})
 
 
