@@ -61,7 +61,7 @@ def test_every_task_is_measured(name, write):
 
 def test_what_is_no_configuration(write):
     with pytest.raises(
-        InputError, match=r"encoder: lcn: of no task; one of lcnn, senet, xvector, mock"
+        InputError, match=r"encoder: lcn: of no task; one of lcnn, senet, xvector, aasist, mock"
     ):
         plan.build(write("a.yaml", {"encoder": "lcn"}), 12, [], "cpu")
     with pytest.raises(InputError, match="no option 'batch_sise'; did you mean 'batch_size'"):
