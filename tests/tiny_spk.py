@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from tiny import noise
@@ -10,6 +11,7 @@ from tiny_countermeasure import model as tiny_countermeasure
 
 from espnet_ext.tasks.loading import load_model
 from espnet_ext.tasks.spk import Resemblyzer
+from espnet_ext.victims.base import ALL, gradient_of
 from espnet_ext.victims.countermeasure import PyTorchCountermeasure
 
 STOCK = {
@@ -64,3 +66,18 @@ def tiny_judge(threshold=0.0):
     """A countermeasure of waveforms that goes with these encoders."""
     model = tiny_countermeasure(rate=Resemblyzer.sample_rate)
     return PyTorchCountermeasure(model, space="waveform", threshold=threshold)
+
+
+def check_gradient(verifier, batch, loss=""):
+    """Compare the gradient of a verifier in double precision with finite differences."""
+    batch.inputs, batch.enrolled = batch.inputs.double(), batch.enrolled.double()
+    with verifier.attack_mode():
+        objective = verifier.objective(batch, loss)
+        gradient, _ = gradient_of(objective, batch.inputs)
+        other = torch.randn_like(gradient) * (batch.inputs != 0.0)
+        for direction in (gradient, other):
+            step = 1e-6 * direction / direction.norm(dim=1, keepdim=True)
+            with torch.no_grad():
+                rise = objective(batch.inputs + step, ALL) - objective(batch.inputs - step, ALL)
+            expected = 2.0 * (gradient * step).sum(1)
+            assert rise.tolist() == pytest.approx(expected.tolist(), rel=1e-3)

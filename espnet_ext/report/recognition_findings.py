@@ -62,14 +62,14 @@ def strongest(entries: Iterable[AttackScores], targeted: bool = True) -> AttackS
         targeted: whether least AdvTWER is closest; else most successes, then most WER, are.
     """
 
-    def distance(entry: AttackScores) -> tuple[float, ...]:
+    def _distance(entry: AttackScores) -> tuple[float, ...]:
         if targeted:
             return entry["adv_twer"][0] or 0.0, entry["step"]
         wer = entry["wer"][0] if "wer" in entry else None
         return -(entry["success_rate"][0] or 0.0), -(wer or 0.0), entry["step"]
 
     attacked = [e for e in entries if e["step"] > 0 and e["method"] != NOISE]
-    return min(attacked, key=distance, default=None)
+    return min(attacked, key=_distance, default=None)
 
 
 def sweep_findings(results: SweepResults) -> Iterator[Finding]:
