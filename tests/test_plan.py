@@ -61,7 +61,8 @@ def test_every_task_is_measured(name, write):
 
 def test_what_is_no_configuration(write):
     with pytest.raises(
-        InputError, match=r"encoder: lcn: of no task; one of lcnn, senet, xvector, aasist, mock"
+        InputError,
+        match=r"encoder: lcn: of no task; one of lcnn, senet, xvector, aasist, rawnet2, mock",
     ):
         plan.build(write("a.yaml", {"encoder": "lcn"}), 12, [], "cpu")
     with pytest.raises(InputError, match="no option 'batch_sise'; did you mean 'batch_size'"):

@@ -13,39 +13,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from espnet_ext.errors import InputError
-
-LEAST_FRAMES = 3**6
-"""The frames of which six residual blocks leave one."""
-
-
-class ResidualBlock(torch.nn.Module):
-    """Two convolutions over bands and frames, and a third of the frames.
-
-    Args:
-        channels: at the input and the output.
-        first: whether what comes in is normalised already.
-    """
-
-    def __init__(self, channels: tuple[int, int], first: bool = False):
-        super().__init__()
-        old, new = channels
-        self.before = torch.nn.Identity()
-        if not first:
-            self.before = torch.nn.Sequential(torch.nn.BatchNorm2d(old), torch.nn.SELU())
-        self.convolutions = torch.nn.Sequential(
-            torch.nn.Conv2d(old, new, (2, 3), padding=(1, 1)),
-            torch.nn.BatchNorm2d(new),
-            torch.nn.SELU(),
-            torch.nn.Conv2d(new, new, (2, 3), padding=(0, 1)),
-        )
-        self.shortcut: torch.nn.Module = torch.nn.Identity()
-        if old != new:
-            self.shortcut = torch.nn.Conv2d(old, new, (1, 3), padding=(0, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, F) to (B, C', D, F // 3)."""
-        return F.max_pool2d(self.convolutions(self.before(x)) + self.shortcut(x), (1, 3))
+from espnet_ext.cm.residual import BLOCKS, ResidualBlock, check_segment
 
 
 class GraphAttention(torch.nn.Module):
@@ -189,7 +157,7 @@ class AASIST(torch.nn.Module):
         dropout_rate: of the embedding (0.5).
 
     Raises:
-        InputError: whole utterances are asked for, or segments of less than `LEAST_FRAMES`.
+        InputError: see `check_segment`.
 
     Example:
         >>> AASIST(input_size=23, num_frames=729)(torch.zeros(2, 729, 23)).shape
@@ -207,13 +175,9 @@ class AASIST(torch.nn.Module):
         dropout_rate: float = 0.5,
     ):
         super().__init__()
-        if num_frames is None or num_frames < LEAST_FRAMES:
-            raise InputError(
-                f"aasist: takes segments of at least {LEAST_FRAMES} frames; give segment_conf "
-                "num_frames (paper: 21490, which are 4 s)"
-            )
+        check_segment(num_frames, "aasist")
         few, many = channels
-        sizes = [1, few, few, *[many] * 4]
+        sizes = [1, few, few, *[many] * (BLOCKS - 2)]
         self.norm = torch.nn.BatchNorm2d(1)
         self.blocks = torch.nn.Sequential(
             *(ResidualBlock((a, b), first=a == 1) for a, b in itertools.pairwise(sizes))

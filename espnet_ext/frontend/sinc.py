@@ -11,15 +11,17 @@ from espnet_ext.frontend.frames import Padded, sample_rate, without_autocast, ze
 class SincFrontend(AbsFrontend):
     """Magnitudes of band-pass filters, the largest of neighbouring bands and samples.
 
-    Jung et al. (2022), "AASIST", section 2; the filters are those of Ravanelli and Bengio (2018),
+    Jung et al. (2022), "AASIST", section 2, and with `pool_bands: 1` Tak et al. (2021), "End-to-end
+    anti-spoofing with RawNet2"; the filters are those of Ravanelli and Bengio (2018),
     "SincNet", at equal distances in mel from 0 to half the sample rate, and do not learn, as in
     the official code.
 
     Args:
         fs: sample rate in Hz, also as text ("16k").
-        filters: bands (AASIST: 70).
-        kernel_size: taps of a filter; the next odd number is taken (AASIST: 128).
-        pool: bands and samples that one feature is the largest of (AASIST: 3).
+        filters: bands (AASIST: 70, RawNet2: 128).
+        kernel_size: taps of a filter; the next odd number is taken (128).
+        pool: samples that one feature is the largest of (3).
+        pool_bands: bands that it is the largest of (AASIST: 3, RawNet2: 1); None for `pool`.
 
     Raises:
         InputError: a number is too small.
@@ -33,19 +35,27 @@ class SincFrontend(AbsFrontend):
     filters: torch.Tensor
 
     def __init__(
-        self, fs: int | str = 16000, filters: int = 70, kernel_size: int = 128, pool: int = 3
+        self,
+        fs: int | str = 16000,
+        filters: int = 70,
+        kernel_size: int = 128,
+        pool: int = 3,
+        pool_bands: int | None = None,
     ):
         super().__init__()
-        if kernel_size < 2 or pool < 1 or filters < pool:
-            raise InputError("sinc: kernel_size must be at least 2, and filters at least pool")
-        self.fs, self.pool = sample_rate(fs), pool
+        bands = pool if pool_bands is None else pool_bands
+        if kernel_size < 2 or min(pool, bands) < 1 or filters < bands:
+            raise InputError(
+                "sinc: kernel_size must be at least 2, pool 1, and filters at least pool_bands"
+            )
+        self.fs, self.pool, self.pool_bands = sample_rate(fs), pool, bands
         taps = kernel_size // 2 * 2 + 1
         self.win_length, self.hop_length = taps + pool - 1, pool
         self.register_buffer("filters", band_passes(self.fs, filters, taps), persistent=False)
 
     def output_size(self) -> int:
         """Features of a frame."""
-        return len(self.filters) // self.pool
+        return len(self.filters) // self.pool_bands
 
     def forward(self, input: torch.Tensor, input_lengths: torch.Tensor) -> Padded:
         """Features of a batch.
@@ -60,7 +70,7 @@ class SincFrontend(AbsFrontend):
         """
         with without_autocast(input):
             bands = F.conv1d(input.unsqueeze(1), self.filters.to(input.dtype)).abs()
-            feats = F.max_pool2d(bands, self.pool).transpose(1, 2)
+            feats = F.max_pool2d(bands, (self.pool_bands, self.pool)).transpose(1, 2)
         rest = input_lengths - self.win_length + self.pool
         lengths = torch.div(rest, self.pool, rounding_mode="floor").clamp(min=0)
         return zero_padding(feats, lengths), lengths

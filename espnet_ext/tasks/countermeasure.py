@@ -32,6 +32,7 @@ from espnet_ext.cm.losses import (
     WeightedCrossEntropy,
 )
 from espnet_ext.cm.model import CountermeasureModel, TrialOutputs, accuracies
+from espnet_ext.cm.rawnet2 import RawNet2
 from espnet_ext.cm.segment import SegmentOptions
 from espnet_ext.cm.senet import SENet
 from espnet_ext.cm.xvector import XVector
@@ -65,7 +66,7 @@ defense_choices = ClassChoices(
 )
 encoder_choices = ClassChoices(
     "encoder",
-    {"lcnn": LCNN, "senet": SENet, "xvector": XVector, "aasist": AASIST},
+    {"lcnn": LCNN, "senet": SENet, "xvector": XVector, "aasist": AASIST, "rawnet2": RawNet2},
     default="senet",
 )
 cm_loss_choices = ClassChoices(
@@ -156,7 +157,7 @@ class CountermeasureTask(FeatureTask):
         frontend: spectrogram   # mel, spectrogram, lfcc, sinc, ... of espnet_ext.frontend.choices
         normalize: none         # utterance, global, fixed, none
         defense: none           # filter, mockingjay, none: between features and encoder
-        encoder: lcnn           # lcnn, senet, xvector, aasist
+        encoder: lcnn           # lcnn, senet, xvector, aasist, rawnet2
         cm_loss: asoftmax       # cross_entropy, asoftmax, amsoftmax, ocsoftmax
         segment_conf:           # arguments of espnet_ext.cm.segment.SegmentOptions
             num_frames: 600

@@ -9,7 +9,7 @@ from espnet_ext.attack.settings import AttackSettings
 from espnet_ext.data.configurations import read_with_base
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.report.countermeasure_run import read_models
-from espnet_ext.tasks.countermeasure import CountermeasureTask
+from espnet_ext.tasks.countermeasure import CountermeasureTask, encoder_choices
 from espnet_ext.tasks.mockingjay import MockingjayTask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def test_there_are_configurations():
 @pytest.mark.parametrize("path", CM, ids=relative)
 def test_countermeasure_is_built(path, tmp_path):
     written = dry_run(CountermeasureTask, path, tmp_path)
-    assert written["encoder"] in ("lcnn", "senet", "xvector", "aasist")
+    assert written["encoder"] in encoder_choices.classes
     assert written["best_model_criterion"] == [["valid", "cross_entropy", "min"]]
 
 
@@ -86,6 +86,8 @@ def test_paper_configurations_are_the_papers():
     assert (senet["encoder_conf"]["layers"], senet["batch_size"]) == ([1, 2, 3, 1], 64)
     aasist = read_with_base(conf / "train_aasist_paper.yaml")
     assert (aasist["segment_conf"]["num_frames"], aasist["batch_size"]) == (21490, 24)
+    rawnet2 = read_with_base(conf / "train_rawnet2_paper.yaml")
+    assert (rawnet2["segment_conf"]["num_frames"], rawnet2["batch_size"]) == (21490, 32)
     attack = AttackSettings.read(conf / "attack_paper.yaml", "cm")
     assert attack.run.eps == (0.1, 1.0, 2.0, 4.0, 8.0, 16.0) and attack.victim.train_mode
     pgd = attack.methods["pgd"]

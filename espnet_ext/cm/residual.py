@@ -1,0 +1,68 @@
+"""The residual blocks of AASIST and RawNet2: every block leaves a third of the frames."""
+
+import torch
+import torch.nn.functional as F
+
+from espnet_ext.errors import InputError
+
+BLOCKS = 6
+LEAST_FRAMES = 3**BLOCKS
+"""The frames of which six residual blocks leave one."""
+
+
+class ResidualBlock(torch.nn.Module):
+    """Two convolutions over bands and frames, and a third of the frames.
+
+    Args:
+        channels: at the input and the output.
+        first: whether what comes in is normalised already.
+        height: bands that a convolution reads: 2, or 1 where the bands are channels (RawNet2).
+        activation: in front of each convolution.
+        shortcut_frames: frames that the convolution of the shortcut reads, where there is one.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, int],
+        first: bool = False,
+        height: int = 2,
+        activation: torch.nn.Module | None = None,
+        shortcut_frames: int = 3,
+    ):
+        super().__init__()
+        (old, new), kernel = channels, (height, 3)
+        activation = activation or torch.nn.SELU()
+        self.before: torch.nn.Module = torch.nn.Identity()
+        if not first:
+            self.before = torch.nn.Sequential(torch.nn.BatchNorm2d(old), activation)
+        self.convolutions = torch.nn.Sequential(
+            torch.nn.Conv2d(old, new, kernel, padding=(height - 1, 1)),
+            torch.nn.BatchNorm2d(new),
+            activation,
+            torch.nn.Conv2d(new, new, kernel, padding=(0, 1)),
+        )
+        self.shortcut: torch.nn.Module = torch.nn.Identity()
+        if old != new:
+            around = (0, shortcut_frames // 2)
+            self.shortcut = torch.nn.Conv2d(old, new, (1, shortcut_frames), padding=around)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, D, F) to (B, C', D, F // 3)."""
+        return F.max_pool2d(self.convolutions(self.before(x)) + self.shortcut(x), (1, 3))
+
+
+def check_segment(num_frames: int | None, encoder: str) -> None:
+    """Refuse whole utterances, and segments of which the blocks leave nothing.
+
+    Args:
+        num_frames: of a segment; None for whole utterances.
+        encoder: its name in a configuration, for the message.
+
+    Raises:
+        InputError: says what to give.
+    """
+    if num_frames is None or num_frames < LEAST_FRAMES:
+        raise InputError(
+            f"{encoder}: takes segments of at least {LEAST_FRAMES} frames; give segment_conf "
+            "num_frames (paper: 21490, which are 4 s)"
+        )
