@@ -3,7 +3,7 @@
 
     RESULTS.md    beside each kept egs2/*/*/results/**/results.json: what the report makes of it
     tables        between the marks "made by tools/pages.py: WHAT" and "end of the table"; WHAT is
-                      overview, commands      of the recipes in egs2/recipes.csv
+                      overview                of the recipes in egs2/recipes.csv
                       comparison, comparison_tools, comparison_places
                                               of tools/comparison.csv, comparison_tools.csv
                       PATH/RESULTS.md "HEADING" [rows=REGEX] [columns=REGEX]
@@ -11,6 +11,7 @@
     values        0.296 or 0.296 (0.286 to 0.306) directly before a comment that says where it comes
                   from, with the digits that it has here:
                       <!-- DIR: ADDRESS -->    of DIR/results.json beside the page
+                      <!-- =NAME -->           of the line NAME in tools/values.tsv, for short pages
                   ADDRESS is keys separated by blanks; an entry of a list is named by what it is,
                       cells source=lcnn_mock target=senet_mock method=pgd eps=0.3 beyond_noise
                   and never by its place. It fails unless exactly one entry is meant.
@@ -38,14 +39,22 @@ from espnet_ext.errors import InputError, summarize
 from espnet_ext.report.reports import render
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("*.md", "egs2/*.md", "egs2/*/*/*.md", "tools/*.md", "tools/*/*.md")
+PAGES = (
+    "*.md",
+    "egs2/*.md",
+    "egs2/*/*/*.md",
+    "egs2/*/*/results/README.md",
+    "tools/*.md",
+    "tools/*/*.md",
+)
 RULES = "tools/not_results.tsv"
+VALUES = "tools/values.tsv"
 TABLE = re.compile(
     r"(<!-- made by tools/pages\.py: (.+) -->\n)(?:(?!<!--).*\n)*(<!-- end of the table -->\n)"
 )
 NUMBER = r"-?\d+(?:\.\d+)?"
 VALUE = re.compile(
-    rf"({NUMBER})(?:(\s\()({NUMBER})(\sto\s)({NUMBER})\))?<!-- ([^\s:]+): ([^>]+) -->"
+    rf"({NUMBER})(?:(\s\()({NUMBER})(\sto\s)({NUMBER})\))?<!-- ([^\s:]+: [^>]+|=\w+) -->"
 )
 FREE = (
     TABLE,
@@ -74,25 +83,12 @@ class Rule(NamedTuple):
 
 
 def overview(root: Path) -> Iterator[str]:
-    """What recipes there are, for README.md."""
+    """What recipes there are, for egs2/README.md."""
     yield "| recipe | corpus | what it shows | time on two cores |"
     yield "|:--|:--|:--|:--|"
     for row in read_rows(root / "egs2/recipes.csv", ","):
-        link = f"[{row['recipe']}](egs2/{row['recipe']}/README.md)"
+        link = f"[{row['recipe']}]({row['recipe']}/README.md)"
         yield f"| {link} | {row['corpus']} | {row['shows']} | {row['time']} |"
-
-
-def commands(root: Path) -> Iterator[str]:
-    """How each recipe is tried, for egs2/README.md."""
-    yield "| recipe | on tiny data (in DATA) | must come out | metric, its band | published |"
-    yield "|:--|:--|:--|:--|:--|"
-    for row in read_rows(root / "egs2/recipes.csv", ","):
-        band = f"{row['metric_name']}, {row['low']} to {row['high']}" if row["metric"] else "none"
-        outputs = ", ".join(f"`{name}`" for name in row["outputs"].split())
-        yield (
-            f"| [{row['recipe']}]({row['recipe']}/README.md) | `{row['command']}` | {outputs} | "
-            f"{band} | {row['published']} |"
-        )
 
 
 def comparison(root: Path) -> Iterator[str]:
@@ -135,8 +131,7 @@ def made_table(what: str, page: Path, root: Path) -> str:
     Raises:
         InputError: it asks for something that is not there.
     """
-    made = {f.__name__: f for f in (overview, commands)}
-    made |= {f.__name__: f for f in (comparison, comparison_tools, comparison_places)}
+    made = {f.__name__: f for f in (overview, comparison, comparison_tools, comparison_places)}
     if what in made:
         lines = list(made[what](root))
     else:
@@ -214,11 +209,19 @@ def _is(value: Any, said: str) -> bool:
     return (value or "") == said
 
 
-def _current(found: re.Match[str], page: Path) -> str:
+def _current(found: re.Match[str], page: Path, root: Path) -> str:
     """A value of a page as its source has it."""
-    numbers = addressed(read_json(page.parent / found[6] / "results.json"), found[7])
+    folder, source = page.parent, found[6]
+    if source.startswith("="):
+        rows = read_rows(root / VALUES, "\t")
+        named = {row["name"]: f"{row['results']}: {row['address']}" for row in rows}
+        if source[1:] not in named:
+            raise InputError(f"{source}: no such name in {VALUES}")
+        folder, source = root, named[source[1:]]
+    results, address = source.split(": ", 1)
+    numbers = addressed(read_json(folder / results / "results.json"), address)
     if found[3] and len(numbers) != 3:
-        raise InputError(f"{found[7]}: has no interval")
+        raise InputError(f"{address}: has no interval")
     shown = [
         f"{number:.{len(old.partition('.')[2])}f}"
         for old, number in zip((found[1], found[3], found[5]), numbers, strict=False)
@@ -226,7 +229,7 @@ def _current(found: re.Match[str], page: Path) -> str:
     ]
     if found[3]:
         shown = [shown[0], found[2], shown[1], found[4], shown[2], ")"]
-    return f"{''.join(shown)}<!-- {found[6]}: {found[7]} -->"
+    return f"{''.join(shown)}<!-- {found[6]} -->"
 
 
 def made_page(page: Path, root: Path = ROOT) -> str:
@@ -238,7 +241,7 @@ def made_page(page: Path, root: Path = ROOT) -> str:
     text = page.read_text(encoding="utf-8")
     try:
         text = TABLE.sub(lambda m: m[1] + made_table(m[2], page, root) + m[3], text)
-        return VALUE.sub(lambda m: _current(m, page), text)
+        return VALUE.sub(lambda m: _current(m, page, root), text)
     except InputError as error:
         raise InputError(f"{page.relative_to(root)}: {error}") from None
 

@@ -1,7 +1,7 @@
 """Flags: reasons not to trust an evaluation, as facts, for every kind of model.
 
 An attack that fails shows a robust model only where the attack was a good one. Each flag is a
-`Finding` whose sentence is in `sentences.jinja`; egs2/README.md lists them. They are found in
+`Finding` whose sentence is in `sentences.jinja`; egs2/evaluation.md lists them. They are found in
 results.json alone, so that a result that is kept can be asked again.
 """
 

@@ -1,4 +1,7 @@
+import re
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -6,6 +9,8 @@ from tiny import noise, save_model, tiny_config, tiny_model
 
 from espnet_ext.bin import attack_file, entry
 from espnet_ext.metrics.perturbation import measure
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -18,10 +23,16 @@ def files(tmp_path):
 def test_one_file_is_attacked_and_what_was_heard_is_said(files, tmp_path, monkeypatch, capsys):
     wav, model = files
     out = tmp_path / "out"
-    words = ["attack", str(wav), "two", "--snr", "20", "--steps", "30"]
-    (weights,) = model.glob("*.pth")
-    words += ["--asr_train_config", f"{model}/config.yaml", "--asr_model_file", str(weights)]
-    monkeypatch.setattr(sys, "argv", ["espnet-ext", *words, "--out", str(out)])
+    line = re.search(r"^espnet-ext (attack .*)$", README.read_text(), re.M)[1]
+    for printed, real in {
+        "hello.wav": wav,
+        "open the door": "two",
+        "MODEL": model,
+        " out": f" {out}",
+    }.items():
+        line = line.replace(printed, str(real))
+    words = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", ["espnet-ext", *words, "--snr", "20", "--steps", "30"])
     entry.dispatch()
     said = capsys.readouterr().out.splitlines()
     heard = {line.split(":")[0]: line.partition(":")[2].strip() for line in said if ":" in line}

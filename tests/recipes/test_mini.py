@@ -142,16 +142,24 @@ def test_the_recipe_of_trained_models_attacks_one_of_these(recipe, finished):
     assert list(made.glob("cards/*/card.md"))
 
 
-def readme_blocks(language):
-    """What README.md says under "Attack your own model" for a shell or for Python."""
-    section = (ROOT / "README.md").read_text().split("## Attack your own model\n")[1]
-    section = section.split("\n## ")[0]
-    return re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
+def code(page, heading, language):
+    """The one block of a page below a heading, for a shell or for Python."""
+    section = (ROOT / page).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
+    return block
 
 
-@pytest.mark.parametrize("language", ["bash", "python"])
-def test_the_readme_attacks_a_model_of_this_recipe_as_typed(recipe, finished, language, tmp_path):
-    (block,) = readme_blocks(language)
+@pytest.mark.parametrize(
+    ("page", "heading", "language"),
+    [
+        ("README.md", "Attack your own model", "bash"),
+        ("egs2/own_model.md", "From Python", "python"),
+    ],
+)
+def test_pages_attack_a_model_of_this_recipe_as_typed(
+    recipe, finished, page, heading, language, tmp_path
+):
+    block = code(page, heading, language)
     copy = tmp_path / "copy"
     shutil.copytree(recipe, copy, symlinks=True)
     # As many targets as the recipe chooses when it is not told to take eight.
@@ -169,13 +177,10 @@ def test_the_readme_attacks_a_model_of_this_recipe_as_typed(recipe, finished, la
 
 
 def test_the_readme_starts_the_mini_recipe_and_names_what_it_leaves(recipe, finished):
-    text = (ROOT / "README.md").read_text()
-    start = re.search(r"## Start\n.*?^```bash\n(.*?)^```", text, re.M | re.S)[1]
+    start = code("README.md", "Start", "bash")
     lines = [line.split("#")[0].strip() for line in start.splitlines()]
-    assert ". tools/venv/bin/activate" in lines and lines[-2:] == [
-        "cd egs2/mini/mtl_asr1",
-        "./run.sh",
-    ]
+    assert lines[1] == ". tools/venv/bin/activate"
+    assert "`cd egs2/mini/mtl_asr1 && ./run.sh`" in (ROOT / "README.md").read_text()
     target = re.search(r"^install_?venv|^venv:", (ROOT / "tools/Makefile").read_text(), re.M)
     assert lines[0] == "make -C tools venv" and target
 

@@ -1,4 +1,4 @@
-"""Recipes for other recordings, made by the commands of egs2/README.md as printed there."""
+"""Recipes for other recordings, made by the commands of egs2/own_*.md as printed there."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ from recipes.recipe import ROOT
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.labels import classes
 
-PAGE = (ROOT / "egs2/README.md").read_text()
+PAGE = "".join((ROOT / f"egs2/own_{name}.md").read_text() for name in ("recordings", "corpus"))
 TASKS = ("mtl_asr1", "cm1", "ssl1", "sv1", "attack1")
 START = "A recipe for your own recordings"
 EXAMPLES = {

@@ -333,7 +333,7 @@ def test_the_card_of_a_model_that_recognises_nothing_says_so(attacked):
 
 def test_every_kind_is_in_the_schema_of_cards_and_on_the_page():
     assert set(card_schema()["properties"]["flags"]["items"]["properties"]["kind"]["enum"]) == KINDS
-    page = (Path(__file__).parents[2] / "egs2" / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "egs2" / "evaluation.md").read_text()
     assert {kind for kind in KINDS if f"`{kind}`" not in page} == set()
 
 

@@ -32,7 +32,7 @@ claims=()
 
 # Lock what stages <first> to <last> write below a directory: no other run.sh may then write it, and
 # none read it before these stages are over. A run of later stages only reads it, as others may at the
-# same time. egs2/README.md tells users. claim <first> <last> <expdir or dumpdir> [<name>]
+# same time. egs2/running.md tells users. claim <first> <last> <expdir or dumpdir> [<name>]
 claim() {
     # Not the name by which a command locks a directory that it writes: espnet_ext/data/locks.py.
     local mode=read handle file=${!3}/.${4:+$4.}run.lock

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Data preparation: makes data/{train,dev} with wav.scp utt2spk.
-# egs2/README.md says what is in them and has examples.
+# egs2/own_corpus.md says what is in them and has examples.
 # shellcheck disable=SC1091
 set -euo pipefail
 
@@ -12,7 +12,7 @@ set -euo pipefail
 # utils/validate_data_dir.sh --no-feats --no-text data/train says what is wrong with them.
 if [ -z "${TABLE:-}" ]; then
     echo "$0: not written yet; set TABLE to a table of the recordings, or write this file," \
-        "see egs2/README.md" >&2
+        "see egs2/own_corpus.md" >&2
     exit 1
 fi
 utils/data_from_table.sh "$@" "${TABLE}" data
