@@ -54,7 +54,7 @@ TABLE = re.compile(
 )
 NUMBER = r"-?\d+(?:\.\d+)?"
 VALUE = re.compile(
-    rf"({NUMBER})(?:(\s\()({NUMBER})(\sto\s)({NUMBER})\))?<!-- ([^\s:]+: [^>]+|=\w+) -->"
+    rf"({NUMBER})(?:(\s\()({NUMBER})(\sto\s)({NUMBER})\))?<!--\s([^\s:]+:\s[^>]+|=\w+)\s-->"
 )
 FREE = (
     TABLE,
@@ -218,8 +218,8 @@ def _current(found: re.Match[str], page: Path, root: Path) -> str:
         if source[1:] not in named:
             raise InputError(f"{source}: no such name in {VALUES}")
         folder, source = root, named[source[1:]]
-    results, address = source.split(": ", 1)
-    numbers = addressed(read_json(folder / results / "results.json"), address)
+    results, address = source.split(maxsplit=1)
+    numbers = addressed(read_json(folder / results.rstrip(":") / "results.json"), address)
     if found[3] and len(numbers) != 3:
         raise InputError(f"{address}: has no interval")
     shown = [
@@ -229,7 +229,7 @@ def _current(found: re.Match[str], page: Path, root: Path) -> str:
     ]
     if found[3]:
         shown = [shown[0], found[2], shown[1], found[4], shown[2], ")"]
-    return f"{''.join(shown)}<!-- {found[6]} -->"
+    return "".join(shown) + found[0][found[0].index("<!--") :]
 
 
 def made_page(page: Path, root: Path = ROOT) -> str:

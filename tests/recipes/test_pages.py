@@ -225,3 +225,32 @@ def test_kept_results_say_how_their_models_were_trained(results):
     models = training["models"].values()
     assert all("max_epoch" in {**training["common"], **m["configuration"]} for m in models)
     assert any(model["course"] for model in models)
+
+
+def test_every_named_value_is_on_a_page():
+    rows = pages.read_rows(ROOT / pages.VALUES, "\t")
+    texts = "".join(page.read_text() for page in pages.all_pages())
+    assert [row["name"] for row in rows if f"<!-- ={row['name']} -->" not in texts] == []
+
+
+def test_a_name_without_a_line_is_refused(root):
+    shutil.copy(ROOT / pages.VALUES, root / pages.VALUES)
+    page = root / "egs2/corpus/ssl1/README.md"
+    page.write_text("0.5<!-- =absent -->")
+    with pytest.raises(InputError, match="no such name"):
+        pages.made_page(page, root)
+
+
+@pytest.mark.parametrize("page", pages.all_pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_of_a_page_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", target):
+            continue
+        path, _, heading = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, target
