@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from espnet_ext.tasks.whisper import official_sizes
+from espnet_ext.data.whisper_sizes import official_sizes
 
 
 def save_whisper(path: Path, multilingual: bool = False, **sizes: int) -> Path:

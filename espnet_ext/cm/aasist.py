@@ -155,6 +155,10 @@ class AASIST(torch.nn.Module):
             0.7).
         temperatures: of the graphs of one kind and of both (2, 100).
         dropout_rate: of the embedding (0.5).
+        projection: dimensions that those of a pretrained encoder's state become; of each three of
+            them, and of three states, the largest counts, and the residual blocks leave all frames
+            (Tak et al. 2022, "Automatic speaker verification spoofing and deepfake detection using
+            wav2vec 2.0 and data augmentation": 128). None for the bands of `sinc`.
 
     Raises:
         InputError: see `check_segment`.
@@ -173,14 +177,24 @@ class AASIST(torch.nn.Module):
         shares: Sequence[float] = (0.5, 0.7, 0.5),
         temperatures: Sequence[float] = (2.0, 100.0),
         dropout_rate: float = 0.5,
+        projection: int | None = None,
     ):
         super().__init__()
-        check_segment(num_frames, "aasist")
+        self.project: torch.nn.Linear | None = None
+        if projection is None:
+            check_segment(num_frames, "aasist")
+        else:
+            check_segment(num_frames, "aasist", least=3)
+            self.project = torch.nn.Linear(input_size, projection)
+            input_size = projection // 3
         few, many = channels
         sizes = [1, few, few, *[many] * (BLOCKS - 2)]
         self.norm = torch.nn.BatchNorm2d(1)
         self.blocks = torch.nn.Sequential(
-            *(ResidualBlock((a, b), first=a == 1) for a, b in itertools.pairwise(sizes))
+            *(
+                ResidualBlock((a, b), first=a == 1, pool=3 if projection is None else 1)
+                for a, b in itertools.pairwise(sizes)
+            )
         )
         self.positions = torch.nn.Parameter(torch.randn(1, input_size, many))
         alone, together = temperatures
@@ -201,7 +215,7 @@ class AASIST(torch.nn.Module):
         """Embed a batch.
 
         Args:
-            feats: (B, F, D), F at least `LEAST_FRAMES`.
+            feats: (B, F, D), F at least `LEAST_FRAMES`, or 3 with `projection`.
             lengths: None; segments have no padding.
 
         Returns:
@@ -212,6 +226,8 @@ class AASIST(torch.nn.Module):
         """
         if lengths is not None:
             raise ValueError("AASIST takes segments without padding")
+        if self.project is not None:
+            feats = F.max_pool2d(self.project(feats), 3)
         x = F.selu(self.norm(feats.transpose(1, 2).unsqueeze(1)))
         x = self.blocks(x).abs()  # (B, C, D, F')
         bands = x.amax(dim=3).transpose(1, 2) + self.positions

@@ -1,4 +1,4 @@
-"""The residual blocks of AASIST and RawNet2: every block leaves a third of the frames."""
+"""The residual blocks of AASIST and RawNet2."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ LEAST_FRAMES = 3**BLOCKS
 
 
 class ResidualBlock(torch.nn.Module):
-    """Two convolutions over bands and frames, and a third of the frames.
+    """Two convolutions over bands and frames, and the largest of neighbouring frames.
 
     Args:
         channels: at the input and the output.
@@ -19,6 +19,7 @@ class ResidualBlock(torch.nn.Module):
         height: bands that a convolution reads: 2, or 1 where the bands are channels (RawNet2).
         activation: in front of each convolution.
         shortcut_frames: frames that the convolution of the shortcut reads, where there is one.
+        pool: frames of which one is left.
     """
 
     def __init__(
@@ -28,8 +29,10 @@ class ResidualBlock(torch.nn.Module):
         height: int = 2,
         activation: torch.nn.Module | None = None,
         shortcut_frames: int = 3,
+        pool: int = 3,
     ):
         super().__init__()
+        self.pool = pool
         (old, new), kernel = channels, (height, 3)
         activation = activation or torch.nn.SELU()
         self.before: torch.nn.Module = torch.nn.Identity()
@@ -47,22 +50,23 @@ class ResidualBlock(torch.nn.Module):
             self.shortcut = torch.nn.Conv2d(old, new, (1, shortcut_frames), padding=around)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, F) to (B, C', D, F // 3)."""
-        return F.max_pool2d(self.convolutions(self.before(x)) + self.shortcut(x), (1, 3))
+        """(B, C, D, F) to (B, C', D, F // pool)."""
+        return F.max_pool2d(self.convolutions(self.before(x)) + self.shortcut(x), (1, self.pool))
 
 
-def check_segment(num_frames: int | None, encoder: str) -> None:
+def check_segment(num_frames: int | None, encoder: str, least: int = LEAST_FRAMES) -> None:
     """Refuse whole utterances, and segments of which the blocks leave nothing.
 
     Args:
         num_frames: of a segment; None for whole utterances.
         encoder: its name in a configuration, for the message.
+        least: frames of which the blocks leave one.
 
     Raises:
         InputError: says what to give.
     """
-    if num_frames is None or num_frames < LEAST_FRAMES:
+    if num_frames is None or num_frames < least:
         raise InputError(
-            f"{encoder}: takes segments of at least {LEAST_FRAMES} frames; give segment_conf "
+            f"{encoder}: takes segments of at least {least} frames; give segment_conf "
             "num_frames (paper: 21490, which are 4 s)"
         )

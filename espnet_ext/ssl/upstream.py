@@ -7,19 +7,18 @@ from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import Padded, zero_padding
 from espnet_ext.ssl.checkpoint import check_features, read_pretrained
 from espnet_ext.ssl.encoder import MockingjayEncoder
+from espnet_ext.ssl.layers import LayeredUpstream
 
 
-class MockingjayUpstream(torch.nn.Module):
+class MockingjayUpstream(LayeredUpstream):
     """Features in, states of a Mockingjay out (Wu, Liu and Lee 2020, section 3.2).
 
     Args:
         input_size: dimensions of the features.
-        layer: "last", the number of a layer (0 is the embedding), or "weighted": a learned
-            weighted mean of all of them (Liu et al. 2020, section 2.4).
+        layer: see `LayeredUpstream`.
         repeat: give each state once a frame, frames at the end that filled no step taking
             the last state; otherwise once a step.
-        frozen: the encoder is not trained and its dropout is off. Gradients to the features
-            are there all the same.
+        frozen: see `LayeredUpstream`.
         checkpoint: pretrained weights, see `espnet_ext.ssl.checkpoint.read_pretrained`; random
             ones where None.
         encoder_conf: arguments of `MockingjayEncoder`; with `checkpoint` only its dropouts
@@ -41,6 +40,8 @@ class MockingjayUpstream(torch.nn.Module):
         (torch.Size([1, 100, 32]), tensor([100]))
     """
 
+    encoder: MockingjayEncoder
+
     def __init__(
         self,
         input_size: int = 160,
@@ -53,32 +54,13 @@ class MockingjayUpstream(torch.nn.Module):
         allow_pickle: bool = False,
         pretrained_from: str | None = None,
     ):
-        super().__init__()
-        self.encoder = _encoder(input_size, checkpoint, encoder_conf, features, allow_pickle)
-        self.depth = len(self.encoder.layers)
-        self.weights: torch.nn.Parameter | None = None
-        if layer == "weighted":
-            self.weights = torch.nn.Parameter(torch.zeros(self.depth + 1))
-        elif layer != "last":
-            if not isinstance(layer, int) or not 0 <= layer <= self.depth:
-                raise InputError(f"layer must be last, weighted, or 0 to {self.depth}, not {layer}")
-            self.depth = layer
+        encoder = _encoder(input_size, checkpoint, encoder_conf, features, allow_pickle)
+        super().__init__(encoder, layer, frozen)
         self.repeat = repeat
-        self.frozen = frozen
-        self.encoder.requires_grad_(not frozen)
-        # They are not computed: no gradient will come.
-        self.encoder.layers[self.depth :].requires_grad_(False)
 
     def output_size(self) -> int:
         """Dimensions of a state."""
         return self.encoder.output_size()
-
-    def train(self, mode: bool = True) -> "MockingjayUpstream":
-        """As PyTorch's; a frozen encoder stays in evaluation mode."""
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-        return self
 
     def forward(self, feats: torch.Tensor, lengths: torch.Tensor) -> Padded:
         """States of the configured layer.
@@ -92,10 +74,7 @@ class MockingjayUpstream(torch.nn.Module):
             (B,) without `repeat`; zero in the padding.
         """
         states, step_lengths = self.states(feats, lengths)
-        chosen = states[-1]
-        if self.weights is not None:
-            shares = self.weights.softmax(dim=0)
-            chosen = torch.einsum("k,kbsh->bsh", shares, torch.stack(states))
+        chosen = self.chosen(states)
         if not self.repeat:
             return zero_padding(chosen, step_lengths), step_lengths
         return self.to_frames(chosen, lengths, feats.size(1)), lengths

@@ -50,6 +50,8 @@ from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
 from espnet_ext.ssl.frontend import portable
 from espnet_ext.ssl.schedule import LinearWarmupDecayLR
 from espnet_ext.ssl.upstream import self_contained
+from espnet_ext.ssl.whisper import NAME as WHISPER
+from espnet_ext.ssl.whisper import portable as portable_whisper
 from espnet_ext.tasks.building import ModelKind
 from espnet_ext.tasks.configuration import FeatureTask, check_configuration
 from espnet_ext.tasks.trainer import CarefulTrainer
@@ -154,7 +156,7 @@ class CountermeasureTask(FeatureTask):
     """Spoofing countermeasures: front end, defence, encoder and loss by configuration.
 
         speech_codec: null      # mp3, opus, ... of espnet_ext.data.codecs, before the front end
-        frontend: spectrogram   # mel, spectrogram, lfcc, sinc, ... of espnet_ext.frontend.choices
+        frontend: spectrogram   # mel, spectrogram, lfcc, sinc, mockingjay, whisper
         normalize: none         # utterance, global, fixed, none
         defense: none           # filter, mockingjay, none: between features and encoder
         encoder: lcnn           # lcnn, senet, xvector, aasist, rawnet2
@@ -267,6 +269,8 @@ class CountermeasureTask(FeatureTask):
         # others, so config.yaml needs no more than their architecture.
         if args.frontend == MOCKINGJAY:
             args.frontend_conf = portable(args.frontend_conf)
+        if args.frontend == WHISPER:
+            args.frontend_conf = portable_whisper(args.frontend_conf or {})
         if args.defense == MOCKINGJAY:
             args.defense_conf = self_contained(args.defense_conf)
         return CountermeasureModel(

@@ -13,11 +13,11 @@ from espnet_ext.asr.text import UNWRITTEN, TextEncoder
 from espnet_ext.asr.whisper import TOKEN_TYPES, WhisperText
 from espnet_ext.data.configurations import Config
 from espnet_ext.data.files import read_text
+from espnet_ext.data.whisper_sizes import MULTILINGUAL
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import sample_rate
 from espnet_ext.tasks.building import ModelKind, missing_package
 from espnet_ext.tasks.mtl_asr import MODEL_NAME, MTLASRTask
-from espnet_ext.tasks.whisper import MULTILINGUAL
 
 
 def check_kind(config: Config, path: Path) -> None:

@@ -11,9 +11,9 @@ from espnet_ext.asr.losses import encode, evaluation_mode
 from espnet_ext.asr.transcribe import transcribe
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.data.model_files import find_model, model_kind
+from espnet_ext.data.whisper_sizes import official_sizes
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.loading import ASR_KIND, load_model
-from espnet_ext.tasks.whisper import official_sizes
 from espnet_ext.victims.recognizer import PyTorchESPnet
 
 whisper = pytest.importorskip("whisper", reason="needs the package openai-whisper")

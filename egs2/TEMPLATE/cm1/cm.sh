@@ -39,6 +39,7 @@ ssl_seed=0               # one pretraining for all seeds of the countermeasures
 ssl_args=                # more options of espnet_ext.bin.ssl_train
 ssl_checkpoint=          # a pretrained one instead of stage 4: its directory, an archive of it, or
                          # its weights with config.yaml beside them
+whisper_checkpoint=      # Whisper's weights, such as tiny.en.pt, for lists that have @WHISPER@
 
 # Countermeasures: architecture, variant, base, configuration, options of each
 models=conf/models.yaml  # paper: LCNN and SENet; Mel, Mock, rand, scratch, three filters
@@ -101,6 +102,7 @@ check_files models asv_scores report_config
 if [[ -n ${ssl_checkpoint} && (! -e ${ssl_checkpoint} || ${ssl_checkpoint} == *[[:space:]]*) ]]; then
     refuse "--ssl_checkpoint must be a path without blanks that is there, not '${ssl_checkpoint}'"
 fi
+check_files whisper_checkpoint
 if [ "${attack_config}" != none ]; then check_files attack_config; fi
 
 . ./path.sh
@@ -108,6 +110,9 @@ if [ "${attack_config}" != none ]; then check_files attack_config; fi
 check_machines 4 5 9
 listed_models=$(python3 -m espnet_ext.bin.read_list models "${models}")
 mapfile -t model_names < <(cut -f 1 <<< "${listed_models}")
+if asked 5 && [[ -z ${whisper_checkpoint} && ${listed_models} == *@WHISPER@* ]]; then
+    refuse "${models} needs --whisper_checkpoint, a file such as tiny.en.pt"
+fi
 if asked 8 && [ "${attack_config}" != none ]; then
     case ${attack_sources} in
         all) ;;
@@ -215,6 +220,7 @@ train_command() {
 # The options of a model with the checkpoint and the seed put in: fill_in <seed> <options>
 fill_in() {
     local options=${2//@SSL@/${ssl_checkpoint:-${ssl_dir}/valid.loss.best.pth}}
+    options=${options//@WHISPER@/${whisper_checkpoint}}
     echo "${options//@SEED@/$1}"
 }
 
