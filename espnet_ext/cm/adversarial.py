@@ -25,6 +25,8 @@ class AdversarialOptions:
             2020).
         alpha: length of a step over eps.
         share: of the utterances that are attacked; the others are seen clean.
+        warmup: updates over which eps grows from zero. Attacked at full size from the start, a
+            countermeasure may never leave chance (Wu et al. 2020 train on clean features first).
 
     Raises:
         InputError: a number is out of its range.
@@ -34,12 +36,14 @@ class AdversarialOptions:
     steps: int = 1
     alpha: float = 1.25
     share: float = 0.5
+    warmup: int = 0
 
     def __post_init__(self) -> None:
-        if self.eps < 0 or self.steps < 1 or self.alpha <= 0 or not 0 < self.share <= 1:
+        least = min(self.eps, self.steps - 1, self.warmup)
+        if least < 0 or self.alpha <= 0 or not 0 < self.share <= 1:
             raise InputError(
-                f"adversarial: {self}; eps must be at least 0, steps at least 1, alpha positive, "
-                "share above 0 and at most 1"
+                f"adversarial: {self}; eps and warmup must be at least 0, steps at least 1, alpha "
+                "positive, share above 0 and at most 1"
             )
 
     def attacked(
@@ -47,6 +51,7 @@ class AdversarialOptions:
         feats: torch.Tensor,
         lengths: torch.Tensor,
         loss: Callable[[torch.Tensor], torch.Tensor],
+        updates: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Features of a batch, those of some utterances attacked.
 
@@ -57,6 +62,7 @@ class AdversarialOptions:
             feats: (B, F, D).
             lengths: (B,) frames.
             loss: of the batch, of features; it is increased.
+            updates: number of those before, of the warm-up; not given, it is over.
 
         Returns:
             (B, F, D), as they were in the padding.
@@ -70,6 +76,8 @@ class AdversarialOptions:
         if not self.eps:
             return feats
         size = self.eps * (torch.rand(len(feats), 1, 1, device=feats.device) < self.share)
+        if updates is not None and self.warmup:
+            size = size * (updates / self.warmup).clamp(max=1.0)
         change = zero_padding((2.0 * torch.rand_like(feats) - 1.0) * size, lengths)
         for _ in range(self.steps):
             change.requires_grad_()

@@ -58,6 +58,8 @@ class CountermeasureModel(FeatureModel):
         >>> scores = model.scores(model.logits(feats, lengths))          # doctest: +SKIP
     """
 
+    updates: torch.Tensor | None
+
     def __init__(
         self,
         frontend: AbsFrontend,
@@ -87,6 +89,9 @@ class CountermeasureModel(FeatureModel):
         if not isinstance(adversarial, AdversarialOptions):
             adversarial = AdversarialOptions(**(adversarial or {}))
         self.adversarial = adversarial
+        # In checkpoints, so that a resumed training goes on with its warm-up.
+        updates = torch.zeros((), dtype=torch.long) if adversarial.warmup else None
+        self.register_buffer("updates", updates)
         self._trials: TrialOutputs | None = None
         self._cache = FeatureCache(feature_cache_mb) if feature_cache_mb else None
 
@@ -178,8 +183,13 @@ class CountermeasureModel(FeatureModel):
             if self.specaug is not None:
                 feats, lengths = self.specaug(feats, lengths)
             feats = self.adversarial.attacked(
-                feats, lengths, lambda x: F.cross_entropy(self.logits(x, lengths), label)
+                feats,
+                lengths,
+                lambda x: F.cross_entropy(self.logits(x, lengths), label),
+                self.updates,
             )
+            if self.updates is not None:
+                self.updates += 1
         embeddings = self.embeddings(feats, lengths)
         flat, segments = embeddings.flatten(0, 1), embeddings.size(1)
         loss = self.loss(flat, label.repeat_interleave(segments)).mean()

@@ -59,6 +59,21 @@ def test_a_share_is_attacked_and_parameters_get_no_gradient(batch):
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_the_ball_grows_over_the_warm_up_and_the_count_is_in_the_checkpoint(batch):
+    _, feats, lengths, loss = batch
+    options = AdversarialOptions(eps=0.2, share=1.0, warmup=4)
+    largest = [
+        float((options.attacked(feats, lengths, loss, torch.tensor(n)) - feats).abs().max())
+        for n in (0, 1, 4, 9)
+    ]
+    assert largest == pytest.approx([0.0, 0.05, 0.2, 0.2], abs=1e-4)
+
+    model = cm_model(adversarial_conf={"eps": 0.2, "warmup": 4}).train()
+    model(torch.from_numpy(tones(3, 5000)[0]), LENGTHS, LABEL)
+    assert int(model.state_dict()["updates"]) == 1
+    assert "updates" not in cm_model(adversarial_conf={"eps": 0.2}).state_dict()
+
+
 def test_it_is_of_training_only():
     speech = torch.from_numpy(tones(3, 5000)[0])
     plain, hardened = (cm_model(adversarial_conf={"eps": eps}) for eps in (0.0, 0.5))
@@ -72,7 +87,9 @@ def test_it_is_of_training_only():
     assert loss(hardened.train()) > loss(plain.train())
 
 
-@pytest.mark.parametrize("wrong", [{"eps": -1}, {"steps": 0}, {"alpha": 0}, {"share": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"eps": -1}, {"steps": 0}, {"alpha": 0}, {"share": 1.5}, {"warmup": -1}]
+)
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="adversarial"):
         AdversarialOptions(**wrong)
