@@ -54,7 +54,7 @@ TABLE = re.compile(
 )
 NUMBER = r"-?\d+(?:\.\d+)?"
 VALUE = re.compile(
-    rf"({NUMBER})(?:(\s\()({NUMBER})(\sto\s)({NUMBER})\))?<!--\s([^\s:]+:\s[^>]+|=\w+)\s-->"
+    rf"({NUMBER})(?:(\s+\()({NUMBER})(\s+to\s+)({NUMBER})\))?<!--\s+([^\s:]+:\s[^>]+|=\w+)\s+-->"
 )
 FREE = (
     TABLE,

@@ -1,6 +1,7 @@
 """tools/pages.py: no page and no RESULTS.md says another number than its results.json."""
 
 import importlib.util
+import math
 import re
 import shutil
 
@@ -239,6 +240,21 @@ def test_a_name_without_a_line_is_refused(root):
     page.write_text("0.5<!-- =absent -->")
     with pytest.raises(InputError, match="no such name"):
         pages.made_page(page, root)
+
+
+# Of the pages that people open first, in bytes without comments.
+LIMITS = {ROOT / "README.md": 6000, ROOT / "egs2/README.md": 5000}
+LIMITS |= dict.fromkeys(ROOT.glob("egs2/*/*/README.md"), 5000)
+
+
+@pytest.mark.parametrize("page", pages.all_pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_is_short_and_so_are_its_lines(page):
+    text = page.read_text()
+    shown = re.sub(r"<!--.*?-->", "", text, flags=re.S)
+    assert len(shown.encode()) <= LIMITS.get(page, math.inf)
+    # A row of a table cannot be broken, nor can a line of one word.
+    lines = [li for li in text.splitlines() if not li.startswith("|") and " " in li.strip()]
+    assert [line for line in lines if len(line) > 120] == []
 
 
 @pytest.mark.parametrize("page", pages.all_pages(), ids=lambda page: str(page.relative_to(ROOT)))
