@@ -17,6 +17,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--attack_name", default="attack", help="directory of the attack below each source")
     add("--utt2spk", required=True, help="speakers of the evaluation set")
     add("--asv_scores", help="scores of speaker verification on it, for the t-DCF")
+    text = "data directories of bona fide speech of other corpora, scored in score/bonafide/<name>"
+    add("--bonafide_dirs", nargs="*", default=[], help=text)
     add("--layout", help="YAML of panels, rivals and styles, e.g. conf/report.yaml of the recipe")
     add("--resamples", default=4999, type=cli.integer(1), help="draws of the bootstrap")
     add("--overlap", help="what the sets have in common, JSON that stage 2 writes; if it is there")
@@ -32,12 +34,14 @@ def main() -> None:
     from espnet_ext.report.countermeasures import measure_run
     from espnet_ext.report.environment import environment
     from espnet_ext.report.layout import Layout, read_layout
+    from espnet_ext.report.other_corpora import read_other_corpora
     from espnet_ext.report.reports import read_overlap, write_report
     from espnet_ext.report.training import write_training
 
     layout, models = read_layout(args.layout, Layout), inputs.read_models(args.models)
     utt2spk = read_table(args.utt2spk)
     run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk, layout)
+    others = read_other_corpora(run, args.expdir, args.bonafide_dirs, args.resamples)
     measured = args.seeds if args.lnsr else []
     made = measure_run(
         run,
@@ -45,6 +49,7 @@ def main() -> None:
         asv_scores=inputs.read_asv(args.asv_scores, run.trials) if args.asv_scores else None,
         lnsr=inputs.read_seeds(args.expdir, "lnsr", measured),
         probe=inputs.read_seeds(args.expdir, "probe", measured),
+        other_corpora=others,
         resamples=args.resamples,
     )
     output = Path(args.output_dir)

@@ -102,6 +102,12 @@ class Rows(NamedTuple):
     right: np.ndarray
 
 
+def pooled(blocks: Sequence[Rows]) -> Rows:
+    """Rows of several training seeds, of the same trials, in one."""
+    score, right = (np.concatenate([block[column] for block in blocks]) for column in (1, 2))
+    return Rows(blocks[0].trials, score, right)
+
+
 @dataclass
 class Run:
     """Everything that the report is made from.
@@ -135,9 +141,7 @@ class Run:
 
     def of(self, cell: Cell, seeds: Sequence[int], attacked: bool = False) -> Rows:
         """Rows of a condition and some of its seeds; of a clean one those attacked, or all."""
-        blocks = [self.table[cell, seed] for seed in seeds]
-        trials = blocks[0].trials
-        score, right = (np.concatenate([block[column] for block in blocks]) for column in (1, 2))
+        trials, score, right = pooled([self.table[cell, seed] for seed in seeds])
         if not attacked:
             return Rows(trials, score, right)
         chosen = self.attacked

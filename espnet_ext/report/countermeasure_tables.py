@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from espnet_ext.data.attack_log import CLEAN, NOISE
 from espnet_ext.report.comparisons import note, remains
+from espnet_ext.report.other_corpora import other_corpora_sections
 from espnet_ext.report.results import CellResult, Costs, CountermeasureResults, ModelResult, Rates
 from espnet_ext.report.tables import MISSING, Cell, overlap_sections, pivot
 from espnet_ext.report.wording import budget_name, method_name, number, shown, with_arrow
@@ -42,6 +43,7 @@ CLEAN_COLUMNS: dict[str, Callable[[ModelResult], str]] = {
 def countermeasure_tables(results: CountermeasureResults) -> list[str]:
     """All tables of a report of countermeasures with their headings."""
     sections = ["## Without attack", clean_table(results)]
+    sections += other_corpora_sections(results.get("other_corpora", []))
     cost = [
         ([f"{c['target']} less {c['baseline']}"], "points of balanced accuracy", difference)
         for c in results["comparisons"]

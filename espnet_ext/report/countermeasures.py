@@ -33,6 +33,7 @@ from espnet_ext.report.results import (
     Lnsr,
     LnsrCurve,
     ModelResult,
+    OtherCorpus,
     ProbeRow,
 )
 
@@ -57,6 +58,8 @@ DEFINITIONS = {
     "accuracy": "share of right answers in percent, what the paper plots; a constant answer has "
     "the share of its class",
     "spoof_accept_rate": "share of spoofs answered 'bona fide', in percent",
+    "other_corpora": "share of bona fide speech of corpora that are not in training answered 'bona "
+    "fide' at the same threshold, in percent",
     "success_rate": "share of trials answered wrongly under attack, of those answered rightly "
     "without, in percent",
     "loss": "balanced accuracy without attack less that under it, on the same trials and training "
@@ -84,6 +87,7 @@ def measure_run(
     asv_scores: Sequence[AsvScore] | None = None,
     lnsr: Mapping[int, Record] | None = None,
     probe: Mapping[int, Record] | None = None,
+    other_corpora: Sequence[OtherCorpus] = (),
     resamples: int = RESAMPLES,
 ) -> CountermeasureResults:
     """Everything that tables, figures and sentences are made from.
@@ -94,6 +98,7 @@ def measure_run(
         asv_scores: of `read_asv`, for the t-DCF.
         lnsr: results of the LNSR stage by seed.
         probe: results of the linear probe by seed.
+        other_corpora: of `read_other_corpora`.
         resamples: draws of the bootstrap.
 
     Returns:
@@ -132,6 +137,8 @@ def measure_run(
             *([] if lnsr else ["no LNSR results: figure 3 is left out"]),
         ],
     }
+    if other_corpora:
+        results["other_corpora"] = list(other_corpora)
     results["flags"] = stored(countermeasure_flags(results))
     return results
 

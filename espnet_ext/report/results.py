@@ -369,7 +369,22 @@ class ProbeRow(TypedDict):
     eval_eer: float
 
 
-class CountermeasureResults(_Made, _Overlap, _Flags):
+class OtherCorpus(TypedDict):
+    """Share of bona fide speech of a corpus that a countermeasure answers "bona fide", percent."""
+
+    corpus: str
+    target: str
+    seeds: list[int]
+    utterances: int
+    speakers: int
+    bonafide_accuracy: Numbers
+
+
+class _OtherCorpora(TypedDict, total=False):
+    other_corpora: list[OtherCorpus]
+
+
+class CountermeasureResults(_Made, _Overlap, _Flags, _OtherCorpora):
     """results.json of `cm_report`."""
 
     kind: Literal["countermeasure_report"]

@@ -22,6 +22,8 @@ dumpdir=dump             # formatted data
 train_set=train          # directory below data/ that is trained on
 valid_set=dev            # directory below data/ that chooses the epoch and the threshold
 test_set="eval"          # directory below data/ that is scored and attacked
+bonafide_sets=           # directories below data/ of bona fide speech of other corpora: how much of it
+                         # is answered "bona fide"? e.g. "librispeech_mini fsdd"
 fs=16000                 # sample rate in Hz (paper: 16000)
 min_seconds=0.3          # shorter training utterances are left out
 max_seconds=30           # longer training utterances are left out
@@ -92,7 +94,7 @@ EOF
 # Before the environment is loaded: what needs no Python.
 check_common 10 "$@"
 check_seeds seeds
-check_sets train_set valid_set test_set
+check_sets train_set valid_set test_set bonafide_sets
 check_sets ssl_train_set ssl_valid_set test_set
 check_whole 0 ssl_seed
 check_whole 1 attack_shards
@@ -134,6 +136,8 @@ report_dir=${expdir}/${list_name/#models/report}_${attack_name}
 # Lists and attacks may run at the same time, so each has jobs and logs of its own.
 log_dir=${expdir}/log/${list_name}
 overlap=${dumpdir}/overlap_${train_set}_${valid_set}_${test_set}.json
+read -ra other_corpora <<< "${bonafide_sets}"
+bonafide_dirs=("${other_corpora[@]/#/${dumpdir}/}")
 one_gpu=$((ngpu > 0 ? 1 : 0))
 
 # Lines of the models, fields by tabs: model_lines <trained|defended|all>
@@ -253,6 +257,7 @@ check_later_stages() {
         check_made 3 "${stats_dir}"/{train,valid}/speech_shape
         if pretrains_ssl; then check_made 4 "${ssl_dir}/valid.loss.best.pth"; fi
     fi
+    if asked 7; then check_made 2 "${bonafide_dirs[@]/%//utt2label}"; fi
     run_checks
 }
 check_later_stages
@@ -260,7 +265,7 @@ check_later_stages
 # A function, so that bash has read all of it before the first stage runs: the file may be edited
 # while it works.
 main() {
-    local seed name base config options jobs set shard target dir data_options
+    local seed name base config options jobs set shard target dir data_options outputs
     local with_lnsr=true
     mkdir -p "${log_dir}"
 
@@ -276,9 +281,13 @@ main() {
             format_set "${set}" "${min_seconds}" "${max_seconds}"
         done
         format_set "${test_set}" 0 inf
+        for set in "${other_corpora[@]}"; do
+            format_set "${set}" 0 inf
+            awk '{ print $1, "bonafide" }' "${dumpdir}/${set}/wav.scp" > "${dumpdir}/${set}/utt2label"
+        done
         check_overlap --train "${dumpdir}/${train_set}" "${dumpdir}/${ssl_train_set}" \
             --valid "${dumpdir}/${valid_set}" "${dumpdir}/${ssl_valid_set}" \
-            --test "${dumpdir}/${test_set}"
+            --test "${dumpdir}/${test_set}" "${bonafide_dirs[@]}"
     fi
 
     if stage 3 "lengths: ${dumpdir}/ -> ${stats_dir}/, ${ssl_stats_dir}/"; then
@@ -336,10 +345,12 @@ main() {
             for name in $(model_lines all | cut -f 1); do
                 dir=${expdir}/${name}_seed${seed}
                 printf 'python3 -m espnet_ext.bin.cm_inference'
+                outputs=("${other_corpora[@]/#/${dir}/score/bonafide/}")
                 printf ' %q' --cm_train_config "${dir}/config.yaml" \
                     --cm_model_file "${dir}/${inference_model}" --ngpu "${one_gpu}" \
-                    --data_dir "${dumpdir}/${valid_set}" "${dumpdir}/${test_set}" \
-                    --output "${dir}/score/dev/scores.txt" "${dir}/score/eval/scores.txt"
+                    --data_dir "${dumpdir}/${valid_set}" "${dumpdir}/${test_set}" "${bonafide_dirs[@]}" \
+                    --output "${dir}/score/dev/scores.txt" "${dir}/score/eval/scores.txt" \
+                    "${outputs[@]/%//scores.txt}"
                 printf '\n'
             done
         done > "${jobs}"
@@ -403,7 +414,8 @@ main() {
             --seeds "${seeds}" --attack_name "${attack_name}" \
             --utt2spk "${dumpdir}/${test_set}/utt2spk" --lnsr "${with_lnsr}" \
             --layout "${report_config}" \
-            --overlap "${overlap}" --output_dir "${report_dir}" "${asv[@]}"
+            --overlap "${overlap}" --output_dir "${report_dir}" "${asv[@]}" \
+            --bonafide_dirs "${bonafide_dirs[@]}"
         python3 -m espnet_ext.bin.report "${report_dir}" --output "${report_dir}/report.html"
         if [ "${attack_config}" != none ]; then
             python3 -m espnet_ext.bin.card "${report_dir}" --output_dir "${report_dir}/cards"
