@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import re
+import shlex
 import shutil
 
 import pytest
@@ -270,3 +271,26 @@ def test_a_link_of_a_page_leads_somewhere(page):
             titles = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
             anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in anchors, target
+
+
+def run_commands(page):
+    """Words of each `./run.sh` in the code of a page, read as a shell does."""
+    text = page.read_text().replace("\\\n", " ")
+    lines = re.findall(r"^(?: {4})?((?:[A-Z0-9_]+=\S* )?\./run\.sh .*)$", text, re.M)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+RECIPE_PAGES = [page for page in pages.all_pages() if len(page.relative_to(ROOT).parts) > 3]
+
+
+@pytest.mark.parametrize("page", RECIPE_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_a_page_have_options_and_files_that_exist(page):
+    recipe = ROOT.joinpath(*page.relative_to(ROOT).parts[:3])
+    scripts = [recipe / "run.sh", *(ROOT / "egs2/TEMPLATE" / recipe.name).glob("*.sh")]
+    text = "".join(script.read_text() for script in scripts)
+    names = {"help", *re.findall(r"(?:^|= --)(\w+)(?==| \])", text, re.M)}
+    for words in run_commands(page):
+        for word in words:
+            option = re.fullmatch(r"--(\S+)", word)
+            assert not option or option[1] in names, words
+            assert not word.startswith("conf/") or (recipe / word).is_file(), words
