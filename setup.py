@@ -44,6 +44,7 @@ setup(
         "soundfile",
         "editdistance",
         "numpy",
+        "pandas",
         "scipy",
         "scikit-learn",
         "librosa",

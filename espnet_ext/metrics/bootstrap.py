@@ -289,7 +289,7 @@ def rate(
         >>> rate([0, 0, 0], [5, 5, 5])
         Interval(value=0.0, low=0.0, high=0.0)
     """
-    return interval(_ratio(_table(counts, units, runs), _table(over, units, runs), seed))
+    return interval(ratio(counts, over, units, runs, seed=seed))
 
 
 def rate_difference(
@@ -315,30 +315,29 @@ def rate_difference(
     Raises:
         ValueError: the systems have different numbers of rows, or one has nothing to count over.
     """
-    return interval(difference_draws(counts, over, units, runs, seed=seed))
+    lengths = [len(side) for pair in zip(counts, over, strict=True) for side in pair]
+    if len({*lengths}) > 1:
+        raise ValueError(f"not paired: {lengths} utterances")
+    first, second = (
+        ratio(*side, units, runs, seed=seed) for side in zip(counts, over, strict=True)
+    )
+    return interval(first - second)
 
 
-def difference_draws(
-    counts: tuple[Sequence[float], Sequence[float]],
-    over: tuple[Sequence[float], Sequence[float]],
+def ratio(
+    counts: Sequence[float],
+    over: Sequence[float],
     units: Sequence[Hashable] | None = None,
     runs: Sequence[Hashable] | None = None,
     *,
     seed: int = 0,
 ) -> np.ndarray:
-    """Draws (R + 1,) of `rate_difference`, for `interval` and `p_value`; arguments as there."""
-    lists = counts[0], over[0], counts[1], over[1]
-    first, n_first, second, n_second = tables = [_table(v, units, runs) for v in lists]
-    if len({table.shape for table in tables}) > 1:
-        raise ValueError(f"not paired: {[table.shape[1] for table in tables]} utterances")
-    return _ratio(first, n_first, seed) - _ratio(second, n_second, seed)
-
-
-def _ratio(counts: np.ndarray, over: np.ndarray, seed: int) -> np.ndarray:
-    if counts.shape != over.shape or over.sum() <= 0.0:
+    """Draws (R + 1,) of `rate`, for `interval` and `p_value`; arguments as there."""
+    number, of = (_table(values, units, runs) for values in (counts, over))
+    if number.shape != of.shape or of.sum() <= 0.0:
         raise ValueError("a rate needs something to be counted over")
-    runs, units = counts.shape
-    return _draws(units, runs, seed).ratio(counts, over, np.arange(units))
+    draws = _draws(number.shape[1], len(number), seed)
+    return draws.ratio(number, of, np.arange(number.shape[1]))
 
 
 @functools.lru_cache(maxsize=8)

@@ -5,10 +5,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from espnet_ext.data.attack_log import NOISE, Row, Setting
+from espnet_ext.data.attack_log import NOISE, Setting
 from espnet_ext.metrics.bootstrap import LEVEL, Interval, holm, interval, most_tests, p_value
 from espnet_ext.report.findings import Finding
-from espnet_ext.report.results import Spent, Strength, Tested
+from espnet_ext.report.results import Strength, Tested
 
 COMPARED = {
     "p": "two-sided p-value of a paired difference: twice the share of draws of the bootstrap on "
@@ -95,18 +95,8 @@ def size_of(budget: str) -> float:
     return -size if budget.startswith("snr") else size
 
 
-def spent(rows: Sequence[Row]) -> Spent:
-    """Gradients and queries of an utterance, means; nothing of logs that do not have them."""
-    if not all("gradients" in row for row in rows):
-        return {}
-    return {
-        "gradients": float(np.mean([row["gradients"] for row in rows])),
-        "queries": float(np.mean([row["queries"] for row in rows])),
-    }
-
-
 def strengths(
-    rows: Mapping[Setting, Sequence[T]], gain: Callable[[Sequence[T], Sequence[T]], np.ndarray]
+    rows: Mapping[Setting, T], gain: Callable[[T, T], np.ndarray]
 ) -> dict[Setting, Strength]:
     """How strong each attack is beside those with fewer steps, a smaller budget, or gradients.
 

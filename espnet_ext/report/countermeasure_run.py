@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from espnet_ext.cm.scores import (
     AsvScore,
@@ -29,7 +30,6 @@ from espnet_ext.data.attack_log import (
     LOG,
     NOISE,
     RECORD,
-    Row,
     read_attack_log,
     read_attack_record,
 )
@@ -37,9 +37,9 @@ from espnet_ext.data.files import Record, read_json
 from espnet_ext.data.recipe_lists import read_model_list
 from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics.eer import EqualErrorRate, equal_error_rate
-from espnet_ext.report.countermeasure_curve import kept
 from espnet_ext.report.layout import Layout
 from espnet_ext.report.results import PanelOf
+from espnet_ext.report.table import log_table
 
 SAME = 0.05
 """By how many standard deviations of its scores a model may differ from itself by rounding."""
@@ -124,7 +124,7 @@ class Run:
         cells: seeds of each condition of the attack, in the order of the list of models.
         settings: attack.json of each source, by seed.
         missing: what is not there, a sentence each.
-        logs: rows of attack_log.jsonl of each source, by seed, where it is there.
+        logs: of each source, the tables of attack_log.jsonl of the seeds that have it.
     """
 
     models: list[Model]
@@ -137,7 +137,7 @@ class Run:
     cells: dict[Cell, list[int]] = field(default_factory=dict)
     settings: dict[str, dict[int, Record]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    logs: dict[str, dict[int, list[Row]]] = field(default_factory=dict)
+    logs: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
 
     def of(self, cell: Cell, seeds: Sequence[int], attacked: bool = False) -> Rows:
         """Rows of a condition and some of its seeds; of a clean one those attacked, or all."""
@@ -230,6 +230,7 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
     """Fill in what was attacked; the first file says which trials all others must have."""
     cells: dict[Cell, list[int]] = {}
     trials = run.trials
+    units = dict(zip(trials.utterance, trials.unit.tolist(), strict=True))
     place = {model.name: number for number, model in enumerate(run.models)}
     for source, seed in ((name, seed) for name in place for seed in run.seeds):
         directory = expdir / f"{source}_seed{seed}" / attack_name
@@ -255,8 +256,8 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
         if settings:
             run.settings.setdefault(source, {})[seed] = settings
         if (directory / LOG).is_file():
-            rows = kept(read_attack_log(directory))
-            run.logs.setdefault(source, {})[seed] = rows
+            log = log_table(read_attack_log(directory), units, seed)
+            run.logs.setdefault(source, []).append(log)
     order = sorted(cells, key=lambda c: (place[c.source], place[c.target], c.method, c.eps))
     run.cells = {cell: cells[cell] for cell in order}
 

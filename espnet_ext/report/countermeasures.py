@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from espnet_ext.cm.scores import AsvScore
 from espnet_ext.data.attack_log import CLEAN, NOISE
@@ -10,7 +11,6 @@ from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.metrics.bootstrap import RESAMPLES, TOO_NARROW, interval
 from espnet_ext.report.comparisons import COMPARED, GAINS, correct, tested
-from espnet_ext.report.countermeasure_curve import success_curve
 from espnet_ext.report.countermeasure_measures import (
     COST_DEFINITIONS,
     Measures,
@@ -36,6 +36,7 @@ from espnet_ext.report.results import (
     OtherCorpus,
     ProbeRow,
 )
+from espnet_ext.report.table import success_curve
 
 BINS, WIDEST = 24, 4.0  # of histograms, and where their outer bins end
 CURVE = ("model", "perturbation", "eps", "norm", "centred")  # what an LNSR curve is of
@@ -145,10 +146,10 @@ def measure_run(
 
 def attacks(run: Run) -> dict[str, EpsTables]:
     """What is known of the attacks of each source."""
-    units = dict(zip(run.trials.utterance, run.trials.unit.tolist(), strict=True))
+    logs = {source: pd.concat(tables, ignore_index=True) for source, tables in run.logs.items()}
+    curves = {source: [point for _, point in success_curve(log)] for source, log in logs.items()}
     found = {
-        source: _attack(records, success_curve(run.logs.get(source, {}), units))
-        for source, records in run.settings.items()
+        source: _attack(records, curves.get(source, [])) for source, records in run.settings.items()
     }
     for name in GAINS:
         correct([point for about in found.values() for point in about.get("curve", [])], name)

@@ -1,6 +1,6 @@
 """What was heard of an utterance, by the attacked model and by others, from rows of a log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from espnet_ext.data.attack_log import Row
 from espnet_ext.metrics.error_rate import Errors, same_text, word_counts, word_errors
@@ -34,9 +34,9 @@ def _counted(row: Row, answer: Row) -> dict[str, Errors]:
     return counts | ({} if reference is None else {"wer": word_errors(reference, heard)})
 
 
-def words_heard(rows: Sequence[Row], text: str) -> Words:
-    """Words of a text of the log, "target" or "reference", beside those that were heard."""
-    counts = [word_counts(row[text], row["hypothesis"]) for row in rows]
+def words_heard(texts: Iterable[str], heard: Iterable[str]) -> Words:
+    """Words of texts, targets or references, beside those that were heard."""
+    counts = [word_counts(*pair) for pair in zip(texts, heard, strict=True)]
     hits, substitutions, deletions, insertions = map(sum, zip(*counts, strict=True))
     return {
         "hits": hits,

@@ -1,17 +1,15 @@
-"""Recognisers under attack: one long table, its measures, and the results of attacks and sweeps.
+"""Recognisers under attack: what is heard as one long table, and results of attacks and sweeps.
 
-A row is one utterance, heard by the model of one training seed, under one attack or none. Every
-measure is a ratio of two sums over rows, so that one bootstrap has all intervals. Nothing else
-reads a log or a transcript for numbers.
+Nothing else reads a log or a transcript for numbers.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from espnet_ext.data.attack_log import (
     NOISE,
@@ -19,7 +17,6 @@ from espnet_ext.data.attack_log import (
     Setting,
     read_attack_log,
     read_attack_record,
-    rows_by_setting,
 )
 from espnet_ext.data.attack_log import Row as LogRow
 from espnet_ext.data.files import Record, read_json, write_json
@@ -27,9 +24,8 @@ from espnet_ext.data.kaldi import read_table
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError, refuse
 from espnet_ext.metrics import bootstrap
-from espnet_ext.metrics.bootstrap import Interval
 from espnet_ext.metrics.error_rate import Errors, character_errors, word_errors
-from espnet_ext.report.comparisons import COMPARED, GAINS, correct, spent, strengths, tested
+from espnet_ext.report.comparisons import COMPARED, GAINS, correct, tested
 from espnet_ext.report.conditions import SweepCondition, baseline_of, by_training_seed
 from espnet_ext.report.environment import environment
 from espnet_ext.report.findings import stored
@@ -47,6 +43,17 @@ from espnet_ext.report.results import (
     ConditionResult,
     HeardBy,
     SweepResults,
+)
+from espnet_ext.report.table import (
+    by_setting,
+    columns,
+    difference,
+    has,
+    log_table,
+    measured,
+    measures,
+    statistic,
+    success_curve,
 )
 from espnet_ext.victims.options import GOALS
 
@@ -83,51 +90,23 @@ SWEEP_DEFINITIONS = {
 }
 
 
-class TableRow(NamedTuple):
-    """A row of the long table.
-
-    Attributes:
-        utterance: its id.
-        unit: what the bootstrap draws: its speaker, or itself.
-        seed: training seed of the model.
-        target: what the attacker wants to be heard; empty without attack.
-        setting: what was done to it; None of the whole test set without attack.
-        counts: of each measure what is counted, and over how much.
-        sizes: the row of the log: sizes of the perturbation, texts, loss.
-    """
-
-    utterance: str
-    unit: str
-    seed: int
-    target: str
-    setting: Setting | None
-    counts: dict[str, Errors]
-    sizes: LogRow
-
-
 def attack_rows(
     log: Sequence[LogRow], speakers: Texts | None = None, seed: int = 0
-) -> list[TableRow]:
-    """Rows of a log.
+) -> pd.DataFrame:
+    """The long table of a log, see `espnet_ext.report.table`, with all that was heard.
 
     Args:
         log: of one setting or several.
         speakers: of each utterance, to draw these.
         seed: of training.
     """
-    rows = []
-    for setting, same in rows_by_setting(log).items():
-        for row in same:
-            name = row["utterance"]
-            unit = speakers[name] if speakers else name
-            rows.append(TableRow(name, unit, seed, row["target"], setting, errors_heard(row), row))
-    return rows
+    return log_table(log, speakers, seed, errors_heard)
 
 
 def decoded_rows(
     directory: Path, data_dir: Path, speakers: Texts | None = None, seed: int = 0
-) -> list[TableRow]:
-    """Rows of what `asr_inference` wrote, with all measures that the data directory allows.
+) -> pd.DataFrame:
+    """The long table of what `asr_inference` wrote, with all that the data directory can tell.
 
     Args:
         directory: with `text` and `utt2<head>`; empty transcripts count as deletions. With
@@ -140,12 +119,12 @@ def decoded_rows(
         InputError: an utterance has no reference, or no hypothesis; or no label is known.
     """
     texts = read_table(directory / "text", allow_empty=True)
-    rows = {n: TableRow(n, speakers[n] if speakers else n, seed, "", None, {}, {}) for n in texts}
+    counts: dict[str, dict[str, Errors]] = {name: {} for name in texts}
     own = directory / REFERENCE
     if (data_dir / "text").is_file():
         for name, reference in _truth(own if own.is_file() else data_dir / "text", texts).items():
-            rows[name].counts["wer"] = word_errors(reference, texts[name])
-            rows[name].counts["cer"] = character_errors(reference, texts[name])
+            counts[name]["wer"] = word_errors(reference, texts[name])
+            counts[name]["cer"] = character_errors(reference, texts[name])
     for path in sorted(directory.glob("utt2*")):
         if not (data_dir / path.name).is_file():
             continue
@@ -156,8 +135,13 @@ def decoded_rows(
             raise InputError(f"no accuracy without a label: all {len(truth)} are '{MISSING_LABEL}'")
         for name, label in known.items():
             right = Errors(int(label == found[name]), 1)
-            rows[name].counts[f"{path.name.removeprefix('utt2')}_accuracy"] = right
-    return list(rows.values())
+            counts[name][f"{path.name.removeprefix('utt2')}_accuracy"] = right
+    return pd.DataFrame(
+        [
+            {"utterance": n, "unit": speakers[n] if speakers else n, "seed": seed, **columns(of)}
+            for n, of in counts.items()
+        ]
+    )
 
 
 def _truth(path: Path, found: Texts) -> dict[str, str]:
@@ -169,65 +153,9 @@ def _truth(path: Path, found: Texts) -> dict[str, str]:
     return truth
 
 
-def measured(rows: Sequence[TableRow], measure: str) -> Interval:
-    """A measure over the rows that have it, with its interval."""
-    rows = [row for row in rows if measure in row.counts]
-    units, seeds = [row.unit for row in rows], [row.seed for row in rows]
-    return bootstrap.rate(*_counts(rows, measure), units, seeds)
-
-
-def difference(
-    rows: Sequence[TableRow],
-    baseline: Sequence[TableRow],
-    measure: str,
-    where: str = "without attack",
-) -> np.ndarray:
-    """Draws of a measure less that of a baseline, paired by utterance, of seeds that both have.
-
-    Args:
-        rows: of one setting.
-        baseline: likewise.
-        measure: that all rows have.
-        where: the setting, for messages.
-
-    Raises:
-        InputError: the two are not of the same utterances and targets, or have no training seed
-            in common.
-    """
-    seeds = {row.seed for row in rows} & {row.seed for row in baseline}
-    if not seeds:
-        raise InputError("a condition and the baseline have no training seed in common")
-    own, other = (
-        sorted((row for row in side if row.seed in seeds), key=lambda r: (r.seed, r.utterance))
-        for side in (rows, baseline)
-    )
-    if [row[:4] for row in own] != [row[:4] for row in other]:
-        raise InputError(
-            f"{where}: the condition and the baseline are of different utterances or targets; "
-            "repeat that stage"
-        )
-    counts, over = zip(_counts(own, measure), _counts(other, measure), strict=True)
-    units, runs = [row.unit for row in own], [row.seed for row in own]
-    return bootstrap.difference_draws(counts, over, units, runs)
-
-
-def _counts(rows: Sequence[TableRow], measure: str) -> tuple[list[float], list[float]]:
-    errors = [row.counts[measure] for row in rows]
-    return [e.errors for e in errors], [e.units for e in errors]
-
-
-def by_attack(rows: Sequence[TableRow]) -> dict[Setting, list[TableRow]]:
-    """Rows of each setting, in the order of the log, sorted by training seed and utterance."""
-    found: dict[Setting, list[TableRow]] = {row.setting: [] for row in rows if row.setting}
-    for row in sorted(rows, key=lambda row: (row.seed, row.utterance)):
-        if row.setting:
-            found[row.setting].append(row)
-    return found
-
-
 def attack_scores(
-    rows: Sequence[TableRow],
-    baseline: Sequence[TableRow] | None = None,
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame | None = None,
     goal: str = GOALS[0],
 ) -> list[AttackScores]:
     """Scores of every setting.
@@ -238,44 +166,31 @@ def attack_scores(
         goal: of the attacker, see `espnet_ext.victims.options`.
 
     Raises:
-        InputError: see `difference`.
+        InputError: see `espnet_ext.report.table.difference`.
     """
-    others, every = by_attack(baseline or ()), by_attack(rows)
-    strength = strengths(every, partial(_gain, goal))
+    others = {} if baseline is None else by_setting(baseline)
     scores = []
-    for setting, own in every.items():
-        texts = [row.sizes for row in own]
+    for own, point in success_curve(rows, partial(_gain, goal)):
         entry: AttackScores = {
-            **strength.get(setting, {}),
-            **spent(texts),
-            "method": setting.method,
-            "budget": setting.budget,
-            "step": setting.step,
-            "utterances": len({row.utterance for row in own}),
+            **point,
             "adv_twer": measured(own, "adv_twer"),
-            "success_rate": measured(own, "success_rate"),
-            "snr_median": _statistic(own, "snr", np.median),
-            "snr_min": _statistic(own, "snr", min),
-            "l2_median": _statistic(own, "l2", np.median) or 0.0,
-            "l2_max": _statistic(own, "l2", max) or 0.0,
-            "linf_max": _statistic(own, "linf", max) or 0.0,
-            "loss_mean": _statistic(own, "loss", np.mean),
-            "stalled_utterances": sum(row.sizes["stalled_steps"] > 0 for row in own),
-            "target_words": words_heard(texts, "target"),
+            "snr_median": statistic(own, "snr", np.median),
+            "snr_min": statistic(own, "snr", np.min),
+            "l2_median": statistic(own, "l2", np.median) or 0.0,
+            "l2_max": statistic(own, "l2", np.max) or 0.0,
+            "linf_max": statistic(own, "linf", np.max) or 0.0,
+            "target_words": words_heard(own["target"], own["hypothesis"]),
+            "same_answer": 100.0 * int(own["hypothesis"].value_counts().iloc[0]) / len(own),
         }
-        if all("wer" in row.counts for row in own):
+        if has(own, "wer"):
             entry["wer"] = measured(own, "wer")
-            entry["reference_words"] = words_heard(texts, "reference")
+            entry["reference_words"] = words_heard(own["reference"], own["hypothesis"])
         if others_heard := _heard_by(own):
             entry["heard_by"] = others_heard
-        heard = Counter(row.sizes["hypothesis"] for row in own)
-        entry["same_answer"] = 100.0 * heard.most_common(1)[0][1] / len(own)
-        kept = Counter(str(row.sizes["strongest"]) for row in own if "strongest" in row.sizes)
-        if kept:
-            entry["strongest"] = dict(kept)
         if baseline is not None:
-            where = f"{setting.budget}, {setting.step} steps"
-            draws = difference(own, others.get(setting, []), "adv_twer", where)
+            where = f"{point['budget']}, {point['step']} steps"
+            other = others.get(Setting(point["method"], point["budget"], point["step"]))
+            draws = difference(own, other, "adv_twer", where)
             entry["difference"] = tested(entry, "difference", draws)
         scores.append(entry)
     return scores
@@ -287,37 +202,27 @@ def goal_of(settings: Record) -> str:
     return found
 
 
-def _gain(goal: str, rows: Sequence[TableRow], others: Sequence[TableRow]) -> np.ndarray:
+def _gain(goal: str, rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     """Draws of how much more an attacker has of what he wants, in points."""
     if goal == GOALS[0]:
         return -difference(rows, others, "adv_twer")
-    errors = goal == GOALS[1] and all("wer" in row.counts for row in (*rows, *others))
+    errors = goal == GOALS[1] and has(rows, "wer") and has(others, "wer")
     return difference(rows, others, "wer" if errors else "success_rate")
 
 
-def _heard_by(rows: Sequence[TableRow]) -> dict[str, HeardBy]:
-    """The measures of every other listener, by name, see `attack_rows`."""
+def _heard_by(rows: pd.DataFrame) -> dict[str, HeardBy]:
+    """The measures of every other listener, by name, see `espnet_ext.report.heard`."""
     found: dict[str, HeardBy] = {}
-    for name in dict.fromkeys(name for row in rows for name in row.counts if " " in name):
+    for name in (name for name in measures(rows) if " " in name and has(rows, name)):
         measure, who = name.split(" ", 1)
-        if all(name in row.counts for row in rows):
-            found.setdefault(who, {}).update({measure: measured(rows, name)})  # type: ignore[misc]
+        found.setdefault(who, {}).update({measure: measured(rows, name)})  # type: ignore[misc]
     return found
 
 
-def _statistic(
-    rows: Sequence[TableRow], key: str, of: Callable[[list[float]], float]
-) -> float | None:
-    """A statistic of what is known of a size of the log; None where nothing is."""
-    values = [row.sizes[key] for row in rows if row.sizes[key] is not None]
-    return float(of(values)) if values else None
-
-
-def benign_scores(rows: Sequence[TableRow]) -> Benign:
+def benign_scores(rows: pd.DataFrame) -> Benign:
     """Scores without attack of everything that was measured, training seeds pooled."""
-    measures = dict.fromkeys(name for row in rows for name in row.counts)
-    count = len({row.utterance for row in rows})
-    return {"utterances": count, **{name: measured(rows, name) for name in measures}}
+    count = rows["utterance"].nunique()
+    return {"utterances": count, **{name: measured(rows, name) for name in measures(rows)}}
 
 
 def definitions(unit: str, several_seeds: bool = False) -> dict[str, str]:
@@ -445,18 +350,18 @@ def compare(results: SweepResults) -> None:
 
 def _both_rows(
     run: Runs, data_dir: Path, speakers: Mapping[str, str] | None
-) -> tuple[list[TableRow], list[TableRow]]:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Under attack, and without, of the models of a condition."""
     logs = {c.seed or 0: read_attack_log(c.attack_dir) for c in run}
     heard = [decoded_rows(c.decode_dir, data_dir, speakers, c.seed or 0) for c in run]
     attacked = [attack_rows(log, speakers, seed) for seed, log in logs.items()]
-    return [r for rows in attacked for r in rows], [r for rows in heard for r in rows]
+    return pd.concat(attacked, ignore_index=True), pd.concat(heard, ignore_index=True)
 
 
 def _condition(
     run: Runs,
-    rows: tuple[list[TableRow], list[TableRow]],
-    baseline: tuple[list[TableRow], list[TableRow]],
+    rows: tuple[pd.DataFrame, pd.DataFrame],
+    baseline: tuple[pd.DataFrame, pd.DataFrame],
     attacks: Mapping[SweepCondition, Record],
 ) -> ConditionResult:
     """Results of a condition.

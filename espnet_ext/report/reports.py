@@ -26,7 +26,7 @@ from espnet_ext.report.results import (
     SweepResults,
     VerificationResults,
 )
-from espnet_ext.report.verification import VerificationReport
+from espnet_ext.report.verification_report import VerificationReport
 
 TYPES = {
     SWEEP: SweepResults,

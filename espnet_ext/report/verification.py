@@ -1,4 +1,4 @@
-"""Speaker verification under attack: error rates with intervals by speaker, and their report."""
+"""Speaker verification under attack: error rates with intervals by speaker."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,27 +6,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from espnet_ext.data.attack_log import (
     NOISE,
     RECORD,
     Row,
-    Setting,
     read_attack_record,
-    rows_by_setting,
 )
-from espnet_ext.data.files import Record, read_record
+from espnet_ext.data.files import read_record
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.data.trials import NONTARGET, TARGET, Trial
+from espnet_ext.data.trials import TARGET, Trial
 from espnet_ext.errors import refuse
 from espnet_ext.metrics import bootstrap
-from espnet_ext.metrics.eer import equal_error_rate
-from espnet_ext.metrics.tdcf import Coefficients, a_dcf, min_tdcf, normalised_cost
-from espnet_ext.report.base import Report
+from espnet_ext.metrics.tdcf import Coefficients, a_dcf
 from espnet_ext.report.comparisons import COMPARED, GAINS, correct, tested
-from espnet_ext.report.countermeasure_curve import success_curve
 from espnet_ext.report.environment import environment
-from espnet_ext.report.figures import Picture, success_picture
 from espnet_ext.report.findings import LIMITS, Finding, stored
 from espnet_ext.report.flags import Evaluated, evaluation_flags, gradient_shares
 from espnet_ext.report.results import (
@@ -37,8 +32,15 @@ from espnet_ext.report.results import (
     VerificationScores,
     Verified,
 )
-from espnet_ext.report.tables import markdown_table
-from espnet_ext.report.wording import budget_name, method_name, number, shown
+from espnet_ext.report.table import (
+    detection,
+    difference,
+    has,
+    log_table,
+    share,
+    statistic,
+    success_curve,
+)
 from espnet_ext.victims.options import COUNTERMEASURE, SPEAKER
 
 VOXCELEB_DCF = Coefficients(c0=0.0, c1=0.05, c2=0.95)
@@ -83,55 +85,31 @@ TANDEM_DEFINITIONS = {
 ALONE = (SPEAKER, COUNTERMEASURE)
 
 
-class Judged(NamedTuple):
-    """A trial as the models answer it; `cm_score` is None where there is no countermeasure."""
-
-    enrolment: str
-    key: str
-    score: float
-    cm_score: float | None
-
-    @property
-    def bona_fide(self) -> bool:
-        """What the countermeasure answers."""
-        return self.cm_score is not None and self.cm_score > 0.0
-
-
 class Judge(NamedTuple):
-    """What errors of trials are counted with.
+    """What errors are counted with, of trials: a table with `unit`, `key`, `score` and `cm_score`.
 
     Attributes:
-        speakers: number of the enrolled speaker, by enrolment.
         draws: of speakers.
         threshold: scores above it are accepted.
     """
 
-    speakers: Mapping[str, int]
     draws: bootstrap.Draws
     threshold: float
 
-    def errors(self, trials: Sequence[Judged]) -> Verified:
+    def errors(self, trials: pd.DataFrame) -> Verified:
         """All error rates of trials, with their intervals."""
-        scores = np.array([trial.score for trial in trials], dtype=np.float64)
-        targets = np.array([trial.key == TARGET for trial in trials])
-        units = np.array([self.speakers[trial.enrolment] for trial in trials])
-        eer = min_dcf = np.full(self.draws.resamples + 1, np.nan)
-        exact: list[float | None] = [None, None]
-        if targets.any() and not targets.all():
-            eer, min_dcf = self.draws.curve(scores[None], targets, units, _eer_and_cost)
-            both = scores[targets], scores[~targets]
-            exact = [100.0 * equal_error_rate(*both).rate, min_tdcf(*both, VOXCELEB_DCF).value]
-        accepts, rejects = self._wrong(trials, [score > self.threshold for score in scores])
+        eer, min_dcf = detection(trials, trials["key"] == TARGET, self.draws, [VOXCELEB_DCF])
+        accepts, rejects = self._wrong(trials, trials["score"] > self.threshold)
         return {
-            "eer": bootstrap.interval(eer, exact[0]),
-            "min_dcf": bootstrap.interval(min_dcf, exact[1]),
+            "eer": eer,
+            "min_dcf": min_dcf,
             "false_accepts": bootstrap.interval(accepts),
             "false_rejects": bootstrap.interval(rejects),
         }
 
-    def tandem(self, trials: Sequence[Judged], plain: Sequence[Judged]) -> TandemRates:
+    def tandem(self, trials: pd.DataFrame, plain: pd.DataFrame) -> TandemRates:
         """Decisions of both models on trials; `plain` are all trials, without attack."""
-        accepts, rejects = self._wrong(trials, [t.bona_fide for t in trials])
+        accepts, rejects = self._wrong(trials, trials["cm_score"] > 0.0)
         both, either = self._wrong(trials, self._by_both(trials))
         impostors, _ = self._wrong(plain, self._by_both(plain))
         return {
@@ -142,24 +120,16 @@ class Judge(NamedTuple):
             "a_dcf": bootstrap.interval(a_dcf(either / 100.0, impostors / 100.0, both / 100.0)),
         }
 
-    def _by_both(self, trials: Sequence[Judged]) -> list[bool]:
-        return [trial.bona_fide and trial.score > self.threshold for trial in trials]
+    def _by_both(self, trials: pd.DataFrame) -> pd.Series:
+        return (trials["cm_score"] > 0.0) & (trials["score"] > self.threshold)
 
-    def _wrong(
-        self, trials: Sequence[Judged], accepted: Sequence[bool]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _wrong(self, trials: pd.DataFrame, accepted: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         """Draws of the shares of impostors who are accepted and of targets who are not."""
-        units = np.array([self.speakers[trial.enrolment] for trial in trials])
-        targets, taken = np.array([trial.key == TARGET for trial in trials]), np.array(accepted)
-        return tuple(  # type: ignore[return-value]
-            self.draws.ratio((wrong & among)[None] * 1.0, among * 1.0, units)
-            for wrong, among in ((taken, ~targets), (~taken, targets))
+        target = trials["key"] == TARGET
+        return (
+            share(trials, accepted & ~target, ~target, self.draws),
+            share(trials, ~accepted & target, target, self.draws),
         )
-
-
-def _eer_and_cost(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-    cost = normalised_cost(miss, false_alarm, VOXCELEB_DCF).min(axis=1)
-    return np.stack([bootstrap.equal_error(miss, false_alarm), cost])
 
 
 def speakers_of(trials: Sequence[Trial], utt2spk: str | Path | None) -> dict[str, str]:
@@ -201,10 +171,16 @@ def verification_results(
     threshold = float(record["settings"]["threshold"])
     numbers = {name: place for place, name in enumerate(dict.fromkeys(speakers.values()))}
     draws = bootstrap.Draws(len(numbers))
-    judge = Judge({name: numbers[own] for name, own in speakers.items()}, draws, threshold)
-    every = [Judged(t.enrolment, t.key, score, other) for t, score, other in scored]
+    judge, units = Judge(draws, threshold), {name: numbers[own] for name, own in speakers.items()}
+    every = pd.DataFrame(
+        [
+            {"unit": units[t.enrolment], "seed": 0, "key": t.key, "score": score, "cm_score": other}
+            for t, score, other in scored
+        ]
+    )
     keys = {row["utterance"]: row["key"] for row in rows}
-    scores = _scores(rows, judge, every)
+    table = log_table(rows, {row["utterance"]: units[row["enrolment"]] for row in rows})
+    scores = _scores(table, judge, every)
     for name in (*GAINS, "beyond_noise"):
         correct(scores, name)
     results: VerificationResults = {
@@ -213,7 +189,7 @@ def verification_results(
         "definitions": {**VERIFICATION_DEFINITIONS, **COMPARED},
         "environment": environment(device),
         "settings": record["settings"],
-        "trials": dict(Counter(trial.key for trial in every)),
+        "trials": dict(Counter(every["key"])),
         "attacked_trials": dict(Counter(keys.values())),
         "speakers": len(numbers),
         "threshold": threshold,
@@ -231,42 +207,27 @@ def verification_results(
     return results
 
 
-def _scores(rows: Sequence[Row], judge: Judge, every: Sequence[Judged]) -> list[VerificationScores]:
-    """Scores of every setting; `every` are all trials without attack."""
-    attacked = {row["key"] for row in rows}
-    rest = [trial for trial in every if trial.key not in attacked]  # they count in every setting
-    of_setting = rows_by_setting(rows)
-    units = {row["utterance"]: judge.speakers[row["enrolment"]] for row in rows}
+def _scores(table: pd.DataFrame, judge: Judge, every: pd.DataFrame) -> list[VerificationScores]:
+    """Scores of every setting of a log; `every` are all trials without attack."""
+    rest = every[~every["key"].isin(table["key"])]  # they count in every setting
+    curve = [*success_curve(table)]
     scores = []
-    for point in success_curve({0: rows}, units):
-        own = of_setting[Setting(point["method"], point["budget"], point["step"])]
-        ratios = [row["snr"] for row in own if row["snr"] is not None]
-        under = [
-            Judged(row["enrolment"], row["key"], row["score"], row.get("cm_score")) for row in own
-        ]
+    for own, point in curve:
+        trials = pd.concat([own, rest], ignore_index=True)
         entry: VerificationScores = {
             **point,
-            **judge.errors([*under, *rest]),
-            "snr_median": float(np.median(ratios)) if ratios else None,
+            **judge.errors(trials),
+            "snr_median": statistic(own, "snr", np.median),
         }
-        if "cm_score" in rows[0]:
-            entry["tandem"] = judge.tandem([*under, *rest], every)
-        noise = [group for s, group in of_setting.items() if s[:2] == (NOISE, point["budget"])]
+        if has(own, "cm_score"):
+            entry["tandem"] = judge.tandem(trials, every)
+        control = NOISE, point["budget"]
+        noise = [rows for rows, other in curve if (other["method"], other["budget"]) == control]
         if noise and point["step"] and point["method"] != NOISE:
-            entry["beyond_noise"] = _beyond(entry, own, noise[-1], units)
+            draws = difference(own, noise[-1], "success_rate")
+            entry["beyond_noise"] = tested(entry, "beyond_noise", draws)
         scores.append(entry)
     return scores
-
-
-def _beyond(
-    entry: VerificationScores, rows: Sequence[Row], noise: Sequence[Row], units: Mapping[str, int]
-) -> bootstrap.Interval:
-    """Points of success more than noise has."""
-    own, other = (sorted(side, key=lambda row: row["utterance"]) for side in (rows, noise))
-    counts = [float(row["reached"]) for row in own], [float(row["reached"]) for row in other]
-    over = [1.0] * len(own), [1.0] * len(other)
-    drawn = bootstrap.difference_draws(counts, over, [units[row["utterance"]] for row in own])
-    return tested(entry, "beyond_noise", drawn)
 
 
 def verification_flags(results: VerificationResults) -> Iterator[Finding]:
@@ -281,130 +242,3 @@ def verification_flags(results: VerificationResults) -> Iterator[Finding]:
     if lacking := attacks - {entry["budget"] for entry in scores if entry["method"] == NOISE}:
         yield Finding("no_control", {"of": len(attacks), "lacking": len(lacking)})
     yield from evaluation_flags([Evaluated(name, scores, results.get("gradient_check"), False)])
-
-
-class VerificationReport(Report):
-    """Of the results of `spk_attack`."""
-
-    subject = "Attack on speaker verification"
-    heading = "Attack on speaker verification"
-    flagged = True
-
-    def __init__(self, directory: Path, results: VerificationResults) -> None:
-        super().__init__(directory, "/".join(directory.resolve().parts[-2:]))
-        self.results = results
-        self.definitions, self.environment = results["definitions"], results["environment"]
-
-    def about(self) -> str:
-        """How much was scored and attacked, and at which threshold is decided."""
-        results = self.results
-        all_of, attacked = results["trials"], results["attacked_trials"]
-        count = ", ".join(
-            f"{attacked[key]} of {all_of[key]} {what} trials"
-            for key, what in ((NONTARGET, "impostor"), (TARGET, "target"))
-            if attacked.get(key)
-        )
-        return (
-            f"{count} attacked by an attacker who has the model, of {results['speakers']} enrolled "
-            f"speakers; scores above {results['threshold']:g} are accepted."
-        )
-
-    def flags(self) -> list[Finding]:
-        """See `Report.flags`."""
-        return [Finding(flag["kind"], flag["values"]) for flag in self.results["flags"]]
-
-    def verdict(self) -> Iterator[Finding]:
-        """The errors without attack, under the strongest attack, and under noise of its size."""
-        scores = self.results["scores"]
-        attacks = [e for e in scores if e["step"] and e["method"] != NOISE]
-        if not attacks:
-            yield Finding("nothing", {})
-            return
-        worst = max(attacks, key=lambda e: (e["success_rate"][0] or 0.0, -e["step"]))
-        noise = [e for e in scores if (e["method"], e["budget"]) == (NOISE, worst["budget"])]
-        if tandem := self.results.get("tandem"):
-            beside = [
-                e for e in attacks if (e["budget"], e["step"]) == (worst["budget"], worst["step"])
-            ]
-            yield Finding(
-                "tandem",
-                {
-                    "clean": tandem,
-                    "entry": worst,
-                    "others": [e for e in beside if e is not worst] + noise[-1:],
-                },
-            )
-            return
-        yield Finding(
-            "verification",
-            {
-                "goal": self.results["settings"]["goal"],
-                "clean": self.results["clean"],
-                "entry": worst,
-                "noise": noise[-1] if noise else None,
-            },
-        )
-
-    def tables(self) -> list[str]:
-        """Error rates of each setting."""
-        header = ["budget", "attack", "steps", "success %", "beyond noise"]
-        header += ["false accepts %", "false rejects %", "EER %", "minDCF", "SNR dB"]
-        every = self.results["clean"]
-        rows = [["none", "all trials", "0", "-", "-", *_shown_errors(every), "-"]]
-        rows += [
-            [
-                *_setting_cells(entry),
-                shown(entry["success_rate"]),
-                shown(entry.get("beyond_noise")),
-                *_shown_errors(entry),
-                number(entry["snr_median"]),
-            ]
-            for entry in self.results["scores"]
-        ]
-        return ["## Scores", markdown_table(header, _different(rows)), *self._tandem()]
-
-    def _tandem(self) -> list[str]:
-        """Who accepts what of each setting, where there is a countermeasure."""
-        if not (clean := self.results.get("tandem")):
-            return []
-        header = ["budget", "attack", "steps", "accepted by the speaker model %"]
-        header += ["by the countermeasure %", "by both %", "targets rejected by either %", "a-DCF"]
-        plain: list[tuple[list[str], Verified, TandemRates]] = [
-            (["none", "all trials", "0"], self.results["clean"], clean)
-        ]
-        plain += [
-            (_setting_cells(entry), entry, entry["tandem"]) for entry in self.results["scores"]
-        ]
-        rows = [
-            [
-                *name,
-                shown(own["false_accepts"]),
-                *(shown(rates[key]) for key in ("cm_accepts", "both_accept", "either_rejects")),
-                shown(rates["a_dcf"], 3),
-            ]
-            for name, own, rates in plain
-        ]
-        return ["## In tandem with the countermeasure", markdown_table(header, _different(rows))]
-
-    def pictures(self) -> Iterator[Picture]:
-        """Success against steps, budget, gradients and queries."""
-        yield success_picture({self.name: self.results["scores"]})
-
-    def settings(self) -> Record:
-        """Of the attack."""
-        return self.results["settings"]
-
-
-def _different(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Rows once each: without attack all methods have the same."""
-    return [[*row] for row in dict.fromkeys(map(tuple, rows))]
-
-
-def _setting_cells(entry: VerificationScores) -> list[str]:
-    method = method_name(entry["method"]) if entry["step"] else "none"
-    return [budget_name(entry["budget"]), method, str(entry["step"])]
-
-
-def _shown_errors(found: Verified) -> list[str]:
-    rates = [shown(found[name]) for name in ("false_accepts", "false_rejects", "eer")]
-    return [*rates, shown(found["min_dcf"], 3)]

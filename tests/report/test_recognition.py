@@ -6,7 +6,8 @@ from attack_rows import constant, scored
 
 from espnet_ext.data.files import write_json
 from espnet_ext.errors import InputError
-from espnet_ext.report.recognition import attack_rows, by_attack, difference
+from espnet_ext.report.recognition import attack_rows
+from espnet_ext.report.table import by_setting, difference
 
 
 def scores(results: dict, number: int, key: str = "adv_twer") -> list[float]:
@@ -112,7 +113,7 @@ def test_a_paired_difference_needs_the_same_pairs(three):
         [json.loads(line) for line in (c.attack_dir / "attack_log.jsonl").read_text().splitlines()]
         for c in three
     ]
-    first, second = (by_attack(attack_rows(log))["pgd", "eps2", 10] for log in logs[:2])
+    first, second = (by_setting(attack_rows(log))["pgd", "eps2", 10] for log in logs[:2])
     assert difference(second, first, "adv_twer")[0] == 40
     assert difference(second[::-1], first, "adv_twer")[0] == 40
     with pytest.raises(InputError, match="different utterances"):

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from attack_rows import log_row, scored
 
@@ -8,12 +9,10 @@ from espnet_ext.metrics import bootstrap
 from espnet_ext.report.recognition import (
     attack_rows,
     benign_scores,
-    by_attack,
     decoded_rows,
     definitions,
-    difference,
-    measured,
 )
+from espnet_ext.report.table import by_setting, difference, measured
 
 WORDS = ["to", "be", "or", "not", "to"]
 SPEAKERS = {"u0": "a", "u1": "a", "u2": "b", "u3": "b"}
@@ -110,7 +109,7 @@ def test_every_budget_and_step_is_scored_alone():
     found = {(e["budget"], e["step"]): e["adv_twer"].value for e in scored(rows)}
     scores = {5: 30.0, 10: 50.0}
     assert found == {(b, step): scores[step] for b in ("eps1", "eps2") for step in (5, 10)}
-    assert [s[1:] for s in by_attack(attack_rows(rows))] == list(found)
+    assert [s[1:] for s in by_setting(attack_rows(rows))] == list(found)
 
 
 def test_steps_are_in_the_order_of_numbers():
@@ -230,7 +229,7 @@ def test_speakers_of_transcripts_may_be_resampled(heard):
 
 
 def test_several_trainings_count_alike(heard):
-    rows = [*heard(TEXTS), *heard(dict.fromkeys(TEXTS, ""), seed=1)]
+    rows = pd.concat([heard(TEXTS), heard(dict.fromkeys(TEXTS, ""), seed=1)])
     assert benign_scores(rows)["wer"].value == 50.0
 
 
@@ -252,7 +251,7 @@ def test_a_difference_of_word_error_rates_is_paired(heard):
     assert not difference(right, right, "wer").any()
     assert difference(wrong, right, "wer")[0] == pytest.approx(100 / 6)
     again = heard(TEXTS, seed=1)
-    several = difference([*wrong, *again], [*right, *again], "wer")
+    several = difference(pd.concat([wrong, again]), pd.concat([right, again]), "wer")
     assert several[0] == pytest.approx(100 / 12)
     with pytest.raises(InputError, match="different utterances"):
         difference(right, right[:1], "wer")
