@@ -7,8 +7,10 @@ import shlex
 import shutil
 
 import pytest
+import yaml
 from recipes.recipe import ROOT
 
+from espnet_ext import __version__
 from espnet_ext.data.files import read_json, write_json
 from espnet_ext.errors import InputError
 from espnet_ext.report.results import ATTACK, VERIFICATION
@@ -294,3 +296,9 @@ def test_commands_of_a_page_have_options_and_files_that_exist(page):
             option = re.fullmatch(r"--(\S+)", word)
             assert not option or option[1] in names, words
             assert not word.startswith("conf/") or (recipe / word).is_file(), words
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__ and len(citation["references"]) == 2
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
