@@ -100,6 +100,8 @@ SOME = {
         ("--attack_config", "conf/absent.yaml"),
         ("--models", "conf/absent.yaml"),
         ("--ssl_checkpoint", "absent.pth"),
+        ("--whisper_checkpoint", "absent.pt"),
+        ("--bonafide_sets", "fsdd eval"),
         ("--attack_args", "eps 1"),
     ],
     "mini/ssl1": [
