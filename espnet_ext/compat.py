@@ -28,8 +28,9 @@ CHECKED_LATER: "dict[str, functools._lru_cache_wrapper[object]]" = {}
 
 # Imported by every task of ESPnet, and used for few models: g2p_en asks the network for NLTK data
 # when it is imported (seconds, or a hang behind a firewall that drops packets), the cleaner reads
-# the grammar of English numbers, and the filters are for augmentation.
-RARELY_USED = ("g2p_en", "tacotron_cleaner", "tacotron_cleaner.cleaners", "scipy.signal")
+# the grammar of English numbers, the filters are for augmentation, and pandas for the tables that
+# scikit-learn, which ART imports, might be given.
+RARELY_USED = ("g2p_en", "tacotron_cleaner", "tacotron_cleaner.cleaners", "scipy.signal", "pandas")
 # Knows a text-to-speech model by its class, and imports a compiler and statistics with it.
 ATTENTION_PLOTS = "espnet2.main_funcs.calculate_all_attentions"
 ALIGNER = "espnet2.gan_tts.jets.alignments"
@@ -126,9 +127,9 @@ def _normalizers_on_first_use() -> types.ModuleType:
 
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import ESPnet within a second, not twelve; all as before when the block ends.
+    """Import ESPnet within a second, not twelve, or ART; all as before when the block ends.
 
-    Modules of ESPnet that are imported here keep what they were given.
+    Modules that are imported here keep what they were given.
     """
     checked = checked_on_first_call(typeguard.typechecked)
     with contextlib.ExitStack() as stack:

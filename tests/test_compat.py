@@ -38,6 +38,13 @@ for _ in range(2):
         raise AssertionError("80 as text was taken")
 assert TransformerEncoder(80, output_size=16).output_size() == 16
 """
+TOOLBOX = """
+import espnet_ext.attack.evasion
+assert "sklearn" in sys.modules and "pandas" not in sys.modules
+from sklearn.utils import fixes
+if getattr(fixes, "pd", None) is not None:
+    assert len(fixes.pd.DataFrame({"a": [1, 2]})) == 2
+"""
 
 # The cleaner is part of ESPnet 202511 only.
 CLEAN = """
@@ -62,7 +69,7 @@ def run(code):
 
 
 def test_espnet_is_imported_quickly_and_leaves_the_process_as_it_was():
-    run(UNCHANGED + USE + TYPES)
+    run(UNCHANGED + USE + TYPES + TOOLBOX)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("tacotron_cleaner"), reason="not in this ESPnet")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from art.attacks.attack import EvasionAttack
 
 from espnet_ext.asr.batching import BATCH_OVERHEAD
 from espnet_ext.asr.waveforms import check_floats, like
@@ -12,6 +11,7 @@ from espnet_ext.attack.budget import Ball, Budget
 from espnet_ext.attack.methods.base import Method
 from espnet_ext.errors import InputError
 from espnet_ext.victims.base import B, Victim
+from espnet_ext.victims.toolbox import EvasionAttack
 
 
 class Evasion(EvasionAttack):

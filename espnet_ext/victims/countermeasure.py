@@ -8,7 +8,6 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
-from art.estimators.classification import PyTorchClassifier
 
 from espnet_ext.asr.waveforms import check_floats, pad
 from espnet_ext.cm import CLASSES
@@ -32,6 +31,7 @@ from espnet_ext.victims.options import (
 )
 from espnet_ext.victims.resynthesis import Resynthesis, can_resynthesize
 from espnet_ext.victims.same_features import check_same_features
+from espnet_ext.victims.toolbox import PyTorchClassifier
 
 Inputs: TypeAlias = np.ndarray | torch.Tensor
 

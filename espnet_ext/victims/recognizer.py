@@ -9,9 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from art.estimators.pytorch import PyTorchEstimator
-from art.estimators.speech_recognition import SpeechRecognizerMixin
-from art.estimators.speech_recognition.speech_recognizer import PytorchSpeechRecognizerMixin
 
 from espnet_ext.asr.batching import batch_overhead, exact_batching
 from espnet_ext.asr.decode import greedy_search_encoded
@@ -34,6 +31,7 @@ from espnet_ext.data.characters import show
 from espnet_ext.errors import InputError, shortened
 from espnet_ext.metrics.error_rate import same_text, word_errors
 from espnet_ext.precision import check_autocast, plain_recurrence
+from espnet_ext.victims import toolbox
 from espnet_ext.victims.base import Batch, Objective, Rows, Victim
 from espnet_ext.victims.options import GOALS, NOT_REFERENCE, SILENCE, RecognizerOptions
 
@@ -54,7 +52,10 @@ class SpeechBatch(Batch):
 
 
 class PyTorchESPnet(
-    PytorchSpeechRecognizerMixin, SpeechRecognizerMixin, PyTorchEstimator, Victim[SpeechBatch]
+    toolbox.PytorchSpeechRecognizerMixin,
+    toolbox.SpeechRecognizerMixin,
+    toolbox.PyTorchEstimator,
+    Victim[SpeechBatch],
 ):
     """Any ESPnet2 recognizer (CTC, attention, hybrid, transducer) as an ART estimator.
 
@@ -86,7 +87,7 @@ class PyTorchESPnet(
     """
 
     estimator_params: ClassVar[list[str]] = [
-        *PyTorchEstimator.estimator_params,
+        *toolbox.PyTorchEstimator.estimator_params,
         *("ctc_weight", "output_case", "autocast", "loss_ctc_weight", "goal"),
     ]
 
