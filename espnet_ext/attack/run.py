@@ -112,6 +112,7 @@ class AttackRun(Generic[B]):
             [u.samples for u in self.utterances], options.batch_size, self.batch_overhead
         )
         self._batch: tuple[int, B, About] | None = None
+        self._checked: B | None = None
         others = self.observers
         if victim.surrogate is not None:
             others = {**others, "surrogate": victim.surrogate}
@@ -165,7 +166,8 @@ class AttackRun(Generic[B]):
         batch = self._read(0)[0]
         ball = ball_of(self.victim, batch, self.settings.conditions()[0].budget)
         check = GradientCheck.of(self.victim, batch, ball)
-        self._batch = None  # read anew when it is attacked: its files may have been replaced
+        # Read anew when it is attacked: its files may have been replaced.
+        self._checked, self._batch = batch, None
         return {**found, "gradient_check": asdict(check)}
 
     def _of(self, index: int) -> list[Utterance]:
@@ -183,6 +185,9 @@ class AttackRun(Generic[B]):
             goals = [self.victim.goal_of(u.labels) for u in utterances]
             waves = [read_examined(u, self.victim.sample_rate) for u in utterances]
             batch = self.victim.speech_batch([u.name for u in utterances], waves, goals)
+            checked, self._checked = self._checked, None
+            if checked is not None and torch.equal(checked.inputs, batch.inputs):
+                batch.clean_gradients.update(checked.clean_gradients)
             self._batch = index, batch, about(batch, goals)
         return self._batch[1:]
 
