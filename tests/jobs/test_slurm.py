@@ -222,14 +222,14 @@ def test_a_signal_cancels_the_job(cluster, here):
 
 @pytest.mark.recipe
 def test_a_task_at_its_time_limit_goes_on_where_it_was(cluster, here):
-    """Slurm may give its notice a minute early: of two minutes, each run has at least one."""
+    """Slurm may give its notice a minute early: of two minutes, there is one at least."""
     (here / "work.sh").write_text(
-        "touch steps\nwhile [ $(wc -l < steps) -lt 125 ]; do echo >> steps; sleep 1; done\n"
+        "test -e steps && exec cp steps earlier\nwhile true; do echo >> steps; sleep 1; done\n"
     )
     options = ["--time", "2", "--notice-seconds", "5"]
     assert run(*options, "x.log", "bash", "work.sh") == {1: 0}
     log = (here / "x.log").read_text()
-    assert (here / "steps").read_text().count("\n") == 125
+    assert (here / "earlier").read_text().count("\n") > 30
     assert "# Near the time limit" in log and "# Started again" in log and len(ended("x.log")) == 1
 
 
