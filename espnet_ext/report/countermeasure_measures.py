@@ -2,16 +2,17 @@
 
 `cm_score` (one score file) and `cm_report` (many) take their numbers from here, so that one score
 file has one interval. Rows are those of one condition of the long table of
-`espnet_ext.report.countermeasure_run`: by seed and trial, with score and right.
+`espnet_ext.report.countermeasure_run`, sorted by seed and trial.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 
 from espnet_ext.cm.scores import AsvScore, by_key
 from espnet_ext.errors import InputError
-from espnet_ext.metrics.bootstrap import Draws, Interval, equal_error, interval
+from espnet_ext.metrics.bootstrap import Draws, interval
 from espnet_ext.metrics.cllr import cllr_terms
 from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.metrics.tdcf import (
@@ -19,12 +20,10 @@ from espnet_ext.metrics.tdcf import (
     Coefficients,
     VerificationErrors,
     coefficients,
-    min_tdcf,
-    normalised_cost,
     verification_errors,
 )
-from espnet_ext.report.countermeasure_run import Rows, TrialTable
-from espnet_ext.report.results import Costs, Curves, Rates
+from espnet_ext.report.results import Costs, Curves, Numbers, Rates
+from espnet_ext.report.table import detection, share
 
 COST_DEFINITIONS = {
     "min_dcf": "normalised minimum detection cost of ASVspoof 5: prior of spoofs 0.05, cost of a "
@@ -45,67 +44,50 @@ class Measures:
     """
 
     def __init__(
-        self, trials: TrialTable, resamples: int, weights: Coefficients | None = None
+        self, trials: pd.DataFrame, resamples: int, weights: Coefficients | None = None
     ) -> None:
-        self.draws, self.weights = Draws(int(trials.unit.max()) + 1, resamples), weights
+        self.draws, self.weights = Draws(int(trials["unit"].max()) + 1, resamples), weights
 
-    def share(
-        self,
-        rows: Rows,
-        over: np.ndarray | None = None,
-        counted: np.ndarray | None = None,
-        *,
-        seeds: bool = True,
-    ) -> np.ndarray:
-        """Share of counted trials in percent, for every draw (R + 1,).
+    def classes(
+        self, rows: pd.DataFrame, counted: np.ndarray | pd.Series, *, pooled: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of the share that is counted of spoofs, and of bona fide trials, in percent.
 
         Args:
-            rows: of a condition, K training seeds of N trials.
-            over: which trials it is the share of, (K, N) or (N,); all if not given.
-            counted: 1.0 or 0.0 (K, N); those with the right answer if not given.
-            seeds: draw training seeds as well; otherwise they are pooled.
+            rows: of a condition.
+            counted: a number for each row.
+            pooled: do not draw training seeds.
         """
-        counted = rows.right if counted is None else counted
-        over = np.ones(counted.shape) if over is None else over.astype(np.float64)
-        return self.draws.ratio(counted * over, over, rows.trials.unit, draw_seeds=seeds)
+        spoof, real = (
+            share(rows, counted * among, among, self.draws, pooled=pooled)
+            for among in (~rows["bonafide"], rows["bonafide"])
+        )
+        return spoof, real
 
-    def rates(self, rows: Rows) -> Rates:
+    def rates(self, rows: pd.DataFrame) -> Rates:
         """Accuracies at the operating point."""
-        spoof, real = (self.share(rows, rows.trials.bonafide == kind) for kind in (False, True))
+        spoof, real = self.classes(rows, rows["right"])
         return {
             "balanced_accuracy": interval(0.5 * (spoof + real)),
-            "accuracy": interval(self.share(rows)),
+            "accuracy": interval(share(rows, rows["right"], np.ones(len(rows)), self.draws)),
             "bonafide_accuracy": interval(real),
             "spoof_accuracy": interval(spoof),
             "spoof_accept_rate": interval(100.0 - spoof),
         }
 
-    def difference(self, first: Rows, second: Rows) -> np.ndarray:
+    def difference(self, first: pd.DataFrame, second: pd.DataFrame) -> np.ndarray:
         """Draws of balanced accuracy of the first less that of the second, paired, seeds pooled."""
-        bonafide, balanced = first.trials.bonafide, []
-        for rows in (first, second):
-            spoof, real = (self.share(rows, c, seeds=False) for c in (~bonafide, bonafide))
-            balanced.append(0.5 * (spoof + real))
-        return balanced[0] - balanced[1]
-
-    def costs(self, rows: Rows) -> Costs:
-        """What needs no operating point; t-DCFs where there are weights."""
-        (_, bonafide, _, units), scores, _ = rows
-        costs = {"min_dcf": MIN_DCF} | ({"tandem": self.weights} if self.weights else {})
-
-        def _measured(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-            lowest = [normalised_cost(miss, false_alarm, w).min(axis=1) for w in costs.values()]
-            return np.stack([equal_error(miss, false_alarm), *lowest])
-
-        drawn = self.draws.curve(scores, bonafide, units, _measured)
-        exact = [
-            [_rate(row, bonafide)]
-            + [min_tdcf(row[bonafide], row[~bonafide], w).value for w in costs.values()]
-            for row in scores
+        balanced = [
+            0.5 * sum(self.classes(rows, rows["right"], pooled=True)) for rows in (first, second)
         ]
-        eer, min_dcf, *tandem = map(interval, drawn, np.mean(exact, axis=0).tolist())
-        bits = cllr_terms(scores, bonafide)
-        real, spoof = (self.share(rows, bonafide == kind, bits) for kind in (True, False))
+        return np.asarray(balanced[0] - balanced[1])
+
+    def costs(self, rows: pd.DataFrame) -> Costs:
+        """What needs no operating point; t-DCFs where there are weights."""
+        weights = [MIN_DCF, *([self.weights] if self.weights else [])]
+        eer, min_dcf, *tandem = detection(rows, rows["bonafide"], self.draws, weights)
+        bits = cllr_terms(rows["score"].to_numpy(), rows["bonafide"].to_numpy())
+        spoof, real = self.classes(rows, bits)
         cllr = interval(0.005 * (real + spoof))  # shares are in percent
         found: Costs = {"eer": eer, "min_dcf": min_dcf, "cllr": cllr}
         if self.weights is not None:
@@ -115,34 +97,27 @@ class Measures:
             found["min_tdcf_2021"] = first.map(lambda v: (c0 + least * v) / (c0 + least))
         return found
 
-    def curves(self, rows: Rows) -> Curves:
+    def curves(self, rows: pd.DataFrame) -> Curves:
         """The same, and equal error rates by training seed and by kind of spoof."""
-        (_, bonafide, attacks, units), scores, _ = rows
-
-        def _eer(chosen: np.ndarray) -> Interval:
-            some, real = scores[:, chosen], bonafide[chosen]
-            drawn = self.draws.curve(some, real, units[chosen], equal_error)
-            return interval(drawn, float(np.mean([_rate(row, real) for row in some])))
-
+        real = rows["bonafide"]
+        by_attack: dict[str, Numbers] = {}
+        for kind in sorted({*rows.loc[~real, "attack"]}):
+            some = rows[real | (rows["attack"] == kind)]
+            by_attack[kind] = detection(some, some["bonafide"], self.draws)[0]
         return {
             **self.costs(rows),
-            "eer_by_seed": [_rate(row, bonafide) for row in scores],
-            "eer_by_attack": {
-                str(kind): _eer(bonafide | (attacks == kind))
-                for kind in np.unique(attacks[~bonafide])
-            },
+            "eer_by_seed": [
+                100.0 * equal_error_rate(*(own.loc[of, "score"] for of in (real, ~real))).rate
+                for _, own in rows.groupby("seed", sort=False)
+            ],
+            "eer_by_attack": by_attack,
         }
 
 
-def _rate(row: np.ndarray, bonafide: np.ndarray) -> float:
-    return 100.0 * equal_error_rate(row[bonafide], row[~bonafide]).rate
-
-
-def balanced_by_seed(rows: Rows) -> np.ndarray:
+def balanced_by_seed(rows: pd.DataFrame) -> np.ndarray:
     """Balanced accuracy of each training seed in percent (K,)."""
-    bonafide = rows.trials.bonafide
-    spoof, real = (rows.right[:, chosen].mean(axis=1) for chosen in (~bonafide, bonafide))
-    return np.asarray(50.0 * (spoof + real))
+    right = rows.groupby(["bonafide", "seed"], sort=False)["right"].mean()
+    return np.asarray(50.0 * (right[False] + right[True]))
 
 
 def tandem_weights(asv: Iterable[AsvScore]) -> tuple[VerificationErrors, Coefficients]:

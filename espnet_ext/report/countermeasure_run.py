@@ -68,46 +68,6 @@ class Cell(NamedTuple):
     eps: float
 
 
-class TrialTable(NamedTuple):
-    """TrialTable sorted by utterance, so that the order of score files changes no number.
-
-    Attributes:
-        utterance: names of the N trials.
-        bonafide: which of them are bona fide.
-        attack: kind of spoof of each; "-" for bona fide.
-        unit: number of its speaker, or of the trial itself: what the bootstrap draws.
-    """
-
-    utterance: np.ndarray
-    bonafide: np.ndarray
-    attack: np.ndarray
-    unit: np.ndarray
-
-    def part(self, chosen: np.ndarray) -> "TrialTable":
-        """Those at some places (M,); units keep their numbers."""
-        return TrialTable(*(column[chosen] for column in self))
-
-
-class Rows(NamedTuple):
-    """Rows of the long table of one condition: K training seeds of N trials.
-
-    Attributes:
-        trials: that every seed has.
-        score: of each seed and trial (K, N).
-        right: whether it is right at the threshold of its model (K, N), 1.0 or 0.0.
-    """
-
-    trials: TrialTable
-    score: np.ndarray
-    right: np.ndarray
-
-
-def pooled(blocks: Sequence[Rows]) -> Rows:
-    """Rows of several training seeds, of the same trials, in one."""
-    score, right = (np.concatenate([block[column] for block in blocks]) for column in (1, 2))
-    return Rows(blocks[0].trials, score, right)
-
-
 @dataclass
 class Run:
     """Everything that the report is made from.
@@ -116,11 +76,11 @@ class Run:
         models: in the order of the list.
         seeds: of the training runs, ascending.
         layout: what the recipe shows.
-        trials: of the evaluation set.
+        trials: table of the evaluation set, see `trials_of`.
         attacked: places of the trials that are attacked (M,); all where nothing is.
         thresholds: equal error rate of the development set, by name and seed.
-        table: the long table, a block for each condition and seed. Without attack the condition
-            is of source "", method "clean" and eps 0.
+        table: the long table, a block for each condition and seed, see `answered`. Without attack
+            the condition is of source "", method "clean" and eps 0.
         cells: seeds of each condition of the attack, in the order of the list of models.
         settings: attack.json of each source, by seed.
         missing: what is not there, a sentence each.
@@ -130,22 +90,21 @@ class Run:
     models: list[Model]
     seeds: list[int]
     layout: Layout
-    trials: TrialTable
+    trials: pd.DataFrame
     attacked: np.ndarray
     thresholds: dict[tuple[str, int], EqualErrorRate] = field(default_factory=dict)
-    table: dict[tuple[Cell, int], Rows] = field(default_factory=dict)
+    table: dict[tuple[Cell, int], pd.DataFrame] = field(default_factory=dict)
     cells: dict[Cell, list[int]] = field(default_factory=dict)
     settings: dict[str, dict[int, Record]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     logs: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
 
-    def of(self, cell: Cell, seeds: Sequence[int], attacked: bool = False) -> Rows:
+    def of(self, cell: Cell, seeds: Sequence[int], attacked: bool = False) -> pd.DataFrame:
         """Rows of a condition and some of its seeds; of a clean one those attacked, or all."""
-        trials, score, right = pooled([self.table[cell, seed] for seed in seeds])
-        if not attacked:
-            return Rows(trials, score, right)
-        chosen = self.attacked
-        return Rows(trials.part(chosen), score[:, chosen], right[:, chosen])
+        blocks = [self.table[cell, seed] for seed in seeds]
+        if attacked:
+            blocks = [block.iloc[self.attacked] for block in blocks]
+        return pd.concat(blocks, ignore_index=True)
 
     def seeds_of(self, model: str) -> list[int]:
         """Training seeds that have scores without attack."""
@@ -215,7 +174,7 @@ def _read_clean(
             run = Run([*models], seeds, layout, trials, np.arange(len(test)))
         point = equal_error_rate(by_key(dev, "bonafide"), by_key(dev, "spoof"))
         run.thresholds[name, seed] = point
-        run.table[clean(name), seed] = answered(test, run.trials, point.threshold, paths[1])
+        run.table[clean(name), seed] = answered(test, run.trials, point.threshold, paths[1], seed)
     missing = [f"{n}: no clean scores ({', '.join(paths)})" for n, paths in lacking.items()]
     if run is None:
         raise InputError(
@@ -230,7 +189,7 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
     """Fill in what was attacked; the first file says which trials all others must have."""
     cells: dict[Cell, list[int]] = {}
     trials = run.trials
-    units = dict(zip(trials.utterance, trials.unit.tolist(), strict=True))
+    units = dict(zip(trials["utterance"], trials["unit"].tolist(), strict=True))
     place = {model.name: number for number, model in enumerate(run.models)}
     for source, seed in ((name, seed) for name in place for seed in run.seeds):
         directory = expdir / f"{source}_seed{seed}" / attack_name
@@ -245,8 +204,8 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
                 scores, cell = read_scores(path), Cell(source, target, method, eps)
                 if not cells:
                     run.attacked = _places(_both_classes(scores, path), run.trials, path)
-                    trials = run.trials.part(run.attacked)
-                run.table[cell, seed] = answered(scores, trials, point.threshold, path)
+                    trials = run.trials.iloc[run.attacked]
+                run.table[cell, seed] = answered(scores, trials, point.threshold, path, seed)
                 cells.setdefault(cell, []).append(seed)
         for path in sorted(directory.glob("*/*/snr*/scores.txt")):
             run.missing.append(
@@ -273,9 +232,9 @@ def _check_clean(run: Run, directory: Path, seed: int) -> None:
         if known is None:
             continue
         found = {row.utterance: row.score for row in read_scores(path)}
-        own = dict(zip(known.trials.utterance, known.score[0], strict=True))
+        own = dict(zip(known["utterance"], known["score"], strict=True))
         off = max((abs(found[name] - own[name]) for name in found if name in own), default=0.0)
-        if off > SAME * known.score.std():
+        if off > SAME * known["score"].std(ddof=0):
             raise InputError(
                 f"{path}: not the scores of {directory.parent.parent / path.parts[-3]}_seed{seed}/"
                 f"score (they differ by up to {off:.3g}): another model, or another version of "
@@ -298,8 +257,13 @@ def attack_scores(directory: Path) -> Iterator[tuple[str, str, float, Path]]:
             raise InputError(message) from None
 
 
-def trials_of(scores: Iterable[TrialScore], utt2spk: Mapping[str, str] | None) -> TrialTable:
+def trials_of(scores: Iterable[TrialScore], utt2spk: Mapping[str, str] | None) -> pd.DataFrame:
     """The trials of a score file; without `utt2spk` each is a unit of its own.
+
+    Returns:
+        a row per trial, sorted by name, so that the order of score files changes no number:
+        `utterance`, `bonafide`, `attack` (kind of spoof, "-" for bona fide) and `unit`, the number
+        of its speaker.
 
     Raises:
         InputError: an utterance has no speaker.
@@ -310,29 +274,36 @@ def trials_of(scores: Iterable[TrialScore], utt2spk: Mapping[str, str] | None) -
     refuse(f"utt2spk: no speaker of '{u}'; is it of the evaluation set?" for u in unknown)
     speakers = [utt2spk[name] for name in names] if utt2spk else names
     numbers = {name: number for number, name in enumerate(sorted(set(speakers)))}
-    return TrialTable(
-        np.array(names, dtype=object),
-        np.array([row.key == "bonafide" for row in rows]),
-        np.array([row.attack for row in rows]),
-        np.array([numbers[name] for name in speakers]),
+    return pd.DataFrame(
+        {
+            "utterance": names,
+            "bonafide": [row.key == "bonafide" for row in rows],
+            "attack": [row.attack for row in rows],
+            "unit": [numbers[name] for name in speakers],
+        }
     )
 
 
 def answered(
-    scores: Iterable[TrialScore], trials: TrialTable, threshold: float, where: str | Path
-) -> Rows:
-    """Scores of one training seed, and which are right.
+    scores: Iterable[TrialScore],
+    trials: pd.DataFrame,
+    threshold: float,
+    where: str | Path,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Trials with `seed`, `score` and `right`, whether the answer is (1.0 or 0.0).
 
     Args:
         scores: of all of the trials, in any order.
         trials: of `trials_of`, or some of them.
         threshold: a score *above* it is the answer "bona fide".
         where: file of the scores, for messages.
+        seed: of training.
 
     Raises:
         InputError: the scores are of other trials or classes.
     """
-    rows, expected = sorted(scores), trials.utterance.tolist()
+    rows, expected = sorted(scores), trials["utterance"].tolist()
     found = [row.utterance for row in rows]
     if found != expected:
         differ = sorted(set(found) ^ set(expected))
@@ -340,10 +311,11 @@ def answered(
             f"{where}: not of the same trials as the other score files ({len(differ)} differ, such "
             f"as '{differ[0]}'); delete these scores and make them again"
         )
-    if [row.key == "bonafide" for row in rows] != trials.bonafide.tolist():
+    if [row.key == "bonafide" for row in rows] != trials["bonafide"].tolist():
         raise InputError(f"{where}: other classes than in the other score files")
-    score = np.array([[row.score for row in rows]], dtype=np.float64)
-    return Rows(trials, score, ((score > threshold) == trials.bonafide).astype(np.float64))
+    score = np.array([row.score for row in rows], dtype=np.float64)
+    right = ((score > threshold) == trials["bonafide"]).astype(np.float64)
+    return trials.assign(seed=seed, score=score, right=right)
 
 
 def _both_classes(scores: list[TrialScore], path: Path) -> list[TrialScore]:
@@ -352,8 +324,8 @@ def _both_classes(scores: list[TrialScore], path: Path) -> list[TrialScore]:
     return scores
 
 
-def _places(scores: Iterable[TrialScore], trials: TrialTable, where: Path) -> np.ndarray:
-    place = {utterance: number for number, utterance in enumerate(trials.utterance)}
+def _places(scores: Iterable[TrialScore], trials: pd.DataFrame, where: Path) -> np.ndarray:
+    place = {utterance: number for number, utterance in enumerate(trials["utterance"])}
     names = sorted(row.utterance for row in scores)
     unknown = [name for name in names if name not in place]
     if unknown:
@@ -438,7 +410,7 @@ def expected_cells(run: Run) -> set[Cell]:
     return {Cell(s, t, m, e) for (s, m), of in targets.items() for t in of for e in eps[s, m]}
 
 
-def read_asv(path: str | Path, trials: TrialTable) -> list[AsvScore]:
+def read_asv(path: str | Path, trials: pd.DataFrame) -> list[AsvScore]:
     """Scores of speaker verification for the t-DCF.
 
     Raises:
@@ -446,7 +418,7 @@ def read_asv(path: str | Path, trials: TrialTable) -> list[AsvScore]:
             the evaluation set.
     """
     scores = read_asv_scores(path)
-    check_asv_attacks(scores, trials.attack.tolist(), path)
+    check_asv_attacks(scores, trials["attack"].tolist(), path)
     return scores
 
 

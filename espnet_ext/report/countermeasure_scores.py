@@ -12,6 +12,7 @@ from espnet_ext.metrics.eer import equal_error_rate
 from espnet_ext.report.countermeasure_measures import COST_DEFINITIONS, Measures, tandem_weights
 from espnet_ext.report.countermeasure_run import answered, trials_of
 from espnet_ext.report.results import Numbers
+from espnet_ext.report.table import share
 from espnet_ext.report.tables import markdown_table
 from espnet_ext.report.wording import shown
 
@@ -125,9 +126,9 @@ def measure_scores(
     curves, rates = measures.curves(rows), measures.rates(rows) if threshold else None
     attacks: list[SpoofScores] = []
     for attack, eer in curves["eer_by_attack"].items():
-        own = trials.attack == attack
-        accepted = interval(measures.share(rows, own, 1.0 - rows.right)) if threshold else None
-        number = int(own.sum())
+        own = rows["attack"] == attack
+        drawn = share(rows, own * (1.0 - rows["right"]), own, measures.draws)
+        accepted, number = interval(drawn) if threshold else None, int(own.sum())
         attacks.append(
             {"attack": attack, "trials": number, "eer": eer, "spoof_accept_rate": accepted}
         )

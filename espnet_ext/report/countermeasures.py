@@ -17,7 +17,7 @@ from espnet_ext.report.countermeasure_measures import (
     balanced_by_seed,
     tandem_weights,
 )
-from espnet_ext.report.countermeasure_run import Cell, Model, Rows, Run, TrialTable, clean, panels
+from espnet_ext.report.countermeasure_run import Cell, Model, Run, clean, panels
 from espnet_ext.report.findings import stored
 from espnet_ext.report.flags import countermeasure_flags, gradient_shares
 from espnet_ext.report.results import (
@@ -36,7 +36,7 @@ from espnet_ext.report.results import (
     OtherCorpus,
     ProbeRow,
 )
-from espnet_ext.report.table import success_curve
+from espnet_ext.report.table import by_seed, share, success_curve
 
 BINS, WIDEST = 24, 4.0  # of histograms, and where their outer bins end
 CURVE = ("model", "perturbation", "eps", "norm", "centred")  # what an LNSR curve is of
@@ -123,7 +123,7 @@ def measure_run(
         "seeds": run.seeds,
         "trials": {
             "evaluation": _count(run.trials),
-            "attacked": _count(run.trials.part(run.attacked)),
+            "attacked": _count(run.trials.iloc[run.attacked]),
         },
         "models": [model_result(run, measures, model) for model in run.models],
         "cells": cell_results(run, measures),
@@ -133,10 +133,7 @@ def measure_run(
         "attack": attacks(run),
         "lnsr": lnsr_results(lnsr) if lnsr else None,
         "probe": probe_results(probe or {}),
-        "missing": [
-            *run.missing,
-            *([] if lnsr else ["no LNSR results: figure 3 is left out"]),
-        ],
+        "missing": [*run.missing, *([] if lnsr else ["no LNSR results: figure 3 is left out"])],
     }
     if other_corpora:
         results["other_corpora"] = list(other_corpora)
@@ -156,12 +153,12 @@ def attacks(run: Run) -> dict[str, EpsTables]:
     return found
 
 
-def _count(trials: TrialTable) -> Counts:
-    bonafide = int(trials.bonafide.sum())
+def _count(trials: pd.DataFrame) -> Counts:
+    bonafide = int(trials["bonafide"].sum())
     return {
         "bonafide": bonafide,
-        "spoof": len(trials.bonafide) - bonafide,
-        "speakers": len(np.unique(trials.unit)),
+        "spoof": len(trials) - bonafide,
+        "speakers": trials["unit"].nunique(),
     }
 
 
@@ -186,6 +183,9 @@ def cell_result(run: Run, measures: Measures, cell: Cell) -> CellResult:
     """Scores of a countermeasure under one attack."""
     seeds = run.cells[cell]
     attacked, before = run.of(cell, seeds), run.of(clean(cell.target), seeds, attacked=True)
+    harmed = share(
+        attacked, before["right"] * (1.0 - attacked["right"]), before["right"], measures.draws
+    )
     found: CellResult = {
         "source": cell.source,
         "target": cell.target,
@@ -194,7 +194,7 @@ def cell_result(run: Run, measures: Measures, cell: Cell) -> CellResult:
         "seeds": seeds,
         **measures.rates(attacked),
         **measures.costs(attacked),
-        "success_rate": interval(measures.share(attacked, before.right, 1.0 - attacked.right)),
+        "success_rate": interval(harmed),
         "loss": interval(measures.difference(before, attacked)),
         "beyond_noise": None,
     }
@@ -292,21 +292,23 @@ def histograms(run: Run) -> list[Histogram]:
     return found
 
 
-def _histogram(run: Run, cell: Cell, eps: float | None, rows: Rows) -> Histogram:
+def _histogram(run: Run, cell: Cell, eps: float | None, rows: pd.DataFrame) -> Histogram:
     edges = np.linspace(-WIDEST, WIDEST, BINS + 1)
     # About the threshold, in deviations of the clean scores of each seed.
     points = [run.thresholds[cell.target, seed].threshold for seed in run.cells[cell]]
-    spread = run.of(clean(cell.target), run.cells[cell]).score.std(axis=1, keepdims=True)
-    scaled = (rows.score - np.array(points)[:, None]) / np.where(spread == 0.0, 1.0, spread)
-    inside, bonafide = scaled.clip(edges[0], edges[-1]), rows.trials.bonafide
+    known = run.of(clean(cell.target), run.cells[cell])
+    spread = by_seed(known, known["score"]).std(axis=1, keepdims=True)
+    scores = by_seed(rows, rows["score"]) - np.array(points)[:, None]
+    scaled = (scores / np.where(spread == 0.0, 1.0, spread)).ravel()
+    inside, bonafide = scaled.clip(edges[0], edges[-1]), rows["bonafide"]
     return {
         "target": cell.target,
         "source": cell.source,
         "method": cell.method,
         "eps": eps,
         "edges": edges.tolist(),
-        "bonafide": np.histogram(inside[:, bonafide], edges)[0].tolist(),
-        "spoof": np.histogram(inside[:, ~bonafide], edges)[0].tolist(),
+        "bonafide": np.histogram(inside[bonafide], edges)[0].tolist(),
+        "spoof": np.histogram(inside[~bonafide], edges)[0].tolist(),
     }
 
 

@@ -6,13 +6,17 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from espnet_ext.cm.scores import read_scores
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.errors import refuse
 from espnet_ext.metrics.bootstrap import RESAMPLES, interval
 from espnet_ext.report.countermeasure_measures import Measures
-from espnet_ext.report.countermeasure_run import Run, answered, pooled, trials_of
+from espnet_ext.report.countermeasure_run import Run, answered, trials_of
 from espnet_ext.report.results import OtherCorpus
+from espnet_ext.report.table import share
 from espnet_ext.report.tables import pivot
 from espnet_ext.report.wording import shown
 
@@ -61,17 +65,18 @@ def read_other_corpora(
                     trials = trials_of(scores, utt2spk)
                     measures = Measures(trials, resamples)
                 point = run.thresholds[model.name, seed].threshold
-                blocks.append((seed, answered(scores, trials, point, path)))
+                blocks.append((seed, answered(scores, trials, point, path, seed)))
             if measures is not None and blocks:
-                rows = pooled([block for _, block in blocks])
+                rows = pd.concat([block for _, block in blocks], ignore_index=True)
+                accepted = share(rows, rows["right"], np.ones(len(rows)), measures.draws)
                 found.append(
                     {
                         "corpus": directory.name,
                         "target": model.name,
                         "seeds": [seed for seed, _ in blocks],
-                        "utterances": len(rows.trials.utterance),
-                        "speakers": len(set(rows.trials.unit.tolist())),
-                        "bonafide_accuracy": interval(measures.share(rows)),
+                        "utterances": rows["utterance"].nunique(),
+                        "speakers": rows["unit"].nunique(),
+                        "bonafide_accuracy": interval(accepted),
                     }
                 )
     return found

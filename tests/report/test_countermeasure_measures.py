@@ -1,10 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_ext.cm.scores import TrialScore
-from espnet_ext.metrics.bootstrap import interval
 from espnet_ext.metrics.eer import det_curve, equal_error_rate
 from espnet_ext.metrics.tdcf import MIN_DCF, min_tdcf
 from espnet_ext.report.countermeasure_measures import Measures, balanced_by_seed
@@ -63,22 +63,21 @@ def test_the_threshold_of_the_eer_gives_the_two_errors_that_it_averages(bonafide
     last = int(np.flatnonzero(curve.thresholds == threshold)[-1])
     classes = [True] * len(bonafide) + [False] * len(spoof)
     rows, _ = measured(classes, [*bonafide, *spoof], threshold=threshold)
-    right = rows.right[0]
-    assert 1 - right[rows.trials.bonafide].mean() == pytest.approx(curve.miss[last])
-    assert 1 - right[~rows.trials.bonafide].mean() == pytest.approx(curve.false_alarm[last])
+    right = rows.groupby("bonafide")["right"].mean()
+    assert 1 - right[True] == pytest.approx(curve.miss[last])
+    assert 1 - right[False] == pytest.approx(curve.false_alarm[last])
 
 
 def test_a_score_at_the_threshold_is_spoof():
     rows, _ = measured([True, True, False], [1.0, 1.1, 1.0], threshold=1.0)
-    assert rows.right.tolist() == [[0.0, 1.0, 1.0]]
+    assert rows["right"].tolist() == [0.0, 1.0, 1.0]
 
 
 def test_a_share_of_chosen_trials_of_those_that_count():
     rows, measures = measured([True] * 4 + [False] * 4, [1, 1, -1, -1, -1, -1, -1, -1.0])
-    bonafide = rows.trials.bonafide
-    assert measures.share(rows)[0] == 75.0
-    assert measures.share(rows, bonafide)[0] == 50.0
-    assert interval(measures.share(rows, ~bonafide, 1.0 - rows.right)).value == 0.0
+    assert measures.rates(rows)["accuracy"].value == 75.0
+    spoof, real = measures.classes(rows, rows["right"])
+    assert (spoof[0], real[0]) == (100.0, 50.0)
 
 
 def test_costs_are_those_of_the_official_functions_over_seeds():
@@ -86,7 +85,7 @@ def test_costs_are_those_of_the_official_functions_over_seeds():
     bonafide = generator.random(60) < 0.4
     scores = generator.normal(size=(2, 60)) + 1.5 * bonafide
     first, measures = measured(bonafide, scores[0], [f"s{n % 7}" for n in range(60)])
-    rows = first._replace(score=scores, right=np.repeat(first.right, 2, axis=0))
+    rows = pd.concat([first, first.assign(seed=1, score=scores[1])], ignore_index=True)
     found = measures.costs(rows)
     pairs = [(row[bonafide], row[~bonafide]) for row in scores]
     eer = np.mean([100 * equal_error_rate(*pair).rate for pair in pairs])
@@ -109,7 +108,7 @@ def test_the_cost_of_a_draw_is_that_of_the_trials_drawn():
     rows, measures = measured(bonafide, scores, speakers)
     drawn = []
     for counts in measures.draws.counts[1:]:
-        times = counts[rows.trials.unit]
+        times = counts[rows["unit"]]
         real, spoof = (np.repeat(scores[kind], times[kind]) for kind in (bonafide, ~bonafide))
         if len(real) and len(spoof):
             drawn.append(min_tdcf(real, spoof, MIN_DCF).value)

@@ -49,7 +49,7 @@ def test_clean_scores_come_with_the_threshold_of_the_development_set(tmp_path, r
     assert sorted(run.thresholds) == sorted((m[0], s) for m in MODELS for s in (0, 1))
     assert run.thresholds["lcnn_mel", 0] == (0.0, -0.5)
     rows = run.of(clean("lcnn_mel"), [0, 1])
-    assert rows.score.tolist() == [PERFECT] * 2 and rows.right.tolist() == [[1.0] * 10] * 2
+    assert rows["score"].tolist() == PERFECT * 2 and rows["right"].tolist() == [1.0] * 20
 
 
 def test_trials_are_sorted_and_know_class_attack_and_speaker(tmp_path, read):
@@ -57,7 +57,7 @@ def test_trials_are_sorted_and_know_class_attack_and_speaker(tmp_path, read):
     trials = read().trials
     assert trials.utterance.tolist() == [u for u, *_ in TRIALS]
     assert trials.bonafide.tolist() == [True] * 4 + [False] * 6
-    assert trials.attack[3:5].tolist() == ["-", "A07"]
+    assert trials["attack"].tolist()[3:5] == ["-", "A07"]
     assert trials.unit.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
 
@@ -73,7 +73,7 @@ def test_attacks_are_found_with_their_conditions(tmp_path, read):
     write_run(tmp_path)
     run = read()
     cell = Cell("senet_mel", "lcnn_mock", "pgd", 0.1)
-    assert run.cells[cell] == [0, 1] and run.of(cell, [1]).score.tolist() == [ALL_SPOOF]
+    assert run.cells[cell] == [0, 1] and run.of(cell, [1])["score"].tolist() == ALL_SPOOF
     assert len(run.cells) == 3 * (3 + 3 + 2)
     assert run.settings["senet_mel"][1]["settings"] == {"steps": 10}
 
@@ -104,8 +104,8 @@ def test_a_part_of_the_set_may_be_attacked(tmp_path, read):
     run = read()
     assert run.attacked.tolist() == [1, 4, 9]
     for rows in (run.of(clean("lcnn_mel"), [0], attacked=True), run.of(next(iter(run.cells)), [0])):
-        assert rows.trials.utterance.tolist() == ["b2", "x1", "x6"]
-        assert rows.trials.unit.tolist() == [1, 0, 1] and rows.score.shape == (1, 3)
+        assert rows["utterance"].tolist() == ["b2", "x1", "x6"]
+        assert rows["unit"].tolist() == [1, 0, 1]
 
 
 def test_nothing_at_all_is_refused_with_what_makes_it(tmp_path, read):

@@ -277,8 +277,8 @@ def test_scores_stand_about_the_threshold_in_deviations_of_the_clean_ones(run):
 def test_scores_beyond_the_edges_stand_in_the_outer_bins(run):
     for (cell, _), rows in run.table.items():
         if cell.method == "clean":
-            rows.score[:] = 1000.0 * np.sign(run.trials.bonafide - 0.5)
-            rows.score[0, 0] = 1e9
+            rows["score"] = np.where(rows["bonafide"], 1000.0, -1000.0)
+            rows.loc[0, "score"] = 1e9
     found = histogram(shown(run, [0.3]), "lcnn_mel", None)
     assert found["edges"][-1] == WIDEST and sum(found["bonafide"]) == 8
 
