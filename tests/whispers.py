@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import pytest
 import torch
+from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_ext.data.whisper_sizes import official_sizes
 
@@ -20,3 +22,11 @@ def save_whisper(path: Path, multilingual: bool = False, **sizes: int) -> Path:
         torch.nn.init.normal_(parameter, std=0.3)
     torch.save({"dims": sizes, "model_state_dict": model.half().state_dict()}, path)
     return path
+
+
+def compute_in_double(model: ESPnetASRModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute a model in double precision, which code of Whisper and of BEATs leaves."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    if hasattr(model.double().encoder, "mel_filters"):
+        filters = model.encoder.mel_filters
+        monkeypatch.setattr(model.encoder, "mel_filters", lambda *args: filters(*args).double())

@@ -18,6 +18,11 @@ def to_list(x: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
     check_floats(x, "waveform")
     waves = [np.asarray(wave, dtype=np.float32) for wave in x]
     for index, wave in enumerate(waves):
+        if wave.ndim == 2:
+            raise InputError(
+                f"waveform {index} has shape {wave.shape}, must have shape (T,): several channels "
+                "are not supported; give one, [:, 0] is what ESPnet takes without a beamformer"
+            )
         if wave.ndim != 1 or wave.size == 0:
             raise InputError(f"waveform {index} must have shape (T,), T > 0, not {wave.shape}")
     return waves

@@ -25,6 +25,12 @@ LOADERS = {
 }
 # Of these, those that load nothing where no such key has a value.
 LOAD_IF_NAMED = {("frontend", "fused"), ("encoder", "beats")}
+# What they import first; where it is missing, building the model fails and tells which it is.
+PACKAGES = {
+    **{"s3prl": "s3prl", "fused": "s3prl", "huggingface": "transformers"},
+    **dict.fromkeys(("wav2vec2", "hubert", "avhubert"), "fairseq"),
+    "hugging_face_transformers": "transformers",
+}
 # The model is one of OpenAI's, known by its checksum, and it is read without unpickling.
 WHISPER = ("frontend", "encoder", "decoder")
 ADVICE = "if you trust its source, say --allow_pickle true"
@@ -54,8 +60,8 @@ def refuse_pickles(config: Config, path: str | Path, allow_pickle: bool) -> None
         # ESPnet takes names in any case.
         if str(config.get(option)).lower() != name:
             continue
-        if name == "s3prl" and importlib.util.find_spec(name) is None:
-            continue  # it will be told which package it needs
+        if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
+            continue
         named = next(_values(config, option, keys), None)
         if named is None and (option, name) in LOAD_IF_NAMED:
             continue

@@ -1,5 +1,6 @@
 """Any ESPnet2 recogniser: what is checked of its configuration, and how it reads text."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,8 @@ def check_kind(config: Config, path: Path) -> None:
             f"{path}: model: {model} is not supported; recognizers with CTC, an attention decoder, "
             f"both, or a transducer are (model: espnet or {MODEL_NAME})"
         )
-    if decoder in ("linear_decoder", "mlm"):
+    # ESPnet decodes with the last two by searches of their own.
+    if decoder in ("linear_decoder", "mlm", "s4", "hugging_face_transformers"):
         raise InputError(
             f"{path}: decoder: {decoder} is not supported; attention decoders, transducers and CTC "
             "are"
@@ -158,6 +160,14 @@ def open_recognizer(config: Config, path: Path) -> Callable[[torch.nn.Module], S
         rate = sample_rate((config.get("frontend_conf") or {}).get("fs", 16000))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+    array = (config.get("frontend_conf") or {}).get("frontend_conf") or {}
+    if array.get("use_beamformer") or array.get("use_wpe"):
+        logging.warning(
+            "%s: frontend_conf.frontend_conf: beamformer and WPE take several channels; audio here "
+            "has one, of which ESPnet leaves them out, so they are neither attacked nor measured",
+            path,
+        )
 
     def _finish(model: torch.nn.Module) -> SpeechRecognizer:
         if isinstance(text, WhisperText):

@@ -9,17 +9,19 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+from promises.recognizers import loaded, needs_whisper, random_model
 from tiny import RATE, noise, tiny_recognizer
 from tiny_countermeasure import DIMS, model, utterances
 from tiny_mockingjay import ENCODER
 from tiny_spk import tiny_judge, tiny_resemblyzer, tiny_stock
 
+from espnet_ext.asr.recognizer import SpeechRecognizer
 from espnet_ext.attack.budget import Budget
 from espnet_ext.attack.evasion import ball_of
 from espnet_ext.attack.kept import read_kept
@@ -52,6 +54,9 @@ OPTIONS = {
 
 MUCH = {"method": "pgd", "name": "much", "schedule": "halving", "decay": 0.9, "restarts": 2}
 """PGD with all that a step can remember; in whole runs, beside the methods."""
+
+
+Entrance: TypeAlias = tuple[torch.nn.Module, str]
 
 
 class Item(NamedTuple):
@@ -110,18 +115,20 @@ class Victim:
         entries: the same as files, for whole runs.
         exact: whether equal attacks give equal bits; a GPU adds in an order that changes.
         of_art: whether attacks of ART run on it.
+        linear: norms in whose balls more than one step need not gain anything.
     """
 
     kind: str
     methods: tuple[str, ...] = ("fgsm", "pgd", "noise", "worst")
     budgets: tuple[Budget, ...]
     net: torch.nn.Module
-    entrance: tuple[torch.nn.Module, str]
-    other_entrance: tuple[torch.nn.Module, str] | None = None
+    entrance: Entrance
+    other_entrance: Entrance | None = None
     items: list[Item]
     entries: list[Utterance]
     exact: bool
     of_art: bool = True
+    linear: tuple[float, ...] = ()
 
     def estimator(self) -> PyTorchESPnet | PyTorchCountermeasure | Verifier:
         """The model as attacks see it."""
@@ -318,22 +325,46 @@ class Recognizer(Victim):
 
     def __init__(self, kind: str, folder: Path, device: str):
         self.exact = device == "cpu"
-        self.recognizer, self.weight = tiny_recognizer(), self.kinds[kind]
+        self.weight = self.kinds[kind]
         self.goal = kind if kind == "silence" else "transcript"
+        self.recognizer, self.entrance = self._load(kind, folder)
         self.net = self.recognizer.model.to(device)
-        self.entrance = self.net.frontend, "forward"
         self.entries, self.items = [], []
         targets = {"b": "one", "a": "two three", "c": "six"}
         for name, wave in zip(targets, noise(3200, 4000, 4000), strict=True):
             path, labels = folder / f"{name}.wav", {"reference": "nine", "target": targets[name]}
-            write_wav(path, wave, RATE)
+            write_wav(path, wave, self.recognizer.sample_rate)
             self.entries.append(Utterance(name, str(path), len(wave), labels))
             goal = "" if kind == "silence" else targets[name]
             self.items.append(Item(name, wave, goal))
 
+    def _load(self, kind: str, folder: Path) -> tuple[SpeechRecognizer, Entrance]:
+        """The model, and its `entrance`."""
+        recognizer = tiny_recognizer()
+        return recognizer, (recognizer.model.frontend, "forward")
+
     def estimator(self) -> PyTorchESPnet:
         """See `Victim.estimator`."""
         return PyTorchESPnet(self.recognizer, self.weight, goal=self.goal)
+
+
+class Families(Recognizer):
+    """Recognizers that are no hybrid of CTC and attention, attacked towards transcripts."""
+
+    kinds: Mapping[str, float] = dict.fromkeys(("transducer", "s2t", "whisper"), 0.0)
+    # `worst` chooses among these and knows no kind of model; it takes half of the time of all.
+    methods = ("fgsm", "pgd", "noise")
+    budgets = Recognizer.budgets[1:3]
+    # Random weights hear little: where the loss is all but linear, one gradient shows the best.
+    linear = (2, math.inf)
+
+    def _load(self, kind: str, folder: Path) -> tuple[SpeechRecognizer, Entrance]:
+        recognizer = loaded(kind, *random_model(kind, folder))
+        model = recognizer.model
+        if kind == "whisper":
+            model.encoder.pad_samples = 2 * recognizer.sample_rate  # a frame of 30 s takes long
+        # S2T and Whisper fill a frame before their front end: what comes in has its length here.
+        return recognizer, (model, "encode")
 
 
 class Countermeasure(Victim):
@@ -370,7 +401,7 @@ class Countermeasure(Victim):
             self.entries.append(Utterance(name, str(path), len(wave), labels))
             self.items.append(Item(name, batch.arrays(batch.inputs)[0], label))
 
-    def _entrance(self) -> tuple[torch.nn.Module, str]:
+    def _entrance(self) -> Entrance:
         if self.space == "waveform":
             return self.net.frontend, "forward"
         if self.net.defense is None:
@@ -464,7 +495,7 @@ class Tandems(Speakers):
 
 VICTIMS = {
     f"{victim.__name__.lower()}-{kind}": (victim, kind)
-    for victim in (Recognizer, Features, Waveforms, Speakers, Tandems)
+    for victim in (Recognizer, Families, Features, Waveforms, Speakers, Tandems)
     for kind in victim.kinds
 }
 
@@ -482,6 +513,8 @@ PLACES = {name: VICTIMS[name] for name in VICTIMS} | {g: VICTIMS[n] for g, n in 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
     """Marks of a test of the victim of this name."""
+    if name == "families-whisper":
+        return [needs_whisper]
     return [pytest.mark.gpu] if name in ON_GPU else []
 
 

@@ -2,16 +2,23 @@
 
 import argparse
 import copy
+from importlib.util import find_spec
 
+import pytest
 import torch
 import yaml
+from espnet2.tasks.ssl import SSLTask
 from tiny import RATE, TOKENS, tiny_config
+from whispers import save_whisper
 
 from espnet_ext.tasks.asr_transducer import TransducerTask
+from espnet_ext.tasks.loading import ASR_KIND, load_model
 from espnet_ext.tasks.mtl_asr import MTLASRTask
 from espnet_ext.tasks.s2t import SYMBOLS, PromptedS2TTask
 
 SIZES = {"output_size": 16, "attention_heads": 2, "linear_units": 32, "num_blocks": 2}
+BEATS = {"encoder_layers": 1, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 32}
+BEATS |= {"encoder_attention_heads": 2, "embed_dim": 8}
 STFT = {"fs": RATE, "n_fft": 256, "hop_length": 80, "n_mels": 20}
 HUBERT = {
     "encoder_embed_dim": 16,
@@ -33,12 +40,20 @@ FUSED = [
     }
     for n_fft, hop, mels in ((256, 80, 20), (512, 160, 10))
 ]
+CNN = {"fs": RATE, "norm_mode": "layer_norm", "conv_mode": "standard", "bias": False}
+CNN |= {"shapes": [[16, 10, 5], [16, 8, 4], [16, 4, 4]]}
 BEAMFORMER = {"use_wpe": True, "use_beamformer": True, "wlayers": 1, "wunits": 8, "wprojs": 8}
 BEAMFORMER |= {"blayers": 1, "bunits": 8, "bprojs": 8}
 
 
 def _encoder(name, **conf):
     return {"encoder": name, "encoder_conf": conf}
+
+
+def tiny_encoder(name):
+    """The keys of an encoder that `tiny_config` knows."""
+    config = tiny_config(name)
+    return {key: config[key] for key in ("encoder", "encoder_conf")}
 
 
 def _transducer(ctc_weight, **conf):
@@ -52,6 +67,8 @@ def _transducer(ctc_weight, **conf):
 
 CHANGES = {
     "conformer": {},
+    "transformer": tiny_encoder("transformer"),
+    "e_branchformer": tiny_encoder("e_branchformer"),
     "ctc_alone": {"decoder": None, "model_conf": {"ctc_weight": 1.0}},
     "attention_alone": {"model_conf": {"ctc_weight": 0.0}},
     "transducer": _transducer(0.3),
@@ -81,6 +98,13 @@ CHANGES = {
             "align_method": "linear_projection",
         },
     },
+    "wav2vec_cnn": {"frontend": "wav2vec_cnn", "frontend_conf": CNN},
+    "espnet_ssl": {
+        "frontend": "espnet_ssl",
+        "frontend_conf": {"fs": RATE, "multilayer_feature": True, "frontend_conf": {}},
+    },
+    "beats": {"input_size": 1, "frontend": None, "normalize": None}
+    | _encoder("beats", beats_config=BEATS),
     "beamformer": {"frontend_conf": {**STFT, "frontend_conf": BEAMFORMER}},
     "raw_waveform": {
         "frontend": "sliding_window",
@@ -88,19 +112,23 @@ CHANGES = {
         "preencoder": "sinc",
         "preencoder_conf": {"fs": RATE},
     },
+    "linear": {"preencoder": "linear", "preencoder_conf": {"input_size": 20, "output_size": 12}},
     "length_adaptor": {
         "postencoder": "length_adaptor",
         "postencoder_conf": {"length_adaptor_n_layers": 1},
     },
-    "lightweight_conv": {
-        "decoder": "lightweight_conv",
+}
+"""What is changed of `tiny_config`."""
+CHANGES |= {
+    decoder: {
+        "decoder": decoder,
         "decoder_conf": {
             **{"attention_heads": 2, "linear_units": 32, "num_blocks": 1},
             **{"conv_wshare": 2, "conv_kernel_length": [3]},
         },
-    },
+    }
+    for decoder in ("lightweight_conv", "dynamic_conv2d")
 }
-"""What is changed of `tiny_config`."""
 
 
 def rnnt_losses(logits, labels, frames, counts, blank=0):
@@ -169,11 +197,45 @@ def configuration(name):
     return known | {key: value for key, value in config.items() if key in known}
 
 
+WHISPER = "whisper"
+"""The family that has a checkpoint of OpenAI and no `config.yaml`."""
+needs_whisper = pytest.mark.skipif(find_spec("whisper") is None, reason="needs openai-whisper")
+
+
 def random_model(name, folder):
     """Write `config.yaml` and `model.pth` of a family with random weights; returns their paths."""
+    if name == WHISPER:
+        return (save_whisper(folder / "whisper.pt"),) * 2
     torch.manual_seed(2 if name == "branchformer" else 1)
     config = configuration(name)
-    model = task_of(name).build_model(argparse.Namespace(**copy.deepcopy(config)))
+    if name == "espnet_ssl":
+        upstream = str(_random_hubert(folder)[1])
+        config["frontend_conf"] |= {"frontend_conf": {"path_or_url": upstream}}
+    return _saved(task_of(name), config, folder)
+
+
+def loaded(name, *files):
+    """The recognizer of a family, of what `random_model` has written."""
+    # This front end reads a checkpoint by itself.
+    return load_model(*files, ASR_KIND, allow_pickle=name == "espnet_ssl")
+
+
+def _random_hubert(folder):
+    """What ESPnet's task `ssl` leaves behind."""
+    folder = folder / "ssl"
+    folder.mkdir()
+    config = vars(SSLTask.get_parser().parse_args([])) | {
+        **{"token_list": [str(i) for i in range(10)], "frontend": "wav2vec_cnn"},
+        **{"frontend_conf": CNN, "preencoder": "linear", "preencoder_conf": {"output_size": 16}},
+        **_encoder("transformer", **SIZES, input_layer="wav2vec"),
+        "loss": [{"name": "hubert", "conf": {"num_classes": 10, "final_dim": 8}}],
+        "util": [{"name": "mask", "conf": {}}],
+    }
+    return _saved(SSLTask, config, folder)
+
+
+def _saved(task, config, folder):
+    model = task.build_model(argparse.Namespace(**copy.deepcopy(config)))
     plain = (type(None), bool, int, float, str, list, dict)
     kept = {key: value for key, value in config.items() if isinstance(value, plain)}
     (folder / "config.yaml").write_text(yaml.safe_dump(kept))

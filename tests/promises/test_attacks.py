@@ -125,7 +125,8 @@ def test_more_budget_is_never_weaker_where_the_best_is_kept(victim, method, budg
     for alpha, more in ((1.5, {"steps": (6,)}), (0.2, {"steps": (1,), "restarts": 4})):
         few, many = strength(alpha, steps=(1,)), strength(alpha, **more)
         slack = 1e-5 * np.abs(few)
-        assert (many >= few - slack).all() and (many > few + slack).any()
+        assert (many >= few - slack).all()
+        assert (many > few + slack).any() or budget.norm in victim.linear
 
 
 @pytest.mark.parametrize("options", [{"best": False}, {"best": True, "restarts": 2, "decay": 0.9}])

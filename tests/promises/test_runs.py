@@ -18,7 +18,9 @@ from espnet_ext.errors import InputError
 
 pytestmark = pytest.mark.one_python
 
-every_victim = pytest.mark.parametrize("name", VICTIMS)
+every_victim = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=marks(name)) for name in VICTIMS]
+)
 one_of_each_kind = pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 
 

@@ -11,6 +11,7 @@ from tiny_mockingjay import save_checkpoint
 from espnet_ext.asr.waveforms import pad
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.loading import ASR_KIND, load_model
+from espnet_ext.tasks.recognizer import open_recognizer
 
 load_recognizer = partial(load_model, kind=ASR_KIND)
 
@@ -117,6 +118,10 @@ def change(files):
     return change
 
 
+S3PRL = {"frontend_type": "s3prl", "frontend_conf": {"upstream": "wavlm_base"}}
+S3PRL |= {"download_dir": "hub", "multilayer_feature": True}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -131,7 +136,17 @@ def change(files):
         ({"encoder": "conformr"}, "encoder: there is no 'conformr'; did you mean conformer"),
         ({"encoder": "transformer_multispkr"}, "one speaker"),
         ({"encoder": "torchaudiohubert", "encoder_conf": {}}, "for the pretraining of HuBERT"),
+        ({"model": "espnet", "decoder": "s4"}, "decoder: s4 is not supported"),
         ({"frontend": "s3prl", "frontend_conf": {}}, "frontend: s3prl needs the package s3prl"),
+        (
+            {"frontend": "fused", "frontend_conf": {"frontends": [S3PRL]}},
+            "frontend: fused needs the package s3prl",
+        ),
+        (
+            {"frontend": "huggingface", "frontend_conf": {"model": "microsoft/wavlm-base"}},
+            "frontend: huggingface needs the package transformers",
+        ),
+        ({"encoder": "hubert", "encoder_conf": {}}, "encoder: hubert needs the package fairseq"),
         ({"ctc_conf": {"ctc_type": "brctc"}}, "ctc_conf.ctc_type: brctc needs the package k2"),
         ({"frontend": "sliding_window", "frontend_conf": {}}, "sliding_window .*preencoder: sinc"),
         ({"token_type": None}, "token_type: there is none"),
@@ -159,6 +174,12 @@ def test_models_that_cannot_be_used_are_told_before_weights_are_read(change, cha
     with pytest.raises(InputError, match=rf"config\.yaml: .*{message}") as refused:
         load_recognizer(path, path.with_name("model.pth"))
     assert "\n" not in str(refused.value)
+
+
+def test_it_is_said_that_a_beamformer_hears_one_channel(change, caplog):
+    conf = tiny_config()["frontend_conf"] | {"frontend_conf": {"use_beamformer": True}}
+    open_recognizer(yaml.safe_load(change(frontend_conf=conf).read_text()), change())
+    assert "frontend_conf.frontend_conf: beamformer and WPE take several channels" in caplog.text
 
 
 def test_a_config_of_an_earlier_release_is_completed(files):

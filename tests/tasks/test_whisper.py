@@ -4,7 +4,7 @@ import pytest
 import soundfile
 import torch
 from tiny import noise
-from whispers import save_whisper
+from whispers import compute_in_double, save_whisper
 
 from espnet_ext.asr.decode import beam_search_encoded, greedy_search_encoded
 from espnet_ext.asr.losses import encode, evaluation_mode
@@ -101,11 +101,9 @@ def test_a_beam_begins_with_the_prompt(recognizer):
 
 @pytest.fixture
 def in_double(monkeypatch, checkpoint):
-    """The model in double precision, which Whisper's code leaves in two places."""
+    """The model in double precision."""
     recognizer = load_model(checkpoint, kind=ASR_KIND)
-    model, filters = recognizer.model.double(), recognizer.model.encoder.mel_filters
-    monkeypatch.setattr(model.encoder, "mel_filters", lambda *args: filters(*args).double())
-    monkeypatch.setattr(torch.Tensor, "float", lambda values: values)
+    compute_in_double(recognizer.model, monkeypatch)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield recognizer
