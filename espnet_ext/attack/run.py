@@ -185,9 +185,10 @@ class AttackRun(Generic[B]):
             goals = [self.victim.goal_of(u.labels) for u in utterances]
             waves = [read_examined(u, self.victim.sample_rate) for u in utterances]
             batch = self.victim.speech_batch([u.name for u in utterances], waves, goals)
-            checked, self._checked = self._checked, None
-            if checked is not None and torch.equal(checked.inputs, batch.inputs):
-                batch.clean_gradients.update(checked.clean_gradients)
+            if index == 0:  # the batch whose gradient was looked at
+                checked, self._checked = self._checked, None
+                if checked is not None and torch.equal(checked.inputs, batch.inputs):
+                    batch.clean_gradients.update(checked.clean_gradients)
             self._batch = index, batch, about(batch, goals)
         return self._batch[1:]
 

@@ -25,8 +25,9 @@ class AdversarialOptions:
             2020).
         alpha: length of a step over eps.
         share: of the utterances that are attacked; the others are seen clean.
-        warmup: updates over which eps grows from zero. Attacked at full size from the start, a
-            countermeasure may never leave chance (Wu et al. 2020 train on clean features first).
+        warmup: training batches over which eps grows from zero. Attacked at full size from the
+            start, a countermeasure may never leave chance (Wu et al. 2020 train on clean features
+            first).
 
     Raises:
         InputError: a number is out of its range.
@@ -62,7 +63,7 @@ class AdversarialOptions:
             feats: (B, F, D).
             lengths: (B,) frames.
             loss: of the batch, of features; it is increased.
-            updates: number of those before, of the warm-up; not given, it is over.
+            updates: number of training batches before; not given, the warm-up is over.
 
         Returns:
             (B, F, D), as they were in the padding.

@@ -76,7 +76,10 @@ class Tested(TypedDict, total=False):
 
 
 class GradientShares(TypedDict):
-    """Shares of utterances, see `espnet_ext.attack.gradient_check`; the worst of several models."""
+    """Shares of utterances, see `espnet_ext.attack.gradient_check`; the worst of several models.
+
+    `unrepeatable` is of up to four utterances of the first batch.
+    """
 
     unusable: float
     unrepeatable: float

@@ -212,8 +212,9 @@ def success_curve(
             "stalled_utterances": int((own["stalled_steps"] > 0).sum()),
             **_spent(own),
         }
-        if "strongest" in own and (kept := Counter(own["strongest"].dropna())):
-            point["strongest"] = dict(kept)
+        if "strongest" in own and own["strongest"].notna().any():
+            # Utterances that no attack made worse have none, and count in shares of all.
+            point["strongest"] = dict(Counter(own["strongest"].fillna("None")))
         yield own, point
 
 

@@ -25,7 +25,7 @@ LOADERS = {
 }
 # Of these, those that load nothing where no such key has a value.
 LOAD_IF_NAMED = {("frontend", "fused"), ("encoder", "beats")}
-# What they import first; where it is missing, building the model fails and tells which it is.
+# What they import, named where it is missing: saying --allow_pickle true would not be enough.
 PACKAGES = {
     **{"s3prl": "s3prl", "fused": "s3prl", "huggingface": "transformers"},
     **dict.fromkeys(("wav2vec2", "hubert", "avhubert"), "fairseq"),
@@ -60,14 +60,15 @@ def refuse_pickles(config: Config, path: str | Path, allow_pickle: bool) -> None
         # ESPnet takes names in any case.
         if str(config.get(option)).lower() != name:
             continue
-        if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
-            continue
         named = next(_values(config, option, keys), None)
         if named is None and (option, name) in LOAD_IF_NAMED:
             continue
+        package, lacking = PACKAGES.get(name), ""
+        if package and importlib.util.find_spec(package) is None:
+            lacking = f"needs the package {package}, which is not installed, and "
         raise InputError(
-            f"{path}: {option}: {name} fetches or unpickles {named or 'a model'} by itself, which "
-            f"can run any code; {ADVICE}"
+            f"{path}: {option}: {name} {lacking}fetches or unpickles {named or 'a model'} by "
+            f"itself, which can run any code; {ADVICE}"
         )
     for option in WHISPER:
         if str(config.get(option)).lower() != "whisper":
