@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from espnet_ext.cm.residual import BLOCKS, ResidualBlock, check_segment
+from espnet_ext.cm.segment import SegmentEncoder
 
 
 class GraphAttention(torch.nn.Module):
@@ -140,7 +141,7 @@ class _Branch(torch.nn.Module):
         return [old + new for old, new in zip((time, bands, stack), more, strict=True)]
 
 
-class AASIST(torch.nn.Module):
+class AASIST(SegmentEncoder):
     """Residual blocks, a graph of the bands and one of the frames, and both together.
 
     For segments of a fixed length only. The embedding is the largest and the mean node of time
@@ -211,21 +212,8 @@ class AASIST(torch.nn.Module):
         """Size of the embedding."""
         return self._size
 
-    def forward(self, feats: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Embed a batch.
-
-        Args:
-            feats: (B, F, D), F at least `LEAST_FRAMES`, or 3 with `projection`.
-            lengths: None; segments have no padding.
-
-        Returns:
-            (B, E).
-
-        Raises:
-            ValueError: `lengths` is given.
-        """
-        if lengths is not None:
-            raise ValueError("AASIST takes segments without padding")
+    def embed(self, feats: torch.Tensor) -> torch.Tensor:
+        """(B, F, D), F at least `LEAST_FRAMES`, or 3 with `projection`, to (B, E)."""
         if self.project is not None:
             feats = F.max_pool2d(self.project(feats), 3)
         x = F.selu(self.norm(feats.transpose(1, 2).unsqueeze(1)))

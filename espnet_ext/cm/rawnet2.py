@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from espnet_ext.cm.residual import BLOCKS, ResidualBlock, check_segment
+from espnet_ext.cm.segment import SegmentEncoder
 
 
 class FeatureMapScaling(torch.nn.Module):
@@ -32,7 +33,7 @@ class FeatureMapScaling(torch.nn.Module):
         return x * scale + scale
 
 
-class RawNet2(torch.nn.Module):
+class RawNet2(SegmentEncoder):
     """Residual blocks with feature map scaling, a GRU, and a linear layer on its last state.
 
     For segments of a fixed length only. The bands of the front end are channels; it takes the
@@ -86,21 +87,8 @@ class RawNet2(torch.nn.Module):
         """Size of the embedding."""
         return self.last.out_features
 
-    def forward(self, feats: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Embed a batch.
-
-        Args:
-            feats: (B, F, D), F at least `LEAST_FRAMES`.
-            lengths: None; segments have no padding.
-
-        Returns:
-            (B, E).
-
-        Raises:
-            ValueError: `lengths` is given.
-        """
-        if lengths is not None:
-            raise ValueError("RawNet2 takes segments without padding")
+    def embed(self, feats: torch.Tensor) -> torch.Tensor:
+        """(B, F, D), F at least `LEAST_FRAMES`, to (B, E)."""
         x = F.selu(self.norm(feats.transpose(1, 2).unsqueeze(2)))
         x = F.selu(self.norm_states(self.blocks(x)))  # (B, C, 1, F')
         states, _ = self.gru(x.squeeze(2).transpose(1, 2))

@@ -66,7 +66,9 @@ def check_segment(num_frames: int | None, encoder: str, least: int = LEAST_FRAME
         InputError: says what to give.
     """
     if num_frames is None or num_frames < least:
+        # 21490 is of the waveform's features; a pretrained encoder has some 50 states a second.
+        paper = " (paper: 21490, which are 4 s)" if least == LEAST_FRAMES else ""
         raise InputError(
-            f"{encoder}: takes segments of at least {least} frames; give segment_conf "
-            "num_frames (paper: 21490, which are 4 s)"
+            f"{encoder}: takes segments of at least {least} frames; give segment_conf num_frames"
+            + paper
         )

@@ -94,3 +94,28 @@ def cut(
 def _frames(feats: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """The frames `index` (B, N) of `feats` (B, F, D): (B, N, D)."""
     return feats.gather(1, index.unsqueeze(-1).expand(-1, -1, feats.size(2)))
+
+
+class SegmentEncoder(torch.nn.Module):
+    """An encoder that takes segments of a fixed length only: subclasses have `embed`."""
+
+    def forward(self, feats: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed a batch.
+
+        Args:
+            feats: (B, F, D).
+            lengths: None; segments have no padding.
+
+        Returns:
+            (B, E).
+
+        Raises:
+            ValueError: `lengths` is given.
+        """
+        if lengths is not None:
+            raise ValueError(f"{type(self).__name__} takes segments without padding")
+        return self.embed(feats)
+
+    def embed(self, feats: torch.Tensor) -> torch.Tensor:
+        """(B, F, D) to (B, E)."""
+        raise NotImplementedError

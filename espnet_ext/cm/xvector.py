@@ -9,10 +9,11 @@ import torch
 from espnet2.spk.encoder.xvector_encoder import XvectorEncoder
 from espnet2.spk.pooling.stat_pooling import StatsPooling
 
+from espnet_ext.cm.segment import SegmentEncoder
 from espnet_ext.errors import InputError
 
 
-class XVector(torch.nn.Module):
+class XVector(SegmentEncoder):
     """Convolutions over time, mean and standard deviation over the segment, a linear layer.
 
     For segments of a fixed length only: ESPnet's layers would read the padding of whole utterances.
@@ -59,19 +60,6 @@ class XVector(torch.nn.Module):
         """Size of the embedding."""
         return self.head[-1].num_features
 
-    def forward(self, feats: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """Embed a batch.
-
-        Args:
-            feats: (B, F, D), F at least 9.
-            lengths: None; segments have no padding.
-
-        Returns:
-            (B, E).
-
-        Raises:
-            ValueError: `lengths` is given.
-        """
-        if lengths is not None:
-            raise ValueError("XVector takes segments without padding")
+    def embed(self, feats: torch.Tensor) -> torch.Tensor:
+        """(B, F, D), F at least 9, to (B, E)."""
         return self.head(self.pool(self.frames(feats)))
