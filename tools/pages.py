@@ -2,6 +2,7 @@
 """Write what the pages say of recipes and results, from the files that it comes from.
 
     RESULTS.md    beside each kept egs2/*/*/results/**/results.json: what the report makes of it
+    egs2/RESULTS  .md and .csv: all of them, one table a task
     tables        between the marks "made by tools/pages.py: WHAT" and "end of the table"; WHAT is
                       overview                of the recipes in egs2/recipes.csv
                       comparison, comparison_tools, comparison_places
@@ -36,7 +37,8 @@ from typing import Any, NamedTuple
 
 from espnet_ext.data.files import read_json, write_text
 from espnet_ext.errors import InputError, summarize
-from espnet_ext.report.reports import render
+from espnet_ext.report.all_results import Entry, results_csv, results_page, rows_of
+from espnet_ext.report.reports import read_report, render
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
@@ -263,13 +265,19 @@ def untied_numbers(page: str, text: str, rules: list[Rule]) -> list[str]:
 
 def all_pages(root: Path = ROOT) -> list[Path]:
     """Every page that a person wrote."""
-    return sorted(path for pattern in PAGES for path in root.glob(pattern))
+    found = (path for pattern in PAGES for path in root.glob(pattern))
+    return sorted(path for path in found if path.name != "RESULTS.md")
 
 
 def made_files(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
     """Each file that this tool writes or has a part in, with what it should say."""
+    rows: list[Entry] = []
     for results in sorted(root.glob("egs2/*/*/results/**/results.json")):
+        report = read_report(results.parent)
         yield results.with_name("RESULTS.md"), render(results.parent)
+        rows += rows_of(results.parent.relative_to(root / "egs2").as_posix(), report)
+    yield root / "egs2/RESULTS.md", results_page(rows)
+    yield root / "egs2/RESULTS.csv", results_csv(rows)
     for page in all_pages(root):
         yield page, made_page(page, root)
 

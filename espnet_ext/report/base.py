@@ -90,9 +90,13 @@ class Report(ABC):
         """Commits of the code that attacked, where it is not that of the report."""
         return []
 
+    def models(self) -> list[Card]:
+        """What is known of each model, attacked or not, by this attacker or by transfer."""
+        return []
+
     def cards(self) -> list[Card]:
         """A card for each attacked model."""
-        return []
+        return [model for model in self.models() if model["attacks"]]
 
 
 def said_first(report: Report) -> list[str]:

@@ -19,7 +19,7 @@ from espnet_ext.report.wording import NORMS, number, shown
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
 SCHEMA_ID = "urn:espnet_ext:robustness-card:2"
 POINTS = ("loss", "beyond_noise")
-NO_UNIT = ("min_tdcf_2019", "min_tdcf_2021", "min_dcf", "cllr")
+NO_UNIT = ("min_tdcf_2019", "min_tdcf_2021", "min_dcf", "cllr", "l1", "l1_interpolation")
 NEVER_TESTED = (
     "perturbations played over the air, recorded, compressed or resampled",
     "universal perturbations, one for all utterances",
@@ -39,6 +39,10 @@ TITLES = {
     "spoof_accept_rate": "spoofs accepted %",
     "loss": "points lost",
     "beyond_noise": "points lost beyond random signs",
+    "false_accepts": "impostors accepted %",
+    "false_rejects": "targets rejected %",
+    "l1": "L1 on hidden frames",
+    "l1_interpolation": "L1 of linear interpolation",
 }
 CONTROLLED = {
     "balanced_accuracy": "random signs",
@@ -46,6 +50,14 @@ CONTROLLED = {
     "adv_twer": "noise of the same size",
 }
 _MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+
+Task = Literal[
+    "speech recognition",
+    "spoofing countermeasure",
+    "speaker verification",
+    "self-supervised pretraining",
+]
 
 
 class Metric(TypedDict):
@@ -64,7 +76,7 @@ class Model(TypedDict):
     """Which model it is, or which models of several training seeds; SHA-256 of its files."""
 
     name: str
-    task: Literal["speech recognition", "spoofing countermeasure"]
+    task: Task
     description: str
     training_seeds: Sequence[int] | None
     files: dict[str, str]
@@ -178,7 +190,7 @@ def make_card(
 def card_markdown(card: Card) -> str:
     """The card as a section with tables; text of others in it is escaped."""
     clean = card["clean"]["metrics"]
-    rows = [[text(title(name)), _value(clean, name)] for name in clean]
+    rows = [[text(title(name)), value(clean, name)] for name in clean]
     return template("card.md.jinja", text, title, trials).render(
         card=card,
         clean=markdown_table(["metric", "value (95 % interval)"], rows),
@@ -207,7 +219,31 @@ def trials(counts: Mapping[str, object]) -> str:
     return ", ".join(f"{count} {names.get(name, name)}" for name, count in counts.items())
 
 
-def _value(found: Metrics, name: str) -> str:
+def waveform_size(tag: str) -> Size:
+    """The size of a perturbation of a waveform, from the tag of its budget.
+
+    Example:
+        >>> waveform_size("snr35.5")
+        {'kind': 'snr', 'value': 35.5, 'unit': 'dB'}
+    """
+    kind, value = tag[:3], float(tag[3:])
+    return {"kind": kind, "value": value, "unit": "dB" if kind == "snr" else "full scale is 1"}
+
+
+def budget(size: Size) -> str:
+    """A budget in words, with its unit.
+
+    Example:
+        >>> budget({"kind": "snr", "value": 35.0, "unit": "dB"})
+        'SNR 35 dB'
+    """
+    if size["kind"] == "snr":
+        return f"SNR {size['value']:g} dB"
+    return f"ε = {size['value']:g}{' (' + text(size['unit']) + ')' if size['unit'] else ''}"
+
+
+def value(found: Metrics, name: str) -> str:
+    """A metric with its interval; a dash where it was not measured."""
     if name not in found:
         return "-"
     metric = found[name]
@@ -223,17 +259,15 @@ def _attack_table(attacks: Sequence[Attack]) -> str:
     for attack, control in zip(attacks, controls, strict=True):
         norm = f"{NORMS[attack['norm']]} " if attack["norm"] else ""
         access = "white box" if attack["access"] == "white box" else f"from {attack['source']}"
-        aim, size = "targeted " if attack["targeted"] else "", attack["budget"]
-        unit = f" ({text(size['unit'])})" if size["unit"] else ""
-        snr = size["kind"] == "snr"
+        aim = "targeted " if attack["targeted"] else ""
         rows.append(
             [
                 text(f"{aim}{norm}{attack['method']}, {access}"),
-                f"SNR {size['value']:g} dB" if snr else f"ε = {size['value']:g}{unit}",
+                budget(attack["budget"]),
                 number(attack["steps"], 0),
                 number(attack["snr_median_db"]),
-                *(_value(attack["metrics"], name) for name in names),
-                *(_value(control, name) for name in controlled),
+                *(value(attack["metrics"], name) for name in names),
+                *(value(control, name) for name in controlled),
             ]
         )
     under = [f"{title(name)} under {CONTROLLED[name]}" for name in controlled]

@@ -92,14 +92,15 @@ class CountermeasureReport(Report):
         """Of each source, without the statistics of features, which results.json has."""
         return {source: about["settings"] for source, about in self.results["attack"].items()}
 
-    def cards(self) -> list[Card]:
-        """A card for each countermeasure that was attacked, training seeds pooled."""
+    def models(self) -> list[Card]:
+        """Every countermeasure that was scored, training seeds pooled."""
         cells = [cell for cell in self.results["cells"] if cell["method"] != NOISE]
         own = [
             (model, [c for c in cells if c["target"] == model["name"]])
             for model in self.results["models"]
+            if model["seeds"]
         ]
-        return [self._card(model, attacked) for model, attacked in own if attacked]
+        return [self._card(model, attacked) for model, attacked in own]
 
     def _card(self, model: ModelResult, cells: Sequence[CellResult]) -> Card:
         attacks = [self._attack(cell) for cell in cells]

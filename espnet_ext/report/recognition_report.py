@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from espnet_ext.data.attack_log import (
     LOG,
@@ -15,7 +15,7 @@ from espnet_ext.data.attack_log import (
 from espnet_ext.data.files import Record
 from espnet_ext.report.audio_samples import Sample, make_samples
 from espnet_ext.report.base import Report
-from espnet_ext.report.card import Attack, Card, Model, make_card, metrics
+from espnet_ext.report.card import Attack, Card, Model, make_card, metrics, waveform_size
 from espnet_ext.report.figures import Picture, success_picture
 from espnet_ext.report.findings import Finding
 from espnet_ext.report.flags import OF_EARLIER, attack_flags, sweep_flags
@@ -40,7 +40,14 @@ from espnet_ext.report.results import (
     Numbers,
     SweepResults,
 )
-from espnet_ext.report.wording import attack_name, attacker, method_name, norm_of, weights
+from espnet_ext.report.wording import (
+    attack_name,
+    attacker,
+    method_name,
+    model_of,
+    norm_of,
+    weights,
+)
 
 SWEEP_NOTE = (
     "A sweep keeps no audio and no transcripts: give the directory of one of its attacks as well "
@@ -148,6 +155,10 @@ class SweepReport(Report):
 
     def cards(self) -> list[Card]:
         """A card for each condition; of a transfer there are none, it says little of a model."""
+        return [] if "made_on" in self.results else super().cards()
+
+    def models(self) -> list[Card]:
+        """Every condition."""
         results = self.results
         return [
             _card(
@@ -161,9 +172,9 @@ class SweepReport(Report):
                 results["attack"],
                 self,
                 self.flags([condition]),
+                results.get("made_on"),
             )
             for condition in results["conditions"]
-            if any(entry["step"] for entry in condition["attack"]) and "made_on" not in results
         ]
 
 
@@ -242,15 +253,17 @@ class AttackReport(Report):
 
     def cards(self) -> list[Card]:
         """One card; none where nothing was attacked, and of a transfer."""
+        return [] if "made_on" in self.attack else super().cards()
+
+    def models(self) -> list[Card]:
+        """The one that was attacked; none where the result has no scores."""
         scores = self.results["scores"]
-        if "made_on" in self.attack or not any(entry["step"] for entry in scores):
+        if not scores:
             return []
         files = self.attack.get("model", {})
-        # The directory of the model names it, as recipes name directories.
-        place = PurePath(files["config"]["path"]).parent.name if "config" in files else ""
         weight, seed = self.attack.get("ctc_weight"), self.results["training_seed"]
         model = _model(
-            place or self.name,
+            model_of(self.attack) or self.name,
             "" if weight is None else f"weight of CTC at inference {weight:g}",
             None if seed is None else [seed],
             {name: file["sha256"] for name, file in files.items()},
@@ -258,7 +271,8 @@ class AttackReport(Report):
         clean = next(entry for entry in scores if entry["step"] == 0)
         wer = {"wer": clean["wer"]} if "wer" in clean else {}
         benign: dict[str, int | Numbers] = {"utterances": clean["utterances"], **wer}
-        return [_card(model, benign, scores, self.settings(), self, self.flags())]
+        made_on = self.attack.get("made_on")
+        return [_card(model, benign, scores, self.settings(), self, self.flags(), made_on)]
 
 
 def sample_notes(samples: Sequence[Sample]) -> list[str]:
@@ -299,6 +313,7 @@ def _card(
     settings: Record,
     report: Report,
     flags: Sequence[Finding],
+    made_on: Record | None,
 ) -> Card:
     accuracies = sorted(name for name in benign if name.endswith("_accuracy"))
     definitions = {**DEFINITIONS, **report.definitions}
@@ -308,7 +323,7 @@ def _card(
     count = benign["utterances"]
     noise = {entry["budget"]: entry for entry in scores if entry["method"] == NOISE}
     attacks = [
-        _attack(entry, settings, noise.get(entry["budget"]))
+        _attack(entry, settings, noise.get(entry["budget"]), made_on)
         for entry in scores
         if entry["step"] and entry["method"] != NOISE
     ]
@@ -335,19 +350,20 @@ def _card(
     )
 
 
-def _attack(entry: AttackScores, settings: Record, noise: AttackScores | None) -> Attack:
+def _attack(
+    entry: AttackScores, settings: Record, noise: AttackScores | None, made_on: Record | None
+) -> Attack:
     targeted = settings.get("targeted", True)
-    tag, names = entry["budget"], ("wer", "adv_twer", "success_rate")[: 3 if targeted else 1]
+    names = ("wer", *["adv_twer"] * targeted, "success_rate")
     found, control = (metrics(scores, names) if scores else {} for scores in (entry, noise))
-    unit = "dB" if tag.startswith("snr") else "full scale is 1"
     return {
         "method": method_name(entry["method"]),
         "norm": norm_of(settings),
         "space": "waveform",
-        "access": "white box",
-        "source": None,
+        "access": "transfer" if made_on else "white box",
+        "source": model_of(made_on) if made_on else None,
         "targeted": targeted,
-        "budget": {"kind": tag[:3], "value": float(tag[3:]), "unit": unit},
+        "budget": waveform_size(entry["budget"]),
         "steps": entry["step"],
         "seed": settings.get("seed"),
         "snr_median_db": entry["snr_median"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from espnet_ext.metrics.bootstrap import rate, rate_difference
 from espnet_ext.report.base import Report
+from espnet_ext.report.card import Card, make_card, metrics
 from espnet_ext.report.environment import environment
 from espnet_ext.report.figures import Picture
 from espnet_ext.report.findings import Finding
@@ -99,6 +100,30 @@ class ReconstructionReport(Report):
         """Errors of the predictors."""
         rows = [[name, shown(value, 3)] for name, value in self.results["predictors"].items()]
         return ["## Errors", markdown_table(["predictor", "L1 on hidden frames"], rows)]
+
+    def models(self) -> list[Card]:
+        """The one Mockingjay."""
+        found = {"l1": self.results["predictors"][PREDICTORS[0]]}
+        found["l1_interpolation"] = self.results["predictors"][PREDICTORS[1]]
+        return [
+            make_card(
+                {
+                    "name": self.name,
+                    "task": "self-supervised pretraining",
+                    "description": "Mockingjay",
+                    "training_seeds": None,
+                    "files": {},
+                },
+                {
+                    "trials": {"utterances": self.results["utterances"]},
+                    "metrics": metrics(found, found),
+                },
+                [],
+                dict.fromkeys(found, self.definitions["L1"]),
+                [],
+                self.environment,
+            )
+        ]
 
     def pictures(self) -> Iterator[Picture]:
         """Those that lie in the directory."""

@@ -7,6 +7,7 @@ from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import Record
 from espnet_ext.data.trials import NONTARGET, TARGET
 from espnet_ext.report.base import Report
+from espnet_ext.report.card import Attack, Card, Control, make_card, metrics, waveform_size
 from espnet_ext.report.figures import Picture, success_picture
 from espnet_ext.report.findings import Finding
 from espnet_ext.report.results import (
@@ -16,7 +17,9 @@ from espnet_ext.report.results import (
     Verified,
 )
 from espnet_ext.report.tables import markdown_table
-from espnet_ext.report.wording import budget_name, method_name, number, shown
+from espnet_ext.report.wording import budget_name, method_name, norm_of, number, shown
+
+IN_CARDS = ("success_rate", "beyond_noise", "false_accepts", "false_rejects", "eer")
 
 
 class VerificationReport(Report):
@@ -129,6 +132,51 @@ class VerificationReport(Report):
     def settings(self) -> Record:
         """Of the attack."""
         return self.results["settings"]
+
+    def models(self) -> list[Card]:
+        """The one speaker encoder, alone or with its countermeasure."""
+        results, settings = self.results, self.results["settings"]
+        noise: dict[str, Control] = {
+            e["budget"]: {"method": method_name(NOISE), "metrics": metrics(e, IN_CARDS)}
+            for e in results["scores"]
+            if e["method"] == NOISE
+        }
+        attacks: list[Attack] = [
+            {
+                "method": method_name(entry["method"]),
+                "norm": norm_of(settings),
+                "space": "waveform",
+                "access": "white box",
+                "source": None,
+                "targeted": False,
+                "budget": waveform_size(entry["budget"]),
+                "steps": entry["step"],
+                "seed": settings.get("seed"),
+                "snr_median_db": entry["snr_median"],
+                "trials": results["attacked_trials"],
+                "metrics": metrics(entry, IN_CARDS),
+                "control": noise.get(entry["budget"]),
+            }
+            for entry in results["scores"]
+            if entry["step"] and entry["method"] != NOISE
+        ]
+        return [
+            make_card(
+                {
+                    "name": self.name,
+                    "task": "speaker verification",
+                    "description": f"goal: to make it {settings['goal']}",
+                    "training_seeds": None,
+                    "files": {},
+                },
+                {"trials": results["trials"], "metrics": metrics(results["clean"], IN_CARDS)},
+                attacks,
+                self.definitions,
+                ["other enrolments of the same speakers"],
+                self.environment,
+                self.flags(),
+            )
+        ]
 
 
 def _different(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -179,5 +179,17 @@ def attacker(made_on: Record | None) -> str:
     """
     if not made_on:
         return "by an attacker who has the model"
-    name = PurePath(made_on["model"]["config"]["path"]).parent.name
-    return f"with audio that was made on {name} (weight of CTC {made_on['ctc_weight']:g})"
+    weight = made_on["ctc_weight"]
+    return f"with audio that was made on {model_of(made_on)} (weight of CTC {weight:g})"
+
+
+def model_of(record: Record) -> str:
+    """The model of an attack.json, by its directory, which recipes name after it.
+
+    Example:
+        >>> model_of({"model": {"config": {"path": "exp/ctc/config.yaml"}}})
+        'ctc'
+    """
+    config = record.get("model", {}).get("config", {"path": ""})
+    path = PurePath(config["path"])
+    return path.parent.name or path.stem  # a Whisper is a file without a directory

@@ -91,8 +91,9 @@ def test_a_new_directory_of_results_is_found_by_itself(root):
     new = root / "egs2/corpus/ssl1/results/two/deeper"
     new.mkdir(parents=True)
     shutil.copy(KEPT / "results.json", new)
-    (problem,) = pages.problems(root)
-    assert problem.startswith("egs2/corpus/ssl1/results/two/deeper/RESULTS.md")
+    names = [problem.partition(":")[0] for problem in pages.problems(root)]
+    own = "egs2/corpus/ssl1/results/two/deeper/RESULTS.md"
+    assert names == [own, "egs2/RESULTS.md", "egs2/RESULTS.csv"]
 
 
 @pytest.mark.parametrize(
@@ -229,6 +230,13 @@ def test_kept_results_say_how_their_models_were_trained(results):
     models = training["models"].values()
     assert all("max_epoch" in {**training["common"], **m["configuration"]} for m in models)
     assert any(model["course"] for model in models)
+
+
+def test_every_kept_result_is_on_the_page_of_all_and_in_its_csv():
+    page = (ROOT / "egs2/RESULTS.md").read_text()
+    in_csv = {row["result"] for row in pages.read_rows(ROOT / "egs2/RESULTS.csv", ",")}
+    kept = {path.parent.relative_to(ROOT / "egs2").as_posix() for path in KEPT_RESULTS}
+    assert kept == in_csv == {*re.findall(r"\]\((\S+)/RESULTS\.md\)", page)}
 
 
 def test_every_named_value_is_on_a_page():

@@ -77,7 +77,7 @@ def test_the_card_of_an_attack(attacked):
         (
             {"norm": "inf", "targeted": False},
             {"perturbations bounded in L2", "targeted attacks"},
-            {"wer"},
+            {"wer", "success_rate"},
         ),
         ({}, {"perturbations bounded in other norms"}, ALL),
     ],
