@@ -138,7 +138,7 @@ class WhisperFrontend(AbsFrontend):
 
     Args:
         fs: sample rate in Hz, 16000; also as text ("16k").
-        whisper_model: name of OpenAI's model whose sizes the encoder has.
+        whisper_model: name of OpenAI's model whose sizes the encoder has where there is no checkpoint.
         checkpoint: file in OpenAI's layout, with its sizes and weights; random weights where None.
         encoder_conf: arguments of `WhisperEncoder` that differ from those of `whisper_model`.
         layer: see `LayeredUpstream`; the last layer is normalised.
@@ -164,7 +164,7 @@ class WhisperFrontend(AbsFrontend):
     def __init__(
         self,
         fs: int | str = RATE,
-        whisper_model: str = "tiny.en",
+        whisper_model: str | None = "tiny.en",
         checkpoint: str | None = None,
         encoder_conf: Config | None = None,
         layer: str | int = "last",
@@ -238,13 +238,18 @@ def portable(conf: Config) -> Config:
     if checkpoint is None:
         return dict(conf)
     rest = {k: v for k, v in conf.items() if k not in ("checkpoint", "whisper_model")}
-    sizes = _encoder_conf("", checkpoint, conf.get("encoder_conf"))
+    sizes = _encoder_conf(None, checkpoint, conf.get("encoder_conf"))
     return {**rest, "encoder_conf": sizes, "pretrained_from": Path(checkpoint).name}
 
 
-def _encoder_conf(model: str, checkpoint: str | None, changes: Config | None) -> Config:
+def _encoder_conf(model: str | None, checkpoint: str | None, changes: Config | None) -> Config:
     """Arguments of the encoder, of a checkpoint if there is one."""
-    sizes = official_sizes(model) if checkpoint is None else checkpoint_sizes(checkpoint)
+    if model is None and checkpoint is None:
+        raise InputError(
+            "frontend_conf: give checkpoint, Whisper's weights such as tiny.en.pt (--whisper_checkpoint "
+            "of a recipe), or whisper_model, whose sizes random weights will have"
+        )
+    sizes = official_sizes(model or "") if checkpoint is None else checkpoint_sizes(checkpoint)
     if sizes is None:
         raise InputError(f"frontend_conf.whisper_model: {model} is none of OpenAI's, as tiny.en is")
     conf = {name: sizes[name] for name in SIZES}

@@ -20,15 +20,18 @@ from espnet_ext.data.configurations import Config
 from espnet_ext.data.ids import id_problem
 from espnet_ext.data.labels import MISSING_LABEL
 from espnet_ext.errors import InputError
-from espnet_ext.ssl.frontend import NAME as MOCKINGJAY
-from espnet_ext.ssl.frontend import MockingjayFrontend, portable
+from espnet_ext.ssl import frontend as mockingjay
+from espnet_ext.ssl import whisper
 from espnet_ext.tasks.configuration import CarefulTask, check_configuration
 
 MODEL_NAME = "mtl_asr"
 # ESPnet builds `--model NAME` from this table: a registration, the stock entries stay.
 asr.model_choices.classes[MODEL_NAME] = ESPnetMTLASRModel
-# --frontend mockingjay
-asr.frontend_choices.classes[MOCKINGJAY] = MockingjayFrontend
+# --frontend NAME: what makes its configuration one that needs no other file. ESPnet has a front end
+# "whisper" of its own, which pads to 30 s and needs openai-whisper.
+PORTABLE = {mockingjay.NAME: mockingjay.portable, "whisper_encoder": whisper.portable}
+asr.frontend_choices.classes[mockingjay.NAME] = mockingjay.MockingjayFrontend
+asr.frontend_choices.classes["whisper_encoder"] = whisper.WhisperFrontend
 
 
 class LabelsToIds:
@@ -127,9 +130,9 @@ class MTLASRTask(CarefulTask, ASRTask):
         check_configuration(cls, args)
         with transducer_loss(RNNTLoss):
             model = super().build_model(args)
-        if args.frontend == MOCKINGJAY:
+        if args.frontend in PORTABLE:
             # The checkpoint of the whole model has its weights from now on.
-            args.frontend_conf = portable(args.frontend_conf)
+            args.frontend_conf = PORTABLE[args.frontend](args.frontend_conf)
         return model
 
 

@@ -12,7 +12,6 @@ import soundfile
 from recipes.recipe import ROOT
 
 from espnet_ext.data.kaldi import read_table
-from espnet_ext.data.labels import classes
 
 PAGE = "".join((ROOT / f"egs2/own_{name}.md").read_text() for name in ("recordings", "corpus"))
 TASKS = ("mtl_asr1", "cm1", "ssl1", "sv1", "attack1")
@@ -92,26 +91,6 @@ def test_what_is_ones_own_stays(repository):
     own.write_text("mine")
     bash(command, repository)
     assert own.read_text() == "mine"
-
-
-@pytest.mark.recipe
-def test_a_corpus_without_a_table(repository, shared_data):
-    corpus = shared_data / "speechocean762_mini"
-    if not corpus.is_dir():
-        pytest.skip("speechocean762_mini is not among the data")
-    data, commands = blocks("A corpus without a table")
-    assert len([line for line in data.splitlines() if line.strip()]) < 40
-    setup = re.search(r"`(egs2/\S+/setup.sh egs2/speechocean762/mtl_asr1)`", PAGE)[1]
-    bash(setup, repository)
-    folder = repository / setup.split()[-1]
-    (folder / "local/data.sh").write_text(data)
-    bash("set -e\n" + commands.replace("/path/to/speechocean762", str(corpus)), folder)
-    counts = {n: len(read_table(folder / "dump" / n / "text")) for n in ("train", "dev", "test")}
-    assert counts == {"train": 496, "dev": 80, "test": 140}
-    speakers = [set(read_table(folder / "data" / n / "utt2spk").values()) for n in counts]
-    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 92
-    for head, names in (("gender", ["f", "m"]), ("age_group", ["adult", "child"])):
-        assert classes(read_table(folder / f"data/train/utt2{head}")) == names
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import task_arguments, tiny_config
+from whispers import save_whisper
 
 from espnet_ext.errors import InputError
 from espnet_ext.tasks.mtl_asr import LabelsToIds, MTLASRTask, read_heads
@@ -118,3 +119,36 @@ def test_parser_is_that_of_espnet_with_our_model():
     arguments = MTLASRTask.get_parser().parse_args([])
     assert isinstance(arguments, argparse.Namespace)
     assert arguments.model == "mtl_asr"
+
+
+def test_whisper_is_fine_tuned_as_the_front_end_and_the_trained_model_needs_no_other_file(tmp_path):
+    pytest.importorskip("whisper", reason="needs the package openai-whisper")
+    weights = save_whisper(tmp_path / "tiny.pt")
+    frontend = {"fs": 16000, "checkpoint": str(weights), "whisper_model": None, "frozen": False}
+    config = {
+        **tiny_config(encoder_conf={"input_layer": "linear"}),
+        "frontend": "whisper_encoder",
+        "frontend_conf": frontend,
+    }
+    arguments = task_arguments(config)
+    model = MTLASRTask.build_model(arguments).eval()
+    assert "checkpoint" not in arguments.frontend_conf
+    weights.unlink()
+    again = MTLASRTask.build_model(arguments).eval()
+    again.load_state_dict(model.state_dict())
+    speech = torch.randn(2, 8000, requires_grad=True)
+    lengths = torch.tensor([8000, 6000])
+    states, sizes = model.encode(speech, lengths)
+    assert torch.equal(states, again.encode(speech, lengths)[0])
+    assert sizes.tolist() == [25, 19]
+    states.sum().backward()
+    assert model.frontend.upstream.encoder.conv1.weight.grad.abs().sum() > 0
+    assert speech.grad[0].abs().sum() > 0
+    assert not speech.grad[1, 6160:].any()
+
+
+def test_whisper_without_weights_says_how_they_are_given():
+    conf = {"fs": 16000, "whisper_model": None}
+    config = {**tiny_config(), "frontend": "whisper_encoder", "frontend_conf": conf}
+    with pytest.raises(InputError, match=r"checkpoint.*tiny\.en\.pt.*--whisper_checkpoint"):
+        MTLASRTask.build_model(task_arguments(config))

@@ -42,7 +42,8 @@ pretrained=              # start from a packed ESPnet2 model instead of stage 5:
                          # name in espnet_model_zoo; its tokens are used (paper: a public model)
 pretrained_args=         # more options of espnet_ext.bin.asr_pretrained, e.g. "--allow_pickle true"
 init_param=              # or from these weights, with tokens of this recipe
-feats_normalize=utterance_mvn       # utterance_mvn or global_mvn
+whisper_checkpoint=      # Whisper's weights, such as tiny.en.pt, for the front end whisper_encoder
+feats_normalize=utterance_mvn       # utterance_mvn, global_mvn or none
 inference_model=valid.loss.best.pth # weights that are decoded and attacked (paper: lowest loss)
 
 # Sweep: lines of lambda_A, lambda_C of training, lambda_C of inference; for a variant of a model also
@@ -97,11 +98,11 @@ check_heads heads
 check_whole 1 nbpe attack_shards
 check_whole 0 num_attack_utts
 check_options format_args train_args pretrain_args pretrained_args attack_args
-check_choice feats_normalize utterance_mvn global_mvn
+check_choice feats_normalize utterance_mvn global_mvn none
 check_weights 6
 check_choice target_length_unit word character
 check_choice interval_unit utterance speaker
-check_files sweep train_config attack_config report_config
+check_files sweep train_config attack_config report_config whisper_checkpoint
 if asked 8 && [ "${target_set}" != lorem_ipsum ]; then check_files target_set; fi
 if asked 10; then check_files report_with; fi
 if [ -n "${init_param}" ] && [ ! -f "${init_param%%:*}" ]; then
@@ -210,6 +211,9 @@ set_data_options() {
     for head in ${heads}; do
         data_options+=(--model_conf "heads.${head}=data/classes/${head}.txt")
     done
+    if [ -n "${whisper_checkpoint}" ]; then
+        data_options+=(--frontend_conf "checkpoint=${whisper_checkpoint}")
+    fi
 }
 
 # Print the command that trains one model: train_command <output directory> <seed> <option ...>;

@@ -1,0 +1,1 @@
+../../TEMPLATE/mtl_asr1/mtl_asr.sh
