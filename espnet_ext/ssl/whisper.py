@@ -138,7 +138,7 @@ class WhisperFrontend(AbsFrontend):
 
     Args:
         fs: sample rate in Hz, 16000; also as text ("16k").
-        whisper_model: name of OpenAI's model whose sizes the encoder has where there is no checkpoint.
+        whisper_model: name of OpenAI's model whose sizes the encoder has without a checkpoint.
         checkpoint: file in OpenAI's layout, with its sizes and weights; random weights where None.
         encoder_conf: arguments of `WhisperEncoder` that differ from those of `whisper_model`.
         layer: see `LayeredUpstream`; the last layer is normalised.
@@ -246,8 +246,8 @@ def _encoder_conf(model: str | None, checkpoint: str | None, changes: Config | N
     """Arguments of the encoder, of a checkpoint if there is one."""
     if model is None and checkpoint is None:
         raise InputError(
-            "frontend_conf: give checkpoint, Whisper's weights such as tiny.en.pt (--whisper_checkpoint "
-            "of a recipe), or whisper_model, whose sizes random weights will have"
+            "frontend_conf: give checkpoint, Whisper's weights such as tiny.en.pt "
+            "(--whisper_checkpoint of a recipe), or whisper_model, whose sizes random weights have"
         )
     sizes = official_sizes(model or "") if checkpoint is None else checkpoint_sizes(checkpoint)
     if sizes is None:
