@@ -91,28 +91,28 @@ def replay(
     check_directory(output)
     saved = _Saved(source, read_table(wav_scp), victim.sample_rate)
     groups = [
-        _Group(rows, saved.inputs(condition, step, rows))
-        for (condition, step), rows in _groups(read_attack_log(source), normal).items()
+        Played(rows, saved.inputs(condition, step, rows))
+        for (condition, step), rows in by_condition(read_attack_log(source), normal).items()
     ]
     for group in groups:
         check_utterances(
             [Utterance(r["utterance"], "", len(x), r) for r, x in zip(*group, strict=True)],
             lambda u: victim.problem(u.samples, victim.goal_of(u.labels)),
         )
-    rows = [row for group in groups for row in _answered(victim, group, batch_size, observers)]
+    rows = [row for group in groups for row in answered(victim, group, batch_size, observers)]
     write_json(output / RECORD, about)
     write_jsonl(output / LOG, rows)
     return rows
 
 
-class _Group(NamedTuple):
+class Played(NamedTuple):
     """Rows of one condition and number of steps, and what was saved of each."""
 
     rows: list[Row]
     inputs: list[np.ndarray]
 
 
-def _groups(rows: list[Row], normal: Callable[[str], str]) -> dict[tuple[str, int], list[Row]]:
+def by_condition(rows: list[Row], normal: Callable[[str], str]) -> dict[tuple[str, int], list[Row]]:
     """Rows by condition and step, in the order of the log, with normal transcripts."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
@@ -152,13 +152,25 @@ class _Saved(NamedTuple):
         return found
 
 
-def _answered(
-    victim: Victim[B], group: _Group, batch_size: int, observers: Mapping[str, Victim[B]]
+def answered(
+    victim: Victim[B],
+    group: Played,
+    batch_size: int,
+    observers: Mapping[str, Victim[B]],
+    batch_overhead: float = BATCH_OVERHEAD,
 ) -> list[Row]:
-    """The rows of a group with what this model answers, and the others."""
+    """The rows of a group with what this model answers, and the others.
+
+    Args:
+        victim: the model.
+        group: rows of a log, and what was saved of each.
+        batch_size: utterances in a batch.
+        observers: see `replay`.
+        batch_overhead: see `Victim.plan`.
+    """
     found: dict[int, Row] = {}
     lengths = [len(array) for array in group.inputs]
-    for batch in victim.plan(lengths, batch_size, BATCH_OVERHEAD):
+    for batch in victim.plan(lengths, batch_size, batch_overhead):
         rows = [group.rows[i] for i in batch]
         names = [row["utterance"] for row in rows]
         goals = [victim.goal_of(row) for row in rows]

@@ -41,6 +41,7 @@ VERBS = {
     ),
     "attack file": _verb("attack one audio file; also: attack AUDIO TEXT", "attack_file"),
     "transfer": _verb("let a recognizer hear adversarial audio made on another", "asr_transfer"),
+    "verify": _verb("check an attack on a recognizer against its audio and the model", "verify"),
     "infer": _verb(
         "transcribe a data directory, or score it with a countermeasure",
         asr="asr_inference",

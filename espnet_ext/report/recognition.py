@@ -255,8 +255,25 @@ def write_attack_results(
         device: that the model ran on.
         recognizer: that was attacked.
     """
-    speakers = read_table(utt2spk) if utt2spk else None
     record = read_attack_record(Path(output_dir) / RECORD)
+    results = attack_results(log, record, utt2spk, environment(device))
+    results["padding_error"] = recognizer.padding_error
+    results["training_seed"] = recognizer.config.get("seed")
+    write_json(Path(output_dir) / "results.json", results)
+
+
+def attack_results(
+    log: Sequence[LogRow], record: Record, utt2spk: str | Path | None, environment: Record
+) -> AttackResults:
+    """The results of one attack, without what only the model itself can tell.
+
+    Args:
+        log: its rows.
+        record: attack.json, see `read_attack_record`.
+        utt2spk: see `write_attack_results`.
+        environment: that it was made in.
+    """
+    speakers = read_table(utt2spk) if utt2spk else None
     scores = attack_scores(attack_rows(log, speakers), goal=goal_of(record["settings"]))
     for name in GAINS:
         correct(scores, name)
@@ -264,16 +281,15 @@ def write_attack_results(
         "kind": ATTACK,
         "version": VERSION,
         "definitions": definitions("speaker" if speakers else "utterance"),
-        "environment": environment(device),
-        "padding_error": recognizer.padding_error,
-        "training_seed": recognizer.config.get("seed"),
+        "environment": environment,
+        "training_seed": None,
         "scores": scores,
     }
     # Of a transfer the record is that of the attack, on another model.
     if "made_on" not in record and (checked := gradient_shares([record])):
         results["gradient_check"] = checked
     results["flags"] = stored(attack_flags(results, record))
-    write_json(Path(output_dir) / "results.json", results)
+    return results
 
 
 def make_results(

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import types
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import (
     Any,
     Literal,
@@ -55,11 +55,11 @@ def _refuse(value: object, kind: Any, where: str) -> None:
     elif origin in (list, Sequence) and isinstance(value, list):
         for number, item in enumerate(value, 1):
             _refuse(item, arguments[0], f"{where}: entry {number}")
-    elif origin is dict and isinstance(value, dict):
+    elif origin in (dict, Mapping) and isinstance(value, dict):
         for key, item in value.items():
             _refuse(item, arguments[1], f"{where}: {key}")
     elif not (
-        kind is Any
+        kind in (Any, object)
         or type(value) is kind
         or (kind is float and type(value) is int)
         or (origin is Literal and value in arguments)
@@ -86,6 +86,18 @@ def _in_words(kind: Any) -> str:
     return names.get(kind, "a list" if get_origin(kind) is list else str(kind))
 
 
+def json_schema(kind: Any, name: str, version: int) -> dict[str, Any]:
+    """The whole JSON schema of a file of a kind.
+
+    Args:
+        kind: its type.
+        name: of the kind.
+        version: of the type.
+    """
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {**about, "$id": f"urn:espnet_ext:{name}:{version}", **schema(kind)}
+
+
 def schema(kind: Any) -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a type that `check` takes.
 
@@ -108,7 +120,7 @@ def schema(kind: Any) -> dict[str, Any]:
         return {"enum": list(arguments)}
     if origin in (list, Sequence):
         return {"type": "array", "items": schema(arguments[0])}
-    if origin is dict:
+    if origin in (dict, Mapping):
         return {"type": "object", "additionalProperties": schema(arguments[1])}
     names = {str: "string", float: "number", int: "integer", bool: "boolean", type(None): "null"}
     return {"type": names[kind]} if kind in names else {}

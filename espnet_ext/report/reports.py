@@ -12,7 +12,7 @@ from espnet_ext.report.card import Card, card_markdown, directory_name
 from espnet_ext.report.countermeasure_report import CountermeasureReport
 from espnet_ext.report.recognition_report import AttackReport, SweepReport
 from espnet_ext.report.reconstruction import ReconstructionReport
-from espnet_ext.report.records import check, schema
+from espnet_ext.report.records import check, json_schema
 from espnet_ext.report.results import (
     ATTACK,
     COUNTERMEASURES,
@@ -97,8 +97,7 @@ def _with_method(entry: Record) -> Record:
 
 def results_schema(kind: str) -> Record:
     """JSON schema of the results.json of a kind."""
-    about = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return {**about, "$id": f"urn:espnet_ext:{kind}:{VERSION}", **schema(TYPES[kind])}
+    return json_schema(TYPES[kind], kind, VERSION)
 
 
 def write_report(results: Mapping[str, object], output_dir: str | Path) -> None:

@@ -160,6 +160,8 @@ def test_pages_attack_a_model_of_this_recipe_as_typed(
     recipe, finished, page, heading, language, tmp_path
 ):
     block = code(page, heading, language)
+    if language == "bash":
+        block += code("egs2/evaluation.md", "Is it true?", "bash")
     copy = tmp_path / "copy"
     shutil.copytree(recipe, copy, symlinks=True)
     # As many targets as the recipe chooses when it is not told to take eight.
@@ -171,6 +173,8 @@ def test_pages_attack_a_model_of_this_recipe_as_typed(
         assert "<audio " in (copy / "report.html").read_text()
         assert list(copy.glob("exp/my_attack/cards/*/card.json"))
         assert (copy / "exp/my_attack/attack_log.jsonl").is_file()
+        assert "exp/my_attack is true: 8 utterances" in process.stdout
+        assert len(json.loads((copy / "leaderboard.json").read_text())["entries"]) == 1
     else:
         printed = process.stdout[process.stdout.rindex("[") :]
         assert printed.count("'") + printed.count('"') == 8, "four transcripts"
