@@ -38,7 +38,7 @@ TITLES = {
     "balanced_accuracy": "balanced accuracy %",
     "spoof_accept_rate": "spoofs accepted %",
     "loss": "points lost",
-    "beyond_noise": "points lost beyond random signs",
+    "beyond_noise": "points beyond noise of the same size",
     "false_accepts": "impostors accepted %",
     "false_rejects": "targets rejected %",
     "l1": "L1 on hidden frames",
@@ -216,6 +216,7 @@ def title(name: str) -> str:
 def trials(counts: Mapping[str, object]) -> str:
     """Numbers of trials in words."""
     names = {"bonafide": "bona fide", "spoof": "spoof trials"}
+    names |= {"target": "target trials", "nontarget": "impostor trials"}
     return ", ".join(f"{count} {names.get(name, name)}" for name, count in counts.items())
 
 
