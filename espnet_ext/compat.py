@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import io
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -147,7 +148,8 @@ def quick_imports() -> Iterator[None]:
         yield
 
 
-with quick_imports():
+# ESPnet prints which optional packages it does without.
+with quick_imports(), contextlib.redirect_stdout(io.StringIO()):
     # With the first comes all that the tasks and models of this project need.
     for name in ("espnet2.tasks.asr", "espnet2.spk.encoder.xvector_encoder"):
         importlib.import_module(name)

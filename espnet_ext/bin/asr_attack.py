@@ -5,11 +5,18 @@ import dataclasses
 import logging
 
 from espnet_ext.bin import cli
+from espnet_ext.data.attack_log import Row
 
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Attack any ESPnet2 CTC, attention, hybrid or transducer ASR model.")
+    parser = cli.parser(
+        "Attack any ESPnet2 CTC, attention, hybrid or transducer ASR model.",
+        example=(
+            "espnet-ext attack --model exp/asr --wav_scp dump/test/wav.scp --text dump/test/text "
+            "--targets targets --config conf/attack.yaml --output_dir exp/my_attack"
+        ),
+    )
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--wav_scp", required=True, help="audio; utterances without a target are left out")
@@ -32,8 +39,20 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Attack, and write the scores once all shards are finished."""
+    """Attack, write the scores once all shards are finished, and say what was reached."""
     args = cli.parse(get_parser())
+    rows = attack(args)
+    from espnet_ext.report.summary import attack_summary
+
+    print(*attack_summary(rows, args.output_dir), sep="\n")
+
+
+def attack(args: argparse.Namespace) -> list[Row]:
+    """Attack with these options.
+
+    Returns:
+        Rows of the log; none while other shards are not finished.
+    """
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.locks import locked
 
@@ -73,10 +92,12 @@ def main() -> None:
         run.run(*args.shard)
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
-        return
+        return []
     device = cli.device(args.ngpu)
-    write_attack_results(run.collect(), args.utt2spk, args.output_dir, device, recognizer)
+    rows = run.collect()
+    write_attack_results(rows, args.utt2spk, args.output_dir, device, recognizer)
     logging.info("wrote %s/results.json", args.output_dir)
+    return rows
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ from espnet_ext.bin import cli
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
-        "Transcribe with any ESPnet2 CTC, attention, hybrid or transducer ASR model."
+        "Transcribe with any ESPnet2 CTC, attention, hybrid or transducer ASR model.",
+        example=(
+            "espnet-ext infer --model exp/asr --data_dir dump/test --output_dir exp/asr/decode/test"
+        ),
     )
     add = parser.add_argument
     cli.add_recognizer(parser)

@@ -12,7 +12,13 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = cli.parser(__doc__)
+    parser = cli.parser(
+        __doc__,
+        example=(
+            "espnet-ext pretrained --pretrained model.zip --train_config conf/train.yaml "
+            "--output_dir exp/pretrained"
+        ),
+    )
     add = parser.add_argument
     add(
         "--pretrained",

@@ -8,7 +8,13 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("results.json, RESULTS.md and figures from the logs of a sweep.")
+    parser = cli.parser(
+        "results.json, RESULTS.md and figures from the logs of a sweep.",
+        example=(
+            "espnet-ext results --conditions exp/conditions_attack_seed0.tsv --data_dir "
+            "dump/test --output_dir exp/report"
+        ),
+    )
     add = parser.add_argument
     add(
         "--conditions",

@@ -8,7 +8,13 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Transcribe and score the audio of an attack on another model, or head.")
+    parser = cli.parser(
+        "Transcribe and score the audio of an attack on another model, or head.",
+        example=(
+            "espnet-ext transfer --model exp/other --attack_dir exp/my_attack --wav_scp "
+            "dump/test/wav.scp --output_dir exp/transfer"
+        ),
+    )
     add = parser.add_argument
     cli.add_recognizer(parser)
     add("--attack_dir", required=True, help="output directory of asr_attack on the other model")

@@ -13,7 +13,8 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
         "Attack one audio file, so that a recognizer hears a text; other options, such as --ngpu, "
-        "are those of espnet-ext attack on a data directory."
+        "are those of espnet-ext attack on a data directory.",
+        example="espnet-ext attack hello.wav 'open the door' --model exp/asr --out out",
     )
     add = parser.add_argument
     add("wav", help="the audio, at the sample rate of the model")
@@ -30,7 +31,6 @@ def main() -> None:
     args, further = get_parser().parse_known_args()
     own = ("wav", "text", "snr", "steps", "out")
     of_model = {k: v for k, v in vars(args).items() if k not in own and v is not None}
-    from espnet_ext.data.attack_log import read_attack_log
     from espnet_ext.data.files import write_text
     from espnet_ext.data.ids import id_problem
     from espnet_ext.data.kaldi import write_table
@@ -49,8 +49,7 @@ def main() -> None:
         *(f"--wav_scp={out}/wav.scp", f"--targets={out}/targets", f"--config={out}/attack.yaml"),
         *(f"--output_dir={out}/attack", *further),
     ]
-    asr_attack.main()
-    rows = {row["method"]: row for row in read_attack_log(out / "attack")}
+    rows = {row["method"]: row for row in asr_attack.attack(cli.parse(asr_attack.get_parser()))}
     for method, copy in (("pgd", "adversarial.wav"), ("noise", "noise.wav")):
         step = f"{method}/{rows[method]['budget']['tag']}/step{rows[method]['step']}"
         shutil.copy(out / "attack/adversarial" / step / f"wav/{name}.wav", out / copy)

@@ -9,7 +9,8 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
         "card.json (schema: espnet_ext/report/card.schema.json) and card.md, to paste "
-        "into a model card, for each model in results of asr_report, asr_attack and cm_report."
+        "into a model card, for each model in results of asr_report, asr_attack and cm_report.",
+        example="espnet-ext card exp/my_attack --output_dir exp/my_attack/cards",
     )
     add = parser.add_argument
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")

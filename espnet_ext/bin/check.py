@@ -51,7 +51,7 @@ WIDTH = 2 + max(len(r.name) for r in [*REQUIRED, *OPTIONAL, *PROGRAMS])
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    return cli.parser(__doc__)
+    return cli.parser(__doc__, example="espnet-ext check")
 
 
 def main() -> None:

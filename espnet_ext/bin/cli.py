@@ -99,19 +99,57 @@ Opened = TypeVar("Opened")
 LIBRARIES = r"(espnet2?|torch\w*|art|librosa|numba|sklearn|ctc_segmentation|typeguard|jamo)(\.|$)"
 """Modules whose warnings are about their own code, as a pattern."""
 
+EXAMPLE = "example: "
+"""How the end of a command's help begins."""
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the defaults of options in their help, where there is one."""
+    """Shows the defaults of options in their help, where there is one, and examples as they are."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        none = action.default is None or action.default in ("", [], ())
-        return action.help if none else super()._get_help_string(action)
+        if action.default is None or action.default in ("", [], ()):
+            return action.help
+        if isinstance(action.default, bool):  # typed as true or false
+            return f"{action.help} (default: {str(action.default).lower()})"
+        return super()._get_help_string(action)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        # A line that is broken could not be copied into a shell.
+        return text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """An empty parser; its description is the first line of a text, say of a module's docstring."""
+class Parser(argparse.ArgumentParser):
+    """Its help has the required options first."""
+
+    def format_help(self) -> str:
+        """The help; see `format_usage`."""
+        self._sort()
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        """The line of a wrong command."""
+        self._sort()
+        return super().format_usage()
+
+    def _sort(self) -> None:
+        # Also the model: it is not required by itself, for its two files are as good.
+        def optional(action: argparse.Action) -> bool:
+            return not action.required and action.dest not in ("model", "source")
+
+        for actions in (self._actions, self._optionals._group_actions):
+            actions.sort(key=optional)
+
+
+def parser(description: str | None, example: str = "") -> argparse.ArgumentParser:
+    """An empty parser.
+
+    Args:
+        description: its first line says what the command does, say of a module's docstring.
+        example: a whole command, for the end of its help.
+    """
     first = (description or "").strip().splitlines()[0]
-    return argparse.ArgumentParser(description=first, formatter_class=HelpFormatter)
+    epilog = f"{EXAMPLE}{example}" if example else None
+    return Parser(description=first, epilog=epilog, formatter_class=HelpFormatter)
 
 
 def parse(parser: argparse.ArgumentParser, cmd: list[str] | None = None) -> argparse.Namespace:
@@ -168,11 +206,16 @@ def quiet_libraries() -> None:
 
 
 def log_to_stderr() -> None:
-    """Log from level INFO on, in ESPnet's format."""
+    """Log from level INFO on, in ESPnet's format; of other packages only warnings."""
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
     )
+    own = str(Path(__file__).parents[1])
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(
+            lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(own)
+        )
 
 
 def boolean(text: str) -> bool:
@@ -408,7 +451,7 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
 def add_shard(parser: argparse.ArgumentParser, does: str) -> None:
     """The option that says which part of the work is done here."""
     text = f"{does} the J-th of N parts"
-    parser.add_argument("--shard", type=shard, default=(1, 1), metavar="J/N", help=text)
+    parser.add_argument("--shard", type=shard, default="1/1", metavar="J/N", help=text)
 
 
 def add_speakers(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,11 @@ from espnet_ext.data.codecs import CODECS
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
-        "Write the cascade of a defence or a codec and a trained countermeasure as one model."
+        "Write the cascade of a defence or a codec and a trained countermeasure as one model.",
+        example=(
+            "espnet-ext defend --model exp/lcnn --defense filter --defense_conf kind=median "
+            "--output_dir exp/lcnn_median"
+        ),
     )
     add = parser.add_argument
     cli.CM_MODEL.add(parser, "the countermeasure")

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Score utterances with a countermeasure: lines of 'utt attack key score'.")
+    parser = cli.parser(
+        "Score utterances with a countermeasure: lines of 'utt attack key score'.",
+        example=(
+            "espnet-ext infer --model exp/lcnn --data_dir dump/eval --output "
+            "exp/lcnn/score/eval.txt"
+        ),
+    )
     add = parser.add_argument
     cli.CM_MODEL.add(parser, "the countermeasure")
     add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")

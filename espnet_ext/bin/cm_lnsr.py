@@ -9,7 +9,12 @@ from espnet_ext.bin import cli
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
-        "Attack a countermeasure and measure the noise in each layer of a Mockingjay."
+        "Attack a countermeasure and measure the noise in each layer of a Mockingjay.",
+        example=(
+            "espnet-ext lnsr --source exp/senet --pretrained exp/lcnn_mock --random "
+            "exp/lcnn_rand --data_dir dump/eval --config conf/attack_lnsr.yaml --output_dir "
+            "exp/lnsr"
+        ),
     )
     add = parser.add_argument
     cli.role("source").add(parser, "the countermeasure that the attacker has")

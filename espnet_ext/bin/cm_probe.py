@@ -10,7 +10,13 @@ SETS = ("train", "dev", "eval")
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Equal error rate of a logistic regression on statistics of each layer.")
+    parser = cli.parser(
+        "Equal error rate of a logistic regression on statistics of each layer.",
+        example=(
+            "espnet-ext probe --pretrained exp/lcnn_mock --random exp/lcnn_rand --train "
+            "dump/train --dev dump/dev --eval dump/eval --output_dir exp/probe"
+        ),
+    )
     add = parser.add_argument
     for name in cli.MOCKINGJAYS:
         cli.role(name).add(parser, f"the countermeasure behind the {name} Mockingjay")

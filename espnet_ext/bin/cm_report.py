@@ -8,7 +8,13 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("results.json, RESULTS.md and figures from the scores of countermeasures.")
+    parser = cli.parser(
+        "results.json, RESULTS.md and figures from the scores of countermeasures.",
+        example=(
+            "espnet-ext results --models exp/models.tsv --expdir exp --utt2spk dump/eval/utt2spk "
+            "--output_dir exp/report"
+        ),
+    )
     add = parser.add_argument
     add("--models", required=True, help="list of models: name, architecture and variant a line")
     add("--expdir", required=True, help="with <model>_seed<seed>, and with the LNSR results")

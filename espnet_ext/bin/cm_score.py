@@ -14,7 +14,9 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser(__doc__)
+    parser = cli.parser(
+        __doc__, example="espnet-ext score --scores exp/lcnn/score/eval.txt --data_dir dump/eval"
+    )
     add = parser.add_argument
     add("--scores", nargs="+", required=True, help="lines 'utt attack key score', in parts")
     add("--data_dir", help="check that exactly its trials are scored, and draw its speakers")

@@ -22,7 +22,7 @@ _AFFIXES = ("--utt-prefix", "--utt-suffix", "--spk-prefix", "--spk-suffix")
 
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, example="espnet-ext data validate --no-feats data/train")
     commands = parser.add_subparsers(dest="command", required=True)
 
     def new(name: str, text: str, *positionals: str) -> argparse.ArgumentParser:

@@ -24,7 +24,9 @@ def get_parser() -> argparse.ArgumentParser:
     from espnet_ext.data.table import COLUMNS
 
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=f"{cli.EXAMPLE}espnet-ext data from-table recordings.csv data",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for use, spellings in COLUMNS.items():
         names = ", ".join(spellings[:3])

@@ -74,6 +74,7 @@ VERBS = {
     "data": _verb("check, fix, copy, split, ... data directories", "data_dir"),
     "data format": _verb("check audio and write the data directory for training", "format_data"),
     "data from-table": _verb("make data directories from a CSV or TSV table", "data_from_table"),
+    "demo": _verb("train a small recognizer and attack it: four minutes", "demo"),
     "recipes": _verb("write the recipes into a directory, to run and change there", "recipes"),
     "list": _verb("check a list of models or conditions of a recipe", "read_list"),
     "check": _verb("what is installed, and how to get what is missing", "check"),

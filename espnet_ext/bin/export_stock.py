@@ -7,7 +7,10 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Write a model without its classification heads, as stock ESPnet loads it.")
+    parser = cli.parser(
+        "Write a model without its classification heads, as stock ESPnet loads it.",
+        example="espnet-ext export --model exp/la0.7_lc0.5_seed0 --output_dir exp/stock",
+    )
     add = parser.add_argument
     cli.ASR_MODEL.add(parser, "a multi-task model")
     add("--output_dir", required=True, help="config.yaml and model.pth are written here")

@@ -14,7 +14,12 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = cli.parser(__doc__)
+    parser = cli.parser(
+        __doc__,
+        example=(
+            "espnet-ext data format --source data/test --destination dump/test --sample_rate 16000"
+        ),
+    )
     add = parser.add_argument
     add("--source", required=True, help="Kaldi data directory")
     add("--destination", required=True, help="data directory to write")

@@ -8,7 +8,10 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Write the known labels of a utt2<head> file.")
+    parser = cli.parser(
+        "Write the known labels of a utt2<head> file.",
+        example="espnet-ext classes --labels dump/train/utt2accent --output accent.txt",
+    )
     parser.add_argument(
         "--labels", required=True, help="'utterance label' lines of the training set"
     )

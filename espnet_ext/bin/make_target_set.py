@@ -7,7 +7,10 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Write strings of words of a vocabulary, no word twice in one.")
+    parser = cli.parser(
+        "Write strings of words of a vocabulary, no word twice in one.",
+        example="espnet-ext target-set --words yes no go --longest 2 --output conf/targets.txt",
+    )
     add = parser.add_argument
     add("--words", nargs="+", required=True, help="the vocabulary")
     add("--longest", type=cli.integer(1), required=True, help="words in the longest string")

@@ -21,7 +21,12 @@ DECIDING = (
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("For each utterance, the target of closest length without a common word.")
+    parser = cli.parser(
+        "For each utterance, the target of closest length without a common word.",
+        example=(
+            "espnet-ext targets --data_dir dump/test --target_set conf/targets.txt --output targets"
+        ),
+    )
     add = parser.add_argument
     add("--data_dir", required=True, help="with text and utt2spk")
     add("--target_set", default="lorem_ipsum", help="lorem_ipsum (paper), or one target a line")

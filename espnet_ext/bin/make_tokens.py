@@ -7,7 +7,13 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Write tokens.txt (and bpe.model) from training transcripts.")
+    parser = cli.parser(
+        "Write tokens.txt (and bpe.model) from training transcripts.",
+        example=(
+            "espnet-ext tokens --text dump/train/text --token_type bpe --vocab_size 500 "
+            "--output_dir data/token_list"
+        ),
+    )
     add = parser.add_argument
     add("--text", required=True, help="'utterance transcript' lines")
     add("--token_type", required=True, choices=("word", "char", "bpe"), help="paper: bpe")

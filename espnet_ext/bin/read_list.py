@@ -11,7 +11,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, example="espnet-ext list sweep conf/sweep.yaml --heads accent")
     add = parser.add_argument
     add("kind", choices=("sweep", "models"), help="conf/sweep.yaml or conf/models.yaml of a recipe")
     add("list", help="the file")

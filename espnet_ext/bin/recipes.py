@@ -8,7 +8,7 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, example="espnet-ext recipes .")
     parser.add_argument("directory", help="where egs2/ is written; refused where there is one")
     return parser
 

@@ -9,7 +9,8 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
         "One HTML file from results of asr_report, asr_attack, cm_report, spk_attack and "
-        "ssl_evaluate: verdict, figures, tables, audio."
+        "ssl_evaluate: verdict, figures, tables, audio.",
+        example="espnet-ext report exp/my_attack --wav_scp dump/test/wav.scp --output report.html",
     )
     add = parser.add_argument
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")

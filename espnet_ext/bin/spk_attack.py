@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
-        "Attack speaker verification: ESPnet's speaker encoders and that of Resemblyzer."
+        "Attack speaker verification: ESPnet's speaker encoders and that of Resemblyzer.",
+        example=(
+            "espnet-ext attack --model exp/spk --wav_scp dump/test/wav.scp --trials "
+            "dump/test/trials --config conf/attack.yaml --output_dir exp/spk/attack"
+        ),
     )
     add = parser.add_argument
     cli.SPK_MODEL.add(parser)
@@ -111,6 +115,7 @@ def main() -> None:
     )
     from espnet_ext.report.flags import warn_of_gradient
     from espnet_ext.report.reports import write_report
+    from espnet_ext.report.summary import attack_summary
     from espnet_ext.report.verification import speakers_of, verification_results
     from espnet_ext.victims.spk import TrialBatch, VerifierOptions
 
@@ -146,6 +151,7 @@ def main() -> None:
     results = verification_results(rows, scored, speakers, args.output_dir, device)
     write_report(results, args.output_dir)
     logging.info("wrote %s/RESULTS.md", args.output_dir)
+    print(*attack_summary(rows, args.output_dir), sep="\n")
 
 
 if __name__ == "__main__":

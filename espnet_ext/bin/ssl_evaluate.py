@@ -8,7 +8,13 @@ from espnet_ext.bin import cli
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser("Reconstruction error on hidden frames, beside that of interpolation.")
+    parser = cli.parser(
+        "Reconstruction error on hidden frames, beside that of interpolation.",
+        example=(
+            "espnet-ext reconstruct --model exp/mockingjay --data_dir dump/dev --output_dir "
+            "exp/mockingjay/eval"
+        ),
+    )
     add = parser.add_argument
     cli.SSL_MODEL.add(parser, "the Mockingjay")
     add("--data_dir", required=True, help="with wav.scp")

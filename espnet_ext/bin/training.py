@@ -43,6 +43,7 @@ class Training:
     @property
     def help(self) -> str:
         """What `--help` prints."""
+        tokens = "--token_list tokens.txt " if "--token_list" in self.options else ""
         return f"""usage: python -m espnet_ext.bin.{self.command} --config CONF.yaml \
 --output_dir DIR [option ...]
 
@@ -50,7 +51,8 @@ class Training:
 
   --config FILE              YAML with any of the options below
   --output_dir DIR           checkpoints, logs and config.yaml
-{self.options}{OPTIONS}"""
+{self.options}{OPTIONS}
+example: espnet-ext train --config conf/train.yaml --output_dir exp/model {tokens}--dry_run true"""
 
     @property
     def task(self) -> "type[AbsTask]":

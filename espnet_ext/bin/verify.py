@@ -11,8 +11,8 @@ from espnet_ext.bin import cli
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
-        "Measure, transcribe and score the audio of an attack again, and refuse what differs, e.g. "
-        "espnet-ext verify exp/my_attack --model exp/my_model --wav_scp dump/test/wav.scp"
+        "Measure, transcribe and score the audio of an attack again, and refuse what differs.",
+        example="espnet-ext verify exp/my_attack --model exp/asr --wav_scp dump/test/wav.scp",
     )
     add = parser.add_argument
     add("entry", metavar="ENTRY", help="output directory of asr_attack, with its audio")

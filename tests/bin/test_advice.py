@@ -69,7 +69,7 @@ def reached(command: str) -> set[str]:
 
 
 def messages(module: str) -> Iterator[str]:
-    """Sentences of a module that may reach a user: string literals, but no docstrings, no usage."""
+    """Sentences of a module that may reach a user: string literals, no docstring or usage."""
     parts = set()
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.JoinedStr):
@@ -77,6 +77,8 @@ def messages(module: str) -> Iterator[str]:
             yield "".join(v.value if isinstance(v, ast.Constant) else "X" for v in node.values)
         elif isinstance(node, ast.Expr):  # a docstring
             parts.add(id(node.value))
+        elif isinstance(node, ast.keyword) and node.arg == "example":  # of a help text
+            parts |= {id(part) for part in ast.walk(node.value)}
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             yield node.value
