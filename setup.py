@@ -57,7 +57,7 @@ setup(
     package_data={
         "espnet_ext": ["py.typed", Path(RECIPES).name],
         "espnet_ext.attack": ["*.txt"],
-        "espnet_ext.report": ["*.css", "*.jinja", "*.json"],
+        "espnet_ext.report": ["*.css", "*.jinja", "*.js", "*.json"],
     },
     cmdclass={"build_py": BuildWithRecipes, "sdist": SdistWithRecipes},
     entry_points={"console_scripts": ["espnet-ext = espnet_ext.bin.entry:main"]},

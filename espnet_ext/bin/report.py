@@ -16,7 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("experiments", nargs="+", metavar="EXP", help="directory with a results.json")
     add("--output", required=True, help="the HTML file")
     add("--wav_scp", help="audio before the attack, for the players of asr_attack's results")
-    add("--utterances", type=cli.integer(), default=3, help="shown of each of asr_attack's results")
+    add("--utterances", type=cli.integer(), default=10, help="with players, of each attack")
     return parser
 
 

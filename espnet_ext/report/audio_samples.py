@@ -1,22 +1,17 @@
-"""A few attacked utterances to look at and to hear."""
+"""Attacked utterances: what was heard of each of them, and some to listen to."""
 
-import io
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from espnet_ext.data.attack_log import NOISE, Setting, rows_by_setting
+from espnet_ext.data.attack_log import NOISE, PGD, Setting, rows_by_setting
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.files import Record
-from espnet_ext.errors import InputError
 from espnet_ext.metrics.error_rate import Aligned, aligned_words, same_text
-from espnet_ext.report.figures import Picture
-from espnet_ext.report.page_parts import Figure, data_uri, figure_of
-from espnet_ext.report.recognition_figures import spectrograms
-from espnet_ext.report.wording import budget_name
+from espnet_ext.report.clips import Clip, Waves, clips_of, compared, is_lossless
+from espnet_ext.report.wording import budget_name, method_name
 
 
 class Heard(NamedTuple):
@@ -41,22 +36,40 @@ class Heard(NamedTuple):
     reference: tuple[Aligned, ...]
 
 
-class Player(NamedTuple):
-    """Audio that is part of the page; `label` says which, `source` is a data URI."""
-
-    label: str
-    source: str
-
-
 class Sample(NamedTuple):
-    """One utterance: texts, transcripts at every number of steps, audio, spectrograms."""
+    """One utterance: texts, transcripts at every number of steps, audio.
+
+    Attributes:
+        utterance: its id.
+        reference: transcript, or that none was given.
+        target: what was to be heard.
+        heard: without attack and at every number of steps of every attack.
+        clips: before, after each attack, and their differences; empty where no audio was kept.
+    """
 
     utterance: str
     reference: str
     target: str
     heard: list[Heard]
-    clips: list[Player]
-    figures: list[Figure]
+    clips: list[Clip]
+
+    @property
+    def before(self) -> Heard | None:
+        """What was heard without attack."""
+        return next((heard for heard in self.heard if not heard.step), None)
+
+    @property
+    def after(self) -> list[Heard]:
+        """What was heard at the last step of each attack."""
+        return [*{heard.budget: heard for heard in self.heard if heard.step}.values()]
+
+
+def all_samples(rows: Sequence[Record]) -> list[Sample]:
+    """Every utterance without its audio, sorted by id; rows are those of attack_log.jsonl."""
+    own: dict[str, list[Record]] = {}
+    for row in rows:
+        own.setdefault(row["utterance"], []).append(row)
+    return [_sample(own[utterance]) for utterance in sorted(own)]
 
 
 def make_samples(
@@ -76,24 +89,26 @@ def make_samples(
     Raises:
         InputError: audio cannot be read, or is not that which was attacked.
     """
-    names = sorted({row["utterance"] for row in rows})
-    places = np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))
+    every = all_samples(rows)
+    places = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))
+    samples = [every[place] for place in places]
+    settings = list(rows_by_setting(rows))
+    waves = [_waves(settings, s.utterance, attack_dir, wav_scp) for s in samples]
+    lossless = is_lossless(waves)
     return [
-        _sample([row for row in rows if row["utterance"] == names[place]], attack_dir, wav_scp)
-        for place in places
+        sample._replace(clips=clips_of(wave, lossless))
+        for sample, wave in zip(samples, waves, strict=True)
     ]
 
 
-def _sample(rows: Sequence[Record], attack_dir: str | Path, wav_scp: Mapping[str, str]) -> Sample:
-    utterance, settings = rows[0]["utterance"], rows_by_setting(rows)
-    clips, figures = _audio(list(settings), utterance, attack_dir, wav_scp.get(utterance))
+def _sample(rows: Sequence[Record]) -> Sample:
     return Sample(
-        utterance,
+        rows[0]["utterance"],
         rows[0]["reference"] or "not given",
         rows[0]["target"],
         [
             Heard(
-                budget_name(setting.budget) + (", noise" if setting.method == NOISE else ""),
+                attack_of(setting),
                 setting.step,
                 "-" if row["snr"] is None else f"{row['snr']:.1f}",
                 row["hypothesis"],
@@ -101,56 +116,32 @@ def _sample(rows: Sequence[Record], attack_dir: str | Path, wav_scp: Mapping[str
                 aligned_words(row["target"], row["hypothesis"]),
                 aligned_words(row["reference"], row["hypothesis"]) if row["reference"] else (),
             )
-            for setting, same in settings.items()
+            for setting, same in rows_by_setting(rows).items()
             for row in same
         ],
-        clips,
-        figures,
+        [],
     )
 
 
-def _audio(
-    settings: Sequence[Setting], utterance: str, attack_dir: str | Path, clean_path: str | None
-) -> tuple[list[Player], list[Figure]]:
-    """Players and spectrograms: the clean audio, and the last step of each attack."""
+def attack_of(setting: Setting) -> str:
+    """The budget of an attack, and its method where that is not PGD."""
+    methods = {PGD: "", NOISE: ", noise"}
+    return budget_name(setting.budget) + methods.get(
+        setting.method, f", {method_name(setting.method)}"
+    )
+
+
+def _waves(
+    settings: Sequence[Setting], utterance: str, attack_dir: str | Path, wav_scp: Mapping[str, str]
+) -> Waves:
+    """The clean audio, that of the last step of each attack, and their differences."""
     last = {setting[:2]: setting for setting in settings if setting.step}
-    attacked = {s: path for s in last.values() if (path := s.wav(attack_dir, utterance))}
-    if not attacked:
-        return [], []
-    clean, rate = read_audio(clean_path, utterance=utterance) if clean_path else (None, None)
-    clips = [] if clean is None else [Player("before the attack", _player(clean, rate or 0))]
-    figures = []
-    for setting, path in attacked.items():
-        wave, rate = read_audio(path, sample_rate=rate, utterance=utterance)
-        name = f"{budget_name(setting.budget)}, {setting.step} steps"
-        if setting.method == NOISE:
-            name = f"{budget_name(setting.budget)}, noise"
-        clips.append(Player(name, _player(wave, rate)))
-        figures.append(_spectrogram(utterance, name, clean, wave, rate))
-    return clips, figures
-
-
-def _player(wave: np.ndarray, sample_rate: int) -> str:
-    """16-bit WAV, which every browser plays; scores are of the 32-bit file."""
-    from scipy.io import wavfile
-
-    buffer = io.BytesIO()
-    samples = np.clip(np.rint(wave * 32768.0), -32768, 32767).astype(np.int16)
-    wavfile.write(buffer, sample_rate, samples)
-    return data_uri(buffer.getvalue(), "audio/wav")
-
-
-def _spectrogram(
-    utterance: str, name: str, clean: np.ndarray | None, wave: np.ndarray, sample_rate: int
-) -> Figure:
-    panels = {f"adversarial, {name}": wave}
-    if clean is not None:
-        if clean.shape != wave.shape:
-            raise InputError(
-                f"utterance '{utterance}': {len(clean)} samples in the list of audio, but "
-                f"{len(wave)} were attacked; give the wav.scp that was attacked"
-            )
-        panels = {"clean": clean, **panels, "difference": wave - clean}
-    shown = f"{utterance}: {', '.join(panels)}"
-    draw = partial(spectrograms, panels, sample_rate)
-    return figure_of(Picture("spectrogram.png", draw, f"Spectrograms of {shown}", shown))
+    paths = {s: path for s in last.values() if (path := s.wav(attack_dir, utterance))}
+    if not paths:
+        return Waves({}, 0)
+    known = wav_scp.get(utterance)
+    clean, rate = read_audio(known, utterance=utterance) if known else (None, None)
+    attacked = {}
+    for setting, path in paths.items():
+        attacked[attack_of(setting)], rate = read_audio(path, sample_rate=rate, utterance=utterance)
+    return compared(utterance, clean, attacked, rate or 0)

@@ -82,6 +82,10 @@ class Report(ABC):
         """
         return []
 
+    def all_samples(self) -> "list[Sample]":
+        """Every attacked utterance, without its audio."""
+        return []
+
     def settings(self) -> Record:
         """Settings of the attacks."""
         return {}

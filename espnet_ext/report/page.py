@@ -1,5 +1,7 @@
-"""One self-contained HTML page from result directories: no server, no network, no script."""
+"""One self-contained HTML page from result directories: no server and no network."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,8 @@ from espnet_ext.report.recognition_report import SWEEP_NOTE, AttackReport, sampl
 from espnet_ext.report.reports import read_report
 from espnet_ext.report.templates import template
 
-UTTERANCES = 3
+UTTERANCES = 10
+SCRIPT = Path(__file__).parent / "page.js"
 
 
 def write_page(
@@ -28,7 +31,7 @@ def write_page(
         directories: of results, of either half.
         output: the HTML file.
         wav_scp: audio before the attack, for the players; only that of utterances shown is read.
-        utterances: how many of each attack are shown.
+        utterances: how many of each attack can be heard.
 
     Raises:
         InputError: a directory holds no result that can be shown, audio cannot be used, or a
@@ -41,7 +44,12 @@ def write_page(
     if any(isinstance(report, AttackReport) for report in reports):
         sections = [s._replace(notes=[n for n in s.notes if n != SWEEP_NOTE]) for s in sections]
     name = reports[0].name if len(reports) == 1 else f"{len(reports)} results"
-    write_text(output, page.render(sections=sections, title=f"Robustness report: {name}"))
+    # The policy of the page lets this one script run and no other: names and transcripts are texts
+    # of others.
+    script = SCRIPT.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    title = f"Robustness report: {name}"
+    write_text(output, page.render(sections=sections, title=title, script=script, digest=digest))
 
 
 def section(report: Report, wav_scp: Mapping[str, str], utterances: int) -> Section:
@@ -54,12 +62,14 @@ def section(report: Report, wav_scp: Mapping[str, str], utterances: int) -> Sect
     return Section(
         title=f"{report.subject}: {report.name}",
         about=report.about(),
+        flagged=bool(report.flags()),
         flags=said_first(report) if report.flagged or report.flags() else [],
         verdict=[sentence(finding) for finding in report.verdict()],
         notes=[*report.missing(), *report.notes(), *of_attack],
         figures=[figure_of(picture) for picture in report.pictures()],
         tables=folds(tables),
         samples=samples,
+        all_samples=report.all_samples(),
         definitions=report.definitions,
         settings=json.dumps(settings, indent=2) if settings else "not recorded",
         environment=environment_rows(report.environment),

@@ -59,12 +59,14 @@ class Section(NamedTuple):
     Attributes:
         title: the heading.
         about: what was done, a paragraph.
-        flags: reasons not to trust the result, a sentence each.
+        flagged: whether there are reasons not to trust the result.
+        flags: these, a sentence each, or that there are none.
         verdict: what the numbers say, a few sentences.
         notes: what is not there, a sentence each.
         figures: in order.
         tables: in order.
-        samples: utterances to look at and to hear.
+        samples: utterances to hear, or to look at.
+        all_samples: every attacked utterance, for a table.
         definitions: of the measures.
         settings: of the attacks, as JSON.
         environment: what the result was made with.
@@ -72,12 +74,14 @@ class Section(NamedTuple):
 
     title: str
     about: str
+    flagged: bool
     flags: list[str]
     verdict: list[str]
     notes: list[str]
     figures: list[Figure]
     tables: list[Fold]
     samples: "list[Sample]"
+    all_samples: "list[Sample]"
     definitions: dict[str, str]
     settings: str
     environment: dict[str, str]

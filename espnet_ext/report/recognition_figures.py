@@ -1,9 +1,9 @@
-"""Figures of attacks on recognisers, of sweeps of these, and of utterances.
+"""Figures of attacks on recognisers and of sweeps of these.
 
 Noise of the same size is dotted wherever it was tried.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,8 +27,6 @@ MEASURES: dict[Literal["adv_twer", "wer", "success_rate"], tuple[str, str, str]]
 DOTTED = (0, (1, 2))
 NOISE_LABEL = "noise of the same size"
 LOUDNESS = "median SNR in dB, louder to the right"
-FRAME_SECONDS = 0.025
-QUIETEST_DB = 80.0
 
 
 def figure_1(results: SweepResults, path: str | Path) -> None:
@@ -176,36 +174,3 @@ def _style(number: int, condition: ConditionResult, results: SweepResults) -> Re
         rf"  $\lambda_A={condition['asr_weight']:g}$, $\lambda_C={condition['ctc_weight']:g}$, "
         rf"inference $\lambda_C={condition['inference_ctc_weight']:g}$",
     }
-
-
-def spectrograms(panels: Mapping[str, np.ndarray], sample_rate: int, path: str | Path) -> None:
-    """Spectrograms one below the other, with one scale of colours for all of them.
-
-    Args:
-        panels: waveforms (T,) by title.
-        sample_rate: in Hz.
-        path: the picture, .png or .pdf.
-    """
-    levels = {title: power_in_db(wave, sample_rate) for title, wave in panels.items()}
-    loudest = max(float(level.max()) for level in levels.values())
-    size = 5.2, 1.5 * len(panels) + 0.6
-    with drawing(path, len(panels), 1, size, share="x", layout="constrained") as (figure, axes):
-        for axis, (title, level) in zip(axes[:, 0], levels.items(), strict=True):
-            image = axis.imshow(
-                level, origin="lower", aspect="auto", cmap="magma",
-                vmin=loudest - QUIETEST_DB, vmax=loudest,
-                extent=(0, len(panels[title]) / sample_rate, 0, sample_rate / 2000),
-            )  # fmt: skip
-            axis.set_title(title, fontsize=9)
-            axis.set_ylabel("kHz")
-        axes[-1, 0].set_xlabel("seconds")
-        figure.colorbar(image, ax=axes[:, 0], label="dB")
-
-
-def power_in_db(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Power of a waveform (T,) in dB (frequencies, frames); silence is far below what is shown."""
-    from scipy.signal import spectrogram
-
-    frame = min(len(wave), int(FRAME_SECONDS * sample_rate))
-    _, _, power = spectrogram(wave, sample_rate, nperseg=frame, noverlap=3 * frame // 4)
-    return np.asarray(10.0 * np.log10(np.maximum(power, 1e-20)))

@@ -13,9 +13,10 @@ from espnet_ext.data.attack_log import (
     rows_by_setting,
 )
 from espnet_ext.data.files import Record
-from espnet_ext.report.audio_samples import Sample, make_samples
+from espnet_ext.report.audio_samples import Sample, all_samples, make_samples
 from espnet_ext.report.base import Report
 from espnet_ext.report.card import Attack, Card, Model, make_card, metrics, waveform_size
+from espnet_ext.report.clips import BEFORE
 from espnet_ext.report.figures import Picture, success_picture
 from espnet_ext.report.findings import Finding
 from espnet_ext.report.flags import OF_EARLIER, attack_flags, sweep_flags
@@ -63,7 +64,7 @@ NO_LOG = (
 )
 NO_AUDIO = (
     "The adversarial audio is not in this directory (kept results are small), so the utterances "
-    "below have no players and no spectrograms."
+    "below cannot be listened to."
 )
 NO_CLEAN = (
     "Where the audio before the attack is was not given (--wav_scp), so there is nothing to "
@@ -246,6 +247,10 @@ class AttackReport(Report):
         """See `espnet_ext.report.audio_samples.make_samples`."""
         return make_samples(self.log(), self.directory, wav_scp, count)
 
+    def all_samples(self) -> list[Sample]:
+        """See `espnet_ext.report.audio_samples.all_samples`."""
+        return all_samples(self.log())
+
     def settings(self) -> Record:
         """Of attack.json; empty where it was not kept."""
         settings: Record = self.attack.get("settings", {})
@@ -281,7 +286,7 @@ def sample_notes(samples: Sequence[Sample]) -> list[str]:
         return [NO_LOG]
     if not any(sample.clips for sample in samples):
         return [NO_AUDIO]
-    alone = [s for s in samples if s.clips and s.clips[0].label != "before the attack"]
+    alone = [s for s in samples if s.clips and s.clips[0].label != BEFORE]
     return [NO_CLEAN] if alone else []
 
 

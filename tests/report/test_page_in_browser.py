@@ -1,13 +1,18 @@
 """The page in headless Chromium: it renders, plays, loads nothing, and fits a telephone."""
 
+import csv
 import os
 import shutil
 import struct
 import zlib
 
+import numpy as np
 import pytest
-from attack_rows import HOSTILE, constant
+from attack_rows import HOSTILE, constant, log_row
 
+from espnet_ext.data.audio import write_wav
+from espnet_ext.data.files import write_jsonl
+from espnet_ext.data.kaldi import write_table
 from espnet_ext.report.page import write_page
 
 sync_api = pytest.importorskip(
@@ -22,7 +27,7 @@ pytestmark = [
         CHROMIUM is None, reason="no Chromium to open the page in: apt-get install chromium"
     ),
 ]
-WIDTHS = (375, 1280)
+WIDTHS = (400, 1280)
 PATIENCE_MS = 180_000  # a busy machine is slow, not wrong
 
 
@@ -44,7 +49,7 @@ def open_page(browser, tmp_path):
     """Open the page of result directories; give the tab, its complaints and its requests back."""
     contexts = []
 
-    def open_page(*directories, width=375, scheme="light", **options):
+    def open_page(*directories, width=400, scheme="light", **options):
         path = tmp_path / "report.html"
         write_page(directories, path, **options)
         contexts.append(
@@ -92,10 +97,13 @@ def test_a_page_of_both_halves_renders_and_plays(
     assert tab.title() == "Robustness report: 3 results"
     assert overflow(tab) == 0
     pictures = tab.evaluate("[...document.images].map(i => [i.naturalWidth, i.clientWidth])")
-    assert len(pictures) == 2 + 1 + 1 + 5
-    assert all(natural > 300 and 0 < shown <= width for natural, shown in pictures)
+    hidden = 2  # spectrograms of the clips that are not chosen
+    assert len(pictures) == 2 + 1 + 3 + 5
+    seen = [(natural, shown) for natural, shown in pictures if shown]
+    assert len(seen) == len(pictures) - hidden
+    assert all(natural > 60 and shown <= width for natural, shown in seen)
     players = tab.locator("audio")
-    assert players.count() == 2
+    assert players.count() == 3
     for number in range(players.count()):
         player = players.nth(number)
         player.evaluate("audio => audio.play()")
@@ -112,14 +120,82 @@ def test_a_page_of_both_halves_renders_and_plays(
     ]
 
 
+def test_keys_alone_play_change_clips_sort_search_and_save(open_page, attacked, tmp_path):
+    directory, wav_scp = attacked()
+    tab, complaints, _ = open_page(directory, wav_scp=wav_scp, utterances=2)
+    press = tab.keyboard.press
+
+    def tab_to(selector: str) -> None:
+        for _ in range(60):
+            press("Tab")
+            if tab.evaluate("s => document.activeElement.matches(s)", selector):
+                return
+        raise AssertionError(f"{selector} cannot be reached")
+
+    tab_to("input[type=radio]")
+    press(" ")
+    tab.wait_for_function("() => document.querySelector('audio').currentTime > 0.05")
+    press("ArrowRight")
+    place = tab.evaluate(
+        "[...document.querySelectorAll('audio')].slice(0, 3).map(a => [a.paused, a.currentTime])"
+    )
+    assert place[0][0] and place[1][1] >= place[0][1] > 0.0
+    shown = "[...document.querySelectorAll('.clip')].map(c => !c.hidden)"
+    assert tab.evaluate(shown)[:3] == [False, True, False]
+    tab_to(".all input")
+    tab.keyboard.type("u3")
+    assert tab.inner_text(".all output") == "1 of 6 rows"
+    for _ in "u3":
+        press("Backspace")
+    tab_to(".save")
+    with tab.expect_download() as download:
+        press("Enter")
+    download.value.save_as(tmp_path / "saved.csv")
+    rows = list(csv.reader((tmp_path / "saved.csv").open(newline="", encoding="utf-8")))
+    assert len(rows) == 1 + 6 and rows[1][0] == "u0" and rows[1][-1] == "oops be or not to"
+    tab_to(".all th:nth-child(4) button")
+    press("Enter")
+    column = "[...document.querySelectorAll('.all td:nth-child(4)')].map(c => +c.textContent)"
+    assert tab.evaluate(column) == sorted(tab.evaluate(column))
+    press("Enter")
+    assert tab.evaluate(column) == sorted(tab.evaluate(column), reverse=True)
+    tab_to(".all a[href='#u1_2']")
+    press("Enter")
+    tab.wait_for_function("() => document.getElementById('u1_2').open")
+    assert complaints == []
+
+
+def test_ten_utterances_of_seven_seconds_are_small(open_page, attacked, tmp_path):
+    rng, seconds, rate = np.random.default_rng(0), 7, 16000
+    time = np.arange(seconds * rate) / rate
+    loudness = 0.1 * (1.0 + np.sin(6.0 * time)) * np.sin(1500.0 * time)
+    rows = [log_row(f"u{n}", "snr35", step, 1) for n in range(10) for step in (0, 10)]
+    directory, wav_scp = attacked(audio=False)
+    write_jsonl(directory / "attack_log.jsonl", rows)
+    (directory / "attack.json").unlink()  # it tells of other steps
+    for row in rows[::2]:
+        clean = (loudness * rng.normal(size=len(time))).astype(np.float32)
+        after = clean + 1e-3 * rng.normal(size=len(time)).astype(np.float32)
+        name = f"{row['utterance']}.wav"
+        write_wav(tmp_path / "clean" / name, clean, rate)
+        write_wav(directory / "snr35/step10/wav" / name, after, rate)
+    write_table(wav_scp, {f"u{n}": str(tmp_path / "clean" / f"u{n}.wav") for n in range(10)})
+    tab, complaints, _ = open_page(directory, wav_scp=wav_scp)
+    assert (tmp_path / "report.html").stat().st_size <= 2_000_000
+    length = "[...document.querySelectorAll('audio')].map(audio => audio.duration)"
+    tab.wait_for_function(f"() => {length}.every(seconds => seconds > 0)")
+    assert tab.evaluate(length) == pytest.approx([seconds] * 30, abs=0.05)
+    assert complaints == []
+
+
 def test_everything_unfolded_still_fits_a_telephone(open_page, sweep, countermeasures):
     tab, _, _ = open_page(sweep, countermeasures)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     boxes = tab.evaluate(
         "[...document.querySelectorAll('.scroll')].map(b => [b.scrollWidth, b.clientWidth])"
     )
-    assert any(inside > 375 for inside, _ in boxes)
-    assert all(shown <= 375 for _, shown in boxes) and overflow(tab) == 0
+    assert any(inside > 400 for inside, _ in boxes)
+    assert all(shown <= 400 for _, shown in boxes) and overflow(tab) == 0
 
 
 def test_a_figure_can_be_enlarged_and_then_scrolls_in_its_box(open_page, countermeasures):
@@ -154,6 +230,6 @@ def test_a_program_in_a_transcript_does_not_run(open_page, attacked):
     directory, wav_scp = attacked(constant(3, 1), reference=HOSTILE, hypothesis=HOSTILE)
     tab, complaints, requests = open_page(directory, wav_scp=wav_scp)
     assert tab.title() == "Robustness report: la1.0_lc0.5_seed0/attack_li0.5"
-    assert HOSTILE in tab.inner_text("body")
+    assert HOSTILE in tab.inner_text(".all")
     assert complaints == [] and not any("a.example" in url for url in requests)
     assert overflow(tab) == 0

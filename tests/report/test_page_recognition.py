@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from attack_rows import UTT2SPK
 
 from espnet_ext.data.kaldi import read_table
 from espnet_ext.report.page import section as page_section
@@ -67,7 +68,8 @@ def test_an_attack_shows_utterances_with_audio(section):
     assert found.title == "Attack on one recognizer: la1.0_lc0.5_seed0/attack_li0.5"
     assert found.about.startswith("6 utterances, targeted L2 PGD")
     assert found.notes == [] and [s.utterance for s in found.samples] == ["u0", "u5"]
-    assert all(len(sample.clips) == 2 for sample in found.samples)
+    assert all(len(sample.clips) == 3 for sample in found.samples)
+    assert [sample.utterance for sample in found.all_samples] == [*UTT2SPK]
     assert "snr" in found.definitions and json.loads(found.settings)["seed"] == 7
     assert "/home/somebody" not in str(found)
 

@@ -1,7 +1,6 @@
 import struct
 import sys
 
-import numpy as np
 import pytest
 from attack_rows import LAYOUT, constant, log_row, log_rows, scored
 
@@ -13,7 +12,6 @@ from espnet_ext.report.recognition_figures import (
     attack_curves,
     figure_1,
     figure_snr,
-    spectrograms,
 )
 
 SNR = {("snr40", 0): [5] * 6, ("snr40", 5): [3] * 6, ("snr40", 10): [2] * 6}
@@ -135,10 +133,6 @@ def test_noise_of_the_same_size_is_dotted_beside_every_curve(three, results, dra
     assert [80] in [list(line.get_ydata()) for line in loudness.get_lines()]
 
 
-def spectrogram(panels, path):
-    spectrograms(panels, 8000, path)
-
-
 def curve(axis, label):
     (line,) = [line for line in axis.get_lines() if line.get_label() == label]
     return list(line.get_xdata()), list(line.get_ydata())
@@ -184,31 +178,7 @@ def test_a_sweep_against_loudness_has_a_curve_a_condition(drawn, three, results)
     assert axis.xaxis_inverted()
 
 
-def test_spectrograms_share_a_scale_and_show_the_difference_as_quiet(drawn):
-    time = np.arange(8000) / 8000
-    tone = np.sin(2 * np.pi * 1000 * time).astype(np.float32)
-    panels = {"clean": tone, "difference": 1e-2 * tone}
-    axes = drawn(panels, spectrogram)
-    first, second = (axis.images[0] for axis in axes[:2])
-    assert first.get_clim() == second.get_clim()
-    # A hundredth of the amplitude is 40 dB less, at 1 kHz, a quarter of the height.
-    level = first.get_array() - second.get_array()
-    row = int(np.argmax(first.get_array().mean(axis=1)))
-    assert np.allclose(level[row], 40.0, atol=0.1)
-    assert abs(row / first.get_array().shape[0] - 0.25) < 0.02
-    assert first.get_extent() == [0, 1.0, 0, 4.0]
-
-
-def test_silence_and_audio_shorter_than_a_frame_can_be_drawn(drawn):
-    axes = drawn({"short": np.ones(50, dtype=np.float32)}, spectrogram)
-    assert np.isfinite(axes[0].images[0].get_array()).all()
-    quiet = {"clean": np.ones(900, dtype=np.float32), "difference": np.zeros(900)}
-    assert np.isfinite(drawn(quiet, spectrogram)[1].images[0].get_array()).all()
-
-
 def test_pictures_of_an_attack_are_written(tmp_path):
     pytest.importorskip("matplotlib")
     attack_curves(scored(log_rows(constant(3, 1))), tmp_path / "a.png")
-    wave = np.random.default_rng(0).normal(size=4000)
-    spectrograms({"clean": wave}, 8000, tmp_path / "b.png")
-    assert all((tmp_path / n).stat().st_size > 5000 for n in ("a.png", "b.png"))
+    assert (tmp_path / "a.png").stat().st_size > 5000
