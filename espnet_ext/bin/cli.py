@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from espnet_ext.bin.advice import VARIABLE, in_words_of_run_sh
+from espnet_ext.bin.help_text import EXAMPLE as EXAMPLE
+from espnet_ext.bin.help_text import parser as parser
 from espnet_ext.errors import InputError, refuse
 from espnet_ext.jobs.signals import end_with_parent
 
@@ -98,58 +100,6 @@ Opened = TypeVar("Opened")
 
 LIBRARIES = r"(espnet2?|torch\w*|art|librosa|numba|sklearn|ctc_segmentation|typeguard|jamo)(\.|$)"
 """Modules whose warnings are about their own code, as a pattern."""
-
-EXAMPLE = "example: "
-"""How the end of a command's help begins."""
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the defaults of options in their help, where there is one, and examples as they are."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default in ("", [], ()):
-            return action.help
-        if isinstance(action.default, bool):  # typed as true or false
-            return f"{action.help} (default: {str(action.default).lower()})"
-        return super()._get_help_string(action)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        # A line that is broken could not be copied into a shell.
-        return text if text.startswith(EXAMPLE) else super()._fill_text(text, width, indent)
-
-
-class Parser(argparse.ArgumentParser):
-    """Its help has the required options first."""
-
-    def format_help(self) -> str:
-        """The help; see `format_usage`."""
-        self._sort()
-        return super().format_help()
-
-    def format_usage(self) -> str:
-        """The line of a wrong command."""
-        self._sort()
-        return super().format_usage()
-
-    def _sort(self) -> None:
-        # Also the model: it is not required by itself, for its two files are as good.
-        def optional(action: argparse.Action) -> bool:
-            return not action.required and action.dest not in ("model", "source")
-
-        for actions in (self._actions, self._optionals._group_actions):
-            actions.sort(key=optional)
-
-
-def parser(description: str | None, example: str = "") -> argparse.ArgumentParser:
-    """An empty parser.
-
-    Args:
-        description: its first line says what the command does, say of a module's docstring.
-        example: a whole command, for the end of its help.
-    """
-    first = (description or "").strip().splitlines()[0]
-    epilog = f"{EXAMPLE}{example}" if example else None
-    return Parser(description=first, epilog=epilog, formatter_class=HelpFormatter)
 
 
 def parse(parser: argparse.ArgumentParser, cmd: list[str] | None = None) -> argparse.Namespace:

@@ -19,7 +19,7 @@ CONFIGS = {
     "ssl": "encoder: mockingjay\n",
 }
 # Called by scripts, not by people.
-INNER = {"advice", "cli", "entry", "training", "worker"} | {
+INNER = {"advice", "cli", "entry", "help_text", "training", "worker"} | {
     *("check_options", "claim", "run_jobs", "slurm_jobs")
 }
 

@@ -14,7 +14,7 @@ from espnet_ext.errors import InputError
 
 COMMANDS = sorted(
     {m.name for m in pkgutil.iter_modules(espnet_ext.bin.__path__)}
-    - {"cli", "advice", "entry", "training", "worker"}
+    - {"cli", "advice", "entry", "help_text", "training", "worker"}
 )
 HEAVY = ("torch", "espnet2", "espnet", "art", "scipy", "matplotlib", "sentencepiece")
 RUN = f"""
