@@ -10,7 +10,7 @@ from espnet_ext.data.attack_log import NOISE, PGD, Setting, rows_by_setting
 from espnet_ext.data.audio import read_audio
 from espnet_ext.data.files import Record
 from espnet_ext.metrics.error_rate import Aligned, aligned_words, same_text
-from espnet_ext.report.clips import Clip, Waves, clips_of, compared, is_lossless
+from espnet_ext.report.clips import PageClip, Waves, clips_of, compared, is_lossless
 from espnet_ext.report.wording import budget_name, method_name
 
 
@@ -51,7 +51,7 @@ class Sample(NamedTuple):
     reference: str
     target: str
     heard: list[Heard]
-    clips: list[Clip]
+    clips: list[PageClip]
 
     @property
     def before(self) -> Heard | None:
@@ -108,7 +108,7 @@ def _sample(rows: Sequence[Record]) -> Sample:
         rows[0]["target"],
         [
             Heard(
-                attack_of(setting),
+                shown_attack(setting),
                 setting.step,
                 "-" if row["snr"] is None else f"{row['snr']:.1f}",
                 row["hypothesis"],
@@ -123,7 +123,7 @@ def _sample(rows: Sequence[Record]) -> Sample:
     )
 
 
-def attack_of(setting: Setting) -> str:
+def shown_attack(setting: Setting) -> str:
     """The budget of an attack, and its method where that is not PGD."""
     methods = {PGD: "", NOISE: ", noise"}
     return budget_name(setting.budget) + methods.get(
@@ -143,5 +143,7 @@ def _waves(
     clean, rate = read_audio(known, utterance=utterance) if known else (None, None)
     attacked = {}
     for setting, path in paths.items():
-        attacked[attack_of(setting)], rate = read_audio(path, sample_rate=rate, utterance=utterance)
+        attacked[shown_attack(setting)], rate = read_audio(
+            path, sample_rate=rate, utterance=utterance
+        )
     return compared(utterance, clean, attacked, rate or 0)

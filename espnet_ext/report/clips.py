@@ -25,7 +25,7 @@ QUIETEST_DB = 80.0
 PIXELS = (400, 80)
 
 
-class Clip(NamedTuple):
+class PageClip(NamedTuple):
     """Audio that is part of the page.
 
     Attributes:
@@ -85,13 +85,13 @@ def is_lossless(waves: Sequence[Waves]) -> bool:
     return sum(len(w) for w_all in waves for w in w_all.panels.values()) <= LOSSLESS_SAMPLES
 
 
-def clips_of(waves: Waves, lossless: bool) -> list[Clip]:
+def clips_of(waves: Waves, lossless: bool) -> list[PageClip]:
     """Every waveform as a part of the page; colours of its spectrograms share one scale."""
     levels = {label: power_in_db(wave, waves.rate) for label, wave in waves.panels.items()}
     loudest = max((float(level.max()) for level in levels.values()), default=0.0)
     seconds = {label: len(wave) / waves.rate for label, wave in waves.panels.items()}
     return [
-        Clip(
+        PageClip(
             label,
             encoded(wave, waves.rate, lossless),
             _picture(levels[label], loudest),
