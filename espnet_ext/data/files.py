@@ -189,23 +189,21 @@ def write_figure(
     figure: "Figure",
     path: str | Path,
     dpi: float | Literal["figure"] = "figure",
-    bbox_inches: Literal["tight"] | None = None,
 ) -> None:
     """Write a figure of matplotlib in the format that the end of the name says.
 
     Args:
         figure: the figure.
-        path: the final name, .png or .pdf.
+        path: the final name, .png, .svg or .pdf.
         dpi: dots an inch, "figure" for its own.
-        bbox_inches: "tight" for no margins.
 
     Raises:
         InputError: see `write_aside`.
     """
     sort = Path(path).suffix.removeprefix(".")
-    write_binary(
-        path, lambda file: figure.savefig(file, format=sort, dpi=dpi, bbox_inches=bbox_inches)
-    )
+    # Without a date an SVG of the same numbers is the same file.
+    dated = {"Date": None} if sort == "svg" else {}
+    write_binary(path, lambda file: figure.savefig(file, format=sort, dpi=dpi, metadata=dated))
 
 
 def sha256(path: str | Path) -> str:

@@ -187,12 +187,18 @@ def make_card(
     }
 
 
-def card_markdown(card: Card) -> str:
-    """The card as a section with tables; text of others in it is escaped."""
+def card_markdown(card: Card, licence: str = "unknown") -> str:
+    """The card as a section with tables; text of others in it is escaped.
+
+    Args:
+        card: of one model.
+        licence: of the model.
+    """
     clean = card["clean"]["metrics"]
     rows = [[text(title(name)), value(clean, name)] for name in clean]
     return template("card.md.jinja", text, title, trials).render(
         card=card,
+        licence=licence,
         clean=markdown_table(["metric", "value (95 % interval)"], rows),
         attacks=_attack_table(card["attacks"]),
     )

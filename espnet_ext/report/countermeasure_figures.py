@@ -1,6 +1,6 @@
 """Figures of the countermeasure half, from results.json, in panels and styles of its layout."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,22 +9,31 @@ import numpy as np
 
 from espnet_ext.data.attack_log import NOISE
 from espnet_ext.report.figures import (
+    COLOURS,
+    WIDTH,
     Picture,
     curve,
     drawing,
-    legend_below,
+    name_lines,
+    snr_axis,
     success_picture,
 )
 from espnet_ext.report.layout import Style
-from espnet_ext.report.results import CountermeasureResults, Histogram, PanelOf
-from espnet_ext.report.tables import MISSING
+from espnet_ext.report.results import (
+    Comparison,
+    CountermeasureResults,
+    Histogram,
+    ModelResult,
+    PanelOf,
+)
 from espnet_ext.report.wording import method_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Accuracy = Literal["balanced_accuracy", "accuracy"]
-OTHER_STYLES = [("#000000", "x"), ("#7a5195", "*"), ("#8c6d31", "<"), ("#5f8a00", ">")]
+OTHER_STYLES = [*zip(COLOURS[-4:], "x*<>", strict=True)]
+CHANCE = 50.0  # per cent of balanced accuracy
 EPS_LABELS = {"std": "ε in standard deviations of each feature", "db": "ε in dB"}
 CLASSES: tuple[tuple[Literal["spoof", "bonafide"], str, str], ...] = (
     ("spoof", "spoof", "#d55e00"),
@@ -36,13 +45,14 @@ MOST_SOURCES = 4  # of curves of success
 
 def countermeasure_pictures(results: CountermeasureResults) -> Iterator[Picture]:
     """Every picture that the results have data for."""
-    if results["cells"] and results["panels"]:
+    if any(_models_of(results, panel) for panel in results["panels"]):
         yield Picture(
             "figure2.png",
             partial(figure_2, results),
             "Curves of balanced accuracy against ε, a panel an attack",
             "Figure 2 of the paper in balanced accuracy, with 95 % intervals over speakers and "
-            "training seeds. Dashed: random signs of the same ε. 50 % is a constant answer.",
+            "training seeds, and below it the paired difference to the countermeasure without "
+            "defence. Dashed: random signs of the same ε. 50 % is a constant answer.",
         )
         yield Picture(
             "figure2_plain.png",
@@ -62,9 +72,10 @@ def countermeasure_pictures(results: CountermeasureResults) -> Iterator[Picture]
             yield Picture(
                 f"transfer_{method}_{eps:g}.png",
                 partial(transfer, results),
-                "Heat maps of balanced accuracy, source by target",
+                "Heat map of balanced accuracy, source by target",
                 f"Balanced accuracy of each target under {method_name(method)} at ε {eps:g} from "
-                "each source, and under random signs of the same ε.",
+                "each source, without attack, and under random signs of the same ε (mean over "
+                "the sources). White: chance; grey: not measured.",
             )
     if results["histograms"]:
         yield Picture(
@@ -110,15 +121,29 @@ def figure_2(
         "balanced_accuracy": "balanced accuracy in %",
         "accuracy": "plain accuracy in %, as the paper plots",
     }
-    rows = (len(results["panels"]) + 1) // 2
-    with drawing(path, rows, 2, (12.5, 4.5 * rows), share="y") as (figure, axes):
-        for axis, panel in zip(axes.flat, results["panels"], strict=False):
-            _draw_panel(axis, results, panel, measure)
-        for axis in axes[:, 0]:
-            axis.set_ylabel(labels[measure])
-        for axis in axes[-1]:
-            axis.set_xlabel(eps_label(results))
-        legend_below(figure, axes, 5)
+    panels = [panel for panel in results["panels"] if _models_of(results, panel)]
+    compared = measure == "balanced_accuracy" and any(
+        c["eps"] for panel in panels for c in _differences(results, panel)
+    )
+    columns, parts = min(2, len(panels)), 2 if compared else 1
+    rows = parts * -(-len(panels) // 2)
+    width = WIDTH if columns > 1 else 0.6 * WIDTH
+    with drawing(path, rows, columns, 2.6 * rows + 0.6, "row", width) as (figure, axes):
+        for axis in axes.flat[parts * len(panels) :]:
+            axis.set_axis_off()
+        for number, panel in enumerate(panels):
+            row, column = parts * (number // 2), number % 2
+            _draw_panel(axes[row, column], results, panel, measure)
+            if compared:
+                _draw_difference(axes[row + 1, column], axes[row, column], results, panel)
+            axes[row + parts - 1, column].set_xlabel(eps_label(results))
+        for row, axis in enumerate(axes[:, 0]):
+            if row % parts:
+                against = style_of(results["layout"]["undefended"], results)["name"]
+                axis.set_ylabel(f"difference to {against}\nin points, paired")
+            else:
+                axis.set_ylabel(labels[measure])
+        name_lines(figure, axes)
 
 
 def eps_label(results: CountermeasureResults) -> str:
@@ -141,18 +166,13 @@ def _draw_panel(
     share = 100.0 * attacked["spoof"] / (attacked["spoof"] + attacked["bonafide"])
     balanced = measure == "balanced_accuracy"
     axis.axhline(
-        50.0 if balanced else share, color="0.6", linestyle=":", linewidth=1.2,
+        CHANCE if balanced else share, color="0.6", linestyle=":", linewidth=1.2,
         label="constant answer" if balanced else "always 'spoof'", zorder=0,
     )  # fmt: skip
     # For the legend: every variant has such a line in its own colour.
     axis.plot([], [], color="0.2", linestyle="--", linewidth=1.2, label="random signs")
     cells = [c for c in results["cells"] if c["source"] == panel["source"]]
-    shown = {c["target"] for c in cells if c["method"] == panel["method"]}
-    models = [m for m in results["models"] if m["architecture"] == panel["architecture"]]
-    models = [m for m in models if m["name"] in shown]
-    if not models:
-        axis.text(0.5, 0.4, "no scores of this attack", ha="center", transform=axis.transAxes)
-        return
+    models = _models_of(results, panel)
     own = {m["name"]: [c for c in cells if c["target"] == m["name"]] for m in models}
     eps = sorted({c["eps"] for same in own.values() for c in same})
     # The clean point stands left of the lowest epsilon: the axis is logarithmic.
@@ -175,6 +195,50 @@ def _draw_panel(
     axis.set_xticks([clean, *ticks], ["clean", *(f"{e:g}" for e in ticks)])
     axis.set_xticks([], minor=True)
     axis.grid(alpha=0.25)
+    # Of features a ratio in dB says little.
+    of_source = results["attack"].get(panel["source"] or "")
+    if of_source and (of_source["settings"] or {}).get("space") == "waveform":
+        levels = of_source["by_eps"].get(f"snr_{panel['method']}", {})
+        snr_axis(axis, ticks, [levels.get(f"{e:g}") for e in ticks])
+
+
+def _differences(results: CountermeasureResults, panel: PanelOf) -> list[Comparison]:
+    """Comparisons of a panel with its model without defence, without attack the first."""
+    undefended = results["layout"].get("undefended")
+    bases = [m["name"] for m in _models_of(results, panel) if m["variant"] == undefended]
+    shown = {("clean", None), (panel["method"], panel["source"])}
+    found = [c for c in results["comparisons"] if c["baseline"] in bases]
+    found = [c for c in found if (c["method"], c["source"]) in shown]
+    return sorted(found, key=lambda c: c["eps"] or 0.0)
+
+
+def _draw_difference(
+    axis: "Axes", above: "Axes", results: CountermeasureResults, panel: PanelOf
+) -> None:
+    """What each variant keeps beyond the one without defence, below its panel."""
+    differences, models = _differences(results, panel), _models_of(results, panel)
+    clean = above.get_xticks()[0]
+    axis.axhline(0.0, color="0.6", linewidth=1.0, zorder=0)
+    for number, model in enumerate(models):
+        shift = 1.025 ** (number - (len(models) - 1) / 2)
+        style = style_of(model["variant"], results)
+        own = [c for c in differences if c["target"] == model["name"]]
+        line = {"color": style["colour"], "linewidth": 1.6, "marker": style["marker"]}
+        x = [shift * (c["eps"] or clean) for c in own]
+        curve(axis, x, [c["difference"] for c in own], line, bars=True)
+    axis.set_xscale("log")
+    axis.set_xticks(above.get_xticks(), [label.get_text() for label in above.get_xticklabels()])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(above.get_xlim())
+    axis.grid(alpha=0.25)
+
+
+def _models_of(results: CountermeasureResults, panel: PanelOf) -> list[ModelResult]:
+    """The models of a panel of which there are scores."""
+    shown = (panel["source"], panel["method"])
+    targets = {c["target"] for c in results["cells"] if (c["source"], c["method"]) == shown}
+    models = [m for m in results["models"] if m["architecture"] == panel["architecture"]]
+    return [m for m in models if m["name"] in targets]
 
 
 def labels_apart(eps: Sequence[float]) -> list[float]:
@@ -188,7 +252,10 @@ def labels_apart(eps: Sequence[float]) -> list[float]:
 
 
 def transfer(results: CountermeasureResults, path: str | Path) -> None:
-    """Heat maps of balanced accuracy, source by target: the attack of the layout and the control.
+    """Heat map of balanced accuracy, source by target, of the attack of the layout.
+
+    A row of its own for no attack, and one for random signs of the same size, the mean over the
+    sources: these differ in nothing but their size. Chance has no colour.
 
     Args:
         results: of `results.json`.
@@ -205,24 +272,32 @@ def transfer(results: CountermeasureResults, path: str | Path) -> None:
     sources = [n for n in names if any(source == n for _, source, _ in found)]
     targets = [n for n in names if any(target == n for _, _, target in found)]
     clean = {m["name"]: m["attacked_clean"] for m in results["models"] if m["seeds"]}
-    size = (1.6 + 0.62 * len(targets), 2 * (1.1 + 0.45 * (len(sources) + 1)) + 1.2)
-    with drawing(path, 2, 1, size, share="x", layout="constrained") as (figure, axes):
-        for axis, shown in zip(axes[:, 0], (method, NOISE), strict=True):
-            rows = [[clean[t]["balanced_accuracy"][0] for t in targets]]
-            rows += [[found.get((shown, s, t), np.nan) for t in targets] for s in sources]
-            image = axis.imshow(rows, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-            for (row, column), value in np.ndenumerate(np.array(rows, dtype=float)):
-                text, colour = ("-", "0.4") if np.isnan(value) else (f"{value:.0f}", "black")
-                colour = "white" if value < 55.0 else colour
-                axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
-            axis.set_yticks(range(len(rows)), ["no attack", *sources])
-            axis.set_xticks(
-                range(len(targets)), targets, rotation=45, ha="right", rotation_mode="anchor"
-            )
-            axis.axhline(0.5, color="white", linewidth=2)
-            axis.set_title(f"{method_name(shown)}, ε {eps:g}")
-        axes[1, 0].set_xlabel("target")
-        figure.colorbar(image, ax=axes, label="balanced accuracy in %", shrink=0.8)
+    rows = [[clean[t]["balanced_accuracy"][0] for t in targets]]
+    rows += [[_mean(found.get((NOISE, s, t)) for s in sources) for t in targets]]
+    rows += [[_mean([found.get((method, s, t))]) for t in targets] for s in sources]
+    with drawing(path, 1, 1, 2.2 + 0.28 * len(rows)) as (figure, axes):
+        axis = axes[0, 0]
+        axis.set_facecolor("0.9")
+        image = axis.imshow(rows, cmap="PuOr", vmin=0, vmax=100, aspect="auto")
+        for (row, column), value in np.ndenumerate(np.array(rows, dtype=float)):
+            text = "-" if np.isnan(value) else f"{value:.0f}"
+            colour = "white" if abs(value - CHANCE) > 35.0 else "black"
+            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        axis.set_yticks(range(len(rows)), ["no attack", f"{method_name(NOISE)} (mean)", *sources])
+        axis.set_xticks(
+            range(len(targets)), targets, rotation=45, ha="right", rotation_mode="anchor"
+        )
+        for row in (0.5, 1.5):
+            axis.axhline(row, color="white", linewidth=3)
+        axis.set_title(f"{method_name(method)} and {method_name(NOISE)}, ε {eps:g}")
+        axis.set(xlabel="model that is attacked", ylabel="model that the attack is made on")
+        bar = figure.colorbar(image, ax=axis, label="balanced accuracy in %")
+        bar.set_ticks([0, 25, CHANCE, 75, 100], labels=["0", "25", "50\nchance", "75", "100"])
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else np.nan
 
 
 def score_histograms(results: CountermeasureResults, path: str | Path) -> None:
@@ -231,23 +306,22 @@ def score_histograms(results: CountermeasureResults, path: str | Path) -> None:
     targets = list(dict.fromkeys(e["target"] for e in entries))
     columns: list[float | None] = [None, *sorted({e["eps"] for e in entries if e["eps"]})]
     found = {(e["target"], e["eps"]): e for e in entries}
-    size = (3.0 * len(columns) + 0.6, 2.1 * len(targets) + 0.8)
-    with drawing(path, len(targets), len(columns), size, share="x") as (figure, axes):
+    with drawing(path, len(targets), len(columns), 1.5 * len(targets) + 0.8, "x") as (figure, axes):
         for (row, column), axis in np.ndenumerate(axes):
             if entry := found.get((targets[row], columns[column])):
                 _draw_histogram(axis, entry)
             else:
-                axis.text(0.5, 0.5, MISSING, ha="center", transform=axis.transAxes)
+                axis.set_visible(False)
         for axis, eps in zip(axes[0], columns, strict=True):
             attack = f"{method_name(entries[0]['method'])}, ε {eps:g}" if eps else "no attack"
             axis.set_title(attack)
         for axis, target in zip(axes[:, 0], targets, strict=True):
             axis.set_ylabel(f"{target}\nshare in %")
-        figure.supxlabel(
-            "score less threshold, in standard deviations of clean scores", fontsize=10
-        )
-        axes[0, 0].legend(frameon=False, fontsize=8, loc="upper left")
-        figure.tight_layout()
+        figure.supxlabel("score less threshold, in standard deviations of clean scores", fontsize=9)
+        figure.legend(
+            *axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2,
+            frameon=False,
+        )  # fmt: skip
 
 
 def _draw_histogram(axis: "Axes", entry: Histogram) -> None:
@@ -267,6 +341,8 @@ def figure_3(results: CountermeasureResults, path: str | Path) -> None:
     The paper shows PGD at epsilon 8 and 16 in the Frobenius norm; up to two smaller epsilons
     stand to their left.
     """
+    from matplotlib.ticker import MaxNLocator
+
     lnsr = results["lnsr"]
     assert lnsr is not None, "the plan has this figure only where there are curves"
     curves = [c for c in lnsr["curves"] if not c["centred"]]
@@ -274,8 +350,7 @@ def figure_3(results: CountermeasureResults, path: str | Path) -> None:
     norms = [n for n in ("frobenius", "spectral") if any(c["norm"] == n for c in curves)]
     eps = chosen_eps(sorted({c["eps"] for c in curves}), results["layout"].get("lnsr_eps", []))
     variants = results["layout"].get("lnsr_variants", {})
-    size = (3.3 * len(eps) + 0.6, 3.2 * len(norms) + 0.6)
-    with drawing(path, len(norms), len(eps), size, share="x") as (figure, axes):
+    with drawing(path, len(norms), len(eps), 2.4 * len(norms) + 1.0, "x") as (figure, axes):
         for (row, column), axis in np.ndenumerate(axes):
             for c in curves:
                 if (c["norm"], c["eps"]) != (norms[row], eps[column]):
@@ -292,19 +367,20 @@ def figure_3(results: CountermeasureResults, path: str | Path) -> None:
                 }
                 curve(axis, range(len(values)), values, line)
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(MaxNLocator(5))
             axis.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
-            axis.yaxis.set_minor_formatter(lambda value, _: f"{value:.3g}")
-            axis.tick_params(which="both", labelsize=8)
+            axis.set_yticks([], minor=True)
             axis.set_xticks(
                 range(len(lnsr["layers"])), lnsr["layers"], rotation=45, ha="right",
                 rotation_mode="anchor",
             )  # fmt: skip
-            axis.grid(alpha=0.25, which="both")
-        for axis, value in zip(axes[0], eps, strict=True):
+            axis.grid(alpha=0.25)
+        for axis, below, value in zip(axes[0], axes[-1], eps, strict=True):
             axis.set_title(f"ε {value:g}")
+            below.set_xlabel("layer")
         for axis, norm in zip(axes[:, 0], norms, strict=True):
             axis.set_ylabel(f"LNSR, {norm.capitalize()} norm")
-        legend_below(figure, axes, 4)
+        name_lines(figure, axes)
 
 
 def chosen_eps(eps: Sequence[float], wanted: Sequence[float]) -> list[float]:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,12 +14,15 @@ from espnet_ext.data.files import Record, write_figure
 from espnet_ext.errors import InputError
 from espnet_ext.report.comparisons import size_of
 from espnet_ext.report.results import AttackScores, CurvePoint, Numbers
-from espnet_ext.report.wording import budget_name, method_name
+from espnet_ext.report.wording import METHODS, budget_name, method_name
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+Value = TypeVar("Value")
 
 
 class Picture(NamedTuple):
@@ -40,6 +44,24 @@ class Picture(NamedTuple):
 SHOWN_BUDGETS = 3
 LINES = ("-", "--", "-.")
 DASHES = ("solid", "dashed", "dash-dotted")
+WIDTH = 8.3  # inches; 830 px, as wide as a README, at 100 dots an inch
+# Grey, colours of Okabe and Ito, which people with any colour vision tell apart, and four more.
+COLOURS = (
+    *("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    *("#000000", "#7a5195", "#8c6d31", "#5f8a00"),
+)
+MARKERS = "osD^vPXx*<>"
+LINE_HEIGHT = 0.15  # inches, of a label
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    # Text of an SVG stays text, and drawing a figure again gives the same file.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "espnet_ext",
+}
 
 
 @contextmanager
@@ -47,19 +69,21 @@ def drawing(
     path: str | Path,
     rows: int,
     columns: int,
-    size: tuple[float, float],
+    height: float,
     share: str = "",
-    layout: str | None = None,
+    width: float = WIDTH,
+    vector: bool = True,
 ) -> Iterator[tuple["Figure", np.ndarray]]:
     """A figure and its grid of axes (rows, columns), written to `path` at the end.
 
     Args:
-        path: the picture, .png or .pdf.
+        path: the picture, .png, .svg or .pdf.
         rows: of the grid.
         columns: likewise.
-        size: width and height in inches.
-        share: "x" or "y" for axes that have the same scale.
-        layout: of matplotlib.
+        height: of the figure, in inches.
+        share: "x", "y" or "row" for axes that have the same scale.
+        width: of the figure, in inches.
+        vector: write an SVG beside a PNG.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -71,14 +95,18 @@ def drawing(
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    with pyplot.rc_context({"font.size": 10, "axes.titlesize": 11}):
+    path = Path(path)
+    with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(
-            rows, columns, squeeze=False, figsize=size, layout=layout,
-            sharex=share == "x", sharey=share == "y",
+            rows, columns, squeeze=False, figsize=(width, height), layout="constrained",
+            sharex=share == "x", sharey={"y": "all", "row": "row"}.get(share, "none"),
         )  # fmt: skip
         try:
             yield figure, axes
-            write_figure(figure, path, dpi=150, bbox_inches="tight")
+            write_figure(figure, path, dpi=150)
+            if vector and path.suffix == ".png":
+                figure.set_layout_engine("none")  # it is laid out, which takes longest
+                write_figure(figure, path.with_suffix(".svg"))
         finally:
             pyplot.close(figure)
 
@@ -113,52 +141,110 @@ def curve(
     axis.grid(alpha=0.25)
 
 
-def success_curves(rows: Mapping[str, Sequence[AttackScores | CurvePoint]], path: Path) -> None:
-    """Success against steps, budget, and what was asked of the model; of any kind of model.
+def spread(values: Sequence[Value], most: int) -> list[Value]:
+    """At most so many of the values, the first and the last among them.
 
-    Against steps and what was asked, of at most `SHOWN_BUDGETS` budgets; against the budget after
-    the last step of each attack, where noise of the same size is dotted.
+    Example:
+        >>> spread([1, 2, 3, 4, 5], 3)
+        [1, 3, 5]
+    """
+    return [values[int(n)] for n in np.linspace(0, len(values) - 1, min(most, len(values))).round()]
+
+
+def method_colour(method: str) -> str:
+    """The colour of an attack in figures that compare attacks; noise is grey.
+
+    Example:
+        >>> method_colour("noise"), method_colour("pgd")
+        ('#4d4d4d', '#0072b2')
+    """
+    others = [known for known in METHODS if known != NOISE]
+    number = others.index(method) + 1 if method in others else len(COLOURS) - 1
+    return COLOURS[0 if method == NOISE else number % len(COLOURS)]
+
+
+def snr_axis(axis: "Axes", places: Sequence[float], levels: Sequence[float | None]) -> None:
+    """A second axis above, with the measured SNR at each place where it is known."""
+    known = [(x, level) for x, level in zip(places, levels, strict=True) if level is not None]
+    if known:
+        above = axis.secondary_xaxis("top")
+        above.set_xticks([x for x, _ in known], [f"{level:.0f}" for _, level in known])
+        above.set_xticks([], minor=True)
+        above.set_xlabel("median SNR in dB")
+
+
+def success_curves(rows: Mapping[str, Sequence[AttackScores | CurvePoint]], path: Path) -> None:
+    """Success against budget, steps, and what was asked of the model; of any kind of model.
+
+    Against the budget after the last step of each attack, where noise of the same size is dotted.
+    Against steps and what was asked where an attack has several steps, of at most `SHOWN_BUDGETS`
+    budgets.
 
     Args:
         rows: scores of attacks by what was attacked, a row of panels each.
         path: the picture.
     """
-    with drawing(path, len(rows), 3, (12.5, 3.6 * len(rows)), share="y") as (figure, axes):
-        for (name, points), (steps, budget, asked) in zip(rows.items(), axes, strict=True):
-            budgets = sorted({p["budget"] for p in points if p["step"]}, key=size_of)
-            places = np.linspace(0, len(budgets) - 1, min(SHOWN_BUDGETS, len(budgets)))
-            shown = [budgets[int(place)] for place in places.round()]
-            methods = dict.fromkeys(p["method"] for p in points if p["step"])
-            for number, method in enumerate(methods):
-                own = [p for p in points if p["method"] == method and p["step"]]
-                line: Record = {"color": f"C{number}", "label": method_name(method)}
+    attacks = {name: [p for p in points if p["step"]] for name, points in rows.items()}
+    every = [p for points in attacks.values() for p in points]
+    kept: dict[tuple[str, str], set[int]] = {}
+    for p in every:
+        kept.setdefault((p["method"], p["budget"]), set()).add(p["step"])
+    several = any(len(steps) > 1 for steps in kept.values())
+    asked = several and any(_asked(p) for p in every)
+    columns = 1 + several + asked
+    # One panel alone is half as wide.
+    width = WIDTH if columns > 1 else 0.6 * WIDTH
+    with drawing(path, len(rows), columns, 2.7 * len(rows) + 0.4, "y", width) as (figure, axes):
+        for (name, points), (budget, *others) in zip(attacks.items(), axes, strict=True):
+            budgets = sorted({p["budget"] for p in points}, key=size_of)
+            dashes = dict(zip(spread(budgets, SHOWN_BUDGETS), LINES, strict=False))
+            loudness: dict[str, float] = {}
+            for method in dict.fromkeys(p["method"] for p in points):
+                own = [p for p in points if p["method"] == method]
+                line: Record = {"color": method_colour(method), "label": method_name(method)}
                 last = {p["budget"]: p for p in own}  # steps ascend
                 at = [budgets.index(tag) for tag in last]
                 values = [p["success_rate"] for p in last.values()]
                 noise = method == NOISE
                 line |= {"marker": "o", "linestyle": ":" if noise else "-"}
                 curve(budget, at, values, line)
-                for dashes, tag in zip(LINES, shown, strict=False):
-                    same = [p for p in own if p["budget"] == tag and not noise]
-                    dashed = {**line, "linestyle": dashes}
-                    rates = [p["success_rate"] for p in same]
-                    curve(steps, [p["step"] for p in same], rates, dashed)
-                    total = [p.get("gradients", 0.0) + p.get("queries", 0.0) for p in same]
-                    known = [place for place in range(len(same)) if total[place]]
-                    curve(asked, [total[k] for k in known], [rates[k] for k in known], dashed)
-            dashed_as = zip(map(budget_name, shown), DASHES, strict=False)
-            styles = ", ".join(f"{tag} {how}" for tag, how in dashed_as)
-            title = styles if len(shown) > 1 else budget_name(shown[0]) if shown else ""
-            steps.set(xlabel="steps", ylabel="success in %", title=title)
-            budget.set(xlabel="budget, last step", title=name)
+                if noise:
+                    continue
+                measured = {tag: p.get("snr_median") for tag, p in last.items()}
+                loudness |= {t: snr for t, snr in measured.items() if isinstance(snr, float)}
+                for tag, dash in dashes.items() if others else ():
+                    same = [p for p in own if p["budget"] == tag]
+                    dashed = {**line, "linestyle": dash}
+                    curve(
+                        others[0],
+                        [p["step"] for p in same],
+                        [p["success_rate"] for p in same],
+                        dashed,
+                    )
+                    known = [p for p in same if _asked(p)]
+                    curve(
+                        others[-1],
+                        [*map(_asked, known)] if asked else [],
+                        [p["success_rate"] for p in known] if asked else [],
+                        dashed,
+                    )
+            budget.set(xlabel="budget, last step", ylabel="success in %", title=name)
             budget.set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
-            asked.set(xlabel="gradients and queries of an utterance")
-            for axis in (steps, asked):
-                axis.set_xscale("log")
+            if not any(tag.startswith("snr") for tag in budgets):
+                snr_axis(budget, range(len(budgets)), [loudness.get(tag) for tag in budgets])
+            styles = [f"{budget_name(t)} {d}" for t, d in zip(dashes, DASHES, strict=False)]
+            for axis, label in zip(others, ("steps", "gradients and queries"), strict=False):
+                axis.set(xlabel=label, xscale="log")
                 axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
                 axis.xaxis.set_minor_formatter(lambda value, _: "")
+            if others:
+                others[0].set_title("\n".join(styles) if len(styles) > 1 else "")
             budget.set_ylim(-2, 102)
-        legend_below(figure, axes, 5)
+        name_lines(figure, axes)
+
+
+def _asked(point: AttackScores | CurvePoint) -> float:
+    return point.get("gradients", 0.0) + point.get("queries", 0.0)
 
 
 def success_picture(rows: Mapping[str, Sequence[AttackScores | CurvePoint]]) -> Picture:
@@ -166,21 +252,49 @@ def success_picture(rows: Mapping[str, Sequence[AttackScores | CurvePoint]]) -> 
     return Picture(
         "success.png",
         partial(success_curves, rows),
-        "Curves of success against steps, budget, gradients and queries",
-        "Success of the attacker who has the model, with 95 % intervals, against the steps of the "
-        "attack, its budget, and the gradients and queries it took. With steps on a cosine "
-        "schedule, what is kept of fewer steps is no whole attack of so many.",
+        "Curves of success against budget, steps, gradients and queries",
+        "Success of the attacker who has the model, with 95 % intervals, against the budget of the "
+        "attack, its steps, and the gradients and queries of an utterance that it took. With steps "
+        "on a cosine schedule, what is kept of fewer steps is no whole attack of so many.",
     )
 
 
-def legend_below(figure: "Figure", axes: np.ndarray, columns: int) -> None:
-    """Every label of the axes once, below them."""
+def name_lines(figure: "Figure", axes: np.ndarray) -> None:
+    """Names of lines: beside their ends, right of a panel where these part, or below the figure."""
+    named: list[str] = []
+    height = figure.get_size_inches()[1] / len(axes)
+    for axis in axes[:, -1]:
+        axis.get_xlim(), axis.get_ylim()  # they are found when asked for
+        place = axis.transData + axis.transAxes.inverted()
+        lines = [li for li in axis.lines if len(li.get_xdata()) and li.get_label()[0] != "_"]
+        ends = sorted((place.transform(li.get_xydata()[-1])[1], n) for n, li in enumerate(lines))
+        room = (
+            LINE_HEIGHT
+            / height
+            * max((li.get_label().count("\n") + 1.5 for li in lines), default=1)
+        )
+        own = {li.get_label() for li in axis.lines}
+        # Labels that are not of lines are of lines with bars, whose ends this does not know.
+        if not own.issuperset(axis.get_legend_handles_labels()[1]):
+            continue
+        if all(high[0] - low[0] > room for low, high in pairwise(ends)):
+            for end, number in ends:
+                named.append(lines[number].get_label())
+                axis.annotate(
+                    named[-1], (1.0, end), (4, 0), xycoords="axes fraction",
+                    textcoords="offset points", color=lines[number].get_color(), va="center",
+                    fontsize=8, annotation_clip=False,
+                )  # fmt: skip
+            break
     handles: dict[str, Artist] = {}
     for axis in axes.flat:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.tight_layout()
-    figure.legend(
-        handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.0),
-        ncol=columns, frameon=False,
-    )  # fmt: skip
+    below = {label: handle for label, handle in handles.items() if label not in named}
+    longest = max((len(row) for label in below for row in label.split("\n")), default=0)
+    columns = int(16 * figure.get_size_inches()[0]) // (longest + 8)
+    if below:
+        figure.legend(
+            below.values(), below.keys(), loc="outside lower center", frameon=False,
+            ncols=min(len(below), max(1, columns)),
+        )  # fmt: skip

@@ -11,18 +11,30 @@ import numpy as np
 
 from espnet_ext.data.attack_log import NOISE
 from espnet_ext.data.files import Record
-from espnet_ext.report.figures import LINES, curve, drawing, legend_below
+from espnet_ext.report.figures import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    SHOWN_BUDGETS,
+    curve,
+    drawing,
+    name_lines,
+    snr_axis,
+    spread,
+)
+from espnet_ext.report.recognition_findings import baseline
 from espnet_ext.report.results import AttackScores, ConditionResult, SweepResults
 from espnet_ext.report.wording import budget_name
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours of Okabe and Ito, which people with any colour vision tell apart.
+# Colours that no attack has in `success_curves`.
 MEASURES: dict[Literal["adv_twer", "wer", "success_rate"], tuple[str, str, str]] = {
-    "adv_twer": ("AdvTWER", "#d55e00", "o"),
-    "wer": ("WER", "#0072b2", "s"),
-    "success_rate": ("success", "#009e73", "^"),
+    "adv_twer": ("AdvTWER", COLOURS[-3], "o"),
+    "wer": ("WER", COLOURS[-2], "s"),
+    "success_rate": ("success", COLOURS[-1], "^"),
 }
 DOTTED = (0, (1, 2))
 NOISE_LABEL = "noise of the same size"
@@ -32,60 +44,84 @@ LOUDNESS = "median SNR in dB, louder to the right"
 def figure_1(results: SweepResults, path: str | Path) -> None:
     """AdvTWER against the number of steps, as Figure 1 of Das and Chau (2022), with intervals.
 
-    One panel a budget; with several budgets one more, against the budget at the last step.
+    One column per budget, at most `SHOWN_BUDGETS`; below each the paired difference to the
+    baseline.
 
     Args:
         results: of `results.json`.
-        path: the picture, .png or .pdf.
+        path: the picture, .png, .svg or .pdf.
     """
     conditions = curves_of(results)
-    first, _ = without_noise(conditions[0]["attack"])
-    budgets = list(dict.fromkeys(entry["budget"] for entry in first))
-    panels, last = len(budgets) + (len(budgets) > 1), max(entry["step"] for entry in first)
-    with drawing(path, 1, panels, (4.2 * panels + 1.5, 4.0), share="y") as (figure, axes):
-        for number, condition in enumerate(conditions):
-            style = _style(number, condition, results)
-            attack, noise = without_noise(condition["attack"])
-            for axis, budget in zip(axes[0], budgets, strict=False):
+    entries = [entry for c in conditions for entry in without_noise(c["attack"])[0]]
+    budgets = spread([*dict.fromkeys(entry["budget"] for entry in entries)], SHOWN_BUDGETS)
+    steps = sorted({entry["step"] for entry in entries})
+    with drawing(path, 2, len(budgets), 5.6, "row") as (figure, axes):
+        for (top, below), budget in zip(axes.T, budgets, strict=True):
+            for condition in conditions:
+                style = style_of(condition, results)
+                attack, noise = without_noise(condition["attack"])
                 own = [e for e in attack if e["budget"] == budget]
-                curve(axis, [e["step"] for e in own], [e["adv_twer"] for e in own], style)
+                # Evenly spaced: most steps are among the first.
+                at = [steps.index(e["step"]) for e in own]
+                curve(top, at, [e["adv_twer"] for e in own], style)
                 for entry in (e for e in noise if e["budget"] == budget):
-                    axis.axhline(entry["adv_twer"][0], color=style["color"], linestyle=DOTTED)
-                axis.set(xlabel="attack steps", title=budget_name(budget))
-            if len(budgets) > 1:
-                own = [e for e in attack if e["step"] == last]
-                curve(axes[0][-1], range(len(own)), [e["adv_twer"] for e in own], style)
-                places = [budgets.index(e["budget"]) for e in noise]
-                dotted = {**style, "linestyle": DOTTED, "label": ""}
-                curve(axes[0][-1], places, [e["adv_twer"] for e in noise], dotted)
-        if len(budgets) > 1:
-            axes[0][-1].set_xticks(range(len(budgets)), map(budget_name, budgets))
-            axes[0][-1].set(xlabel="budget", title=f"after {last} steps")
-        _finish(figure, axes, conditions)
+                    top.axhline(entry["adv_twer"][0], color=style["color"], linestyle=DOTTED)
+                _difference(below, condition, at, own, results)
+            for axis in (top, below):
+                axis.set_xticks(range(len(steps)), map(str, steps))
+            below.set_xlabel("attack steps")
+            top.set_title(budget_name(budget))
+            if not budget.startswith("snr"):
+                same = [e for e in entries if e["budget"] == budget and e["snr_median"] is not None]
+                levels = [[e["snr_median"] or 0.0 for e in same if e["step"] == n] for n in steps]
+                middle = [float(np.median(found)) if found else None for found in levels]
+                snr_axis(top, range(len(steps)), middle)
+        _finish(figure, axes, conditions, results)
 
 
 def figure_snr(results: SweepResults, path: str | Path) -> None:
     """AdvTWER against the measured signal-to-noise ratio, of the conditions of `figure_1`.
 
-    The points are those of `along_loudness`: attacks differ in how loud they become.
+    The points are those of `along_loudness`: attacks differ in how loud they become. Below them
+    the paired difference to the baseline.
 
     Args:
         results: of `results.json`.
-        path: the picture, .png or .pdf.
+        path: the picture, .png, .svg or .pdf.
     """
     conditions = curves_of(results)
-    with drawing(path, 1, 1, (8.4, 4.0)) as (figure, axes):
-        for number, condition in enumerate(conditions):
-            style = _style(number, condition, results)
+    with drawing(path, 2, 1, 5.6) as (figure, axes):
+        top, below = axes[:, 0]
+        for condition in conditions:
+            style = style_of(condition, results)
             attack, noise = without_noise(condition["attack"])
             shown, title = along_loudness(attack)
             dotted = {**style, "linestyle": DOTTED, "label": ""}
             for entries, line in ((shown, style), (along_loudness(noise)[0], dotted)):
                 loudness = [entry["snr_median"] for entry in entries]
-                curve(axes[0, 0], loudness, [entry["adv_twer"] for entry in entries], line)
-            axes[0, 0].set(xlabel=LOUDNESS, title=title)
-        axes[0, 0].invert_xaxis()
-        _finish(figure, axes, conditions)
+                curve(top, loudness, [entry["adv_twer"] for entry in entries], line)
+            _difference(below, condition, [e["snr_median"] for e in shown], shown, results)
+            top.set_title(title)
+        below.set_xlabel(LOUDNESS)
+        below.sharex(top)
+        top.invert_xaxis()
+        _finish(figure, axes, conditions, results)
+
+
+def _difference(
+    axis: "Axes",
+    condition: ConditionResult,
+    at: Sequence[float | None],
+    entries: Sequence[AttackScores],
+    results: SweepResults,
+) -> None:
+    """The paired difference of a condition to the baseline; of the baseline the line of zero."""
+    style = style_of(condition, results)
+    if condition is baseline(results):
+        axis.axhline(0.0, color=style["color"], linestyle=style["linestyle"], label=style["label"])
+        return
+    found = [(x, e["difference"]) for x, e in zip(at, entries, strict=True) if "difference" in e]
+    curve(axis, [x for x, _ in found], [value for _, value in found], style)
 
 
 def attack_curves(scores: Sequence[AttackScores], path: str | Path) -> None:
@@ -97,7 +133,7 @@ def attack_curves(scores: Sequence[AttackScores], path: str | Path) -> None:
     """
     attack, noise = without_noise(scores)
     measured, title = along_loudness(attack)
-    with drawing(path, 1, 2, (9.0, 3.8), share="y") as (figure, axes):
+    with drawing(path, 1, 2, 3.6, "y") as (figure, axes):
         steps, loudness = axes[0]
         for key, (name, colour, marker) in MEASURES.items():
             for number, budget in enumerate(dict.fromkeys(entry["budget"] for entry in attack)):
@@ -116,7 +152,7 @@ def attack_curves(scores: Sequence[AttackScores], path: str | Path) -> None:
         steps.set_ylim(bottom=0)
         loudness.set(xlabel=LOUDNESS, title=title)
         loudness.invert_xaxis()
-        legend_below(figure, axes[:, :1], 3)
+        name_lines(figure, axes)
 
 
 def without_noise(
@@ -146,31 +182,47 @@ def along_loudness(entries: Sequence[AttackScores]) -> tuple[list[AttackScores],
 def curves_of(results: SweepResults) -> list[ConditionResult]:
     """The conditions that the layout wants drawn; all if the sweep has none of them."""
     wanted = results["layout"].get("curves", [])
-    chosen = [
-        c
-        for c in results["conditions"]
-        if [c["asr_weight"], c["ctc_weight"], c["inference_ctc_weight"]] in wanted
-    ]
+    chosen = [c for c in results["conditions"] if _key(c)[0] in wanted]
     return chosen or results["conditions"]
 
 
-def _finish(figure: "Figure", axes: np.ndarray, conditions: Sequence[ConditionResult]) -> None:
-    axes[0, 0].set_ylabel("AdvTWER in %, higher is harder to attack")
+def _finish(
+    figure: "Figure",
+    axes: np.ndarray,
+    conditions: Sequence[ConditionResult],
+    results: SweepResults,
+) -> None:
+    top, below = axes[:, 0]
+    top.set_ylabel("AdvTWER in %,\nhigher is harder to attack")
+    below.set_ylabel(f"difference to {baseline(results)['heads']}\nin points, paired")
     # Intervals of a failed decoding can be wider than the picture; the curves must fit.
     highest = max(e["adv_twer"][0] or 0.0 for c in conditions for e in c["attack"])
-    axes[0, 0].set_ylim(0, 1.15 * highest)
+    top.set_ylim(0, 1.15 * highest)
+    for axis in axes[1]:
+        axis.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     if any(without_noise(c["attack"])[1] for c in conditions):
-        axes[0, 0].plot([], [], color="0.2", linestyle=DOTTED, label=NOISE_LABEL)
-    legend_below(figure, axes[:, :1], 3)
+        top.plot([], [], color="0.2", linestyle=DOTTED, label=NOISE_LABEL)
+    name_lines(figure, axes)
 
 
-def _style(number: int, condition: ConditionResult, results: SweepResults) -> Record:
-    dashed = condition["heads"] in results["layout"].get("dashed", [])
+def style_of(condition: ConditionResult, results: SweepResults) -> Record:
+    """How a condition is drawn: one colour in every figure of all results of a recipe.
+
+    The recipe's order of curves gives the colours; variants and others get those that are left.
+    """
+    wanted = results["layout"].get("curves", [])
+    keys = [(key, "") for key in wanted]
+    keys += [k for c in curves_of(results) if (k := _key(c)) not in keys]
+    number = keys.index(_key(condition)) % len(COLOURS)
     return {
-        "marker": "osD^vP"[number % 6],
-        "linestyle": "--" if dashed else "-",
-        "color": "0.5" if dashed else f"C{number}",
-        "label": f"{condition['heads']}\n"
-        rf"  $\lambda_A={condition['asr_weight']:g}$, $\lambda_C={condition['ctc_weight']:g}$, "
-        rf"inference $\lambda_C={condition['inference_ctc_weight']:g}$",
+        "marker": MARKERS[number],
+        "linestyle": "--" if condition["heads"] in results["layout"].get("dashed", []) else "-",
+        "color": COLOURS[number],
+        "label": f"{condition['heads']}\nλ_A {condition['asr_weight']:g}, "
+        f"λ_C {condition['ctc_weight']:g}, inference λ_C {condition['inference_ctc_weight']:g}",
     }
+
+
+def _key(condition: ConditionResult) -> tuple[list[float], str]:
+    weights = [condition["asr_weight"], condition["ctc_weight"]]
+    return [*weights, condition["inference_ctc_weight"]], condition["variant"]

@@ -10,6 +10,7 @@ from espnet_ext.errors import InputError
 from espnet_ext.report.base import Report, render_results
 from espnet_ext.report.card import Card, card_markdown, directory_name
 from espnet_ext.report.countermeasure_report import CountermeasureReport
+from espnet_ext.report.front_matter import UNKNOWN, front_matter
 from espnet_ext.report.recognition_report import AttackReport, SweepReport
 from espnet_ext.report.reconstruction import ReconstructionReport
 from espnet_ext.report.records import check, json_schema
@@ -143,8 +144,19 @@ def render(folder: str | Path) -> str:
     return render_results(read_report(folder), pictures)
 
 
-def write_cards(directories: Sequence[str | Path], output_dir: str | Path) -> list[Path]:
+def write_cards(
+    directories: Sequence[str | Path],
+    output_dir: str | Path,
+    licence: str = UNKNOWN,
+    dataset: str = "test set of the recipe",
+) -> list[Path]:
     """Write `<output_dir>/<model>/card.json` and `card.md` for every attacked model.
+
+    Args:
+        directories: of results.
+        output_dir: where the cards go.
+        licence: of the models, by its name on Hugging Face.
+        dataset: name of the test set.
 
     Returns:
         the directories of the cards.
@@ -168,5 +180,6 @@ def write_cards(directories: Sequence[str | Path], output_dir: str | Path) -> li
             cards[name] = card
     for name, card in cards.items():
         write_json(file_of(output_dir, name) / "card.json", card)
-        write_text(file_of(output_dir, name) / "card.md", card_markdown(card))
+        text = f"{front_matter(card, licence, dataset)}\n{card_markdown(card, licence)}"
+        write_text(file_of(output_dir, name) / "card.md", text)
     return [file_of(output_dir, name) for name in cards]

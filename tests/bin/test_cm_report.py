@@ -55,8 +55,9 @@ def test_the_report_is_written_whole(run, tmp_path, capsys):
     write_run(tmp_path / "exp")
     output = run("--seeds", "0 1")
     names = {"figure2.png", "figure2_plain.png", "figure3.png", "transfer_pgd_0.3.png"}
-    found = {path.name for path in output.iterdir()}
-    assert found == {*names, "histograms.png", *JSON, "RESULTS.md"}
+    names = {*names, "histograms.png"}
+    names |= {name.replace(".png", ".svg") for name in names}
+    assert {path.name for path in output.iterdir()} == {*names, *JSON, "RESULTS.md"}
     assert capsys.readouterr().out == f"{output}/RESULTS.md\n"
     results = read_results(output)
     assert results["seeds"] == [0, 1] and len(results["cells"]) == 24

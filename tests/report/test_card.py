@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from espnet_ext.data.files import read_json, write_json
 from espnet_ext.errors import InputError
@@ -53,7 +54,7 @@ def test_the_kept_results_give_cards_with_their_numbers(tmp_path, validator):
     last = results["conditions"][0]["attack"][-1]["adv_twer"]
     found = card["attacks"][-1]["metrics"]["adv_twer"]
     assert [found[k] for k in ("value", "low", "high")] == last
-    assert (first / "card.md").read_text().startswith("## Adversarial robustness of la1")
+    assert "\n## Adversarial robustness of la1" in (first / "card.md").read_text()
 
 
 def change(path: str, value: object):
@@ -144,3 +145,31 @@ def test_a_card_defines_what_it_has_and_no_more():
     card = make_card({}, clean, [one, two], definitions, ["a"], {"commit": "c0ffee"})
     assert list(card["definitions"]) == ["wer", "eer", "interval"]
     assert card["not_tested"] == ["a", *NEVER_TESTED] and card["commit"] == "c0ffee"
+
+
+def test_cards_begin_with_the_front_matter_of_hugging_face(sweep, countermeasures, tmp_path):
+    """What `ModelCardData` and `EvalResult` of huggingface_hub ask for is there."""
+    directories = write_cards([sweep, countermeasures], tmp_path / "cards", "apache-2.0", "FSDD")
+    for directory in directories:
+        card, text = read_json(directory / "card.json"), (directory / "card.md").read_text()
+        start, front, rest = text.split("---\n", 2)
+        data = yaml.safe_load(front)
+        assert start == "" and {"Intended use", "Limits", "Licence"} <= {
+            line.removeprefix("### ") for line in rest.splitlines()
+        }
+        assert data["license"] == "apache-2.0" and data["library_name"] == "espnet"
+        assert all(isinstance(tag, str) for tag in data["tags"])
+        (model,) = data["model-index"]
+        assert model["name"] == card["model"]["name"]
+        for result in model["results"]:
+            assert result["task"]["type"] == data["pipeline_tag"]
+            assert result["dataset"]["type"] and result["dataset"]["name"].startswith("FSDD, ")
+            for metric in result["metrics"]:
+                assert metric["type"] and isinstance(metric["value"], float)
+        clean, *attacked = model["results"]
+        measured = {metric["type"]: metric["value"] for metric in clean["metrics"]}
+        assert measured == {
+            name: metric["value"] for name, metric in card["clean"]["metrics"].items()
+        }
+        most = max(result["dataset"]["args"]["steps"] for result in attacked)
+        assert most == max(a["steps"] or 0 for a in card["attacks"])

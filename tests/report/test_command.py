@@ -10,7 +10,8 @@ from espnet_ext.errors import InputError
 from espnet_ext.report.reports import write_report
 
 JSON = ("results.json", "results.schema.json", "training.json")
-FILES = ("RESULTS.md", "figure1.png", "figure_snr.png", *JSON)
+FIGURES = [f"{name}.{end}" for name in ("figure1", "figure_snr") for end in ("png", "svg")]
+FILES = ("RESULTS.md", *FIGURES, *JSON)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_success_is_drawn_against_steps_budget_and_what_was_asked(monkeypatch, t
     monkeypatch.setattr(pyplot, "close", kept.append)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *arguments, **options: None)
     success_curves({"my model": POINTS}, tmp_path / "success.png")
-    steps, budget, asked = (
+    budget, steps, asked = (
         [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axis.lines]
         for axis in kept[0].axes
     )
@@ -39,7 +39,7 @@ def test_success_is_drawn_against_steps_budget_and_what_was_asked(monkeypatch, t
     assert steps == [([5, 10], [20, 30]), ([5, 10], [40, 60]), ([20], [50])]
     assert budget == [([0, 1], [30, 60]), ([1], [50]), ([0, 1], [2, 2])]
     assert asked == [([5, 10], [20, 30]), ([5, 10], [40, 60]), ([340], [50])]
-    labels = [text.get_text() for text in kept[0].axes[1].get_xticklabels()]
+    labels = [text.get_text() for text in kept[0].axes[0].get_xticklabels()]
     assert labels == ["SNR 40 dB", "SNR 30 dB"]
 
 
@@ -47,3 +47,16 @@ def test_results_that_do_not_say_what_was_asked_are_drawn(tmp_path):
     earlier = [{k: v for k, v in p.items() if k not in ("gradients", "queries")} for p in POINTS]
     success_picture({"a": earlier, "b": POINTS[:1]}).draw(tmp_path / "success.png")
     assert (tmp_path / "success.png").stat().st_size > 0
+
+
+def test_what_has_nothing_to_show_has_no_panel(monkeypatch, tmp_path):
+    from matplotlib import pyplot
+
+    kept = []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *arguments, **options: None)
+    radius = [point("fgsm", f"eps{n}", 1, 9.0, (1, 0)) | {"snr_median": 40.0 - n} for n in (1, 2)]
+    success_curves({"my model": radius}, tmp_path / "success.png")
+    (axis,) = kept[0].axes
+    (above,) = axis.child_axes
+    assert [text.get_text() for text in above.get_xticklabels()] == ["39", "38"]
