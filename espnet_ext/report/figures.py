@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -151,16 +151,20 @@ def spread(values: Sequence[Value], most: int) -> list[Value]:
     return [values[int(n)] for n in np.linspace(0, len(values) - 1, min(most, len(values))).round()]
 
 
-def method_colour(method: str) -> str:
+def method_colour(method: str, shown: Sequence[str]) -> str:
     """The colour of an attack in figures that compare attacks; noise is grey.
 
+    Args:
+        method: the attack.
+        shown: all attacks of the figure; those of no fixed colour get what is left.
+
     Example:
-        >>> method_colour("noise"), method_colour("pgd")
+        >>> method_colour("noise", ["pgd", "noise"]), method_colour("pgd", ["pgd", "noise"])
         ('#4d4d4d', '#0072b2')
     """
-    others = [known for known in METHODS if known != NOISE]
-    number = others.index(method) + 1 if method in others else len(COLOURS) - 1
-    return COLOURS[0 if method == NOISE else number % len(COLOURS)]
+    known = [NOISE, *(name for name in METHODS if name != NOISE)]
+    known += [name for name in dict.fromkeys(shown) if name not in known]
+    return COLOURS[known.index(method) % len(COLOURS)]
 
 
 def snr_axis(axis: "Axes", places: Sequence[float], levels: Sequence[float | None]) -> None:
@@ -191,55 +195,59 @@ def success_curves(rows: Mapping[str, Sequence[AttackScores | CurvePoint]], path
         kept.setdefault((p["method"], p["budget"]), set()).add(p["step"])
     several = any(len(steps) > 1 for steps in kept.values())
     asked = several and any(_asked(p) for p in every)
-    columns = 1 + several + asked
-    # One panel alone is half as wide.
+    against = len({p["budget"] for p in every}) > 1 or not several
+    shown = [p["method"] for p in every]
+    columns = against + several + asked
+    # One panel alone is not as wide.
     width = WIDTH if columns > 1 else 0.6 * WIDTH
     with drawing(path, len(rows), columns, 2.7 * len(rows) + 0.4, "y", width) as (figure, axes):
-        for (name, points), (budget, *others) in zip(attacks.items(), axes, strict=True):
+        for (name, points), panels in zip(attacks.items(), axes, strict=True):
             budgets = sorted({p["budget"] for p in points}, key=size_of)
             dashes = dict(zip(spread(budgets, SHOWN_BUDGETS), LINES, strict=False))
+            others = panels[int(against) :]
             loudness: dict[str, float] = {}
             for method in dict.fromkeys(p["method"] for p in points):
                 own = [p for p in points if p["method"] == method]
-                line: Record = {"color": method_colour(method), "label": method_name(method)}
                 last = {p["budget"]: p for p in own}  # steps ascend
-                at = [budgets.index(tag) for tag in last]
-                values = [p["success_rate"] for p in last.values()]
-                noise = method == NOISE
+                noise, colour = method == NOISE, method_colour(method, shown)
+                line: Record = {"color": colour, "label": method_name(method)}
                 line |= {"marker": "o", "linestyle": ":" if noise else "-"}
-                curve(budget, at, values, line)
+                if against:
+                    at = [budgets.index(tag) for tag in last]
+                    curve(panels[0], at, [p["success_rate"] for p in last.values()], line)
+                elif noise:
+                    for axis, p in product(others, own):
+                        axis.axhline(p["success_rate"][0], **{**line, "marker": None})
                 if noise:
                     continue
                 measured = {tag: p.get("snr_median") for tag, p in last.items()}
                 loudness |= {t: snr for t, snr in measured.items() if isinstance(snr, float)}
-                for tag, dash in dashes.items() if others else ():
+                for (tag, dash), axis in product(dashes.items(), others):
                     same = [p for p in own if p["budget"] == tag]
-                    dashed = {**line, "linestyle": dash}
+                    places = [p["step"] if axis is others[0] else _asked(p) for p in same]
+                    drawn = [(x, p["success_rate"]) for x, p in zip(places, same, strict=True) if x]
                     curve(
-                        others[0],
-                        [p["step"] for p in same],
-                        [p["success_rate"] for p in same],
-                        dashed,
+                        axis,
+                        [x for x, _ in drawn],
+                        [y for _, y in drawn],
+                        {**line, "linestyle": dash},
                     )
-                    known = [p for p in same if _asked(p)]
-                    curve(
-                        others[-1],
-                        [*map(_asked, known)] if asked else [],
-                        [p["success_rate"] for p in known] if asked else [],
-                        dashed,
-                    )
-            budget.set(xlabel="budget, last step", ylabel="success in %", title=name)
-            budget.set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
-            if not any(tag.startswith("snr") for tag in budgets):
-                snr_axis(budget, range(len(budgets)), [loudness.get(tag) for tag in budgets])
-            styles = [f"{budget_name(t)} {d}" for t, d in zip(dashes, DASHES, strict=False)]
+            panels[0].set(ylabel="success in %", title=name, ylim=(-2, 102))
+            if against:
+                panels[0].set_xlabel("budget, last step")
+                panels[0].set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
+                if not any(tag.startswith("snr") for tag in budgets):
+                    levels = [loudness.get(tag) for tag in budgets]
+                    snr_axis(panels[0], range(len(budgets)), levels)
             for axis, label in zip(others, ("steps", "gradients and queries"), strict=False):
+                marked = [li for li in axis.lines if li.get_marker() == "o"]
+                places = sorted({round(x) for li in marked for x in li.get_xdata()})
                 axis.set(xlabel=label, xscale="log")
-                axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-                axis.xaxis.set_minor_formatter(lambda value, _: "")
-            if others:
-                others[0].set_title("\n".join(styles) if len(styles) > 1 else "")
-            budget.set_ylim(-2, 102)
+                axis.set_xticks(ticks := spread(places, 5), [f"{tick:g}" for tick in ticks])
+                axis.set_xticks([], minor=True)
+            if several and len(dashes) > 1:
+                styles = [f"{budget_name(t)} {d}" for t, d in zip(dashes, DASHES, strict=False)]
+                others[0].set_title("\n".join(styles))
         name_lines(figure, axes)
 
 

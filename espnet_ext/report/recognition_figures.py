@@ -39,6 +39,7 @@ MEASURES: dict[Literal["adv_twer", "wer", "success_rate"], tuple[str, str, str]]
 DOTTED = (0, (1, 2))
 NOISE_LABEL = "noise of the same size"
 LOUDNESS = "median SNR in dB, louder to the right"
+LEAST_DB = 0.5
 
 
 def figure_1(results: SweepResults, path: str | Path) -> None:
@@ -104,7 +105,9 @@ def figure_snr(results: SweepResults, path: str | Path) -> None:
             top.set_title(title)
         below.set_xlabel(LOUDNESS)
         below.sharex(top)
-        top.invert_xaxis()
+        low, high = top.get_xlim()
+        middle, half = (low + high) / 2, max(high - low, 2 * LEAST_DB) / 2
+        top.set_xlim(middle + half, middle - half)
         _finish(figure, axes, conditions, results)
 
 
@@ -133,8 +136,11 @@ def attack_curves(scores: Sequence[AttackScores], path: str | Path) -> None:
     """
     attack, noise = without_noise(scores)
     measured, title = along_loudness(attack)
-    with drawing(path, 1, 2, 3.6, "y") as (figure, axes):
-        steps, loudness = axes[0]
+    # Where the budget is an SNR that binds, there is nothing to see against it.
+    levels = [entry["snr_median"] or 0.0 for entry in measured]
+    apart = bool(levels) and max(levels) - min(levels) > LEAST_DB
+    with drawing(path, 1, 1 + apart, 3.6, "y") as (figure, axes):
+        steps, loudness = axes[0, 0], axes[0, -1]
         for key, (name, colour, marker) in MEASURES.items():
             for number, budget in enumerate(dict.fromkeys(entry["budget"] for entry in attack)):
                 own = [e for e in attack if e["budget"] == budget and key in e]
@@ -144,14 +150,16 @@ def attack_curves(scores: Sequence[AttackScores], path: str | Path) -> None:
             for entry in (e for e in noise if key in e):
                 label = f"{name}, {budget_name(entry['budget'])}, {NOISE_LABEL}"
                 steps.axhline(entry[key][0], color=colour, linestyle=DOTTED, label=label)
-            for entries, dashes in ((measured, "-"), (along_loudness(noise)[0], DOTTED)):
+            both = ((measured, "-"), (along_loudness(noise)[0], DOTTED))
+            for entries, dashes in both if apart else ():
                 own = [e for e in entries if key in e]
                 line = {"color": colour, "marker": marker, "linestyle": dashes}
                 curve(loudness, [e["snr_median"] for e in own], [e[key] for e in own], line)
         steps.set(xlabel="attack steps", ylabel="%")
         steps.set_ylim(bottom=0)
-        loudness.set(xlabel=LOUDNESS, title=title)
-        loudness.invert_xaxis()
+        if apart:
+            loudness.set(xlabel=LOUDNESS, title=title)
+            loudness.invert_xaxis()
         name_lines(figure, axes)
 
 
@@ -210,10 +218,12 @@ def style_of(condition: ConditionResult, results: SweepResults) -> Record:
 
     The recipe's order of curves gives the colours; variants and others get those that are left.
     """
-    wanted = results["layout"].get("curves", [])
-    keys = [(key, "") for key in wanted]
-    keys += [k for c in curves_of(results) if (k := _key(c)) not in keys]
-    number = keys.index(_key(condition)) % len(COLOURS)
+    wanted = [(key, "") for key in results["layout"].get("curves", [])]
+    shown = [_key(c) for c in curves_of(results)]
+    free = [n for n in range(len(COLOURS)) if n >= len(wanted) or wanted[n] not in shown]
+    others = [key for key in shown if key not in wanted]
+    key = _key(condition)
+    number = wanted.index(key) if key in wanted else free[others.index(key) % len(free)]
     return {
         "marker": MARKERS[number],
         "linestyle": "--" if condition["heads"] in results["layout"].get("dashed", []) else "-",

@@ -197,9 +197,13 @@ def test_without_references_there_is_no_word_error_rate(drawn):
 
 
 def test_budgets_are_told_apart_by_their_lines(drawn):
-    steps, snr = drawn(scored(log_rows({**SNR, **LOUD})), attack_curves)
+    louder = [row | {"snr": row["snr"] and row["snr"] - 20} for row in log_rows(LOUD)]
+    steps, snr = drawn(scored([*louder, *log_rows(SNR)]), attack_curves)
     assert len({line.get_linestyle() for line in steps.get_lines()}) == 2
     assert snr.get_title() == "each budget after 10 steps"
+    # Where the budget is an SNR that binds, there is nothing to see against it.
+    same = [row | {"snr": row["snr"] and 40.0} for row in log_rows(SNR)]
+    assert len(drawn(scored(same), attack_curves)) == 1
 
 
 def test_within_one_budget_every_step_is_a_point_and_between_budgets_the_last():
