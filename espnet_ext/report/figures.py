@@ -202,53 +202,70 @@ def success_curves(rows: Mapping[str, Sequence[AttackScores | CurvePoint]], path
     width = WIDTH if columns > 1 else 0.6 * WIDTH
     with drawing(path, len(rows), columns, 2.7 * len(rows) + 0.4, "y", width) as (figure, axes):
         for (name, points), panels in zip(attacks.items(), axes, strict=True):
-            budgets = sorted({p["budget"] for p in points}, key=size_of)
-            dashes = dict(zip(spread(budgets, SHOWN_BUDGETS), LINES, strict=False))
-            others = panels[int(against) :]
-            loudness: dict[str, float] = {}
-            for method in dict.fromkeys(p["method"] for p in points):
-                own = [p for p in points if p["method"] == method]
-                last = {p["budget"]: p for p in own}  # steps ascend
-                noise, colour = method == NOISE, method_colour(method, shown)
-                line: Record = {"color": colour, "label": method_name(method)}
-                line |= {"marker": "o", "linestyle": ":" if noise else "-"}
-                if against:
-                    at = [budgets.index(tag) for tag in last]
-                    curve(panels[0], at, [p["success_rate"] for p in last.values()], line)
-                elif noise:
-                    for axis, p in product(others, own):
-                        axis.axhline(p["success_rate"][0], **{**line, "marker": None})
-                if noise:
-                    continue
-                measured = {tag: p.get("snr_median") for tag, p in last.items()}
-                loudness |= {t: snr for t, snr in measured.items() if isinstance(snr, float)}
-                for (tag, dash), axis in product(dashes.items(), others):
-                    same = [p for p in own if p["budget"] == tag]
-                    places = [p["step"] if axis is others[0] else _asked(p) for p in same]
-                    drawn = [(x, p["success_rate"]) for x, p in zip(places, same, strict=True) if x]
-                    curve(
-                        axis,
-                        [x for x, _ in drawn],
-                        [y for _, y in drawn],
-                        {**line, "linestyle": dash},
-                    )
-            panels[0].set(ylabel="success in %", title=name, ylim=(-2, 102))
-            if against:
-                panels[0].set_xlabel("budget, last step")
-                panels[0].set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
-                if not any(tag.startswith("snr") for tag in budgets):
-                    levels = [loudness.get(tag) for tag in budgets]
-                    snr_axis(panels[0], range(len(budgets)), levels)
-            for axis, label in zip(others, ("steps", "gradients and queries"), strict=False):
-                marked = [li for li in axis.lines if li.get_marker() == "o"]
-                places = sorted({round(x) for li in marked for x in li.get_xdata()})
-                axis.set(xlabel=label, xscale="log")
-                axis.set_xticks(ticks := spread(places, 5), [f"{tick:g}" for tick in ticks])
-                axis.set_xticks([], minor=True)
-            if several and len(dashes) > 1:
-                styles = [f"{budget_name(t)} {d}" for t, d in zip(dashes, DASHES, strict=False)]
-                others[0].set_title("\n".join(styles))
+            panels[0].set_title(name)
+            _draw_success(panels[:against], panels[int(against) :], points, shown)
         name_lines(figure, axes)
+
+
+def _draw_success(
+    against: np.ndarray,
+    others: np.ndarray,
+    points: Sequence[AttackScores | CurvePoint],
+    shown: Sequence[str],
+) -> None:
+    """Draw one row of `success_curves`.
+
+    Args:
+        against: the panel against the budget, if there is one.
+        others: those against steps and what was asked.
+        points: of one model.
+        shown: all attacks of the figure.
+    """
+    budgets = sorted({p["budget"] for p in points}, key=size_of)
+    dashes = dict(zip(spread(budgets, SHOWN_BUDGETS), LINES, strict=False))
+    loudness: dict[str, float] = {}
+    for method in dict.fromkeys(p["method"] for p in points):
+        own = [p for p in points if p["method"] == method]
+        last = {p["budget"]: p for p in own}  # steps ascend
+        noise, colour = method == NOISE, method_colour(method, shown)
+        line: Record = {"color": colour, "label": method_name(method)}
+        line |= {"marker": "o", "linestyle": ":" if noise else "-"}
+        if len(against):
+            at = [budgets.index(tag) for tag in last]
+            curve(against[0], at, [p["success_rate"] for p in last.values()], line)
+        elif noise:
+            for axis, p in product(others, own):
+                axis.axhline(p["success_rate"][0], **{**line, "marker": None})
+        if noise:
+            continue
+        measured = {tag: p.get("snr_median") for tag, p in last.items()}
+        loudness |= {t: snr for t, snr in measured.items() if isinstance(snr, float)}
+        for (tag, dash), axis in product(dashes.items(), others):
+            same = [p for p in own if p["budget"] == tag]
+            places = [p["step"] if axis is others[0] else _asked(p) for p in same]
+            drawn = [(x, p["success_rate"]) for x, p in zip(places, same, strict=True) if x]
+            curve(
+                axis,
+                [x for x, _ in drawn],
+                [y for _, y in drawn],
+                {**line, "linestyle": dash},
+            )
+    [*against, *others][0].set(ylabel="success in %", ylim=(-2, 102))
+    for axis in against:
+        axis.set_xlabel("budget, last step")
+        axis.set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
+        if not any(tag.startswith("snr") for tag in budgets):
+            levels = [loudness.get(tag) for tag in budgets]
+            snr_axis(axis, range(len(budgets)), levels)
+    for axis, label in zip(others, ("steps", "gradients and queries"), strict=False):
+        marked = [li for li in axis.lines if li.get_marker() == "o"]
+        places = sorted({round(x) for li in marked for x in li.get_xdata()})
+        axis.set(xlabel=label, xscale="log")
+        axis.set_xticks(ticks := spread(places, 5), [f"{tick:g}" for tick in ticks])
+        axis.set_xticks([], minor=True)
+    if len(others) and len(dashes) > 1:
+        styles = [f"{budget_name(t)} {d}" for t, d in zip(dashes, DASHES, strict=False)]
+        others[0].set_title("\n".join(styles))
 
 
 def _asked(point: AttackScores | CurvePoint) -> float:
