@@ -72,18 +72,16 @@ def drawing(
     height: float,
     share: str = "",
     width: float = WIDTH,
-    vector: bool = True,
 ) -> Iterator[tuple["Figure", np.ndarray]]:
     """A figure and its grid of axes (rows, columns), written to `path` at the end.
 
     Args:
-        path: the picture, .png, .svg or .pdf.
+        path: the picture, .png, .svg or .pdf; a PNG gets an SVG beside it.
         rows: of the grid.
         columns: likewise.
         height: of the figure, in inches.
         share: "x", "y" or "row" for axes that have the same scale.
         width: of the figure, in inches.
-        vector: write an SVG beside a PNG.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -104,7 +102,7 @@ def drawing(
         try:
             yield figure, axes
             write_figure(figure, path, dpi=150)
-            if vector and path.suffix == ".png":
+            if path.suffix == ".png":
                 figure.set_layout_engine("none")  # it is laid out, which takes longest
                 write_figure(figure, path.with_suffix(".svg"))
         finally:
