@@ -38,25 +38,23 @@ def test_no_speaker_is_in_two_sets(recipe):
         assert classes(read_table(recipe / f"data/train/utt2{head}")) == names
 
 
-def test_every_stage_runs_and_weights_of_whisper_are_asked_for(recipe):
-    for name, speakers in (("train", 4), ("dev", 1), ("test", 1)):
+def test_every_stage_runs(recipe):
+    for name, speakers in (("train", 2), ("dev", 1), ("test", 1)):
         folder = recipe / "dump" / name
         utt2spk = read_table(folder / "utt2spk")
         chosen = sorted(set(utt2spk.values()))[:speakers]
         for table in (*folder.glob("utt2*"), folder / "text", folder / "wav.scp"):
             rows = [f"{k} {v}\n" for k, v in read_table(table).items() if utt2spk[k] in chosen]
             table.write_text("".join(rows))
-    (recipe / "conf/sweep.yaml").write_text("conditions:\n- [1.0, 0.5, 0.5]\n- [0.7, 0.5, 0.0]\n")
-    options = (
-        *("--stage", "4", "--train_args", SMALL, "--pretrain_args", ""),
+    (recipe / "conf/sweep.yaml").write_text("conditions:\n- [0.7, 0.5, 0.0]\n")
+    done = run(
+        recipe,
+        *("--stage", "4", "--train_args", SMALL, "--whisper_checkpoint", "any.pt"),
         *("--num_attack_utts", "3", "--attack_args", "--set steps=[1,3] snr=[30]"),
     )
-    done = run(recipe, *options)
-    assert done.returncode != 0 and "--whisper_checkpoint" in done.stdout + done.stderr
-    done = run(recipe, *options, "--whisper_checkpoint", "any.pt")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     trained = read_yaml(recipe / "exp/la0.7_lc0.5_seed0/config.yaml")
     assert trained["frontend_conf"]["encoder_conf"]["n_audio_state"] == 16
     assert list(trained["model_conf"]["heads"]) == ["gender", "age_group"]
     results = read_json(recipe / "exp/report_attack_seed0/results.json")
-    assert len(results["conditions"]) == 2
+    assert len(results["conditions"]) == 1
