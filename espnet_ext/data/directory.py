@@ -3,12 +3,10 @@
 Kaldi's own scripts know a fixed list of file names and drop every other one in silence.
 Here a file's name says what its keys are, so that a new `utt2accent` needs no new code:
 
-| file | keys |
-|---|---|
-| `text`, `text.*`, `text_*`, `segments`, `utt2*`, `feats.scp`, `vad.scp` | utterances |
-| `wav.scp`, other `*.scp`, `reco2*` | recordings; utterances where there is no `segments` |
-| `spk2*`, `cmvn.scp` | speakers |
-| anything else | none: copied as it is |
+- ``text``, ``text.*``, ``text_*``, ``segments``, ``utt2*``, ``feats.scp``, ``vad.scp``: utterances
+- ``wav.scp``, other ``*.scp``, ``reco2*``: recordings; utterances where there is no ``segments``
+- ``spk2*``, ``cmvn.scp``: speakers
+- anything else: none, it is copied as it is
 
 Backups and what editors leave (`text.bak`, `utt2spk~`, `wav (copy).scp`) are no tables: they are
 neither read nor copied, and the log names them.

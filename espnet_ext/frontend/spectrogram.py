@@ -66,7 +66,7 @@ class DecibelFrontend(SpectralFrontend):
 class LinearFrontend(SpectralFrontend):
     """Linear spectrogram scaled to [0, 1], the reconstruction target of Mockingjay LARGE.
 
-    20 log10(max(1e-5, |STFT|)) - 20 dB, then (S + 100) / 100 clipped to [0, 1], after
+    20 log10(max(1e-5, abs(STFT))) - 20 dB, then (S + 100) / 100 clipped to [0, 1], after
     pre-emphasis (`utility/audio.py` of the official code, feature "linear").
 
     Args:

@@ -26,12 +26,13 @@ DROPOUTS = {"dropout", "attention_dropout"}
 class Pretrained(NamedTuple):
     """A pretrained encoder.
 
-    path: of the file.
-    encoder_conf: arguments of `MockingjayEncoder`.
-    weights: its state dictionary.
-    features: `frontend`, `frontend_conf`, `normalize` and `normalize_conf` of its training;
-        None of a file of s3prl.
-    named: what a file of s3prl says of its features, see `named_features` there.
+    Attributes:
+        path: of the file.
+        encoder_conf: arguments of `MockingjayEncoder`.
+        weights: its state dictionary.
+        features: `frontend`, `frontend_conf`, `normalize` and `normalize_conf` of its training;
+            None of a file of s3prl.
+        named: what a file of s3prl says of its features, see `named_features` there.
     """
 
     path: Path

@@ -153,7 +153,7 @@ def detection_stats(trials: TrialOutputs) -> dict[str, torch.Tensor | float]:
 
 
 class CountermeasureTask(FeatureTask):
-    """Spoofing countermeasures: front end, defence, encoder and loss by configuration.
+    """Spoofing countermeasures: front end, defence, encoder and loss by configuration::
 
         speech_codec: null      # mp3, opus, ... of espnet_ext.data.codecs, before the front end
         frontend: spectrogram   # mel, spectrogram, lfcc, sinc, mockingjay, whisper

@@ -104,7 +104,7 @@ class MockingjayTrainer(CarefulTrainer):
 
 
 class MockingjayTask(FeatureTask):
-    """Mockingjay pretraining (Liu et al. 2020) with ESPnet's trainer.
+    """Mockingjay pretraining (Liu et al. 2020) with ESPnet's trainer::
 
         frontend: mel                 # 80 log-mels with deltas, 50 ms every 12.5 ms
         normalize: utterance
@@ -117,7 +117,7 @@ class MockingjayTask(FeatureTask):
 
     The data are `wav.scp,speech,sound`. The optimiser of the original is Adam with decoupled
     decay 0.01 on all but biases and LayerNorm, epsilon 1e-6, gradient norm clipped at 1, and a
-    learning rate that rises linearly in the first 7 % of the updates and then falls to 0:
+    learning rate that rises linearly in the first 7 % of the updates and then falls to 0::
 
         optim: adamw                  # PyTorch's; the original has no bias correction
         optim_conf: {lr: 4.0e-4, eps: 1.0e-6, weight_decay: 0.01}

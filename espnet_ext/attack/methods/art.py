@@ -34,7 +34,7 @@ class ArtMethod(Method):
     def art(
         self, classifier: "CountingClassifier", norm: float, eps: float, shape: tuple[int, ...]
     ) -> "EvasionAttack":
-        """The attack of ART on inputs (N, *shape)."""
+        """The attack of ART on inputs of `shape`, behind that of the batch."""
         raise NotImplementedError
 
     def check(self, victim: "Victim[B]") -> None:
