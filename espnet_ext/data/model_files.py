@@ -206,7 +206,7 @@ def find_model(
 
 
 def whisper_checkpoint(model: str | Path) -> Path | None:
-    """The file that `whisper:PATH` means, PATH being it or a directory of one; or any file ``*.pt``.
+    """The file that `whisper:PATH` means, PATH being it or its directory; or any file ``*.pt``.
 
     ESPnet's weights are called ``*.pth``.
 
