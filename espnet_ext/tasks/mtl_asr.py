@@ -75,7 +75,7 @@ class LabelsToIds:
 class MTLASRTask(CarefulTask, ASRTask):
     """ASR with utterance classification heads (Das and Chau 2022).
 
-    Everything of ESPnet's ASR task can be configured. In addition, `model_conf` takes
+    Everything of ESPnet's ASR task can be configured. In addition, `model_conf` takes::
 
         asr_weight: 0.7         # lambda_A: weight of the ASR loss, 1 for no heads
         ctc_weight: 0.5         # lambda_C: weight of CTC within the ASR loss

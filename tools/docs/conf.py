@@ -30,7 +30,8 @@ html_title = f"{project} {release}"
 
 # Links to headings, and to files of the repository that are no pages.
 myst_heading_anchors = 4
-suppress_warnings = ["myst.xref_missing", "myst.header", "toc.not_included"]
+# A word such as `steps` in a docstring may be the name of several attributes.
+suppress_warnings = ["myst.xref_missing", "myst.header", "toc.not_included", "ref.python"]
 
 apidoc_modules = [
     {
