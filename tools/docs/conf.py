@@ -25,6 +25,7 @@ include_patterns = [
 ]
 # TEMPLATE/common/utils and the like are linked into every recipe.
 exclude_patterns = ["**/utils/**", "**/exp/**", "**/data/**", "**/results/*/**"]
+default_role = "code"  # single backquotes
 html_theme = "furo"
 html_title = f"{project} {release}"
 
