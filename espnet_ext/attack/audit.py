@@ -34,7 +34,7 @@ OF_RECORDS = (
 OF_ROWS = ("utterance", "method", "budget", "step", "radius", "reference", "target", "hypothesis")
 
 
-def differences(claimed: object, found: object, where: str) -> Iterator[str]:
+def disagreements(claimed: object, found: object, where: str) -> Iterator[str]:
     """What differs between a record and the same made again, one line each.
 
     Args:
@@ -43,20 +43,20 @@ def differences(claimed: object, found: object, where: str) -> Iterator[str]:
         where: what it is, for the lines.
 
     Example:
-        >>> list(differences({"wer": [5.0, None]}, {"wer": [50.0, None]}, "pgd"))
+        >>> list(disagreements({"wer": [5.0, None]}, {"wer": [50.0, None]}, "pgd"))
         ['pgd: wer: claimed 5.0, found 50.0']
     """
     if isinstance(claimed, Mapping) and isinstance(found, Mapping):
         for key in dict.fromkeys([*claimed, *found]):
-            yield from differences(claimed.get(key), found.get(key), f"{where}: {key}")
+            yield from disagreements(claimed.get(key), found.get(key), f"{where}: {key}")
     elif isinstance(claimed, list | tuple) and isinstance(found, list | tuple):
         for one, other in zip_longest(claimed, found):
-            yield from differences(one, other, where)
-    elif not _agree(claimed, found, where.rpartition(": ")[2]):
+            yield from disagreements(one, other, where)
+    elif not _is_near(claimed, found, where.rpartition(": ")[2]):
         yield f"{where}: claimed {claimed!r}, found {found!r}"
 
 
-def _agree(claimed: object, found: object, name: str) -> bool:
+def _is_near(claimed: object, found: object, name: str) -> bool:
     if isinstance(claimed, bool) or not isinstance(claimed, int | float):
         return claimed == found
     near = max([EXACT, *(size for part, size in TOLERANCES.items() if part in name)])
@@ -111,7 +111,7 @@ def read_reference(
     }
     found = {name: samples_digest(samples) for name, samples in audio.items()}
     refuse(
-        differences(digests, found, "SHA-256 of the audio without attack"),
+        disagreements(digests, found, "SHA-256 of the audio without attack"),
         f"{wav_scp} has other audio than {entry / AUDIO}:",
     )
     labels = ("reference", "target")
@@ -120,7 +120,7 @@ def read_reference(
         for n, x in audio.items()
     ]
     refuse(
-        differences(
+        disagreements(
             record["utterances"],
             {"count": len(told), "sha256": digest(told)},
             "utterances, their audio, references and targets",
@@ -146,7 +146,7 @@ def other_texts(
     for row in rows:
         if row["step"] == 0:
             where = f"utterance {row['utterance']}: {name}"
-            yield from differences(row[name], wanted.get(row["utterance"]), where)
+            yield from disagreements(row[name], wanted.get(row["utterance"]), where)
 
 
 def heard_again(
@@ -186,7 +186,7 @@ def heard_again(
             where = f"utterance {said['utterance']}, {', '.join(map(str, setting_of(said)))} steps"
             if said["budget"] is not None:
                 problems += _beyond(said, heard, budgets, reference, where)
-            problems += differences({key: said.get(key) for key in heard}, heard, where)
+            problems += disagreements({key: said.get(key) for key in heard}, heard, where)
     return again, problems
 
 
@@ -222,7 +222,7 @@ def _beyond(
     norm = "l2" if budget.norm == 2 else "linf"
     if not heard[norm] <= radius:
         yield f"{where}: {norm} is claimed to be at most {radius:.6g}, found {heard[norm]:.6g}"
-    yield from differences(said["radius"], radius, f"{where}: radius")
+    yield from disagreements(said["radius"], radius, f"{where}: radius")
 
 
 def gradient_again(victim: Victim[B], record: Record, rows: Sequence[Row], audio: Audio) -> Record:

@@ -67,11 +67,11 @@ def main() -> None:
     others = listeners(victim, beams, [name for name in names if not name.startswith("beam")])
     found, unlike = audit.heard_again(victim, rows, record, entry, audio, others)
     check = audit.gradient_again(victim, record, rows, audio)
-    unlike += audit.differences(record["gradient_check"], check, "attack.json: gradient_check")
+    unlike += audit.disagreements(record["gradient_check"], check, "attack.json: gradient_check")
     refuse([*problems, *unlike], f"{entry} is refused, its log is not what was found:")
     again = attack_results(found, {**record, "gradient_check": check}, args.utt2spk, {})
     again["training_seed"] = recognizer.config.get("seed")
-    unlike = [*audit.differences(by_name(report.results), by_name(again), "results.json")]
+    unlike = [*audit.disagreements(by_name(report.results), by_name(again), "results.json")]
     refuse(unlike, f"{entry} is refused, its results do not follow from its log:")
     print(
         f"{entry} is true: {len(audio)} utterances, {len(again['scores'])} settings and "
@@ -84,12 +84,12 @@ def main() -> None:
 
 def _refuse_another(found: Mapping[str, object], claimed: Mapping[str, object]) -> None:
     """Refuse a model that is not the one of attack.json, wherever it lies."""
-    from espnet_ext.attack.audit import differences
+    from espnet_ext.attack.audit import disagreements
     from espnet_ext.data.files import content_of
     from espnet_ext.errors import refuse
 
     own = {key: content_of(claimed.get(key)) for key in found}
-    refuse(differences(own, content_of(found), "model"), "--model is not the one of attack.json:")
+    refuse(disagreements(own, content_of(found), "model"), "--model is not the one of attack.json:")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class CountermeasureReport(Report):
         all_spoof = 100.0 * attacked["spoof"] / (attacked["spoof"] + attacked["bonafide"])
         return (
             f"{len(results['models'])} countermeasures, training seeds "
-            f"{', '.join(map(str, results['seeds']))}; evaluation set of {_counted(evaluation)}; "
-            f"attacked: {_counted(attacked) if results['cells'] else 'none'}. Answers are taken at "
+            f"{', '.join(map(str, results['seeds']))}; evaluation set of {_trials(evaluation)}; "
+            f"attacked: {_trials(attacked) if results['cells'] else 'none'}. Answers are taken at "
             "the threshold of the clean development set. Always answering 'spoof' has "
             f"{all_spoof:.1f} % plain and 50 % balanced accuracy."
         )
@@ -163,7 +163,7 @@ class CountermeasureReport(Report):
         }
 
 
-def _counted(counts: Counts) -> str:
+def _trials(counts: Counts) -> str:
     return (
         f"{counts['bonafide']} bona fide and {counts['spoof']} spoof trials of "
         f"{counts['speakers']} speakers"

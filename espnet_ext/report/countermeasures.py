@@ -146,7 +146,8 @@ def attacks(run: Run) -> dict[str, EpsTables]:
     logs = {source: pd.concat(tables, ignore_index=True) for source, tables in run.logs.items()}
     curves = {source: [point for _, point in success_curve(log)] for source, log in logs.items()}
     found = {
-        source: _attack(records, curves.get(source, [])) for source, records in run.settings.items()
+        source: _attack_tables(records, curves.get(source, []))
+        for source, records in run.settings.items()
     }
     for name in GAINS:
         correct([point for about in found.values() for point in about.get("curve", [])], name)
@@ -312,7 +313,7 @@ def _histogram(run: Run, cell: Cell, eps: float | None, rows: pd.DataFrame) -> H
     }
 
 
-def _attack(found: Mapping[int, Record], curve: list[CurvePoint]) -> EpsTables:
+def _attack_tables(found: Mapping[int, Record], curve: list[CurvePoint]) -> EpsTables:
     """attack.json of the first seed, its tables by epsilon as means over seeds, and a curve."""
     first = found[min(found)]
     tables: dict[str, dict[str, float]] = {}

@@ -32,7 +32,7 @@ def front_matter(card: Card, licence: str, dataset: str) -> str:
 
     task = card["model"]["task"]
     results = [_result(task, dataset, "without attack", card["clean"]["metrics"], {})]
-    for attack in strongest(card["attacks"]):
+    for attack in of_most_steps(card["attacks"]):
         access = "white box" if attack["access"] == "white box" else f"from {attack['source']}"
         settings = {
             "method": attack["method"],
@@ -59,7 +59,7 @@ def front_matter(card: Card, licence: str, dataset: str) -> str:
     return f"---\n{text}---\n"
 
 
-def strongest(attacks: list[Attack]) -> list[Attack]:
+def of_most_steps(attacks: list[Attack]) -> list[Attack]:
     """Of each attack and budget the entry of the most steps; the tables of the card have all."""
     found: dict[tuple[object, ...], Attack] = {}
     for attack in attacks:

@@ -68,7 +68,7 @@ def sweep_tables(results: SweepResults) -> list[str]:
         for table, conditions in chosen_conditions(results):
             text = adv_twer_table(conditions, table["columns"], budget)
             sections += [f"### {table['title']}", text, *note(entries, "difference")]
-        sections += ["### Differences to the baseline", _differences(results, budget)]
+        sections += ["### Differences to the baseline", _difference_table(results, budget)]
     sections += ["## The attack itself", _sizes(results)]
     names = [(f"{c['heads']} ({weights(c)})", c["attack"]) for c in results["conditions"]]
     sections += [*listener_tables(dict(names)), *words_tables(dict(names))]
@@ -145,7 +145,7 @@ def _benign(results: SweepResults) -> list[str]:
     return [about, pivot(headings, cells), *note(conditions, "wer_difference")]
 
 
-def _differences(results: SweepResults, budget: str) -> str:
+def _difference_table(results: SweepResults, budget: str) -> str:
     settings = [e for e in attacked_settings(results, noise=True) if e["budget"] == budget]
     named = any(e["method"] != PGD for e in settings)
     columns = [f"{e['method']} {e['step']}" if named else str(e["step"]) for e in settings]
