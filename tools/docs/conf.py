@@ -26,7 +26,7 @@ include_patterns = [
 # TEMPLATE/common/utils and the like are linked into every recipe.
 exclude_patterns = ["**/utils/**", "**/exp/**", "**/data/**", "**/results/*/**"]
 default_role = "code"  # single backquotes
-html_theme = "furo"
+html_theme_options = {"page_width": "70rem", "sidebar_width": "18rem", "fixed_sidebar": True}
 html_title = f"{project} {release}"
 
 # Links to headings, and to files of the repository that are no pages.
