@@ -69,7 +69,9 @@ for (const box of document.querySelectorAll(".all")) {
   });
   box.querySelector(".save").addEventListener("click", () => {
     const lines = [heads, ...found().map((row) => [...row.cells])];
-    const quoted = (cell) => `"${text(cell).trim().replaceAll('"', '""')}"`;
+    // A spreadsheet would compute a text that begins like a formula.
+    const safe = (value) => isNaN(value) ? value.replace(/^[=+\-@]/, "'$&") : value;
+    const quoted = (cell) => `"${safe(text(cell).trim()).replaceAll('"', '""')}"`;
     const csv = lines.map((cells) => cells.map(quoted).join(",")).join("\r\n") + "\r\n";
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([csv], { type: "text/csv" }));

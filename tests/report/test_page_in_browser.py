@@ -147,12 +147,15 @@ def test_keys_alone_play_change_clips_sort_search_and_save(open_page, attacked, 
     assert tab.inner_text(".all output") == "1 of 6 rows"
     for _ in "u3":
         press("Backspace")
+    last = "document.querySelector('.all tbody tr:last-child td:last-child')"
+    tab.evaluate(f"{last}.dataset.text = '=HYPERLINK(1)'")
     tab_to(".save")
     with tab.expect_download() as download:
         press("Enter")
     download.value.save_as(tmp_path / "saved.csv")
     rows = list(csv.reader((tmp_path / "saved.csv").open(newline="", encoding="utf-8")))
     assert len(rows) == 1 + 6 and rows[1][0] == "u0" and rows[1][-1] == "oops be or not to"
+    assert rows[-1][-1] == "'=HYPERLINK(1)"  # text in a spreadsheet, no formula
     tab_to(".all th:nth-child(4) button")
     press("Enter")
     column = "[...document.querySelectorAll('.all td:nth-child(4)')].map(c => +c.textContent)"
