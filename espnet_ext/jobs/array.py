@@ -13,11 +13,14 @@ from pathlib import Path
 from espnet_ext.errors import InputError
 
 _RANGE = re.compile(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?")
+# A mistyped range is an error: it would be taken for the log otherwise. A slash is in paths only.
 _LIKE_RANGE = re.compile(r"\w+=[^/]*:[^/]*")
 _LISTED = re.compile(r"\S*\brun_line\.sh (\S+) (\d+)")
 _ENDED = re.compile(rb"^# Ended \(code (\d+)\)", re.MULTILINE)
 _VALUES = {"-V": 0, "-pe": 2}  # options that do not take one value
+# Grid Engine's name, which recipes of Kaldi still use.
 _ALIASES = {"tc": "max-jobs-run"}
+# The lines of `tail`, which the runner and not the job has written.
 _TAIL = ("# Accounting: ", "# Ended (code ")
 PICK = ("all", "none", "failed", "incomplete")
 
@@ -125,6 +128,7 @@ def _take_options(rest: list[str]) -> Iterator[tuple[str, str]]:
         if len(rest) < count:
             raise InputError(f"option {option} needs a value")
         values, rest[:count] = rest[:count], []
+        # Kaldi takes --max-jobs-run and --max_jobs_run for the same option.
         name = option.lstrip("-").replace("_", "-")
         yield _ALIASES.get(name, name), " ".join(values)
 
@@ -153,6 +157,8 @@ def listed_line(command: str) -> str | None:
     listed = _LISTED.fullmatch(command)
     if listed is None or not Path(listed[1]).is_file():
         return None
+    # run_line.sh counts lines with sed, which ends them at a newline only: not splitlines(). A
+    # command may name a file whose name is not UTF-8.
     lines = Path(listed[1]).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     return lines[int(listed[2]) - 1] if int(listed[2]) <= len(lines) else None
 
@@ -181,6 +187,7 @@ def output_lines(log: Path, count: int, *, max_bytes: int = 1 << 16) -> list[str
     """
     try:
         with log.open("rb") as f:
+            # Only the end is read: the log of a long training has many megabytes.
             start = max(0, f.seek(0, 2) - max_bytes)
             f.seek(start)
             lines = f.read().decode(errors="replace").split("\n")
@@ -199,6 +206,7 @@ def earlier_code(log: Path) -> int | None:
         codes = _ENDED.findall(log.read_bytes())
     except FileNotFoundError:
         return None
+    # The last one counts, for a task that Slurm puts into its queue again appends to its log.
     return int(codes[-1]) if codes else None
 
 

@@ -26,6 +26,8 @@ from espnet_ext.jobs.warm import PROGRAM, Worker, worker_line
 
 GRACE_SECONDS = 5.0  # between asking a job to stop and killing it
 # The job of a program that was killed (kill -9) ends itself, with all it has started.
+# 'kill -0' only asks whether that program still exists; 'kill -TERM 0' reaches the whole process
+# group, which each job has for itself.
 _SCRIPT = """
 (while kill -0 %d; do sleep 2; done; kill -TERM 0) < /dev/null > /dev/null 2>&1 &
 %s
@@ -58,6 +60,7 @@ def run_jobs(array: JobArray) -> dict[int, int]:
     codes, todo = begin(array, "run.pl")
     # A worker is worth its while where jobs would import the same one after another.
     runner = _Runner(array, slots, warm=len(todo) > len(slots))
+    # Threads are enough: each only waits for a process.
     with runner, ThreadPoolExecutor(len(slots)) as pool, stopping(runner.stop):
         futures = {pool.submit(runner.run, number): number for number in todo}
         pending, due = set(futures), time.monotonic() + interval
@@ -77,17 +80,20 @@ def _slots(array: JobArray) -> list[str | None]:
     if limit == 0 and "max-jobs-run" in array.options:
         raise InputError("--max-jobs-run must be at least 1")
     if not gpus:
+        # A container or taskset may leave fewer cores than the machine has; macOS cannot tell.
         affinity = hasattr(os, "sched_getaffinity")
         return [None] * (
             limit or (len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1)
         )
     devices = visible_gpus()
+    # GPUs that are left over, too few for one more job, stay unused.
     groups: list[str | None] = [
         ",".join(devices[i : i + gpus]) for i in range(0, len(devices) - gpus + 1, gpus)
     ]
     if not groups:
         say(f"warning: --gpu {gpus}, but {len(devices)} found (nvidia-smi -L); one job at a time")
         groups = [None]
+    # With --max-jobs-run beyond the number of groups, jobs share GPUs.
     return [groups[i % len(groups)] for i in range(limit or len(groups))]
 
 
@@ -99,6 +105,7 @@ def visible_gpus() -> list[str]:
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
+        # CUDA takes "-1", or nothing, for no GPU at all.
         return [device for device in visible.split(",") if device.strip() not in ("", "-1")]
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
@@ -112,6 +119,8 @@ def _start(command: str, output: int, environment: Mapping[str, str]) -> "subpro
     """Start a command in bash, its output to a file descriptor."""
     with tempfile.TemporaryFile() as script:
         # Through a file, for the length of one argument of `bash -c` is limited.
+        # Bash reads the script from its standard input, so the command must not read it too. The
+        # newline ends a comment that the command may end with.
         script.write(os.fsencode(_SCRIPT % (os.getpid(), f"( {command}\n) < /dev/null")))
         script.seek(0)
         return subprocess.Popen(
@@ -172,6 +181,8 @@ class _Runner:
             log, started = self.array.log_of(number), time.monotonic()
             with _written(log), log.open("wb") as begun:
                 begun.write(head(self.array.command_of(number)))
+            # The job, its children and this program append: none of them writes over what another
+            # one wrote.
             with log.open("ab", buffering=0) as output:
                 code = self._run_in(slot, number, output.fileno())
                 if code is None:
@@ -197,6 +208,8 @@ class _Runner:
             if line is None:
                 process = _start(command, output, {**os.environ, **environment})
             else:
+                # A worker that was killed, e.g. for lack of memory, is replaced for the jobs that
+                # are left.
                 if worker is None or worker.process.returncode is not None:
                     worker = self._worker = Worker(_SCRIPT % (os.getpid(), PROGRAM))
                 process = worker.process
@@ -206,6 +219,7 @@ class _Runner:
             code = process.wait()
         else:
             code = worker.run(line, self.array.log_of(number), environment)
+        # Popen has -N for signal N, shells have 128 + N.
         return code if code >= 0 else 128 - code
 
     def say_progress(self, total: int) -> None:
@@ -221,6 +235,7 @@ class _Runner:
     def stop(self) -> None:
         """Start no more jobs and end those that run, with all their children."""
         with self._lock:
+            # First, so that no thread starts a job that is not among those ended here.
             self._stopped = True
             processes = list(self._running.values())
         _signal_groups(processes, signal.SIGTERM)
@@ -237,6 +252,7 @@ def _signal_groups(processes: "list[subprocess.Popen[bytes]]", number: int) -> i
     existing = 0
     for process in processes:
         with contextlib.suppress(OSError):
+            # A group has the id of its first process, see `start_new_session`.
             os.killpg(process.pid, number)
             existing += 1
     return existing

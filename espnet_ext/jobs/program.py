@@ -67,6 +67,7 @@ def report_failures(array: JobArray, codes: Mapping[int, int], program: str = "r
     count = f"{len(failed)} / {len(codes)}" if len(codes) > 1 else "job"
     say(f"{count} failed, log is in {array.log_pattern}", program)
     log, code = array.log_of(failed[0]), codes[failed[0]]
+    # 137 is 128 + SIGKILL, which Linux sends where memory has run out.
     killed = ", killed, most often for lack of memory" if code == 137 else ""
     say(f"end of {log} (code {code}{killed}):", program)
     for line in output_lines(log, LINES_SHOWN) or ["(the command printed nothing)"]:

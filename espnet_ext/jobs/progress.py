@@ -8,6 +8,7 @@ from pathlib import Path
 from espnet_ext.jobs.array import JobArray, earlier_code, head, listed_line, output_lines
 
 JOBS_SHOWN = 4
+# ESPnet's format of log lines; its trainings put the name of the machine first.
 _LOG_PREFIX = re.compile(r"^(?:\[[^]]*\] )?\d{4}-\d\d-\d\d \S+ \([^)]*\) INFO: ")
 # What ESPnet's trainer logs.
 _STARTED = re.compile(r"\b(\d+)/(\d+)epoch started(?:\. Estimated time to finish: (.*))?")
@@ -42,6 +43,7 @@ def job_progress(log: Path) -> Progress | None:
 
     Warnings, configurations and other lines that show no progress are passed over.
     """
+    # Many, for warnings may hide the newest progress and the losses stand above it.
     lines = output_lines(log, 1000)
     for number in range(len(lines) - 1, -1, -1):
         line = _LOG_PREFIX.sub("", lines[number])
@@ -49,6 +51,7 @@ def job_progress(log: Path) -> Progress | None:
             return _epoch(started, lines)
         if trained := _TRAINED.search(line):
             return Progress(f"epoch {trained[1]} of {trained[1]}", 1.0, 0.0)
+        # Of lines without the prefix of the logger a number such as 3/4 says nothing.
         if line != lines[number] and _COUNT.search(line):
             part = _PART.search(line)
             done, total = (int(n) for n in part.groups() if n) if part else (0, 0)
@@ -79,6 +82,7 @@ def about(seconds: float) -> str:
         >>> about(98.44)
         'about 2 minutes left'
     """
+    # Up to one and a half, the smaller unit says more: "about 90 minutes".
     name = next((n for n in ("day", "hour") if seconds > 1.5 * _UNITS[n]), "minute")
     count = max(1, round(seconds / _UNITS[name]))
     return f"about {count} {name}{'s' if count > 1 else ''} left"
@@ -132,10 +136,12 @@ def _time_left(
             left[number] = seconds[number] * (1.0 / progress.fraction - 1.0)
         elif lasted:
             left[number] = max(0.0, sum(lasted) / len(lasted) - seconds[number])
+    # Jobs that wait are taken to last as long as these do on average.
     known = lasted + [seconds[number] + rest for number, rest in left.items()]
     if not known or len(left) < len(running):
         return None
     work = sum(left.values()) + waiting * sum(known) / len(known)
+    # However many jobs run beside it, the slowest one has to end.
     return max(work / max(1, len(running)), *left.values(), 0.0)
 
 
@@ -143,6 +149,7 @@ def job_name(array: JobArray, number: int) -> str:
     """A job by its number and, where its log tells it, the directory that it writes."""
     try:
         with array.log_of(number).open("rb") as f:
+            # The head of a log has the command, and run_line.sh prints the line that it runs.
             found = re.search(rb"--output_dir (\S+)", f.read(1 << 14))
     except OSError:
         found = None
@@ -179,6 +186,7 @@ def _is_of(log: Path, command: str) -> bool:
         text = f.read(1 << 16)
     if not text.startswith(head(command).split(b"\n# Started", 1)[0] + b"\n"):
         return False
+    # The command may be the same while the list of jobs was written again with other lines.
     line = listed_line(command)
     # utils/run_line.sh prints the line before it runs it.
     return line is None or b"\n" + line.encode(errors="surrogateescape") + b"\n" in text

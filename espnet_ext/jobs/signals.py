@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+# From linux/prctl.h: Python has no name for it.
 PR_SET_PDEATHSIG = 1
 
 
@@ -36,6 +37,7 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
     before = {number: signal.signal(number, _leave) for number in caught}
     try:
         yield
+    # `SystemExit` and `KeyboardInterrupt` are no `Exception`.
     except BaseException:
         stop()
         raise

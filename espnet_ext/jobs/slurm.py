@@ -59,6 +59,8 @@ LOST, CANCELLED = 128 + signal.SIGTERM, 128 + signal.SIGINT
 MAX_ARRAY_SIZE = 1001  # Slurm's default
 PATIENCE_SECONDS = 600.0  # with a controller that does not answer
 
+# 'set -m' gives the job a process group, so that the notice reaches all it starts. 'wait' ends
+# early when the notice comes, hence the loop around it.
 _BODY = r"""
 again= child=
 # First of all, for the notice may come at any time.
@@ -112,6 +114,7 @@ class SlurmConf:
         """
         words: list[str] = []
         for name, value in {**self.defaults, **given}.items():
+            # These are heeded here; a site may translate them all the same.
             if name in OWN_OPTIONS and (name, "*") not in self.options:
                 continue
             text = self.options.get((name, value), self.options.get((name, "*")))
@@ -389,6 +392,7 @@ def _submit(command: Sequence[str]) -> str:
         ) from None
     if done.returncode:
         raise InputError(f"Slurm refuses the jobs: {done.stderr.strip()}\n{shlex.join(command)}")
+    # --parsable puts the name of the cluster behind a semicolon.
     return done.stdout.strip().split(";")[0]
 
 
@@ -469,10 +473,12 @@ def task_states(jobs: Mapping[str, Part]) -> dict[int, str]:
         InputError: the controller has not answered for a long time.
     """
     listed = ",".join(jobs)
+    # Tasks that have ended are asked for as well: their state says why.
     options = ["--array", "--states=all", f"--jobs={listed}", "--format=%F %K %T"]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         done = _squeue(*options)
+        # The controller forgets jobs some minutes after their end.
         if done.returncode == 0 or "Invalid job id" in done.stderr:
             lines = (line.split() for line in done.stdout.splitlines())
             return {

@@ -78,8 +78,12 @@ class Worker:
             ended, and will run nothing more.
         """
         request = {"line": line, "log": str(log), "environment": dict(environment)}
+        # The worker holds the only other copy of the write end: reading ends when the exit code was
+        # written or the worker has died.
         reply, answer = os.pipe()
         try:
+            # Requests of several threads must not mix. A worker that has died leaves an empty
+            # reply, see below.
             with self._sending, contextlib.suppress(BrokenPipeError):
                 socket.send_fds(self._channel, [json.dumps(request).encode() + b"\n"], [answer])
         finally:

@@ -17,10 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
+# 5000 with the value itself, which `p_value` counts as a draw.
 RESAMPLES = 4999
 LEVEL = 0.05  # of tests, as intervals of 95 % have it
 # For definitions of intervals; measured by tools/benchmarks/interval_coverage.py.
 TOO_NARROW = "too narrow where few are drawn: that of a rate over 20 speakers holds 9 times in 10"
+# Between two of so many ranks lies a thousandth of the trials; values themselves are not thinned.
 MAX_THRESHOLDS = 1000
 BLOCK = 2**24  # numbers that are held in double precision at a time
 Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -74,6 +76,7 @@ class Draws:
         self.resamples, self.seed = resamples if units > 1 else 0, seed
         generator = np.random.default_rng(seed)
         self._seeds: dict[int, np.ndarray] = {}
+        # Before the units are drawn: kept results have this order, see the class.
         if runs is not None and runs > 1:
             self._seeds[runs] = self._draw(runs, generator)
         self.counts = self._draw(units, generator, one_by_one=runs == 1)
@@ -98,6 +101,7 @@ class Draws:
         """How often each training seed is drawn (R + 1, count); always once if not `drawn`."""
         if not drawn:
             return np.ones((self.resamples + 1, count))
+        # A generator of their own, so that draws do not depend on which measure asks first.
         if count not in self._seeds:
             self._seeds[count] = self._draw(count, np.random.default_rng((self.seed, count)))
         return self._seeds[count]
@@ -189,6 +193,7 @@ def _blocks(table: np.ndarray) -> Iterator[np.ndarray]:
 
 def equal_error(miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
     """Equal error rates in percent (R,) of curves (R, T), as the official code has them."""
+    # The first of equal differences, as `espnet_ext.metrics.eer` takes it.
     best = np.abs(miss - false_alarm).argmin(axis=1)[:, None]
     sides = [np.take_along_axis(side, best, axis=1)[:, 0] for side in (miss, false_alarm)]
     return 50.0 * (sides[0] + sides[1])
@@ -230,6 +235,7 @@ def p_value(draws: np.ndarray) -> float | None:
     drawn = draws[1:][~np.isnan(draws[1:])]
     if np.isnan(draws[0]) or len(drawn) < 2:
         return None
+    # A draw of exactly zero speaks for both sides.
     rarer = min(int((drawn <= 0.0).sum()), int((drawn >= 0.0).sum()))
     return min(1.0, 2.0 * (1 + rarer) / (1 + len(drawn)))
 
@@ -248,6 +254,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(values)
     adjusted = np.empty(len(values))
     steps = values[order] * np.arange(len(values), 0, -1)
+    # No test is left where one with a smaller p-value is not.
     adjusted[order] = np.maximum.accumulate(steps).clip(max=1.0)
     return [float(value) for value in adjusted]
 
@@ -259,6 +266,7 @@ def most_tests(resamples: int) -> int:
         >>> most_tests(4999)
         125
     """
+    # Binary fractions must not turn a whole number into the one below.
     return int(LEVEL * (1 + resamples) / 2.0 + 1e-9)
 
 
@@ -340,6 +348,7 @@ def ratio(
     return draws.ratio(number, of, np.arange(number.shape[1]))
 
 
+# Rates over the same units share their draws, which pairs them.
 @functools.lru_cache(maxsize=8)
 def _draws(units: int, runs: int, seed: int) -> Draws:
     return Draws(units, seed=seed, runs=runs)
@@ -361,6 +370,7 @@ def _table(
     places = tuple([n[name] for name in side] for n, side in zip(numbers, names, strict=True))
     shape = len(numbers[0]), len(numbers[1])
     table, found = np.zeros(shape), np.zeros(shape, dtype=bool)
+    # `table[places] += array` would count a unit that stands in several rows once.
     np.add.at(table, places, array)
     found[places] = True
     if not found.all():

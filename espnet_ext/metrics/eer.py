@@ -84,6 +84,7 @@ def equal_error_rate(target: ArrayLike, nontarget: ArrayLike) -> EqualErrorRate:
         EqualErrorRate(rate=0.2, threshold=0.0)
     """
     curve = det_curve(target, nontarget)
+    # The official code takes the first of equal differences as well.
     best = int(np.argmin(np.abs(curve.miss - curve.false_alarm)))
     rate = float(curve.miss[best] + curve.false_alarm[best]) / 2.0
     return EqualErrorRate(rate, float(curve.thresholds[best]))

@@ -79,6 +79,7 @@ def character_errors(reference: str, hypothesis: str) -> Errors:
 def _errors(reference: list[str], hypothesis: list[str]) -> Errors:
     if not reference:
         raise ValueError("the reference is empty; an error rate against it is not defined")
+    # ESPnet counts its error rates with the same package.
     return Errors(editdistance.eval(reference, hypothesis), len(reference))
 
 
@@ -99,12 +100,14 @@ def aligned_words(reference: str, hypothesis: str) -> tuple[Aligned, ...]:
     """
     wanted, heard = normalize(reference).split(), normalize(hypothesis).split()
     error = len(wanted) + 1  # more than all hits together, each of which counts -1
+    # `editdistance` gives the number of errors but no alignment.
     costs = [[error * (i + j) for j in range(len(heard) + 1)] for i in range(len(wanted) + 1)]
     for i, word in enumerate(wanted, 1):
         for j, other in enumerate(heard, 1):
             paired = costs[i - 1][j - 1] + (-1 if word == other else error)
             costs[i][j] = min(paired, error + min(costs[i - 1][j], costs[i][j - 1]))
     found, i, j = [], len(wanted), len(heard)
+    # From the end, pairs before insertions and deletions: words are paired as late as possible.
     while i or j:
         if i and j:
             pair = -1 if wanted[i - 1] == heard[j - 1] else error

@@ -51,6 +51,7 @@ def matrix_norm(matrix: torch.Tensor, norm: Norm = "frobenius") -> torch.Tensor:
         >>> matrix_norm(torch.tensor([[3.0, 0.0], [0.0, 4.0]]), "spectral").item()
         4.0
     """
+    # A Gram matrix squares the ratio of the singular values, which single precision does not hold.
     matrix = matrix.double()
     if norm == "frobenius":
         return torch.linalg.matrix_norm(matrix)
@@ -59,6 +60,7 @@ def matrix_norm(matrix: torch.Tensor, norm: Norm = "frobenius") -> torch.Tensor:
     gram = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
     # The eigenvalues of NaN raise an error that says nothing of layers.
     finite = gram.isfinite().all()
+    # Rounding can make an eigenvalue near zero negative, and that has no root.
     largest = torch.linalg.eigvalsh(torch.where(finite, gram, 0.0))[-1].clamp(min=0.0)
     return torch.where(finite, largest.sqrt(), torch.nan)
 
@@ -123,6 +125,7 @@ class MeanStates:
         Raises:
             ValueError: the number of layers changes.
         """
+        # In double precision: a data set may have millions of frames.
         sums = [layer.double().sum(dim=0) for layer in states]
         if self._sums and len(sums) != len(self._sums):
             raise ValueError(f"{len(sums)} layers after utterances of {len(self._sums)}")
@@ -204,5 +207,6 @@ def same_norm_noise(
         (F, D).
     """
     draws = torch.rand(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
+    # Signs of one size have the wanted norm exactly, without a second pass.
     size = (adversarial - clean).norm() / clean.numel() ** 0.5
     return clean + torch.where(draws < 0.5, -size, size)

@@ -36,6 +36,7 @@ def measure(original: np.ndarray, adversarial: np.ndarray) -> Perturbation:
     """
     if original.shape != adversarial.shape:
         raise ValueError(f"lengths differ: {original.shape} and {adversarial.shape}")
+    # In single precision the energy of a long recording would lose digits.
     signal = original.astype(np.float64).ravel()
     noise = adversarial.astype(np.float64).ravel() - signal
     noise_energy = float(noise @ noise)

@@ -42,6 +42,7 @@ class CostModel:
     """
 
     spoof: float = 0.05
+    # Of what is no spoof, 99 in 100 are the claimed speaker.
     target: float = 0.95 * 0.99
     nontarget: float = 0.95 * 0.01
     miss: float = 1.0
@@ -49,6 +50,7 @@ class CostModel:
     false_alarm_spoof: float = 10.0
 
     def __post_init__(self) -> None:
+        # Products of decimal fractions do not add up to 1 in binary.
         if abs(self.spoof + self.target + self.nontarget - 1.0) > 1e-9:
             raise ValueError("the priors of spoof, target and nontarget must add up to 1")
 
@@ -117,6 +119,7 @@ def verification_errors(
     if threshold is None:
         threshold = equal_error_rate(target, nontarget).threshold
     return VerificationErrors(
+        # Here a score at the threshold is accepted, see above.
         float(np.mean(checked(target, "target") < threshold)),
         float(np.mean(checked(nontarget, "non-target") >= threshold)),
         float(np.mean(checked(spoof, "spoof") >= threshold)),
@@ -184,6 +187,7 @@ def normalised_cost(
     c0, c1, c2 = weights
     if version not in VERSIONS:
         raise ValueError(f"t-DCF of '{version}'; known are 2019 and 2021")
+    # The 2019 form leaves out what the verification system costs whatever the countermeasure does.
     fixed = c0 if version == "2021" else 0.0
     default = fixed + min(c1, c2)
     if default <= 0.0:
