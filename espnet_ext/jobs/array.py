@@ -1,6 +1,6 @@
 """What Kaldi's run.pl, slurm.pl and queue.pl have in common: command line, logs, picking.
 
-A back end takes a `JobArray` and runs it; it decides itself which options it heeds.
+A back end takes a `JobArray` and runs it; it decides itself which options it uses.
 """
 
 import re
@@ -32,7 +32,7 @@ class JobArray:
     Attributes:
         log: path of the log; with several jobs it has `name` in it.
         command: for bash; `name` in it stands for the number.
-        name: the word to replace, usually JOB; None for a single job without one.
+        name: the word to replace, usually JOB; None for a single job without such a word.
         first: the first number.
         last: the last number.
         options: name without dashes -> value, `_` written as `-`.

@@ -40,7 +40,7 @@ exit $code
 def run_jobs(array: JobArray) -> dict[int, int]:
     """Run all jobs of `array` that its option `pick` asks for, several at a time.
 
-    Options heeded: `max-jobs-run`, `gpu`, `pick`, `progress-seconds`. A job that fails does
+    Options used: `max-jobs-run`, `gpu`, `pick`, `progress-seconds`. A job that fails does
     not stop the others. SIGINT, SIGTERM and SIGHUP stop the jobs and raise `SystemExit`.
 
     Returns:
@@ -116,7 +116,7 @@ def visible_gpus() -> list[str]:
 
 
 def _start(command: str, output: int, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """Start a command in bash, its output to a file descriptor."""
+    """Start a command in bash that writes its output to a file descriptor."""
     with tempfile.TemporaryFile() as script:
         # Through a file, for the length of one argument of `bash -c` is limited.
         # Bash reads the script from its standard input, so the command must not read it too. The

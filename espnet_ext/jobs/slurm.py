@@ -7,8 +7,8 @@ database is needed, and `--pick` works on either back end's logs.
 
 A task that was killed, timed out, preempted or lost with its node leaves a log without an end, or
 with a code of a signal: it is submitted again, alone, up to `--retries` times. After a task was
-cancelled nothing is submitted again, for somebody wanted that. A task near its time limit is asked
-to stop and put into the queue again; the stages continue with what is finished.
+cancelled nothing is submitted again, for somebody wanted it to stop. A task near its time limit is
+asked to stop and is put into the queue again; the stages continue with what is finished.
 """
 
 import contextlib
@@ -163,9 +163,9 @@ class Part:
     """Jobs that are one array of Slurm.
 
     Attributes:
-        numbers: of the jobs.
-        offset: what a number is more than the task of Slurm, which has an upper limit.
-        script: where its script is.
+        numbers: numbers of the jobs.
+        offset: number of a job less that of its task in Slurm, which has an upper limit.
+        script: path of its script.
     """
 
     numbers: Sequence[int]
@@ -280,7 +280,7 @@ def task_ranges(numbers: Sequence[int]) -> str:
 def run_array(array: JobArray) -> dict[int, int]:
     """Run all jobs of `array` that its option `pick` asks for, and wait for them.
 
-    Options heeded: `pick`, `max-jobs-run`, `retries` (2), `requeues` (20), both 0 on several
+    Options used: `pick`, `max-jobs-run`, `retries` (2), `requeues` (20), both 0 on several
     nodes, `notice-seconds` (120), `progress-seconds` (60), `config`, `dry-run`; `conf/slurm.conf`
     translates others. SIGINT, SIGTERM and SIGHUP cancel the jobs and raise `SystemExit`.
 

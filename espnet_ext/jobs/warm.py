@@ -70,12 +70,12 @@ class Worker:
 
         Args:
             line: see `worker_line`.
-            log: at whose end its output goes.
-            environment: variables that the worker has not, or has otherwise.
+            log: file to which its output is appended.
+            environment: variables that the worker lacks, or has with other values.
 
         Returns:
-            its exit code, 128 + the signal where it was killed; that of the worker where this has
-            ended, and will run nothing more.
+            its exit code, 128 + the signal if it was killed; that of the worker, if the worker has
+            ended and will run nothing more.
         """
         request = {"line": line, "log": str(log), "environment": dict(environment)}
         # The worker holds the only other copy of the write end: reading ends when the exit code was

@@ -6,8 +6,9 @@ as they come; `Draws` serves a whole report, any two numbers of which are then p
 
 Speakers are drawn, not utterances, where it is asked for: the utterances of a speaker are alike.
 Training seeds are drawn as well, and independently of the units: the pigeonhole bootstrap, Owen
-(2007). It counts what is of one unit in one run up to three times, so it is too wide where that
-is most, and too narrow where few runs differ by much (tools/benchmarks/interval_coverage.py).
+(2007). It counts the variance that belongs to one unit in one run up to three times: intervals are
+too wide where that variance is the largest, and too narrow where few runs differ by much
+(tools/benchmarks/interval_coverage.py).
 """
 
 import functools
@@ -42,23 +43,23 @@ class Interval(NamedTuple):
     high: float | None
 
     def map(self, change: Callable[[float], float]) -> "Interval":
-        """The same of a value that grows with this one, e.g. in another unit."""
+        """The interval of an increasing function of the value, e.g. in another unit."""
         return Interval(*(None if number is None else change(number) for number in self))
 
 
 class Draws:
     """Draws of units (utterances, speakers, trials) and of training seeds, with replacement.
 
-    The first of the R + 1 rows takes everything once: it gives the value itself. A draw
-    without a row that is asked for is NaN, and `interval` leaves it out. Of a single unit there
-    is nothing to draw, so R is 0 and no interval is given instead of one of width zero.
+    The first of the R + 1 rows takes everything once: it gives the value itself. A draw that
+    holds none of the rows of a measure is NaN, and `interval` leaves it out. A single unit leaves
+    nothing to draw: R is 0, and no interval is given instead of one of width zero.
 
     Args:
         units: number of units S.
         resamples: number of draws R.
         seed: of the draws.
-        runs: number of training seeds K, where all measures have the same. The two rules draw
-            from the generator in another order; both stay, for results are kept of either.
+        runs: number of training seeds K, if it is the same for all measures. With and without it
+            the generator is used in different orders; both stay, for kept results have either.
 
     Attributes:
         counts: how often each unit is drawn (R + 1, S).
@@ -84,7 +85,7 @@ class Draws:
     def _draw(
         self, count: int, generator: np.random.Generator, one_by_one: bool = False
     ) -> np.ndarray:
-        """How often each of `count` things is drawn (R + 1, count), of `count` draws a row."""
+        """How often each of `count` things is drawn (R + 1, count), with `count` draws per row."""
         # One byte is enough: up to 255 things cannot exceed it, and of more than 255 none is
         # drawn 255 times (expected once). 70,000 trials take 350 MB then, and not 2.8 GB.
         drawn = np.ones((self.resamples + 1, count), dtype=np.uint8)
@@ -140,7 +141,7 @@ class Draws:
         units: np.ndarray,
         measure: Curve,
     ) -> np.ndarray:
-        """Mean over training seeds of a measure of the detection error trade-off, every draw.
+        """Mean over training seeds of a measure of the detection error trade-off, for every draw.
 
         A threshold never parts the copies of a trial that is drawn twice. More than
         `MAX_THRESHOLDS` trials are thinned to that many ranks, so take the first row (the value
@@ -148,13 +149,13 @@ class Draws:
 
         Args:
             scores: of K training seeds and N trials (K, N).
-            bonafide: which trials are (N,).
-            units: of each trial (N,).
-            measure: from misses and false alarms (R + 1, T) to a number a draw (R + 1,), or to
-                several (M, R + 1).
+            bonafide: which trials are bona fide (N,).
+            units: number of the unit of each trial (N,).
+            measure: from misses and false alarms (R + 1, T) to one number per draw (R + 1,), or
+                to several (M, R + 1).
 
         Returns:
-            like what the measure returns, in its unit.
+            an array as the measure returns it, in the same unit.
         """
         found = [measure(*self._errors(row, bonafide, units)) for row in scores]
         weights = self.training_seeds(len(scores))
@@ -204,7 +205,7 @@ def interval(draws: np.ndarray, value: float | None = None) -> Interval:
 
     Args:
         draws: (R + 1,), the value itself first; NaN where a draw is not defined.
-        value: where it is known exactly.
+        value: the value itself, where it is known exactly.
     """
     point = float(draws[0] if value is None else value)
     if np.isnan(point):
@@ -241,10 +242,10 @@ def p_value(draws: np.ndarray) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of several tests, so adjusted that all below 0.05 hold together (Holm 1979).
+    """p-values of several tests, adjusted so that all below 0.05 hold together (Holm 1979).
 
-    Where nothing differs, one or more of them is below 0.05 in at most 5 of 100 cases, whatever
-    the tests have in common.
+    Where nothing differs, one or more of them is below 0.05 in at most 5 of 100 cases, however
+    the tests depend on each other.
 
     Example:
         >>> holm([0.01, 0.04, 0.03])
@@ -260,7 +261,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def most_tests(resamples: int) -> int:
-    """Number of tests up to which Holm's correction can leave one at all.
+    """The largest number of tests of which one can pass Holm's correction.
 
     Example:
         >>> most_tests(4999)

@@ -4,7 +4,7 @@ For layer i and N pairs of utterances, `LNSR_i = sum_n |h'_i(n) - h_i(n)| / |h_i
 h the states (F, D) of the original and h' those of the adversarial utterance; i = 0 is the
 input itself. The paper writes a sum and an L2 norm. The authors' script takes the *mean*,
 and the *spectral* norm: `numpy.linalg.norm(..., ord=2)` of a matrix is its largest singular
-value. Both are had here, for the two differ by much.
+value. Both are available here, because the two differ by much.
 
 A layer norm gives every state the same length, so that the ratio cannot exceed 2 whatever
 the attack does, and a mean that all states share makes every ratio small. The centred
@@ -71,7 +71,7 @@ def noise_to_signal(
     """Noise-to-signal ratio of every layer for one pair of utterances.
 
     Args:
-        clean: states of the original, one (F, D) a layer, the input first.
+        clean: states of the original, one (F, D) per layer, the input first.
         adversarial: states of the adversarial utterance, of the same shapes.
         norm: of the matrices.
         means: state (D,) of each layer to subtract from the signal, see `MeanStates`. It
@@ -120,7 +120,7 @@ class MeanStates:
         self._frames: list[int] = []
 
     def add(self, states: States) -> None:
-        """Take in the states of an utterance, one (F, D) a layer; nothing of them is kept.
+        """Take in the states of an utterance, one (F, D) per layer; only their sums are kept.
 
         Raises:
             ValueError: the number of layers changes.
@@ -149,7 +149,7 @@ class MeanStates:
 class LNSR:
     """Layerwise noise-to-signal ratio over a data set, one pair of utterances at a time.
 
-    Keeps one number a pair and layer, never the states.
+    Keeps one number per pair and layer, never the states.
 
     Example:
         >>> lnsr = LNSR()
