@@ -29,6 +29,7 @@ class GraphAttention(torch.nn.Module):
     def __init__(self, size: int, output_size: int, temperature: float):
         super().__init__()
         self.temperature = temperature
+        # The rates of dropout that no option names are those of the official code.
         self.drop = torch.nn.Dropout(0.2)
         self.affinity = torch.nn.Linear(size, output_size)
         self.weight = _vector(output_size)
@@ -47,8 +48,10 @@ class GraphAttention(torch.nn.Module):
 
     def attend(self, nodes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """New nodes (B, N, E') from nodes (B, N, E) and the scores (B, N, N, 1) of pairs."""
+        # Over the neighbours of a node. Pairs are symmetric before this line, shares are not.
         shares = torch.softmax(scores.squeeze(-1) / self.temperature, dim=-1)
         found = self.attended(shares @ nodes) + self.own(nodes)
+        # BatchNorm1d wants the dimensions of a node, not the nodes, in second place.
         return F.selu(self.norm(found.transpose(1, 2)).transpose(1, 2))
 
 
@@ -85,6 +88,7 @@ class HeterogeneousAttention(GraphAttention):
             the same, with E' in the place of E.
         """
         count = first.size(1)
+        # Each kind gets a projection of its own into one space before the nodes are compared.
         both = torch.cat([k(n) for k, n in zip(self.kinds, (first, second), strict=True)], dim=1)
         nodes = self.drop(both)
         of_first = torch.arange(nodes.size(1), device=nodes.device) < count
@@ -94,6 +98,7 @@ class HeterogeneousAttention(GraphAttention):
         one = torch.where(of_first, self.weight, self.weight_second).t()  # (N + M, E')
         weights = torch.where(alike.unsqueeze(-1), one.unsqueeze(1), self.weight_across.t())
         scores = (pairs * weights).sum(dim=-1, keepdim=True)
+        # The stack node reads the nodes as they come in, and no node reads it.
         looked = torch.tanh(self.stack_affinity(nodes * stack)) @ self.stack_weight
         shares = torch.softmax(looked / self.temperature, dim=1)
         stack = self.stack_attended(shares.transpose(1, 2) @ nodes) + self.stack_own(stack)
@@ -118,8 +123,11 @@ class GraphPool(torch.nn.Module):
     def forward(self, nodes: torch.Tensor) -> torch.Tensor:
         """(B, N, E) to (B, K, E)."""
         scores = torch.sigmoid(self.score(self.drop(nodes)))
+        # Rounded down, as in the official code: 0.5 of the 23 bands of `sinc` are 11.
         count = max(int(nodes.size(1) * self.share), 1)
         kept = scores.topk(count, dim=1).indices
+        # The choice itself has no gradient; the scores learn because the kept nodes are multiplied
+        # by them.
         return (nodes * scores).gather(1, kept.expand(-1, -1, nodes.size(2)))
 
 
@@ -128,6 +136,7 @@ class _Branch(torch.nn.Module):
 
     def __init__(self, size: int, output_size: int, temperature: Sequence[float], share: float):
         super().__init__()
+        # The start of the stack node is learned, one for each branch.
         self.stack = torch.nn.Parameter(torch.randn(1, 1, size))
         self.first = HeterogeneousAttention(size, output_size, temperature[0])
         self.second = HeterogeneousAttention(output_size, output_size, temperature[1])
@@ -187,16 +196,20 @@ class AASIST(SegmentEncoder):
         else:
             check_segment(num_frames, "aasist", least=3)
             self.project = torch.nn.Linear(input_size, projection)
+            # The pooling of `embed` is over bands as well as over frames.
             input_size = projection // 3
         few, many = channels
         sizes = [1, few, few, *[many] * (BLOCKS - 2)]
         self.norm = torch.nn.BatchNorm2d(1)
         self.blocks = torch.nn.Sequential(
             *(
+                # A pretrained encoder has few frames, so the blocks behind `projection` keep all of
+                # them.
                 ResidualBlock((a, b), first=a == 1, pool=3 if projection is None else 1)
                 for a, b in itertools.pairwise(sizes)
             )
         )
+        # Only bands have positions, as in the official code.
         self.positions = torch.nn.Parameter(torch.randn(1, input_size, many))
         alone, together = temperatures
         self.bands = GraphAttention(many, many, alone)
@@ -206,6 +219,7 @@ class AASIST(SegmentEncoder):
             _Branch(many, graph_size, (together, together), shares[2]) for _ in range(2)
         )
         self.drop_branch, self.drop = torch.nn.Dropout(0.2), torch.nn.Dropout(dropout_rate)
+        # Largest and mean node of time, the same of bands, and the stack node.
         self._size = 5 * graph_size
 
     def output_size(self) -> int:
@@ -217,11 +231,13 @@ class AASIST(SegmentEncoder):
         if self.project is not None:
             feats = F.max_pool2d(self.project(feats), 3)
         x = F.selu(self.norm(feats.transpose(1, 2).unsqueeze(1)))
+        # The paper takes the largest magnitude over the frames, or over the bands, for a node.
         x = self.blocks(x).abs()  # (B, C, D, F')
         bands = x.amax(dim=3).transpose(1, 2) + self.positions
         bands = self.pool_bands(self.bands(bands))
         time = self.pool_time(self.time(x.amax(dim=2).transpose(1, 2)))
         branches = [[self.drop_branch(n) for n in b(time, bands)] for b in self.branches]
+        # The branches compete: the larger value of each dimension is kept.
         time, bands, stack = (torch.maximum(*both) for both in zip(*branches, strict=True))
         read = [n for nodes in (time, bands) for n in (nodes.abs().amax(1), nodes.mean(1))]
         return self.drop(torch.cat([*read, stack.squeeze(1)], dim=1))

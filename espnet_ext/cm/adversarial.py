@@ -76,15 +76,22 @@ class AdversarialOptions:
         """
         if not self.eps:
             return feats
+        # The size of the ball of each utterance: zero where it stays clean.
         size = self.eps * (torch.rand(len(feats), 1, 1, device=feats.device) < self.share)
         if updates is not None and self.warmup:
             size = size * (updates / self.warmup).clamp(max=1.0)
+        # PGD and one-step FGSM both begin at a random point: without it, training on FGSM may do no
+        # more than hide the gradient at the clean point (Wong, Rice, Kolter 2020).
         change = zero_padding((2.0 * torch.rand_like(feats) - 1.0) * size, lengths)
         for _ in range(self.steps):
             change.requires_grad_()
+            # With no argument, `fork_rng` would save the generators of all GPUs.
             devices = [feats.device] if feats.is_cuda else []
             with torch.enable_grad(), torch.random.fork_rng(devices):
+                # With regard to the change alone: `backward` would also add to the gradients of the
+                # parameters.
                 (gradient,) = torch.autograd.grad(loss(feats + change), change)
             moved = change.detach() + self.alpha * size * gradient.sign()
+            # Features have no range of their own, so nothing but the ball limits the change.
             change = zero_padding(moved.clamp(-size, size), lengths)
         return feats + change

@@ -30,11 +30,15 @@ class _FromSingleChannel(torch.autograd.Function):
     def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Gradients of the input, the weights and the bias."""
         x, weight = ctx.saved_tensors
+        # Under autocast the gradient is in half precision and what was saved is not.
         weight = weight.to(gradient.dtype)
+        # The transpose of a convolution written as a matrix product: the product gives the gradient
+        # of each patch, and `fold` adds up patches that overlap.
         patches = weight.flatten(1).t() @ gradient.flatten(2)
         options = {"padding": ctx.padding, "stride": ctx.stride}
         of_input = torch.nn.functional.fold(patches, x.shape[2:], weight.shape[2:], **options)
         of_weight, of_bias = None, None
+        # An attack freezes the parameters; their gradients would be computed for nothing.
         if ctx.needs_input_grad[1]:
             of_weight = torch.nn.grad.conv2d_weight(
                 x.to(gradient.dtype), weight.shape, gradient, **options
@@ -61,6 +65,7 @@ class SingleChannelConv2d(torch.nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(B, 1, F, D) to (B, C, F', D')."""
+        # In training on clean features no gradient is asked for, and the detour is made for CPUs.
         if input.requires_grad and input.device.type == "cpu":
             return _FromSingleChannel.apply(
                 input, self.weight, self.bias, self.stride, self.padding

@@ -49,6 +49,8 @@ class FeatureCache:
             if feats is None:
                 feats = compute(speech[row : row + 1, : key[1]], lengths[row : row + 1])[0][0]
                 size = feats.numel() * feats.element_size()
+                # Nothing that is kept makes room for it: every epoch reads all utterances, so each
+                # of them is needed as often as the others.
                 if size <= self.room:
                     self.room -= size
                     self._kept[key] = feats.clone()

@@ -42,6 +42,7 @@ class _LargerHalf(torch.autograd.Function):
     def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient goes to the larger of the two."""
         (is_first,) = ctx.saved_tensors
+        # A subtraction gives the other half exactly, and spares a second mask.
         kept = gradient * is_first
         return torch.cat([kept, gradient - kept], dim=1)
 
@@ -76,6 +77,7 @@ class MFMConv(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """(B, C, F, D) to (B, C', F, D); `lengths` (B,) or None where all frames count."""
+        # A 1x1 convolution reads no neighbours, so no padding can reach a frame through it.
         if self.conv.kernel_size[0] > 1:
             x = silence_padding(x, lengths)
         x = self.mfm(self.conv(x))
@@ -160,6 +162,7 @@ class LCNN(torch.nn.Module):
         self.group3 = Group(third, fourth, group_norm)
         self.norm3 = MaskedBatchNorm2d(fourth)
         self.group4 = Group(fourth, fifth, group_norm)
+        # Without padding and rounded down; `_halve` counts the frames in the same way.
         self.pool = torch.nn.MaxPool2d(2)
         # Values of one bin of the last map: its frames too, unless their mean is taken.
         last = fifth * (1 if self.num_frames is None else self.num_frames >> HALVINGS)
@@ -204,6 +207,8 @@ class LCNN(torch.nn.Module):
         """The last map (B, C, F // 16, D // 16) of (B, 1, F, D), and its lengths."""
         x, lengths = self._halve(self.stem(x, lengths), lengths)
         x, lengths = self._halve(self.group1(x, lengths), lengths)
+        # The original normalises behind the pooling here, and before group 4, which has no pooling
+        # in front of it.
         x, lengths = self._halve(self.group2(self.norm1(x, lengths), lengths), lengths)
         x = self.norm3(self.group3(x, lengths), lengths)
         return self._halve(self.group4(x, lengths), lengths)
@@ -235,6 +240,7 @@ def check_sizes_of_maps(
         )
     if pooling == "flatten" and num_frames is None:
         raise InputError("LCNN: whole utterances need pooling: mean; flatten needs num_frames")
+    # Below it, the poolings leave a map without values, and PyTorch's message would name no option.
     least = 1 << HALVINGS
     if input_size < least or (num_frames is not None and num_frames < least):
         raise InputError(

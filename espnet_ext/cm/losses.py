@@ -13,6 +13,7 @@ import torch
 from espnet_ext.cm import CLASSES
 from espnet_ext.errors import InputError
 
+# In the order of the original code, whose logit 1 is bona fide.
 SPOOF, BONAFIDE = range(len(CLASSES))
 
 
@@ -81,6 +82,8 @@ class WeightedCrossEntropy(CountermeasureLoss):
 
     def forward(self, embedding: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Weighted cross-entropy of each utterance; see the base class."""
+        # Not `reduction="mean"`, which divides by the weights of the batch: the loss of an
+        # utterance would then depend on the classes of the others.
         return torch.nn.functional.cross_entropy(
             self.logits(embedding), label, weight=self.class_weights, reduction="none"
         )
@@ -100,11 +103,13 @@ class _Angular(CountermeasureLoss):
     def __init__(self, input_size: int, num_classes: int = 2):
         super().__init__()
         _check_two(num_classes)
+        # As the code of Liu et al. (2019) draws them.
         weight = torch.empty(input_size, num_classes).uniform_(-1.0, 1.0)
         self.weight = torch.nn.Parameter(torch.nn.functional.normalize(weight, dim=0))
 
     def cosines(self, embedding: torch.Tensor) -> torch.Tensor:
         """Cosines to the direction of each class: (B, E) to (B, 2)."""
+        # Rounding may leave a cosine just beyond 1, of which the arc cosine is nan.
         return self._projection(torch.nn.functional.normalize(embedding, dim=1)).clamp(-1.0, 1.0)
 
     def _projection(self, embedding: torch.Tensor) -> torch.Tensor:
@@ -151,6 +156,8 @@ class ASoftmax(_Angular):
         if margin < 1 or margin != int(margin):
             raise InputError(f"A-softmax: margin must be a positive integer, not {margin}")
         self.margin = int(margin)
+        # The original counts batches of validation, too; there, lambda reaches its end somewhat
+        # earlier.
         self.schedule = (lambda_min, lambda_base, lambda_rate)
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
 
@@ -160,6 +167,7 @@ class ASoftmax(_Angular):
             self.iteration += 1
         cosines = self.cosines(embedding)
         target = cosines.gather(1, label.unsqueeze(1))
+        # (lambda cos + psi) / (1 + lambda), see the class, written as a step from the plain cosine.
         margined = target + (self.psi(target) - target) / (1.0 + self.mixing())
         norms = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
         logits = norms * cosines.scatter(1, label.unsqueeze(1), margined)
@@ -174,6 +182,8 @@ class ASoftmax(_Angular):
         """The margin function of cos(theta), any shape; falls from 1 to 1 - 2m over [0, pi]."""
         # The angle only says which branch: its own gradient is infinite at the ends.
         angle = cosines.detach().acos()
+        # At pi the quotient is the margin itself, one branch too far: psi has the same value there,
+        # and its slope the wrong sign.
         k = (self.margin * angle / math.pi).floor().clamp(max=self.margin - 1)
         before, multiple = torch.ones_like(cosines), cosines
         for _ in range(self.margin - 1):  # cos(m theta) as a polynomial of cos(theta)
@@ -267,6 +277,7 @@ class OCSoftmax(CountermeasureLoss):
                 f"OC-softmax: margin_spoof {margin_spoof} lies above margin_bonafide "
                 f"{margin_bonafide}; exchange them"
             )
+        # As the authors' code draws it.
         weight = torch.nn.init.kaiming_uniform_(torch.empty(1, input_size), a=0.25)
         self.weight = torch.nn.Parameter(weight.squeeze(0))
         self.margins = (margin_spoof, margin_bonafide)
@@ -282,10 +293,13 @@ class OCSoftmax(CountermeasureLoss):
         cosine = self.cosine(embedding)
         spoof, bonafide = self.margins
         distance = torch.where(label == BONAFIDE, bonafide - cosine, cosine - spoof)
+        # log(1 + exp(x)) that does not overflow for large x.
         return torch.nn.functional.softplus(self.scale * distance)
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """-z and z, (B, 2); see the class."""
+        # Half the scale, for the two logits differ by 2 z: cross-entropy then has the scale of the
+        # paper's loss.
         z = 0.5 * self.scale * (self.cosine(embedding) - self._threshold)
         return torch.stack([-z, z], dim=1)
 

@@ -98,12 +98,15 @@ class CountermeasureModel(FeatureModel):
     @property
     def window(self) -> int:
         """Samples of the front end's window; 1 where it does not say."""
+        # Front ends that take a spectrum keep their window there; `sinc` has one itself.
         spectrum = getattr(self.frontend, "spectrum", self.frontend)
         return getattr(spectrum, "win_length", 1)
 
     def features(self, speech: torch.Tensor, lengths: torch.Tensor) -> Padded:
         """Normalised features of speech as the codec leaves it, see `FeatureModel.features`."""
         if self.codec is not None:
+            # Inside of `features`, so that training, scoring and attacks on the waveform all hear
+            # it.
             speech = through_codec(speech, lengths, self.sample_rate, self.codec)
         return super().features(speech, lengths)
 
@@ -119,6 +122,7 @@ class CountermeasureModel(FeatureModel):
         """
         if self.defense is not None:
             feats, lengths = self.defense(feats, lengths)
+        # The mode of this module, not that of the encoder, see `logits`.
         segments, segment_lengths = cut(feats, lengths, self.segment, self.training)
         return self.encoder(segments, segment_lengths).unflatten(0, (feats.size(0), -1))
 
@@ -172,6 +176,7 @@ class CountermeasureModel(FeatureModel):
             inside `collected_trials`, accuracy, accuracy of each class (nan where it is absent)
             and their mean.
         """
+        # A column in each batch: `LabelToId` makes an array of one number of each label.
         label = label.reshape(-1)
         if self._cache is not None and "utt_id" in kwargs:
             feats, lengths = self._cache.features(
@@ -182,6 +187,8 @@ class CountermeasureModel(FeatureModel):
         if self.training:
             if self.specaug is not None:
                 feats, lengths = self.specaug(feats, lengths)
+            # After SpecAug: a mask that is drawn later would remove a part of the attack. Its loss
+            # has no margin, like the loss that real attacks follow.
             feats = self.adversarial.attacked(
                 feats,
                 lengths,
@@ -192,8 +199,10 @@ class CountermeasureModel(FeatureModel):
                 self.updates += 1
         embeddings = self.embeddings(feats, lengths)
         flat, segments = embeddings.flatten(0, 1), embeddings.size(1)
+        # Every segment is an example of its own for the loss; the decision averages them.
         loss = self.loss(flat, label.repeat_interleave(segments)).mean()
         with torch.no_grad():
+            # In single precision also with --use_amp: rates of the set are computed from them.
             logits = self._segment_mean(self.loss.logits(flat).float(), len(label))
         stats = {"loss": loss.detach()}
         if self._trials is None:
@@ -241,6 +250,7 @@ def accuracies(logits: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Ten
         tensor(0.5000)
     """
     right = (logits.argmax(dim=-1) == label).float()
+    # A class that is absent gives 0 / 0, which is the nan that is wanted.
     by_class = [
         (right * (label == number)).sum() / (label == number).sum()
         for number in range(len(CLASSES))

@@ -27,6 +27,7 @@ def silence_padding(maps: torch.Tensor, lengths: torch.Tensor | None) -> torch.T
     """
     if lengths is None:
         return maps
+    # Not a product with the mask: nan or infinity in the padding would stay.
     return maps.masked_fill(~frame_mask(lengths, maps.size(2)), 0.0)
 
 
@@ -43,6 +44,7 @@ def mean_over_frames(maps: torch.Tensor, lengths: torch.Tensor | None) -> torch.
     if lengths is None:
         return maps.mean(dim=2)
     total = silence_padding(maps, lengths).sum(dim=2)
+    # Utterances shorter than an encoder asks for may have no frame left; their mean is zero.
     return total / lengths.clamp(min=1).to(maps.dtype).view(-1, 1, 1)
 
 
@@ -62,6 +64,7 @@ class MaskedBatchNorm2d(torch.nn.BatchNorm2d):
         Returns:
             (B, C, F, D).
         """
+        # PyTorch types them as optional; this class always has them.
         assert self.running_mean is not None and self.running_var is not None
         if not self.training:
             # One multiplication and addition: PyTorch's own takes ten times as long for the
@@ -73,6 +76,8 @@ class MaskedBatchNorm2d(torch.nn.BatchNorm2d):
             return super().forward(input)
         mask = frame_mask(lengths, input.size(2)).to(input.dtype)
         count = mask.sum() * input.size(3)
+        # In two passes: the mean of the squares less the square of the mean would cancel in single
+        # precision where the mean is large, as it is for decibels.
         mean = (input * mask).sum(dim=(0, 2, 3), keepdim=True) / count
         variance = ((input - mean).square() * mask).sum(dim=(0, 2, 3), keepdim=True) / count
         with torch.no_grad():  # move the running statistics as PyTorch does

@@ -86,6 +86,7 @@ def layer_states(
 
 def statistics(states: torch.Tensor) -> torch.Tensor:
     """Mean, standard deviation and mean absolute difference over time: (F, D) to (3 D,)."""
+    # A single frame has no difference and a deviation of 0; PyTorch would give nan for both.
     change = states.diff(dim=0).abs().mean(dim=0) if len(states) > 1 else states[0] * 0.0
     return torch.cat([states.mean(dim=0), states.std(dim=0, correction=0), change])
 
@@ -141,7 +142,10 @@ def probe(
         rates = []
         for strength in STRENGTHS:
             classifier = make_pipeline(
+                # Without it, one strength of the regularisation would mean something else in each
+                # layer.
                 StandardScaler(),
+                # Spoofs are the larger class, nine of ten in ASVspoof 2019.
                 LogisticRegression(C=strength, class_weight="balanced", max_iter=2000),
             )
             classifier.fit(train.layers[layer], train.bonafide)
@@ -151,5 +155,6 @@ def probe(
                 for scores, s in scored
             )
             rates.append((on_dev, on_test))
+        # Among equal rates the first, which has the strongest regularisation.
         found.append(min(rates, key=lambda pair: pair[0]))
     return found

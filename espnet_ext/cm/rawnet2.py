@@ -30,6 +30,7 @@ class FeatureMapScaling(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, 1, F) to (B, C, 1, F)."""
         scale = torch.sigmoid(self.gate(x.mean(dim=(2, 3))))[:, :, None, None]
+        # The same number scales and is added, as in the authors' code: one linear layer, not two.
         return x * scale + scale
 
 
@@ -73,8 +74,11 @@ class RawNet2(SegmentEncoder):
         self.norm = torch.nn.BatchNorm2d(input_size)
         layers: list[torch.nn.Module] = []
         for number, (old, new) in enumerate(itertools.pairwise(sizes)):
+            # SELU before and behind the blocks, but leaky ReLU in them: so it is in the authors'
+            # code.
             activation = torch.nn.LeakyReLU(0.3)
             layers += [
+                # Their shortcut reads one frame, that of AASIST three.
                 ResidualBlock((old, new), number == 0, 1, activation, shortcut_frames=1),
                 FeatureMapScaling(new),
             ]
@@ -91,5 +95,6 @@ class RawNet2(SegmentEncoder):
         """(B, F, D), F at least `LEAST_FRAMES`, to (B, E)."""
         x = F.selu(self.norm(feats.transpose(1, 2).unsqueeze(2)))
         x = F.selu(self.norm_states(self.blocks(x)))  # (B, C, 1, F')
+        # One direction only, so the last state is the one that has seen the whole segment.
         states, _ = self.gru(x.squeeze(2).transpose(1, 2))
         return self.last(states[:, -1])

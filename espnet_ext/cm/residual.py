@@ -36,9 +36,13 @@ class ResidualBlock(torch.nn.Module):
         (old, new), kernel = channels, (height, 3)
         activation = activation or torch.nn.SELU()
         self.before: torch.nn.Module = torch.nn.Identity()
+        # The official code of AASIST makes this normalisation and reads the input without it; here
+        # it is used, as in the paper.
         if not first:
             self.before = torch.nn.Sequential(torch.nn.BatchNorm2d(old), activation)
         self.convolutions = torch.nn.Sequential(
+            # A kernel of even height cannot be centred: the first convolution adds a band and the
+            # second takes it away again.
             torch.nn.Conv2d(old, new, kernel, padding=(height - 1, 1)),
             torch.nn.BatchNorm2d(new),
             activation,

@@ -48,6 +48,7 @@ def read_scores(*paths: str | Path) -> list[TrialScore]:
     for path in paths:
         part = read_columns(path, trial_score, key=lambda row: row.utterance)
         for row in part:
+            # Within one file `read_columns` has found the utterances that appear twice.
             if owner.setdefault(row.utterance, path) != path:
                 problems.append(
                     f"{path}: utterance {row.utterance} has a score in {owner[row.utterance]} too; "
@@ -75,6 +76,7 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         raise ValueError(f"the score '{text}' is not a number; score it again") from None
+    # `float` reads nan and inf, and a rate computed from them would look like a number.
     if not math.isfinite(value):
         raise ValueError(f"the score is {text}; the model diverged or got a bad input, look at it")
     return value
@@ -93,6 +95,7 @@ def write_score_file(path: str | Path, scores: Iterable[TrialScore]) -> None:
     problems += [f"{path}: the score of utterance {name} is not a finite number" for name in bad]
     if problems:
         raise InputError(summarize(problems))
+    # The shortest text that reads back as the same number: no ties by rounding.
     write_lines(path, (f"{u} {attack} {key} {float(s)!r}" for u, attack, key, s in rows))
 
 
@@ -117,6 +120,7 @@ def check_trials(
     """
     found = {row.utterance: (row.key, row.attack) for row in scores}
     truth = {
+        # A spoof without an attack must not agree with any; the message shows the '?'.
         name: (label, utt2attack.get(name, "-" if label == "bonafide" else "?"))
         for name, label in utt2label.items()
     }

@@ -60,6 +60,7 @@ def like_lengths(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]
         >>> like_lengths({"a": 5, "b": 9, "c": 8}, batch_size=2)
         [['b', 'c'], ['a']]
     """
+    # By name among equals, so that the order of `wav.scp` changes no batch.
     order = sorted(lengths, key=lambda name: (-lengths[name], name))
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
@@ -79,6 +80,8 @@ def audio_lengths(paths: Mapping[str, str], sample_rate: int, window: int = 1) -
         InputError: see `espnet_ext.data.audio.audio_length`.
     """
     lengths = {
+        # Every job of an array reads all lengths, for the batches of all are one plan; headers are
+        # cheap.
         name: audio_length(path, sample_rate=sample_rate, utterance=name)
         for name, path in paths.items()
     }

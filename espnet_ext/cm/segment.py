@@ -74,12 +74,15 @@ def cut(
         steps = torch.arange(max(feats.size(1), least), device=feats.device)
         repeated = steps % lengths.clamp(min=1).unsqueeze(1)
         last = steps.clamp(max=feats.size(1) - 1)
+        # Beyond its end an utterance keeps the padding of the batch, which does not count.
         return _frames(feats, torch.where(steps < longer.unsqueeze(1), repeated, last)), longer
     if training:  # one random start an utterance, (B, 1)
+        # Not `torch.randint`, which has one bound for all rows.
         choices = (lengths - size + 1).clamp(min=1)
         if options.random_phase:
             choices = torch.where(lengths < size, lengths.clamp(min=1), choices)
         drawn = (torch.rand(lengths.shape, device=lengths.device) * choices).long()
+        # `rand` is below 1, but its product with a large number may be rounded up to that number.
         starts = torch.minimum(drawn, choices - 1).unsqueeze(1)
     else:  # spread evenly, (B, S)
         last, count = (lengths - size).clamp(min=0).unsqueeze(1), options.eval_segments

@@ -37,6 +37,7 @@ class SqueezeExcitation(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         """(B, C, F, D) to (B, C, F, D); frames behind `lengths` (B,) do not count."""
+        # First over the frames of each utterance: the padding must not change the weights.
         weights = self.gate(mean_over_frames(x, lengths).mean(dim=2))
         return x * weights[:, :, None, None]
 
@@ -73,6 +74,7 @@ class SEBlock(torch.nn.Module):
             x: zero behind the end of each utterance.
             lengths: (B,) frames of the output; None where all count.
         """
+        # A normalisation moves the zeros of the padding, which the next convolution would read.
         y = silence_padding(torch.relu(self.norm1(self.conv1(x), lengths)), lengths)
         y = self.excite(self.norm2(self.conv2(y), lengths), lengths)
         if self.shortcut is not None:
@@ -130,6 +132,7 @@ class SENet(torch.nn.Module):
         self.stages = torch.nn.ModuleList()
         previous = channels[0]
         for number, (blocks, width) in enumerate(zip(layers, channels, strict=True)):
+            # The stem has halved the map twice already.
             first = SEBlock(previous, width, 1 if number == 0 else 2, reduction)
             rest = [SEBlock(width, width, 1, reduction) for _ in range(blocks - 1)]
             self.stages.append(torch.nn.ModuleList([first, *rest]))
@@ -163,9 +166,11 @@ class SENet(torch.nn.Module):
         lengths = _halved(lengths)
         x = silence_padding(x, lengths)
         for number, stage in enumerate(self.stages):
+            # Before the stage, because its blocks take the lengths of their output.
             lengths = lengths if number == 0 else _halved(lengths)
             for block in stage:
                 x = block(x, lengths)
+        # The mean over time and frequency makes the embedding independent of the number of bins.
         return mean_over_frames(x, lengths).mean(dim=2)
 
 

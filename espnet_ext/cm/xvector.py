@@ -48,6 +48,7 @@ class XVector(SegmentEncoder):
             raise InputError("xvector: takes segments only; give segment_conf num_frames")
         if min(channels, pooled, embedding) < 1:
             raise InputError("xvector: channels, pooled and embedding must be at least 1")
+        # ESPnet's encoder takes no lengths, which is why whole utterances are refused above.
         self.frames = XvectorEncoder(input_size, ndim=channels, output_size=pooled)
         self.pool = StatsPooling(pooled)
         self.head = torch.nn.Sequential(
