@@ -25,6 +25,7 @@ def interpolate(frames: torch.Tensor, hidden: torch.Tensor, lengths: torch.Tenso
     size = frames.size(1)
     index = torch.arange(size, device=frames.device)
     visible = ~hidden & (index < lengths.to(frames.device).unsqueeze(-1))
+    # The nearest visible frames of all frames at once, without a loop: running maxima of indices.
     before = torch.where(visible, index, -1).cummax(dim=1).values
     after = torch.where(visible, index, size).flip(1).cummin(dim=1).values.flip(1)
     none = (before < 0) & (after >= size)
@@ -58,6 +59,7 @@ def baseline_losses(
     Returns:
         `loss_zero` and `loss_interpolation`, scalars; 0 where nothing is selected.
     """
+    # A hidden step hides all of its frames, so interpolation must bridge all of them.
     stacked = steps.size(-1) // frame_size
     frames = steps.reshape(len(steps), -1, frame_size)
     hidden = selected.repeat_interleave(stacked, dim=1)

@@ -84,6 +84,7 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
         config_file = path.with_name(CONFIG)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; has the pretraining been run?")
+    # Our trainings write one beside the weights; s3prl keeps the configuration in the file.
     if not config_file.is_file():
         conf, weights, _, named = read_s3prl(path, allow_pickle)
         return Pretrained(path, conf, weights, None, named)
@@ -96,7 +97,9 @@ def read_pretrained(path: str | Path, allow_pickle: bool = False) -> Pretrained:
     weights = {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
     if "project.weight" not in weights:
         raise InputError(f"{path}: not the weights of a Mockingjay of {config_file}")
+    # With the defaults written out, an option that was left out and one that was given alike agree.
     conf = {**default_arguments(MockingjayEncoder), **config["encoder_conf"]}
+    # The task derives it from the front end, so config.yaml does not have it.
     conf["input_size"] = weights["project.weight"].size(1) // conf["downsample"]
     features = {k: config.get(k) for k in FEATURE_OPTIONS}
     find_files(features, config_file)
@@ -164,6 +167,7 @@ def check_features(pretrained: Pretrained, configured: Config) -> None:
 
 def s3prl_names(options: Config) -> Config:
     """Options of a front end and normalisation in the terms of `named_features`."""
+    # s3prl gives windows in milliseconds, front ends here have samples.
     rate = options["frontend_conf.fs"]
     kinds = {"mel": "mel", "spectrogram": "linear"}
     return {
@@ -193,6 +197,7 @@ def _all_options(features: Config) -> Config:
         }
         options.update({f"{name}_conf.{key}": value for key, value in conf.items()})
     if "frontend_conf.fs" in options:
+        # 16000 and "16k" are the same rate.
         options["frontend_conf.fs"] = sample_rate(options["frontend_conf.fs"])
     # The same statistics may lie elsewhere.
     options.pop("normalize_conf.stats_file", None)

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import is_inside
 
+# As BERT and the original code have them; PyTorch's default for the first is 1e-5.
 LAYER_NORM_EPS = 1e-12
 INITIAL_DEVIATION = 0.02
 ATTENTION_STARTS = ("normal", "tied")
@@ -101,6 +102,8 @@ class MockingjayEncoder(torch.nn.Module):
             steps (B, S, R D) with S = F // R, at least 1, and their number (B,), at least 1:
             an utterance shorter than a step has one, filled up with zeros.
         """
+        # Only a batch shorter than one step is filled up; longer utterances lose the frames that
+        # fill no step.
         short = max(self.downsample - feats.size(1), 0)
         feats = F.pad(feats, (0, 0, 0, short))
         size = feats.size(1) // self.downsample
@@ -145,6 +148,7 @@ class MockingjayEncoder(torch.nn.Module):
         self.positions = self.positions.to(like.device, like.dtype)
         embedded = self.project(steps) + self.positions[: steps.size(1)]
         states = [self.dropout(self.norm(embedded))]
+        # Keys alone are masked: states of the padding are computed and then ignored.
         attended = inside[:, None, None, :]
         for layer in self.layers[:depth]:
             states.append(layer(states[-1], attended))
@@ -173,6 +177,7 @@ class EncoderLayer(torch.nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.attention_dropout = attention_dropout
+        # One matrix for all three: one large product is faster than three small ones.
         self.qkv = torch.nn.Linear(hidden_size, 3 * hidden_size)
         self.attention_output = torch.nn.Linear(hidden_size, hidden_size)
         self.attention_norm = torch.nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
@@ -192,6 +197,7 @@ class EncoderLayer(torch.nn.Module):
         qkv = self.qkv(states).view(batch, size, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         rate = self.attention_dropout if self.training else 0.0
+        # It drops attention weights in evaluation mode as well, unless the rate is 0.
         context = F.scaled_dot_product_attention(query, key, value, attended, rate)
         context = context.transpose(1, 2).reshape(batch, size, hidden)
         attention = self.dropout(self.attention_output(context))
@@ -229,6 +235,7 @@ def initialize(module: torch.nn.Module) -> None:
 @torch.no_grad()
 def tie_queries_and_keys(qkv: torch.nn.Linear) -> None:
     """Let the queries and keys of a projection (3 H, H) begin equal, from N(0, 1 / H)."""
+    # Views: drawing into them changes the projection itself.
     query, key, _ = qkv.weight.chunk(3)
     torch.nn.init.normal_(query, std=query.size(1) ** -0.5)
     key.copy_(query)
@@ -240,6 +247,7 @@ def position_table(size: int, hidden_size: int) -> torch.Tensor:
     Dimension i has the angle position / 10000^(2 floor(i / 2) / H) (Vaswani et al. 2017,
     section 3.5).
     """
+    # Single precision leaves few digits to angles of thousands of radians.
     dimension = torch.arange(hidden_size, dtype=torch.float64)
     rate = 10000.0 ** (-2.0 * dimension.div(2, rounding_mode="floor") / hidden_size)
     angle = torch.arange(size, dtype=torch.float64).unsqueeze(-1) * rate

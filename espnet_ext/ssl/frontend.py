@@ -75,6 +75,7 @@ class MockingjayFrontend(AbsFrontend):
                 raise InputError(
                     f"frontend_conf.fs is {fs}, but the features are for {conf['fs']} Hz"
                 )
+            # Written in, because the default features name no rate.
             features["frontend_conf"] = {**conf, "fs": fs}
         self.features = make(frontend_choices, features)
         self.normalize = make(normalize_choices, features)
@@ -124,6 +125,8 @@ def _features(given: Config, checkpoint: str | None, allow_pickle: bool) -> Conf
         if given[name] is not None:
             chosen[name] = None if given[name] == "none" else given[name]
         if given[name] is not None or given[f"{name}_conf"] is not None:
+            # Replaced, not merged: the arguments of the checkpoint are of its class, perhaps
+            # another one.
             chosen[f"{name}_conf"] = given[f"{name}_conf"] or {}
     return chosen
 
@@ -138,8 +141,10 @@ def portable(conf: Config) -> Config:
         return dict(conf)
     given = {name: conf.get(name) for name in FEATURE_OPTIONS}
     features = _features(given, conf["checkpoint"], conf.get("allow_pickle", False))
+    # Null would mean that nothing is given, and the default would normalise.
     features["normalize"] = features["normalize"] or "none"
     return {**self_contained(conf), **features}
 
 
+# Not in `frontend.choices`: this module imports that one.
 frontend_choices.classes[NAME] = MockingjayFrontend

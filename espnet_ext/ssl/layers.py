@@ -28,6 +28,7 @@ class LayeredUpstream(torch.nn.Module):
         self.depth = len(layers)
         self.weights: torch.nn.Parameter | None = None
         if layer == "weighted":
+            # Equal weights at first, behind the softmax of `chosen`; one more for the embedding.
             self.weights = torch.nn.Parameter(torch.zeros(self.depth + 1))
         elif layer != "last":
             if not isinstance(layer, int) or not 0 <= layer <= self.depth:
@@ -41,6 +42,7 @@ class LayeredUpstream(torch.nn.Module):
     def train(self, mode: bool = True) -> "LayeredUpstream":
         """As PyTorch's; a frozen encoder stays in evaluation mode."""
         super().train(mode)
+        # Dropout would make the features of a frozen encoder random in training.
         if self.frozen:
             self.encoder.eval()
         return self

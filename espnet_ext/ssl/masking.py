@@ -117,12 +117,16 @@ class Masking:
         if generators is None:
             numbers = torch.rand(len(lengths), 3, size, device=lengths.device)
         else:
+            # Each row is drawn at its own length: the mask must not depend on the padding of its
+            # batch.
             drawn = torch.ones(len(lengths), 3, size)
             for row, length, generator in zip(drawn, lengths.tolist(), generators, strict=True):
                 row[:, :length] = torch.rand(3, length, generator=generator)
             numbers = drawn.to(lengths.device)
         # The places of the smallest numbers: a draw without replacement, for all at once.
         places = is_inside(self._places(lengths), size)
+        # All numbers are below 1, so steps where no segment may start come last. Sorting twice
+        # gives ranks.
         rank = numbers[:, 0].masked_fill(~places, 2.0).argsort(dim=1).argsort(dim=1)
         starts = rank < self._starts(lengths).unsqueeze(-1)
         steps = torch.arange(size, device=lengths.device)
@@ -130,6 +134,7 @@ class Masking:
         last = torch.where(starts, steps, -1).cummax(dim=1).values
         selected = (last >= 0) & (steps - last < self.consecutive)
         last = last.clamp(min=0)
+        # A segment takes the case that was drawn at its start.
         case = numbers[:, 1]
         case = case[:, :1].expand(-1, size) if self.case_by == "utterance" else case.gather(1, last)
         # For a segment that starts at a step, where the segment that replaces it starts.
@@ -140,6 +145,8 @@ class Masking:
         return Mask(selected, zeroed, replaced, source.clamp(max=size - 1))
 
     def _starts(self, lengths: torch.Tensor) -> torch.Tensor:
+        # In double precision, as Python computes it in the original: single precision may fall
+        # below a whole number that is reached exactly, and lose a start.
         wanted = lengths.double() * self.fraction
         if self.rounding == "round":
             count = (wanted / self.consecutive).round()
@@ -148,6 +155,7 @@ class Masking:
         return torch.minimum(count.long(), self._places(lengths))
 
     def _places(self, lengths: torch.Tensor) -> torch.Tensor:
+        # The original draws from range(L - consecutive - 1), so the last steps are never selected.
         return (lengths - self.consecutive - 1).clamp(min=0)
 
 
@@ -159,6 +167,7 @@ def utterance_generator(utterance: str, seed: int = 0) -> torch.Generator:
         >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
         True
     """
+    # Not `hash`, which Python salts anew in each process.
     return torch.Generator().manual_seed(zlib.crc32(f"{seed} {utterance}".encode()))
 
 

@@ -104,6 +104,7 @@ class MockingjayModel(FeatureModel):
         if self.training:
             mask = self.masking.draw(lengths, steps.size(1))
         else:
+            # Utterances without names share one draw.
             mask = self._fixed_mask(lengths, steps.size(1), utt_id or [""] * len(lengths))
         states = self.encoder.encode(mask.apply(steps), lengths)[-1]
         wanted, counted = target, is_inside(lengths, states.size(1))
@@ -113,11 +114,14 @@ class MockingjayModel(FeatureModel):
             index, counted = selected_first(mask.selected, most)
             states, wanted = _rows(states, index), _rows(target, index)
         error = (self.head(states) - wanted).abs().mean(dim=-1)
+        # Short utterances have no masked step, and so may a whole batch.
         weight = counted.sum().clamp(min=1)
         loss = (error * counted).sum() / weight
         stats = {"loss": loss.detach()}
+        # In training they would cost time and vary with the masks.
         if not self.training:
             stats.update(baseline_losses(target, mask.selected, lengths, self.target_size))
+        # ESPnet weighs batches by the third value, so the mean of an epoch is one over steps.
         return force_gatherable((loss, stats, weight), loss.device)
 
     @torch.no_grad()
@@ -157,6 +161,7 @@ class MockingjayModel(FeatureModel):
         feats, frames = self.features(speech, speech_lengths)
         steps, lengths = self.encoder.stack(feats, frames)
         if self.target is None:
+            # The same tensor is safe for both: `Mask.apply` gives a new one.
             return steps, steps, lengths
         wanted, frames = self.target(speech, speech_lengths)
         if self.target_normalize is not None:

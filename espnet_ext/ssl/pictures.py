@@ -47,6 +47,7 @@ def draw(reconstruction: Reconstruction, static: int | None = None) -> "Figure":
     limits = _limits(true[:, :static])
     for axis, (title, values) in zip(axes, panels.items(), strict=True):
         values = values[:, :static]
+        # What is reconstructed may be another feature than the input, with other values.
         low, high = limits if title != "masked" else _limits(values)
         axis.imshow(
             values.T.numpy(),
@@ -64,6 +65,7 @@ def draw(reconstruction: Reconstruction, static: int | None = None) -> "Figure":
 
 
 def _limits(values: torch.Tensor) -> tuple[float, float]:
+    # Single outliers would leave no colours for the rest.
     return float(values.quantile(0.01)), float(values.quantile(0.99))
 
 

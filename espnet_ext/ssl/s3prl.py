@@ -72,6 +72,7 @@ def read_s3prl(
     sections = sections_of(states, path)
     settings = sections.get("transformer") or sections.get("mockingjay") or {}
     check_settings(settings, path)
+    # A number of the file sizes the table of names below: a damaged one must not fill the memory.
     layers = int(settings["num_hidden_layers"])
     if not 0 < layers <= len(weights):
         raise InputError(
@@ -154,6 +155,7 @@ def sections_of(states: Config, path: str | Path) -> Config:
     """
     settings = states.get("Settings")
     older = settings.get("Config") if isinstance(settings, dict) else None
+    # A dictionary of this name may be about something else: one with a Transformer counts.
     for sections in (states.get("Upstream_Config"), states.get("Config"), older):
         if isinstance(sections, dict) and {"transformer", "mockingjay"} & set(sections):
             return sections
@@ -213,6 +215,7 @@ def _renamed(state: Parameters, names: dict[str, list[str]], path: str | Path) -
     problems += [f"without a place: {name}" for name in sorted(set(state) - wanted)]
     if problems:
         raise InputError(f"{path}: tensors that do not fit:\n{summarize(problems)}")
+    # In the order of `QKV`, which is the order that `EncoderLayer` splits in.
     return {own: torch.cat([state[part] for part in parts]) for own, parts in names.items()}
 
 

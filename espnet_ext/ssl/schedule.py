@@ -55,7 +55,11 @@ class LinearWarmupDecayLR(LRScheduler, AbsBatchStepScheduler):
 
     def get_lr(self) -> list[float]:
         """Rates of the next update."""
+        # The first update has a rate above 0. BertAdam's has 0: there, the warm-up is one update
+        # later.
         step = self.last_epoch + 1
         rising = step / max(self.warmup_steps, 1.0)
+        # Computed from the step alone, not from the rate before, so a training that goes on has the
+        # same rates.
         falling = (self.total_steps - step + 1) / max(self.total_steps - self.warmup_steps, 1.0)
         return [lr * max(min(rising, falling, 1.0), 0.0) for lr in self.base_lrs]

@@ -107,6 +107,8 @@ class MockingjayUpstream(LayeredUpstream):
         """
         rate = self.encoder.downsample
         step = torch.arange(frames, device=states.device) // rate
+        # Frames behind the last full step of their own utterance take its state, whatever the batch
+        # has there.
         last = (lengths.to(states.device) // rate - 1).clamp(min=0)
         index = torch.minimum(step, last.unsqueeze(-1)).unsqueeze(-1)
         repeated = states.gather(1, index.expand(-1, -1, states.size(-1)))
@@ -154,6 +156,7 @@ def self_contained(conf: Config) -> Config:
         return dict(conf)
     rest = {k: v for k, v in conf.items() if k not in ("checkpoint", "allow_pickle")}
     pretrained = read_pretrained(conf["checkpoint"], conf.get("allow_pickle", False))
+    # It follows from the features; the constructor takes it from there.
     architecture = {k: v for k, v in pretrained.encoder_conf.items() if k != "input_size"}
     rest["encoder_conf"] = {**architecture, **(conf.get("encoder_conf") or {})}
     rest["pretrained_from"] = str(conf["checkpoint"])

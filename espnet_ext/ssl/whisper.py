@@ -43,6 +43,7 @@ class WhisperBlock(torch.nn.Module):
     def __init__(self, size: int, heads: int):
         super().__init__()
         self.heads = heads
+        # Keys have no bias in OpenAI's checkpoints.
         linear = {"query": True, "key": False, "value": True, "out": True}
         self.attn = torch.nn.ModuleDict(
             {name: torch.nn.Linear(size, size, bias=bias) for name, bias in linear.items()}
@@ -120,6 +121,8 @@ class WhisperEncoder(torch.nn.Module):
             1 + `depth` tensors (B, S, H), and the states (B,) of each utterance: half of its
             frames, `n_audio_ctx` at most.
         """
+        # Set to zero again behind the first convolution, whose bias fills the padding: what an
+        # utterance alone has beyond its end is the zero padding of the second one.
         x = zero_padding(mels, lengths).transpose(1, 2)
         x = zero_padding(F.gelu(self.conv1(x)).transpose(1, 2), lengths).transpose(1, 2)
         x = F.gelu(self.conv2(x)).transpose(1, 2)[:, : len(self.positional_embedding)]
@@ -128,6 +131,8 @@ class WhisperEncoder(torch.nn.Module):
         attended = is_inside(lengths.to(x.device), x.size(1))[:, None, None]
         for block in self.blocks[:depth]:
             states.append(block(states[-1], attended))
+        # OpenAI's encoder normalises its output only; states of earlier layers are taken as they
+        # are.
         if depth == len(self.blocks):
             states[-1] = self.ln_post(states[-1])
         return states, lengths
@@ -201,11 +206,15 @@ class WhisperFrontend(AbsFrontend):
         Returns:
             (B, F, n_mels) and the frames (B,), one for each 10 ms and one at least.
         """
+        # The last frame is dropped below, so there must be a second one.
         speech = F.pad(speech, (0, max(0, HOP - speech.size(1))))
         power, frames = self.spectrum(speech, lengths.clamp(min=HOP))
+        # As openai-whisper drops the last frame of the transform.
         power, frames = power[:, :-1], frames - 1
         logs = (power @ self.mels.to(power.dtype)).clamp(min=1e-10).log10()
         inside = is_inside(frames.to(logs.device), logs.size(1)).unsqueeze(-1)
+        # -10 is the logarithm of the floor. The loudest bin is that of each utterance,
+        # openai-whisper takes that of all it is given.
         loudest = logs.masked_fill(~inside, -10.0).amax(dim=(1, 2), keepdim=True)
         return zero_padding((torch.maximum(logs, loudest - 8.0) + 4.0) / 4.0, frames), frames
 
@@ -272,6 +281,8 @@ def _load(encoder: WhisperEncoder, checkpoint: str) -> None:
 
 def _positions(count: int, size: int) -> torch.Tensor:
     """Sines of the angles of all rates, then cosines (count, size)."""
+    # OpenAI's table, not that of Vaswani et al.: sines and cosines are not interleaved, and the
+    # rates are spaced over half - 1 steps.
     half = size // 2
     rates = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / (half - 1))
     angles = torch.arange(count, dtype=torch.float64).unsqueeze(1) * rates
