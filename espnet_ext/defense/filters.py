@@ -76,6 +76,7 @@ class SmoothingFilter(torch.nn.Module):
         self.straight_through = False
         kernel = torch.full((size,), 1.0 / size)  # weights of one axis, with a sum of one
         if kind == "gaussian":
+            # A softmax of the exponents is the Gaussian, cut off and normalised.
             kernel = torch.softmax(-0.5 * ((torch.arange(size) - size // 2) / sigma) ** 2, dim=0)
         # Not saved: the same weights may be loaded with and without a filter before them.
         self.register_buffer("kernel", kernel, persistent=False)
@@ -103,6 +104,7 @@ class SmoothingFilter(torch.nn.Module):
         padded = mirror_pad(apart, lengths.repeat_interleave(self.blocks), self.size // 2)
         if self.kind == "median":
             windows = padded.unfold(1, self.size, 1).unfold(2, self.size, 1)
+            # A square of odd size has one middle element. Of two, PyTorch would take the lower one.
             smooth = windows.flatten(-2).median(dim=-1).values
         else:  # a column and a row in turn: both kernels are products of two
             kernel = self.kernel.to(padded.dtype)
@@ -130,6 +132,7 @@ def mirror_pad(feats: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.
         tensor([2., 1., 2., 3., 2., 1.])
     """
     batch, frames, dims = feats.shape
+    # By indices of each row: `pad` would reflect at the end of the batch, not of the utterance.
     rows = _mirrored(frames, lengths.to(feats.device).unsqueeze(1), reach)
     count = torch.full((), dims, device=feats.device)  # no transfer, unlike torch.tensor
     columns = _mirrored(dims, count, reach)
@@ -139,6 +142,7 @@ def mirror_pad(feats: torch.Tensor, lengths: torch.Tensor, reach: int) -> torch.
 
 def _mirrored(size: int, count: torch.Tensor, reach: int) -> torch.Tensor:
     """Positions -reach ... size + reach - 1, reflected into 0 ... count - 1."""
+    # Of one frame there is no reflection; it is repeated.
     period = (2 * (count - 1)).clamp(min=1)
     place = torch.arange(-reach, size + reach, device=count.device).remainder(period)
     return torch.minimum(place, period - place)
@@ -187,5 +191,6 @@ def straight_through(model: torch.nn.Module) -> Iterator[None]:
             smoothing.straight_through = True
         yield
     finally:
+        # Blocks may be nested: what was set before the outer one must come back.
         for smoothing, value in zip(filters, before, strict=True):
             smoothing.straight_through = value

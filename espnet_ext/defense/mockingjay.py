@@ -59,6 +59,7 @@ class MockingjayDefense(torch.nn.Module):
         pretrained_from: str | None = None,
     ):
         super().__init__()
+        # With a seed, what is built after this draws the same weights as without the defence.
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 # Weights are drawn on the CPU; the GPU's generator is not touched.
