@@ -36,6 +36,7 @@ def make(choices: ClassChoices, options: Config, **given: object) -> Module:
     if class_ is None:
         return None
     conf = options[key] or {}
+    # Python's own error for an argument that is given twice names no key of the YAML file.
     for name in set(conf) & set(given):
         raise InputError(
             f"{key}: leave '{name}' out, it follows from other options "

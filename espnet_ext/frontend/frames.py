@@ -50,6 +50,7 @@ def is_inside(lengths: torch.Tensor, size: int) -> torch.Tensor:
         tensor([[ True, False],
                 [ True,  True]])
     """
+    # Not ESPnet's `make_pad_mask`, which reads the lengths on the host: that waits for the device.
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(-1)
 
 
@@ -78,6 +79,7 @@ def pad_both_ends(
         (B, T + 2 width); zero from `width` samples after the end of an utterance.
     """
     lengths, ends = lengths.to(speech.device).unsqueeze(-1), (width, width)
+    # Lengths differ from row to row, so one call of `pad` in mode reflect will not do.
     padded = torch.nn.functional.pad(speech, ends)
     steps = torch.arange(padded.size(1), device=speech.device)
     if mode == "reflect":
@@ -85,10 +87,12 @@ def pad_both_ends(
         # for that takes long backwards.
         edge = torch.arange(width, device=speech.device)
         beyond = torch.cat([(edge - width).expand(len(speech), -1), lengths + edge], dim=1)
+        # A reflection at both ends repeats with this period. One sample has none, and only itself.
         period = (2 * (lengths - 1)).clamp(min=1)
         folded = beyond.remainder(period)
         source = torch.minimum(folded, period - folded).clamp(max=speech.size(1) - 1)
         padded = padded.scatter(1, beyond + width, speech.gather(1, source))
+    # Whatever the batch has behind an utterance becomes zero, too: it is not always silence.
     known = lengths + (2 * width if mode == "reflect" else width)
     return padded.masked_fill(steps >= known, 0.0)
 
@@ -109,6 +113,7 @@ def deltas(feats: torch.Tensor, lengths: torch.Tensor, window: int = 9) -> torch
         (B, F, D); the padding is not meaningful.
     """
     reach = window // 2
+    # Padded, so that there is a run also where the whole batch is shorter than the window.
     slopes = slopes_of_runs(torch.nn.functional.pad(feats, (0, 0, 0, window)), reach)
     lengths = lengths.to(feats.device).unsqueeze(-1)
     frames = torch.arange(feats.size(1), device=feats.device)
@@ -126,6 +131,7 @@ def slopes_of_runs(feats: torch.Tensor, reach: int) -> torch.Tensor:
     for k in range(1, reach + 1):
         after, before = feats[:, reach + k :][:, :count], feats[:, reach - k :][:, :count]
         total = total + k * (after - before)
+    # The sum of the squared distances from the centre: the denominator of a least-squares slope.
     return total / (2 * sum(k * k for k in range(1, reach + 1)))
 
 

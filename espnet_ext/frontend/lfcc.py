@@ -69,6 +69,7 @@ class LFCCFrontend(SpectralFrontend):
         filters = linear_fbanks(
             self.spectrum.num_bins(), fmin, fmax or self.fs / 2, n_filter, self.fs
         )
+        # Not saved: both follow from the configuration.
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("cosines", create_dct(n_lfcc, n_filter, "ortho"), persistent=False)
 
@@ -78,6 +79,7 @@ class LFCCFrontend(SpectralFrontend):
 
     def features(self, power: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Coefficients and deltas, (B, F, output_size())."""
+        # A floor that is added has a gradient everywhere; a clamp has none below it.
         feats = [(power @ self.filters + self.floor).log() @ self.cosines]
         for _ in range(self.order):
             feats.append(deltas(feats[-1], lengths, self.delta_window))

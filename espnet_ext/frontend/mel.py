@@ -64,6 +64,7 @@ class MelFrontend(SpectralFrontend):
         mels = melscale_fbanks(
             self.spectrum.num_bins(), fmin, fmax or self.fs / 2, n_mels, self.fs, "slaney", "slaney"
         )
+        # Not saved: it follows from the configuration.
         self.register_buffer("mels", mels, persistent=False)
 
     def output_size(self) -> int:
@@ -72,6 +73,8 @@ class MelFrontend(SpectralFrontend):
 
     def features(self, power: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Log-mels and deltas, (B, F, output_size())."""
+        # The floor is added, as in the official code; ESPnet's front end clamps at 1e-10, which has
+        # no gradient in silence.
         feats = (power @ self.mels.to(power.dtype) + self.floor).log()
         if self.delta_window:
             feats = torch.cat([feats, deltas(feats, lengths, self.delta_window)], dim=-1)

@@ -48,6 +48,7 @@ class UtteranceNormalize(AbsNormalize):
             (B, F, D) and the lengths (B,).
         """
         lengths = _all_frames(input) if input_lengths is None else input_lengths
+        # Products and new tensors only: ESPnet's class fills, subtracts and divides in place.
         inside = is_inside(lengths.to(input.device), input.size(1)).unsqueeze(-1)
         count = inside.sum(dim=1, keepdim=True).clamp(min=1)
         mean = (input * inside).sum(dim=1, keepdim=True) / count
@@ -55,6 +56,8 @@ class UtteranceNormalize(AbsNormalize):
         output = centred if self.mean else input * inside
         if self.variance:
             variance = centred.square().sum(dim=1, keepdim=True) / count
+            # Below the root: a root has an infinite slope at zero, and a clamp behind it would not
+            # help.
             output = output / (variance + self.eps).sqrt()
         return output, lengths
 
@@ -72,6 +75,8 @@ class GlobalNormalize(GlobalMVN):
     def forward(self, x: torch.Tensor, ilens: torch.Tensor | None = None) -> Padded:
         """Normalised features (B, F, D) and their lengths (B,)."""
         lengths = _all_frames(x) if ilens is None else ilens
+        # ESPnet's class subtracts and divides in place: the caller's features would be changed, and
+        # in an attack those are the variable that is optimised.
         return super().forward(x.clone(), lengths)
 
 

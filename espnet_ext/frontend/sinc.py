@@ -49,7 +49,9 @@ class SincFrontend(AbsFrontend):
                 "sinc: kernel_size must be at least 2, pool 1, and filters at least pool_bands"
             )
         self.fs, self.pool, self.pool_bands = sample_rate(fs), pool, bands
+        # An odd number of taps has a centre, about which the filters are symmetric.
         taps = kernel_size // 2 * 2 + 1
+        # Samples that one feature depends on, and from one feature to the next.
         self.win_length, self.hop_length = taps + pool - 1, pool
         self.register_buffer("filters", band_passes(self.fs, filters, taps), persistent=False)
 
@@ -69,6 +71,8 @@ class SincFrontend(AbsFrontend):
             samples that all filters fit around.
         """
         with without_autocast(input):
+            # The magnitude before the maximum, as in the official code: the largest oscillation of
+            # either sign counts.
             bands = F.conv1d(input.unsqueeze(1), self.filters.to(input.dtype)).abs()
             feats = F.max_pool2d(bands, (self.pool_bands, self.pool)).transpose(1, 2)
         rest = input_lengths - self.win_length + self.pool
@@ -90,10 +94,12 @@ def band_passes(fs: int, count: int, taps: int) -> torch.Tensor:
         >>> band_passes(16000, 70, 129).shape
         torch.Size([70, 1, 129])
     """
+    # The mel scale without its factor 2595: bands of equal width are the same in any unit.
     highest = torch.log10(torch.tensor(1.0 + fs / 2 / 700.0, dtype=torch.float64))
     edges = 700.0 * (10.0 ** torch.linspace(0.0, float(highest), count + 1).double() - 1.0)
     times = torch.arange(taps, dtype=torch.float64) - taps // 2
     relative = (2.0 * edges / fs).unsqueeze(1)  # to half the sample rate
     low_passes = relative * torch.sinc(relative * times)
     window = torch.hamming_window(taps, periodic=False, dtype=torch.float64)
+    # In double precision up to here: the difference of two similar low-passes loses digits.
     return ((low_passes[1:] - low_passes[:-1]) * window).float().unsqueeze(1)

@@ -82,9 +82,12 @@ class PowerSpectrum(torch.nn.Module):
             self.hop_length,
             self.win_length,
             self.window.to(speech.dtype),
+            # Each utterance has been continued at its own ends; `center=True` would continue the
+            # batch.
             center=False,
             return_complex=True,
         )
+        # Not `abs().square()`: the root would be taken only to be undone.
         power = spectrum.real.square() + spectrum.imag.square()
         frames = 1 + speech.size(1) // self.hop_length
         return power.transpose(1, 2)[:, :frames], 1 + lengths // self.hop_length
