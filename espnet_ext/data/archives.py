@@ -1,7 +1,7 @@
 """Packed models, unpacked once and safely.
 
 Files are read and written one by one, not by `extractall`, whose filters Python 3.10 and 3.11 have
-from their later releases on only.
+only in their later releases.
 """
 
 import bz2
@@ -30,6 +30,7 @@ MAX_MEMBERS = 10_000
 # Long names and other headers of a tar archive: all of them, and one.
 HEADERS, HEADER = 64 * 2**20, 2**20
 _UNPACKING = ".unpacking-"
+# By the first bytes of a file: the end of its name may say anything.
 _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZ": bz2.open,
@@ -41,11 +42,11 @@ class Member(NamedTuple):
     """A file or a folder in an archive.
 
     Attributes:
-        name: with its folders.
-        size: in bytes, unpacked.
-        odd: it is a link or a device: not to be unpacked.
-        folder: whether it is one.
-        open: gives what is in it.
+        name: its path in the archive.
+        size: bytes when it is unpacked.
+        odd: whether it is a link or a device, which is not unpacked.
+        folder: whether it is a folder.
+        open: returns a file with its content.
     """
 
     name: str
@@ -136,6 +137,7 @@ def _opened_tar(archive: Path, most: int) -> Iterator[tarfile.TarFile]:
         start = file.read(2)
     with _OPENERS.get(start, open)(archive, "rb") as stream:
         bounded = _Bounded(stream, archive, most)
+        # Not "r:*": the stream is decompressed already, so that the limit counts unpacked bytes.
         with tarfile.open(fileobj=bounded, mode="r:") as opened:
             yield opened
 
@@ -148,6 +150,8 @@ class _Bounded(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """`size` bytes, none beyond what may be unpacked."""
+        # tarfile reads a header, such as one of a long name, in one piece of whatever size it
+        # claims.
         if not 0 <= size <= HEADER or self.stream.tell() + size > self.most:
             raise InputError(_too_large(self.archive, self.most))
         return self.stream.read(size)
@@ -231,6 +235,7 @@ def _unpack(
             assert source is not None, "links and devices have been refused"
             with source, target.open("wb") as file:
                 shutil.copyfileobj(source, file)
+                # The limit was checked with the sizes that headers claim.
                 if file.tell() != member.size:
                     raise tarfile.ReadError(f"{member.name} has {file.tell()} bytes")
         try:

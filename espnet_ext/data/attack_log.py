@@ -12,7 +12,7 @@ from espnet_ext.errors import InputError, refuse
 LOG, RECORD = "attack_log.jsonl", "attack.json"
 PGD, NOISE, CLEAN = "pgd", "noise", "clean"
 TRANSFER = "transfer"
-"""What `strongest` of a worst case is called that was made on a surrogate."""
+"""Name, in `strongest` of a worst case, of audio that was made on a surrogate."""
 Row = Record
 
 
@@ -65,6 +65,7 @@ def rows_by_setting(rows: Sequence[Row]) -> dict[Setting, list[Row]]:
     for row in rows:
         groups.setdefault(setting_of(row), []).append(row)
     clean = groups.pop(Setting(CLEAN, CLEAN, 0), None)
+    # Reversed: the first row of a method and budget gives the pair its place.
     places = {setting[:2]: number for number, setting in reversed([*enumerate(groups)])}
     if clean is not None:
         for method, budget in places:
@@ -110,6 +111,7 @@ def read_attack_log(directory: str | Path) -> list[Row]:
 def _problems(rows: Sequence[Row], attack: Record) -> list[str]:
     groups = rows_by_setting(rows)
     everyone = [name for batch in attack.get("batches") or [] for name in batch]
+    # Kept logs need not have an attack.json beside them.
     everyone = everyone or sorted({row["utterance"] for row in rows})
     settings = attack.get("settings") or {}
     methods = settings.get("methods")
@@ -157,13 +159,14 @@ def condition_of(row: Record) -> str:
 
 
 def flat_settings(settings: Record) -> Record:
-    """Settings of an attack in one level, as reports show them; the first method speaks for all.
+    """Settings of an attack as one flat mapping, as reports show them; the first method decides.
 
-    Those of earlier versions are in one level already.
+    Those of earlier versions are flat already.
     """
     methods = settings.get("methods")
     if not isinstance(methods, Mapping):
         return dict(settings)
+    # Reversed: of options with one name, those of the first method win.
     own = {k: v for method in [*methods.values()][::-1] for k, v in method.items() if k != "method"}
     flat = {**settings, **own, "methods": [*methods]}
     if "goal" in flat:
@@ -172,7 +175,7 @@ def flat_settings(settings: Record) -> Record:
 
 
 def read_attack_record(path: str | Path) -> Record:
-    """attack.json with its settings in one level.
+    """attack.json with its settings as one flat mapping.
 
     Raises:
         InputError: it is missing or damaged.

@@ -26,10 +26,10 @@ def coded(samples: "np.ndarray", sample_rate: int, codec: str) -> "np.ndarray":
     Args:
         samples: shape (T,); beyond [-1, 1] they are clipped.
         sample_rate: in Hz.
-        codec: of `CODECS`.
+        codec: a key of `CODECS`.
 
     Returns:
-        (T,) float32, at the same places in time.
+        float32 samples (T,), not shifted in time.
 
     Raises:
         InputError: the codec has no such sample rate.

@@ -1,4 +1,4 @@
-"""YAML files that are what another one is, but for some keys."""
+"""YAML files that take their keys from another one, and change some of them."""
 
 import json
 from collections.abc import Mapping
@@ -74,11 +74,11 @@ def inherited(
     others: Mapping[str, object] | None = None,
     above: tuple[str, ...] = (),
 ) -> Config:
-    """The entry `name` with what it has from the one that it is `like`, mappings merged.
+    """The entry `name` with what it inherits from the one that it is `like`, mappings merged.
 
     Args:
         name: the entry.
-        entries: all of them; each keys with values.
+        entries: all entries, each a mapping of keys to values.
         others: more entries that one may be like, also one of the same name.
         above: the entries that are like this one.
 

@@ -74,4 +74,5 @@ def in_order_of_hashes(names: Iterable[str], seed: object) -> list[str]:
         >>> in_order_of_hashes(["1089", "1995", "1089"], 0)
         ['1995', '1089']
     """
+    # Python's `hash` of a text differs from one process to the next.
     return sorted(set(names), key=lambda n: hashlib.sha256(f"{seed} {n}".encode()).digest())

@@ -46,6 +46,7 @@ _KINDS: dict[str, Kind] = {
     "vad.scp": "utterance",
     "cmvn.scp": "speaker",
 }
+# What editors, file managers in several languages, rpm, dpkg and people put behind a name.
 _LEFTOVER_WORDS = (
     r"bak|bk|bkp|bck|backup|old|orig|original|sw[a-p]|save|saved|sav|tmp|temp|rej|copy|kopie|copie|"
     r"copia|autosave|part|lock|dpkg|rpmsave|rpmnew|"
@@ -192,6 +193,8 @@ class DataDirectory:
         for name in sorted(self.tables.keys() - COMPUTED - {"utt2spk", "spk2utt"}):
             table = self.tables[name]
             values = set(table.values())
+            # Many values are measurements, and another one for each key are ids: neither are
+            # classes.
             if not name.startswith(("utt2", "spk2")) or (
                 name != "utt2label"
                 and (len(values) > MOST_CLASSES or len(values) == len(table) > 2)

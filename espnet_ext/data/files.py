@@ -58,6 +58,7 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside(path.parent, ASIDE, path.suffix) as new:
             yield new
+            # Before the rename: after a power cut the name could stand for an empty file otherwise.
             with new.open("rb") as file:
                 os.fsync(file.fileno())
             # There is no way to read the mask other than to set it.
@@ -130,6 +131,7 @@ def disk_problem(error: BaseException | None, path: str | Path | None = None) ->
         (_FULL, "no space left to write it", f"free some space and {again}"),
         (_FAILED, cannot, f"check the disk and its connection, then {again}"),
     )
+    # Libraries raise errors of their own, and have that of the system as the cause.
     while error is not None:
         for codes, what, cure in cures:
             if isinstance(error, OSError) and error.errno in codes:
@@ -140,7 +142,7 @@ def disk_problem(error: BaseException | None, path: str | Path | None = None) ->
 
 
 class _Remembering(io.FileIO):
-    """A file that keeps silent about a write that fails, for `write_binary` to tell.
+    """A file that raises nothing when a write fails, but keeps the error for `write_binary`.
 
     libsndfile would lose the error, PyTorch and Pillow would hide that the disk is full.
     """
@@ -159,7 +161,7 @@ class _Remembering(io.FileIO):
         return len(view)
 
     def fileno(self) -> int:
-        """None: writers must use `write`."""
+        """Refuse: writers must use `write`."""
         raise io.UnsupportedOperation  # else they would write without `write`
 
 
@@ -180,6 +182,7 @@ def write_binary(path: str | Path, make: Callable[[BinaryIO], object]) -> None:
         try:
             make(file)
         except Exception as error:
+            # The library's error only follows from that of the disk.
             raise file.failed or error from None
         if file.failed:
             raise file.failed
@@ -309,14 +312,15 @@ def read_yaml(
     import yaml  # here, for the tools that never read a configuration start sooner
 
     class UniqueKeys(yaml.SafeLoader):
-        """Of a key that stands twice, PyYAML would take the last without a word."""
+        """Refuses a key that appears twice, of which PyYAML would silently take the last."""
 
         def construct_mapping(
             self, node: yaml.MappingNode, deep: bool = False
         ) -> dict[Hashable, object]:
-            """A mapping, of which no key stands twice."""
+            """A mapping in which no key appears twice."""
             seen: set[str] = set()
             for key, _ in node.value:
+                # `<<` is no key: it merges another mapping in.
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                     if key.value in seen:
                         raise yaml.constructor.ConstructorError(
@@ -352,6 +356,7 @@ def read_yaml(
 
 def _check_expansion(values: object, path: str | Path) -> None:
     """Refuse aliases (`*a`) that stand for themselves, or for more than memory has."""
+    # PyYAML makes an alias the same object again, so that a few lines stand for billions of values.
     left, rest = MAX_VALUES, [values]
     while rest:
         value = rest.pop()

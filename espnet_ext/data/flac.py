@@ -29,6 +29,7 @@ def _crc_table(polynomial: int, bits: int) -> list[int]:
     return table
 
 
+# RFC 9639, sections 9.1.8 and 9.3: x^8 + x^2 + x + 1, and x^16 + x^15 + x^2 + 1.
 _CRC8 = _crc_table(0x107, 8)
 _CRC16 = _crc_table(0x18005, 16)
 
@@ -73,6 +74,8 @@ def flac_streams(
             if header and expected in ((header.kind, header.number), None):
                 samples, last = samples + header.samples, sync.start()
                 expected = header.kind, header.following
+        # The low 36 bits of these bytes of STREAMINFO (section 8.2); 0 where the length is not
+        # known.
         promised = int.from_bytes(content[start + 21 : start + 26], "big") & (1 << 36) - 1
         if samples < promised:
             raise InputError(cut_off(where, samples, promised))
@@ -92,6 +95,7 @@ def flac_streams(
             raise InputError(f"{where}: {SEVERAL}")
         repaired = None
         if promised != samples or (start, end) != (0, len(content)):
+            # The upper four bits belong to the size of samples.
             length = ((content[start + 21] & 0xF0) << 32 | samples).to_bytes(5, "big")
             repaired = content[start : start + 21] + length + content[start + 26 : end]
         found.append(Stream(repaired, samples, exact=exact))
@@ -113,6 +117,7 @@ def frame_header(header: bytes) -> Frame | None:
     size, rate = header[2] >> 4, header[2] & 15
     ones = 8 - (header[4] ^ 0xFF).bit_length()  # of the number, coded as UTF-8 is
     length = max(ones, 1)
+    # The codes 6 and 7 of the block size, 12 to 14 of the rate: the number itself follows.
     extra = {6: 1, 7: 2}.get(size, 0)
     at = 4 + length + extra + {12: 1, 13: 2, 14: 2}.get(rate, 0)
     if size == 0 or rate == 15 or ones in (1, 8) or len(header) <= at:

@@ -40,7 +40,7 @@ SHORTEST_USABLE = 0.085  # seconds
 MOST_TOKENS = 25.0  # a second, what CTC can write after fourfold subsampling of 10 ms frames
 BAD_AUDIO = "with bad audio"
 UNDECIDING = {"threads", "drop_bad_audio", "allow_loss", "partial"}
-"""Options on which no file that is made depends."""
+"""Options that change no file that is made."""
 Segments = dict[str, tuple[float, float | None]]
 """Utterance -> its start and end in seconds."""
 
@@ -55,8 +55,8 @@ class FormatOptions:
         min_seconds: shorter utterances are left out.
         max_seconds: longer utterances are left out.
         drop_bad_audio: leave out utterances whose audio is bad; otherwise they are errors.
-        channel: what to take of files with several: a number from 1, or "mix" for their mean;
-            "": they are errors.
+        channel: what to take of files with several channels: the number of one, from 1, or "mix"
+            for their mean; with "" such files are errors.
         allow_pipes: run the commands that wav.scp holds.
         allow_loss: leave out utterances even if they are a whole class or more than a tenth.
         allow_invisible: keep invisible characters that the spelling of a language needs.
@@ -153,7 +153,7 @@ def format_directory(
     resampling, `segments`, a command, an archive, several channels, or a length that other programs
     would misjudge make a new file necessary, it is 16-bit FLAC in `destination/flac/`. All other
     files of `source` are copied; `utt2num_samples` is added. Running it again gives the same bytes.
-    Interrupted, the next run with the same source and options goes on with the files that are
+    After an interruption the next run with the same source and options keeps the files that are
     finished.
 
     Returns:
@@ -210,13 +210,14 @@ def format_directory(
 def folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
     """Yield a folder that replaces `final` when the block ends well.
 
-    Otherwise it stays, for the next run that is made from the same `origin`.
+    Otherwise it stays, for the next run with the same `origin`.
 
     Args:
         final: where the folder comes to stand; a folder that stands there is replaced.
         origin: what its files are made from.
     """
     aside = final.with_name(f".{final.name}.partial")
+    # The old audio is kept until the new is in place: no rename replaces a folder with files in it.
     before = final.with_name(f".{final.name}.before")
     try:
         same = read_json(aside / ORIGIN) == origin
@@ -264,6 +265,7 @@ def _format_all(
 
     formatted: list[Formatted] = []
     due = time.monotonic() + PROGRESS_SECONDS
+    # Threads do: libsndfile decodes without Python's lock.
     with ThreadPoolExecutor(options.threads) as pool:
         for done, results in enumerate(pool.map(_format, sorted(recordings)), 1):
             formatted += results
@@ -309,6 +311,7 @@ def format_recording(
     except InputError as error:
         return [Formatted(u, dropped=BAD_AUDIO, problem=str(error)) for u in segments or [name]]
     if not segments:
+        # Only what every program reads alike, and what is a file, may stay where it is.
         kept = plain and rate == options.sample_rate and not isinstance(content, bytes)
         here = str(source.absolute()) if kept else ""
         return [_format_utterance(name, samples, rate, here, options, folder)]
@@ -331,7 +334,7 @@ def format_recording(
 
 
 def fetch(location: str, where: str) -> str | bytes:
-    """A path, or what the command or the entry of an archive gives that wav.scp names.
+    """The path that wav.scp names, or what its command or its entry of an archive gives.
 
     Args:
         location: a value of wav.scp.
@@ -342,6 +345,7 @@ def fetch(location: str, where: str) -> str | bytes:
     """
     if is_pipe(location):
         done = subprocess.run(
+            # A command that fails before the last `|` would count as good without pipefail.
             ["bash", "-o", "pipefail", "-c", location.rstrip().removesuffix("|")],
             capture_output=True,
             stdin=subprocess.DEVNULL,
@@ -407,6 +411,7 @@ def warn_of_unusable(
 
 
 def _assembled(data: DataDirectory, kept: dict[str, Formatted], destination: Path) -> DataDirectory:
+    # Every utterance has a file of its own now.
     tables = {name: data.tables[name] for name in data.tables if name != "segments"}
     for name in data.names("recording"):
         # Keyed by recordings, which end here.

@@ -38,6 +38,7 @@ def id_problem(name: str) -> str | None:
     if name[0] in ".-":
         kind = "a hidden file" if name[0] == "." else "an option"
         return f"starts with '{name[0]}', as the name of {kind} does"
+    # Names that are not UTF-8 hold surrogates, which a strict encoder refuses.
     if len(name.encode(errors="surrogatepass")) > MAX_BYTES:
         size = len(name.encode(errors="surrogatepass"))
         return f"has {size} bytes, more than the {MAX_BYTES} that a file name leaves"
@@ -83,6 +84,7 @@ def name_problems(names: Iterable[str]) -> dict[str, str]:
     problems: dict[str, str] = {}
     folded: dict[str, str] = {}
     for name in names:
+        # macOS and Windows compare names without case, and HFS+ changes their Unicode form.
         first = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if problem := id_problem(name):
             problems[name] = problem

@@ -30,7 +30,7 @@ def read_table(
         path: the file. Values of `*.scp` files are paths or commands, so blanks inside
             them are kept and never an error.
         allow_empty: accept keys without a value (a hypothesis may be empty).
-        strict: refuse tabs, repeated, leading and trailing blanks and lines that stand
+        strict: refuse tabs, repeated, leading and trailing blanks and lines that appear
             twice; otherwise squeeze blanks and drop the second of two equal lines.
 
     Raises:
@@ -69,6 +69,7 @@ def parse_table(
         InputError: the file is missing or not UTF-8.
     """
     path = Path(path)
+    # Strict reading reports a byte order mark, mending drops it.
     text = decode(read_bytes(path), path, "utf-8" if strict else "utf-8-sig")
     check_line_ends(path, text, allow_old_mac=not strict)
     paths = path.suffix == ".scp"
@@ -83,6 +84,7 @@ def parse_table(
             problem = rules.problem(line, path_value=paths, transcript=transcript)
         key, value = [*line.split(maxsplit=1), "", ""][:2]
         value = value.rstrip() if paths else " ".join(value.split())
+        # `rules` call a byte order mark a hidden character; `_line_problem` says what it is.
         if not problem or line.startswith("\ufeff"):
             problem = _line_problem(line, key, value, path, allow_empty, strict)
         if key in table and (strict or table[key] != value):

@@ -30,7 +30,7 @@ def classes(utt2label: Mapping[str, str], name: str = "label") -> list[str]:
 
 
 def shuffled(utt2label: Mapping[str, str], key: str) -> dict[str, str]:
-    """The same labels in the same numbers, but which utterance has which is random.
+    """The same labels, each as often as before, given to the utterances at random.
 
     A head that learns them is a control: it regularises as another head does, and its task has
     nothing to do with speech.

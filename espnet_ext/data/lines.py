@@ -1,4 +1,4 @@
-"""Text files of one thing a line: lists, protocols, score files, tables of corpora and people.
+"""Text files with one item per line: lists, protocols, score files, tables of corpora and people.
 
 Every bad line of a file is reported at once, with file and number.
 """
@@ -43,7 +43,7 @@ def parse_each(
     parse: Callable[[Given], Made],
     key: Callable[[Made], str] | None = None,
 ) -> tuple[list[Made], list[str]]:
-    """Parse what stands in the lines of a file, and say what is wrong with which.
+    """Parse what the lines of a file hold, and say what is wrong in which line.
 
     Args:
         path: the file, for the problems.
@@ -134,6 +134,7 @@ def read_rows(table: Path) -> tuple[list[str], list[tuple[int, Mapping[str, str]
             another number of cells than the first; names file and line.
     """
     data = read_bytes(table, "no such table; correct the path")
+    # An .xlsx or .ods file is a zip archive, an .xls file an OLE container.
     if data.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
         raise InputError(f"{table}: a spreadsheet; save it as CSV (UTF-8) first")
     text = decode(data, table, "utf-16" if data.startswith(WIDE_MARKS) else "utf-8-sig")
@@ -147,6 +148,7 @@ def read_rows(table: Path) -> tuple[list[str], list[tuple[int, Mapping[str, str]
     # Excel's own line that names the character between columns.
     text = re.sub(r"\A[\r\n]*\"?sep=[,;\t]\"?(\r\n|\r|\n)", r"\1", text, flags=re.IGNORECASE)
     first = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
+    # Of equal counts the first one wins: a cell of a table with tabs may hold commas.
     delimiter = max("\t,;", key=first.count)
     filled = [(line, cells) for line, cells in _records(text, delimiter, table) if any(cells)]
     if not filled:
@@ -176,6 +178,7 @@ def _records(text: str, delimiter: str, table: Path) -> Iterator[tuple[int, list
         for number, line in enumerate(_one_line_end(text).split("\n"), 1):
             yield number, [unquoted(cell.strip()).strip() for cell in line.split("\t")]
         return
+    # Line ends are left as they are (newline=""), for quoted cells may hold them.
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
     )

@@ -23,8 +23,9 @@ from pathlib import Path
 from espnet_ext.errors import InputError
 
 KEPT_SECONDS = 24 * 3600.0
-"""How long that stays which a process on another machine may still be writing."""
+"""How long files are kept that a process on another machine may still be writing."""
 
+# A lock belongs to an open file: opened again, this process would exclude itself.
 _held: dict[Path, tuple[int, int]] = {}  # lock file -> its handle, blocks of this process in it
 _guard = threading.Lock()
 _tidied: set[tuple[Path, str]] = set()  # where this process has looked for what killed ones left
@@ -65,6 +66,7 @@ def locked(path: str | Path, part: str = "") -> Iterator[None]:
             if count > 1:
                 _held[file] = handle, count - 1
             else:
+                # While it is still locked: afterwards it may be the file of the next process.
                 with contextlib.suppress(OSError):  # nothing of worth is in it
                     file.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
@@ -118,7 +120,7 @@ def take(handle: int, *, shared: bool = False, wait: bool = False) -> bool:
 
 
 def take_or_warn(handle: int, *, shared: bool = False, wait: bool = False) -> bool:
-    """`take`, where going on without a lock is better than not to work at all."""
+    """`take`, or a warning where the file system has no locks; the work goes on without one."""
     try:
         return take(handle, shared=shared, wait=wait)
     except OSError as error:
@@ -136,9 +138,9 @@ def is_at(handle: int, file: Path) -> bool:
 
 @contextlib.contextmanager
 def aside(folder: Path, kind: str, suffix: str | None = None) -> Iterator[Path]:
-    """Yield a new file or folder that nobody else writes; what is still there in the end goes.
+    """Yield a new file or folder that nobody else writes; what is left at the end is removed.
 
-    What killed processes were writing aside goes before: what nobody has locked. On some file
+    What killed processes have left, which nobody has locked, is removed before. On some file
     systems (BeeGFS, Lustre mounted with localflock) locks do not hold between machines: what
     another one was writing is taken for abandoned when it is a day old.
 
@@ -219,6 +221,7 @@ def holder(file: Path) -> str:
         # Of those that have had it at the same time, one that runs, as any of another machine does.
         running = []
         for who in listed:
+            # Signal 0 asks whether a process exists; one of another user answers PermissionError.
             with contextlib.suppress(ProcessLookupError):
                 with contextlib.suppress(PermissionError):
                     here = who["host"] == socket.gethostname()

@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Recognizers, countermeasures, models of self-supervised learning, speaker encoders, and kinds
 that `espnet_ext.tasks.building.ModelKind` has added, with keys that tell their configurations."""
 ALIKE = {"asr": ("s2t", "asr_transducer")}
-"""Kinds of which a model will do where one of another kind is asked for."""
+"""Kinds whose models are accepted where a model of another kind is asked for."""
 WHISPER_PREFIX = "whisper:"
 """Before the path of a checkpoint in OpenAI's layout, given as a model."""
 FILE_KEYS = ("token_list", "non_linguistic_symbols", "stats_file", "checkpoint")
@@ -126,6 +126,7 @@ class _Folder(NamedTuple):
         averaged = self.kind == "asr" and values.get("model") != "mtl_asr"
         preferred = ["valid.acc.ave.pth" if averaged else "valid.loss.best.pth"]
         if self.kind == "cm":
+            # The last epoch, at whose end the learning rate is 0; as `inference_model` of cm.sh.
             preferred = ["latest.pth"]
         for criterion in reversed(values.get("best_model_criterion") or []):
             if isinstance(criterion, list) and len(criterion) > 1 and criterion[0] == "valid":
@@ -272,6 +273,7 @@ def model_kind_of(config: Record) -> str:
             return kind
     if config.get("preprocessor") == "s2t":
         return "s2t"
+    # Not every configuration names its kind.
     if "segment_conf" in config or config.get("encoder") in ("lcnn", "senet", "xvector"):
         return "cm"
     return "ssl" if config.get("encoder") == "mockingjay" else "asr"
@@ -280,7 +282,7 @@ def model_kind_of(config: Record) -> str:
 def model_paths(
     config: str | Path, weights: str | Path | None, kind: str
 ) -> tuple[Path, Path | None]:
-    """As `find_model`, for loaders: a configuration without weights stays without.
+    """As `find_model`, for loaders: weights that are not given stay None for a lone configuration.
 
     Raises:
         InputError: see `find_model`.
@@ -292,7 +294,7 @@ def model_paths(
 
 
 def find_files(section: Record, config: str | Path, above: str = "") -> None:
-    """Put in place of each file that a configuration names the one that there is now.
+    """Replace the name of each file in a configuration by that of the file that is there now.
 
     Args:
         section: keys and values of the configuration, or of a part of it; changed.
@@ -316,7 +318,7 @@ def find_files(section: Record, config: str | Path, above: str = "") -> None:
 
 
 def found_file(named: str, key: str, config: str | Path) -> str:
-    """The file that a key of a configuration names; as it stands where that is the same.
+    """The file that a key of a configuration names; the name as it is where that leads to the file.
 
     Raises:
         InputError: see `find_files`.

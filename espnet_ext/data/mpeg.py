@@ -76,6 +76,7 @@ def end_of_tag(content: Content, at: int) -> int:
     if head.startswith(b"ID3") and len(head) >= 10:
         size = 0
         for byte in head[6:10]:
+            # ID3v2 uses seven bits of each byte, so that no size looks like the start of a frame.
             size = size << 7 | byte & 0x7F
         return at + 10 + size + (10 if head[5] & 0x10 else 0)
     if head.startswith(b"TAG"):
@@ -87,6 +88,7 @@ def end_of_tag(content: Content, at: int) -> int:
     return 0
 
 
+# A file has few different headers, and each is met thousands of times.
 @lru_cache(maxsize=4096)
 def _header(head: bytes) -> _Header | None:
     """Parse the first four bytes of a frame; None if they are not that."""
@@ -94,12 +96,14 @@ def _header(head: bytes) -> _Header | None:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
     rate, bits = head[2] >> 2 & 3, head[2] >> 4
+    # Reserved values; and the free format (0), which does not tell how long a frame is.
     if version == 1 or layer == 0 or rate == 3 or bits in (0, 15) or head[3] & 3 == 2:
         return None
     hertz = _RATES[version][rate]
     per_second = 1000 * _BITRATES[version == _V1, layer][bits - 1]
     padding = head[2] >> 1 & 1
     if layer == 3:
+        # Layer I counts in slots of four bytes.
         length = (12 * per_second // hertz + padding) * 4
     else:
         slots = 72 if layer == _LAYER3 and version != _V1 else 144
@@ -189,6 +193,7 @@ def is_start(content: Content, at: int, end: int) -> bool:
 
 def _add(content: Content, at: int, header: _Header, encodes: list[_Encode]) -> None:
     frame = content[at : at + header.length]
+    # The tag stands behind the header, a checksum and up to 32 bytes of side information.
     tag = _TAG.search(frame, 4, 4 + 36 + 6) if header.layer == _LAYER3 else None
     if not encodes or header.kind != encodes[-1].header.kind or tag:
         encodes.append(_Encode(header))
@@ -198,9 +203,11 @@ def _add(content: Content, at: int, header: _Header, encodes: list[_Encode]) -> 
     encodes[-1].tag = frame
     if tag[0] == b"VBRI":
         encodes[-1].promised = int.from_bytes(frame[tag.start() + 14 : tag.start() + 18], "big")
+    # This bit of the flags says that the number of frames follows.
     elif frame[tag.start() + 7] & 1:
         encodes[-1].promised = int.from_bytes(frame[tag.start() + 8 : tag.start() + 12], "big")
         if len(frame) >= tag.start() + _GAPLESS + 3:
+            # Twelve bits each: what the encoder put before the sound, and behind it.
             both = int.from_bytes(frame[tag.start() + _GAPLESS :][:3], "big")
             encodes[-1].padding = (both >> 12) + (both & 0xFFF)
 
@@ -219,6 +226,7 @@ def _stream(content: Content, encode: _Encode) -> Stream:
     first = bytes((0xFF, sound[1] | 1, bits << 4 | sound[2] & 0x0C, sound[3]))  # no checksum
     header = _header(first)
     assert header is not None, "made of a frame that was one"
+    # Bytes of side information, which are zero in a frame without sound.
     side = (17 if header.mono else 32) if version1 else (9 if header.mono else 17)
     frame = first + bytes(side) + b"Info" + struct.pack(">II", 1, len(encode.frames))
     counted = frame.ljust(header.length, b"\0")

@@ -236,6 +236,7 @@ def fair_shares(units: list[list[str]], parts: int) -> list[list[str]]:
     for parts_left in range(parts, 0, -1):
         fair = left / parts_left
         share = list(rest.popleft())
+        # A unit stays for each part to come; this part takes one of which more than half fits.
         while len(rest) >= parts_left and len(share) + len(rest[0]) / 2 <= fair:
             share.extend(rest.popleft())
         left -= len(share)
@@ -278,6 +279,7 @@ def fix(
             raise InputError(f"--partial {name}: {directory} has no such table")
     data = load(directory, strict=False, allow_empty=names, rules=rules)
     for name, table in data.tables.items():
+        # A key without a value counts as one that is not there.
         data.tables[name] = {key: value for key, value in table.items() if value}
     whole = [name for name in data.names("utterance") if name not in {*partial, *PARTIAL}]
     everything = set().union(*(data.tables[name] for name in whole))
@@ -314,6 +316,7 @@ def _rewrite(
             logging.warning("%s: %s: dropped %s", directory, name, some)
         path = directory / name
         new = "".join(f"{key} {table[key]}\n" for key in sorted(table)).encode()
+        # A file that stays the same keeps its time, and needs no backup.
         if path.is_file() and path.read_bytes() == new:
             continue
         if path.is_file():

@@ -62,7 +62,7 @@ class Options:
 
         Args:
             values: keys that this class does not have are left out.
-            own: keys that must be of this class, in place of those.
+            own: keys that this class must have; they replace those of `values`.
 
         Raises:
             InputError: see `from_mapping`.
@@ -80,6 +80,7 @@ class Options:
             kind = cls.item_types.get(key, float)
             items = value if isinstance(value, list | tuple) else [value]
             return tuple(str(i) if kind is str else number(key, i, kind) for i in items)
+        # Before int, of which bool is a kind.
         if isinstance(default, bool):
             if not isinstance(value, bool):
                 raise InputError(f"{key} must be true or false, not {value!r}")
@@ -109,11 +110,11 @@ def number(key: str, value: object, kind: type[Number]) -> Number:
 
     Args:
         key: names the option in the message.
-        value: YAML 1.1 reads 1e-3 as text; what a person would call a number is one.
+        value: a number, or the text of one: YAML 1.1 reads 1e-3 as text.
         kind: float or int.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not such a number.
     """
     if kind is int and type(value) is int:
         return kind(value)  # a float has not enough digits for every seed

@@ -48,7 +48,7 @@ class SweepLine(NamedTuple):
             heads: whether there are classification heads.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not a condition.
         """
         if not isinstance(condition, list) or len(condition) not in (3, 4):
             raise ValueError(
@@ -113,6 +113,7 @@ class ModelLine(NamedTuple):
         if (
             not isinstance(name, str)
             or not _NAME.fullmatch(name)
+            # Words of `--attack_targets` in cm.sh.
             or name in ("all", "other", "self")
         ):
             raise ValueError(f"'{name}' cannot be the name of a model, which directories have")
@@ -237,7 +238,7 @@ def option_words(options: object) -> Iterator[str]:
     """Options of a training, as a YAML file has them, as words of a shell.
 
     Raises:
-        ValueError: they are no options.
+        ValueError: they are not options.
 
     Example:
         >>> list(option_words({"max_epoch": 12, "optim_conf": {"lr": 0.1}, "grad_clip": None}))

@@ -26,6 +26,7 @@ def pack(tree: Path, archive: Path) -> None:
     """
 
     def kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        # The owner on the machine that packs means nothing elsewhere.
         member.uid = member.gid = 0
         member.uname = member.gname = ""
         return None if _LEFT_OUT.fullmatch(member.name) else member

@@ -15,7 +15,7 @@ class Stream(NamedTuple):
     Attributes:
         content: bytes for libsndfile; None: the file as it is.
         samples: what the frames add up to in each channel; None: not counted.
-        padding: so many of them the decoder may take away as the encoder's padding.
+        padding: how many of them the decoder may remove as padding of the encoder.
         exact: whether the header in `content` says how many samples decoding gives.
     """
 

@@ -1,6 +1,6 @@
 """Kaldi data directories from a table: one row per audio file, one column per fact about it.
 
-Such a table is what people have who have no corpus: a CSV or TSV file that a spreadsheet or a
+Such a table is what people have instead of a corpus: a CSV or TSV file that a spreadsheet or a
 script wrote. What it may look like is decided here once: encodings and line ends, names of columns,
 spellings of splits and labels, blanks in file names.
 """
@@ -80,6 +80,7 @@ class TableOptions:
 
     def columns_of(self, table: Path, header: Sequence[str]) -> dict[str, str]:
         """What a column is for -> its name in the table."""
+        # Reversed: of columns with alike names the first one counts.
         by_name = {_plain(name): name for name in reversed(header) if name}
         columns = {}
         for use, spellings in COLUMNS.items():
@@ -233,7 +234,7 @@ class _RowReader:
             self.heads |= {use: columns[use] for use in ("label", "attack") if use in columns}
 
     def read(self, row: NumberedCells) -> _Listed:
-        """What a row lists."""
+        """The utterance that a row describes."""
         line, cells = row
         given = self._cell(cells, "path")
         speaker = _safe(self._cell(cells, "speaker")) if "speaker" in self.columns else ""
@@ -313,18 +314,20 @@ def _short_hash(text: str) -> str:
 
 
 def short_names(found: Sequence[_Listed]) -> list[str]:
-    """Names of the utterances, each as short as it can be without being that of another."""
+    """Names of the utterances, each as short as it can be and unlike all others."""
     candidates = [
         (u.name, _safe(str(Path(u.given).with_suffix(""))), f"{u.name}-{_short_hash(u.given)}")
         for u in found
     ]
     names = [""] * len(found)
+    # Each round renames only those whose name is not theirs alone yet.
     for choice in zip(*candidates, strict=True):
         # Names that differ in case alone are one file on some disks.
         count = Counter(name.lower() for name in names)
         for position, (u, name) in enumerate(zip(found, choice, strict=True)):
             if names[position] and count[names[position].lower()] == 1:
                 continue
+            # Corpora such as LibriSpeech have the speaker in the names of files already.
             there = not u.speaker or name.startswith((f"{u.speaker}-", f"{u.speaker}_"))
             names[position] = name if there else _shortened(f"{u.speaker}-{name}")
     return names

@@ -48,6 +48,7 @@ def make_token_list(
 
 def _by_frequency(units: Iterable[str]) -> list[str]:
     counts = Counter(units)
+    # Equal counts in the order of the units: the list does not depend on that of the texts.
     return sorted(counts, key=lambda unit: (-counts[unit], unit))
 
 
@@ -70,8 +71,10 @@ def train_bpe(texts: Sequence[str], model: Path, vocab_size: int) -> list[str]:
         # SentencePiece counts <unk>, but neither <blank> nor <sos/eos>.
         vocab_size=vocab_size - 2,
         model_type="bpe",
+        # By default SentencePiece makes the rarest characters unknown.
         character_coverage=1.0,
         unk_piece=UNKNOWN,
+        # <sos/eos> is ESPnet's and no piece of the model.
         bos_id=-1,
         eos_id=-1,
         minloglevel=1,
@@ -90,7 +93,7 @@ def read_sentencepiece(model: str | Path) -> list[str]:
     """The pieces of a sentencepiece model, by their numbers.
 
     Raises:
-        RuntimeError: the file is none.
+        RuntimeError: the file is not such a model.
     """
     import sentencepiece
 

@@ -20,12 +20,13 @@ ENGLISH, MULTILINGUAL = 51864, 51865
 
 
 def official_sizes(name: str) -> dict[str, int] | None:
-    """Sizes of one of OpenAI's models; None for what is none.
+    """Sizes of one of OpenAI's models; None for any other name.
 
     Example:
         >>> official_sizes("tiny.en")["n_vocab"]
         51864
     """
+    # openai-whisper has large-v3 with four layers in the decoder under these names.
     if name in ("turbo", "large-v3-turbo"):
         return {**(official_sizes("large-v3") or {}), "n_text_layer": 4}
     base, english, version = name.partition("-v")[0], name.endswith(".en"), name[-1:]
@@ -33,6 +34,7 @@ def official_sizes(name: str) -> dict[str, int] | None:
     if base not in _STATE_HEADS_LAYERS or (base == "large" and english):
         return None
     state, heads, layers = _STATE_HEADS_LAYERS[base]
+    # "large" alone is the latest; version 3 has 128 mel bands and one more language.
     third = name in ("large", "large-v3")
     if "-v" in name and (base != "large" or version not in "123"):
         return None
