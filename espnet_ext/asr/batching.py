@@ -4,8 +4,8 @@ ESPnet 202511 lets the padding of a batch reach the shorter utterances: the
 STFT window at the end of an utterance reads the padding where it would read
 the reflected signal, subsampling gives shorter rows one or two frames too many,
 and the convolutions of Conformer and E-Branchformer blocks read frames behind
-the end. A gradient is then off by 10 to 100 %. `exact_batching` mends this from
-outside with hooks; in ESPnet 202611, where most of it is mended, it changes
+the end. A gradient is then off by 10 to 100 %. `exact_batching` corrects this from
+outside with hooks; in ESPnet 202611, where most of it is fixed, it changes
 only what is left. `padding_error` measures, on the model at hand, whether that
 was enough.
 """
@@ -33,7 +33,7 @@ BATCH_OVERHEAD = 1.5
 Fitted on one CPU core to steps of 1 to 8 utterances of 1 to 4 s, as is that of small models.
 """
 SMALL_MODEL = 1_000_000
-"""Parameters below which a batch costs more of its audio: what each operation takes counts."""
+"""Parameters below which a batch costs more: there, the overhead of each operation dominates."""
 SMALL_BATCH_OVERHEAD = 4.0
 """`BATCH_OVERHEAD` of a small model: 3.2 to 4.5 for 0.4 million parameters."""
 
@@ -41,8 +41,8 @@ SMALL_BATCH_OVERHEAD = 4.0
 def batch_overhead(model: torch.nn.Module) -> float:
     """Seconds of audio that cost a model as much as one more batch.
 
-    By its size, not by the clock: batches would depend on how busy the machine is, and with them
-    the last digits of what is computed, from shard to shard and from run to run.
+    It is chosen by the size of the model and not measured. A measured time would make the batches
+    depend on how busy the machine is, and the last digits of results on the shard and the run.
 
     Example:
         >>> batch_overhead(torch.nn.Linear(10, 10))
@@ -60,14 +60,14 @@ def plan_batches(
 ) -> list[list[int]]:
     """The batches of least cost; the plan depends on nothing but the arguments.
 
-    A batch costs its samples, padding included, and an overhead. So utterances share a
+    The cost of a batch is its samples, padding included, and an overhead. So utterances share a
     batch where the padding costs less than another batch would.
 
     Args:
         lengths: samples of each utterance.
         max_utterances: utterances in a batch.
-        overhead: of a batch, in samples.
-        equal_lengths: allow no padding at all.
+        overhead: cost of a batch beside its samples, in samples.
+        equal_lengths: whether to allow no padding at all.
 
     Returns:
         indices into `lengths`, longest batch first, so that one that does not fit into
@@ -77,6 +77,8 @@ def plan_batches(
         >>> plan_batches([100, 10, 95, 11], max_utterances=8, overhead=20)
         [[0, 2], [3, 1]]
     """
+    # With the lengths sorted, some cheapest plan puts only neighbours into a batch, so that a
+    # dynamic program over the first n utterances finds it.
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     # The cheapest plan of the first n utterances, and where its last batch begins.
     costs, begins = [0.0], [0]
@@ -86,6 +88,7 @@ def plan_batches(
             for begin in range(max(0, end - max_utterances), end)
             if not equal_lengths or lengths[order[begin]] == lengths[order[end - 1]]
         ]
+        # Of equal costs the tuple takes the earliest begin, which makes the fuller batch.
         cost, begin = min(options)
         costs.append(cost)
         begins.append(begin)
@@ -108,8 +111,12 @@ def exact_batching(model: ESPnetASRModel) -> Iterator[None]:
         for module in model.modules():
             if isinstance(module, Stft) and module.center:
                 stack.callback(module.register_forward_pre_hook(_reflect_each_end).remove)
+                # The hook pads as `center` does and adds the padding to the lengths, from which
+                # ESPnet then counts the same frames.
                 stack.enter_context(mock.patch.object(module, "center", False))
             elif isinstance(module, UtteranceMVN):
+                # Not a hook on the output: ESPnet subtracts the mean from the padding too, and
+                # counts that in the variance, which no hook could take out again.
                 forward = partial(_utterance_mvn, module)
                 stack.enter_context(mock.patch.object(module, "forward", forward))
         if model.encoder is not None:
@@ -128,8 +135,10 @@ class _FrameMask:
         """Put the hooks on the modules of an encoder."""
         yield encoder.register_forward_pre_hook(self.begin)
         for module in encoder.modules():
+            # ESPnet's subsampling classes have no base of their own, only this part of their names.
             if "Subsampling" in type(module).__name__:
                 yield module.register_forward_hook(self.subsample)
+            # A pointwise convolution computes each frame alone, so that no padding reaches another.
             elif isinstance(module, torch.nn.Conv1d) and module.kernel_size[0] > 1:
                 yield module.register_forward_pre_hook(self.silence_padding)
 
@@ -149,6 +158,9 @@ class _FrameMask:
         frames, mask = output[0], output[1]
         if mask is None:
             return output
+        # ESPnet slices the padded mask ([:, :, :-2:2]), which leaves one or two frames too many to
+        # utterances that are shorter than the batch. Here, the frames are those that the
+        # convolutions make of each utterance alone.
         lengths = inputs[1].squeeze(1).sum(dim=-1)
         for layer in module.modules():
             if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
@@ -162,6 +174,7 @@ class _FrameMask:
         self, module: torch.nn.Module, inputs: tuple[torch.Tensor]
     ) -> tuple[torch.Tensor] | None:
         """Hook before a convolution: zero in the padding."""
+        # The mask has one frame rate and does not apply to convolutions at another.
         if self.mask is None or self.mask.size(-1) != inputs[0].size(-1):
             return None
         return (inputs[0].masked_fill(~self.mask, 0.0),)
@@ -192,6 +205,7 @@ def _utterance_mvn(
         ilens = torch.full((x.size(0),), x.size(1), device=x.device)
     further = [1] * (x.dim() - 2)
     ilens_here = ilens.to(x.device)
+    # The padding is left out of the mean, of the variance and of the result.
     padding = ~is_inside(ilens_here, x.size(1)).view(*x.shape[:2], *further)
     count = ilens_here.to(x.dtype).view(-1, 1, *further)
     x = x.masked_fill(padding, 0.0)
@@ -216,6 +230,7 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
     """
     speech, lengths = noise_probe(model, sample_rate, seed)
     short = sample_rate
+    # Transcription plans its batches inside of `torch.no_grad`, and the probe needs a gradient.
     with evaluation_mode(model), exact_batching(model), torch.enable_grad():
         together = _direction_gradient(model, speech, lengths)[1, :short]
         alone = _direction_gradient(model, speech[1:, :short], lengths[1:])[0]
@@ -226,6 +241,7 @@ def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> flo
 def noise_probe(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> Padded:
     """A batch (2, T) of noise, 1.37 s and 1.0 s, and its lengths (2,)."""
     device = next(model.parameters()).device
+    # Drawn on the CPU, because a GPU makes other numbers of the same seed.
     generator = torch.Generator().manual_seed(seed)
     long, short = int(1.37 * sample_rate), sample_rate
     speech = (0.1 * torch.randn(2, long, generator=generator)).to(device)

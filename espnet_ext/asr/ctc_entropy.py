@@ -36,23 +36,28 @@ def alignment_entropy(
     states = targets.new_full((len(targets), 2 * targets.size(1) + 1), blank)
     states[:, 1::2] = targets.masked_fill(position >= target_lengths.unsqueeze(1), blank)
     scores = log_probs.gather(2, states.unsqueeze(1).expand(-1, log_probs.size(1), -1))
-    # Whether a state can be reached from the one before the last.
+    # Whether a state can be reached from the one before the last: over a blank, unless it separates
+    # two equal tokens, which would be read as one without it.
     before_last = torch.nn.functional.pad(states, (2, 0), value=blank)[:, :-2]
     may_skip = (states != blank) & (states != before_last)
     number = torch.arange(states.size(1), device=states.device)
+    # An alignment begins with a blank or with the first token.
     log_alpha = scores[:, 0].masked_fill(number > 1, IMPOSSIBLE)
     entropy = torch.zeros_like(log_alpha)
     for t in range(1, log_probs.size(1)):
         arriving = torch.stack([log_alpha, *_shifted(log_alpha, IMPOSSIBLE, may_skip)])
         before = torch.stack([entropy, *_shifted(entropy, 0.0, may_skip)])
         mixed, total = _mixture(arriving, before)
+        # An utterance that has ended keeps its values while longer ones of the batch go on.
         inside = (t < lengths).unsqueeze(1)
         log_alpha = torch.where(inside, total + scores[:, t], log_alpha)
         entropy = torch.where(inside, mixed, entropy)
+    # An alignment ends with the last token or with the blank behind it.
     last = (number >= 2 * target_lengths.unsqueeze(1) - 1) & (
         number <= 2 * target_lengths.unsqueeze(1)
     )
     mixed, total = _mixture(log_alpha.masked_fill(~last, IMPOSSIBLE).T, entropy.T)
+    # Log-probabilities of real alignments are far above this limit, and sums with IMPOSSIBLE below.
     return torch.where(total > 0.5 * IMPOSSIBLE, mixed, torch.zeros_like(mixed))
 
 
@@ -67,6 +72,8 @@ def _shifted(
 
 def _mixture(log_weights: torch.Tensor, entropy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Entropy of choosing in dimension 0 and then as `entropy`; log of the summed weights."""
+    # Chain rule: the entropy of the choice, plus the mean of the entropies of what is chosen. A
+    # share of 0 has a finite logarithm, so that its term is 0.
     log_share = log_weights.log_softmax(dim=0)
     mixed = (log_share.exp() * (entropy - log_share)).sum(dim=0)
     return mixed, log_weights.logsumexp(dim=0)

@@ -43,7 +43,7 @@ def greedy_search_encoded(
         ctc_weight: lambda_C of inference.
 
     Returns:
-        token ids, without <sos/eos>, one list an utterance.
+        token ids without <sos/eos>, one list per utterance.
 
     Raises:
         InputError: the model has no head for this weight.
@@ -95,10 +95,13 @@ def beam_search(
         scorers=scorers,
         sos=model.sos,
         eos=model.eos,
+        # A pre-beam of int(1.5 * 1) = 1 candidate hides the rest from the CTC head. Without a
+        # decoder there is no full score to choose candidates by, see `espnet2.bin.asr_inference`.
         pre_beam_score_key=None if (joint and beam_size == 1) or ctc_weight == 1.0 else "full",
     )
     begin = [model.sos, *prompt_of(model)]
     if ctc_weight < 1.0:
+        # The CTC head writes no prompt, and would count it as a part of the transcript.
         search.set_hyp_primer(begin)
     with torch.no_grad():
         hypotheses = search(x=frames)
@@ -119,6 +122,7 @@ def beam_search_encoded(
     """`beam_search` on each utterance of encoder output (B, T, D) with `lengths` (B,)."""
     if is_transducer(model) and ctc_weight < 1.0:
         return transducer_search(model, encoder_out, lengths, beam_size)
+    # Without its padding: ESPnet's search takes one utterance and knows no lengths.
     pairs = zip(encoder_out, lengths.tolist(), strict=True)
     return [beam_search(model, row[:n], ctc_weight, beam_size, joint) for row, n in pairs]
 
@@ -153,6 +157,7 @@ def label_synchronous_search(
     scorer: WhisperScorer | _DecoderScorer
     if is_whisper(model):
         scorer = WhisperScorer(model.decoder, encoder_out)
+        # As openai-whisper: the number of frames is no limit to a transcript, see `LONGEST`.
         lengths = torch.full_like(lengths, LONGEST)
     else:
         scorer = _DecoderScorer(model.decoder, encoder_out, lengths)
@@ -163,6 +168,7 @@ def label_synchronous_search(
     for step in range(int(lengths.max())):
         scores = scorer.score(ys)
         if prefix_scorer is not None:
+            # The CTC head writes no prompt: its prefix is <sos> and what was decoded.
             written = torch.cat([ys[:, :1], ys[:, len(begin) :]], dim=1)
             scores = (1.0 - ctc_weight) * scores + ctc_weight * prefix_scorer.score(written)
         if hasattr(model, "barred"):
@@ -170,7 +176,10 @@ def label_synchronous_search(
         best = scores.argmax(dim=-1)
         if prefix_scorer is not None:
             prefix_scorer.advance(best)
+        # Alone, an utterance stops at its own number of frames, whatever longer ones share the
+        # batch.
         running = running & (best != model.eos) & (step < lengths.to(device))
+        # Finished utterances are filled with <eos>, at which they are cut below.
         ys = torch.cat([ys, best.masked_fill(~running, model.eos).unsqueeze(1)], dim=1)
         if not running.any():
             break
@@ -214,11 +223,13 @@ class _PrefixScorer:
     def __init__(self, model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor):
         # The scorer writes into the padding of what it is given: `log_softmax` is a fresh tensor.
         log_probs = model.ctc.log_softmax(encoder_out).float()
+        # The blank is 0, as everywhere in ESPnet.
         self.scorer = CTCPrefixScoreTH(log_probs, lengths, 0, model.eos)
         self.state = None
 
     def score(self, ys: torch.Tensor) -> torch.Tensor:
         """Log score (B, V) of each next token after the prefixes `ys` (B, L)."""
+        # Without candidate ids the scorer rates the whole vocabulary, not those of a pre-beam.
         scores, self.candidates = self.scorer(list(ys), self.state)
         return scores
 

@@ -5,7 +5,7 @@ import torch
 from espnet_ext.frontend.frames import zero_padding
 
 IGNORED = -1
-"""Label id of an utterance whose label is not known; it does not count."""
+"""Label id of an utterance without a known label, which is left out of loss and accuracy."""
 
 
 def masked_mean(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -24,6 +24,7 @@ def masked_mean(frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         tensor([[2.]])
     """
     total = zero_padding(frames, lengths).sum(dim=1)
+    # An utterance without a frame has mean 0 and not NaN.
     return total / lengths.to(frames.device, frames.dtype).clamp(min=1).unsqueeze(-1)
 
 
@@ -79,8 +80,8 @@ class UtteranceClassifier(torch.nn.Module):
 
 def initialize_for_relu(module: torch.nn.Module) -> None:
     """Weights of He et al. (2015), biases zero."""
-    # He et al. 2015: under PyTorch's default the signal fades over five ReLU layers, and the
-    # head stays at chance for the first thousand steps.
+    # Under PyTorch's default the signal fades over five ReLU layers, and the head stays at chance
+    # for the first thousand steps.
     if isinstance(module, torch.nn.Linear):
         torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         torch.nn.init.zeros_(module.bias)
@@ -93,5 +94,6 @@ def classification_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Ten
         logits: (B, C).
         labels: (B,), `IGNORED` for a missing label.
     """
+    # Not reduction="mean", which is NaN for a batch without a known label.
     total = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)

@@ -2,7 +2,8 @@
 
 Front end, subsampling and encoder each have a shortest input, and ESPnet checks only some of them
 and only the longest utterance of a batch: a short one beside longer ones gets frames that it does
-not have alone. So it is found out once, alone, and asked of every utterance before it is used.
+not have alone. So the shortest input is measured once, with one utterance at a time, and every
+utterance is compared with it before it is used.
 """
 
 import math
@@ -46,6 +47,8 @@ class EncoderFrames:
             InputError: it cannot encode any.
         """
         low, high = 0, 1
+        # Doubling before bisecting: long audio, which is slow, is tried only where a model needs
+        # it.
         while not self._usable(high):
             if high > LONGEST_PROBE * self.sample_rate:
                 raise InputError(
@@ -60,7 +63,7 @@ class EncoderFrames:
         return high
 
     def of(self, samples: int) -> int:
-        """Encoder frames of an utterance of so many samples; 0 where it is too short."""
+        """Encoder frames of an utterance of this many samples; 0 where it is too short."""
         if self.too_short(samples):
             return 0
         if samples not in self._known:
@@ -69,6 +72,7 @@ class EncoderFrames:
 
     def reach(self, samples: int, needed: int) -> bool:
         """Whether `samples` have at least `needed` frames; mostly known from other utterances."""
+        # Longer audio never has fewer frames, so that most utterances need no pass of their own.
         if any(s <= samples and frames >= needed for s, frames in self._known.items()):
             return True
         if any(s >= samples and frames < needed for s, frames in self._known.items()):
@@ -76,9 +80,9 @@ class EncoderFrames:
         return self.of(samples) >= needed
 
     def lacks(self, samples: int, needed: int) -> str | None:
-        """What keeps an utterance from a transcript that needs so many frames; None if it fits.
+        """Why a transcript that needs this many frames does not fit an utterance; None if it fits.
 
-        Whisper's transcripts have a longest length, whatever the audio.
+        Whisper's transcripts have a maximum length, whatever the audio.
         """
         if is_whisper(self.model):
             most = f"has {needed} tokens, Whisper writes {LONGEST} at most"
@@ -88,7 +92,7 @@ class EncoderFrames:
         return f"needs {needed} encoder frames, the audio has {self.of(samples)}"
 
     def too_short(self, samples: int) -> str | None:
-        """Why an utterance of so many samples cannot be encoded; None if it can.
+        """Why an utterance of this many samples cannot be encoded; None if it can.
 
         Example:
             >>> frames.too_short(300)                           # doctest: +SKIP
@@ -103,19 +107,20 @@ class EncoderFrames:
         return f"{samples} samples {own}, the model needs {self.shortest} {least}"
 
     def unfit(self, samples: int) -> str | None:
-        """Why an utterance is too short or too long, with these words before it."""
+        """The reason of `too_short` or `too_long`, introduced by these words; None without one."""
         if (short := self.too_short(samples)) is not None:
             return f"too short: {short}"
         return None if (long := self.too_long(samples)) is None else f"too long: {long}"
 
     def too_long(self, samples: int) -> str | None:
-        """Why an utterance is more than the model looks at; None if it is not, as for most models.
+        """Why an utterance is longer than the model hears; None if it is not, as for most models.
 
         Example:
             >>> frames.too_long(500000)                         # doctest: +SKIP
             '31.2 s, the model hears the first 30.0 s alone; cut it'
         """
         encoder = self.model.encoder
+        # ESPnet's Whisper encoder pads or trims every utterance to 30 s and does not say so.
         longest = encoder.pad_samples if getattr(encoder, "do_pad_trim", False) else math.inf
         if samples <= longest:
             return None
@@ -128,6 +133,7 @@ class EncoderFrames:
             if frames > 0:
                 self._known[samples] = frames
             return frames > 0
+        # Too little memory says nothing about the length that the model needs.
         except torch.cuda.OutOfMemoryError:
             raise
         # ESPnet's own error for it, those of PyTorch's layers, and whatever other encoders raise.

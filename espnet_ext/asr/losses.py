@@ -21,7 +21,7 @@ from espnet_ext.precision import frozen
 class UtteranceLosses(NamedTuple):
     """Losses of the utterances of one batch, each (B,); None where the model has no such head.
 
-    att: of the decoder, be it an attention decoder or that of a transducer.
+    att: loss of the decoder, be it an attention decoder or that of a transducer.
     frames: (B,), encoder frames of each utterance.
     """
 
@@ -35,8 +35,8 @@ class TargetBatch(NamedTuple):
     """Token ids of a batch of transcripts, prepared once and used in every step.
 
     ctc: (B, L), padded with 0; ctc_lengths: (B,).
-    decoder_in, decoder_out: (B, L + 1), with <sos> in front and <eos> behind, or before those of
-    a transducer the blank;
+    decoder_in, decoder_out: (B, L + 1), with <sos> in front and <eos> behind; for a transducer,
+    with the blank in front;
     decoder_lengths: (B,).
     """
 
@@ -102,8 +102,11 @@ def evaluation_mode(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
     calculator = model.error_calculator
     ctc_dropout = model.ctc.dropout_rate if model.ctc is not None else 0.0
     try:
+        # ESPnet's `forward` decodes and counts errors in evaluation mode, which a loss does not
+        # need.
         model.error_calculator = None
         if model.ctc is not None:
+            # ESPnet's CTC calls `F.dropout` without its mode, so that evaluation leaves it on.
             model.ctc.dropout_rate = 0.0
         with frozen(model), quiet(), gradients_through(model):
             yield model
@@ -115,10 +118,10 @@ def evaluation_mode(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without two sorts of lines that ESPnet logs for every utterance and step of an attack.
+    """Suppress two kinds of lines that ESPnet logs for every utterance and step of an attack.
 
-    That lists of lengths cannot be traced, which recurrent decoders give to `make_pad_mask`; and
-    the progress of its beam search, by which recurrent decoders transcribe.
+    One says that lists of lengths, which recurrent decoders give to `make_pad_mask`, cannot be
+    traced; the other is the progress of the beam search by which recurrent decoders transcribe.
     """
 
     def _wanted(record: logging.LogRecord) -> bool:
@@ -141,6 +144,7 @@ def quiet() -> Iterator[None]:
 def encode(model: ESPnetASRModel, speech: torch.Tensor, speech_lengths: torch.Tensor) -> Padded:
     """Encoder output (B, T', D) and its lengths (B,), without intermediate layers."""
     encoder_out, lengths = model.encode(speech, speech_lengths)
+    # Encoders with intermediate CTC return (output, intermediate outputs).
     if isinstance(encoder_out, tuple):
         encoder_out = encoder_out[0]
     return encoder_out, lengths
@@ -155,6 +159,7 @@ def prepare_targets(
     model: ESPnetASRModel, transcripts: Sequence[Sequence[int]], device: torch.device | str
 ) -> TargetBatch:
     """Pad the token ids of `transcripts` as the CTC head and the decoder take them."""
+    # As in ESPnet's training, the language token is a part of what is to be written.
     language = [] if model.lang_token_id is None else model.lang_token_id.flatten().tolist()
     prompt = prompt_of(model)
     begin, fill = [model.sos, *language, *prompt], model.eos
@@ -167,6 +172,7 @@ def prepare_targets(
     return TargetBatch(
         ctc=_pad(transcripts, 0, device),
         ctc_lengths=torch.tensor([len(ids) for ids in transcripts], device=device),
+        # ESPnet fills the decoder's input with <eos>; no loss is taken there.
         decoder_in=_pad(decoder_in, fill, device),
         decoder_out=_pad(decoder_out, model.ignore_id, device),
         decoder_lengths=torch.tensor([len(ids) for ids in decoder_in], device=device),
@@ -222,6 +228,8 @@ def losses_of_encoded(
             targets.ctc_lengths,
             blank=0,  # ESPnet's CTC has no other
             reduction="none",
+            # As ESPnet can: a target that does not fit the audio has loss 0 and no gradient, not
+            # infinity and NaN. `PyTorchESPnet.problem` refuses it before an attack.
             zero_infinity=True,
         )
         total = total + ctc_weight * ctc
@@ -240,10 +248,10 @@ def losses_of_encoded(
 def smoothed_losses(
     criterion: torch.nn.Module, logits: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """ESPnet's `LabelSmoothingLoss`, summed over each utterance in place of the batch.
+    """ESPnet's `LabelSmoothingLoss`, summed over each utterance instead of the batch.
 
     Args:
-        criterion: it holds smoothing, padding id and whether lengths are divided out.
+        criterion: ESPnet's loss, which holds smoothing, padding id and normalisation by length.
         logits: (B, L, V).
         targets: (B, L).
 
@@ -252,6 +260,7 @@ def smoothed_losses(
     """
     padding = targets == criterion.padding_idx
     log_probs = _at_least_single(logits).log_softmax(dim=-1)
+    # The padding id, -1, is no index; what is gathered there is masked below.
     correct = log_probs.gather(-1, targets.masked_fill(padding, 0).unsqueeze(-1)).squeeze(-1)
     others = logits.size(-1) - 1
     confidence, rest = criterion.confidence, criterion.smoothing / others
@@ -263,6 +272,7 @@ def smoothed_losses(
 
 
 def _at_least_single(values: torch.Tensor) -> torch.Tensor:
+    # A half-precision softmax is too coarse; double, in which gradients are checked, stays double.
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

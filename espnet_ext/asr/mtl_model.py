@@ -33,7 +33,7 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         asr_weight: lambda_A, between 0 and 1.
         head_weights: relative weight of each head in L_DIS; 1 where not given.
         head_conf: arguments of `UtteranceClassifier`.
-        ctc_entropy_weight: beta of EnCTC, 0 for plain CTC; nothing without a CTC head.
+        ctc_entropy_weight: beta of EnCTC, 0 for plain CTC; has no effect without a CTC head.
         **asr: everything that `espnet2.asr.espnet_model.ESPnetASRModel` takes,
             `ctc_weight` among them.
 
@@ -54,6 +54,7 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         super().__init__(**asr)
         if not 0.0 <= asr_weight <= 1.0:
             raise ValueError(f"asr_weight (lambda_A) must be between 0 and 1, not {asr_weight}")
+        # A head that no loss trains would answer at random, so it is not built.
         names = list(heads or {}) if asr_weight < 1.0 else []
         if asr_weight < 1.0 and not names:
             raise ValueError(f"asr_weight {asr_weight} leaves a part of the loss to no head")
@@ -99,6 +100,8 @@ class ESPnetMTLASRModel(ESPnetASRModel):
         Raises:
             ValueError: the labels of a head are missing.
         """
+        # As ESPnet's `forward`: under data parallelism a part of the batch still has the padding of
+        # all. ESPnet pads text with -1, but its losses ignore `ignore_id`, which is an option.
         text = text[:, : text_lengths.max()]
         text = text.masked_fill(text == -1, self.ignore_id)
         encoder_out, encoder_out_lens = self.encode(speech, speech_lengths)
@@ -128,11 +131,15 @@ class ESPnetMTLASRModel(ESPnetASRModel):
             # In validation it is reported for plain CTC too, so that models can be compared.
             if self.ctc_entropy_weight > 0.0 or not self.training:
                 # H, the mean over the utterances of the batch, as ESPnet averages CTC.
+                # `IMPOSSIBLE` would be minus infinity in half precision, in which ESPnet trains
+                # with use_amp.
                 log_probs = self.ctc.log_softmax(encoder_out).float()
                 each = alignment_entropy(log_probs, encoder_out_lens, text, text_lengths)
                 entropy = each.mean()
                 stats["ctc_entropy"] = entropy.detach()
                 if self.ctc_entropy_weight > 0.0:
+                    # Not before `loss_ctc` is reported: its statistics stay comparable with plain
+                    # CTC.
                     loss_ctc = loss_ctc - self.ctc_entropy_weight * entropy
             loss = loss + self.ctc_weight * loss_ctc
         if self.decoder is not None:

@@ -14,8 +14,9 @@ def padding_cause(model: ESPnetASRModel, sample_rate: int) -> str:
     """Why `espnet_ext.asr.batching.padding_error` finds an error, as a part of a sentence.
 
     The shorter utterance of the probe goes through the model alone, beside the longer one, and
-    alone once more. The cause is the first module whose output differs although what it was given
-    does not; a module outside of which nothing differs is a parent of none that does.
+    alone once more. The cause is the first module whose output differs although its input does
+    not. Modules are compared in the order in which they finish, so a part is named before the
+    module that contains it.
 
     Example:
         >>> padding_cause(model, 16000)                              # doctest: +SKIP
@@ -24,6 +25,7 @@ def padding_cause(model: ESPnetASRModel, sample_rate: int) -> str:
     speech, lengths = noise_probe(model, sample_rate)
     alone, sizes = speech[1:, : lengths[1]], lengths[1:]
     with evaluation_mode(model), exact_batching(model):
+        # Twice alone first: what draws at random would be taken for an effect of the padding.
         first, again = (_calls(model, alone, sizes) for _ in range(2))
         together = _calls(model, speech, lengths)
     if name := _first_difference(first, again, row=0):
@@ -61,6 +63,8 @@ def _of_rows(value: object, rows: int) -> list[torch.Tensor]:
     """Copies of the floating tensors in a value that have one row per utterance."""
     if isinstance(value, torch.Tensor):
         fits = value.is_floating_point() and value.dim() > 1 and len(value) == rows
+        # A copy, because later modules may change a tensor in place, as ESPnet's normalisation
+        # does.
         return [value.detach().clone()] if fits else []
     parts = value if isinstance(value, list | tuple) else ()
     return [tensor for part in parts for tensor in _of_rows(part, rows)]
@@ -81,9 +85,11 @@ def _agree(alone: list[torch.Tensor], batch: list[torch.Tensor], row: int) -> bo
     for one, many in zip(alone, batch, strict=False):
         if one.dim() != many.dim():
             continue
+        # In a padded batch the utterance has further frames behind its own; these may be anything.
         part = many[row][tuple(slice(size) for size in one.shape[1:])]
         if one[0].shape != part.shape:
             return False
+        # Not `>`: a norm that is NaN is a difference, too.
         if not float((one[0] - part).norm()) <= TOLERANCE * max(float(one[0].norm()), 1e-30):
             return False
     return True

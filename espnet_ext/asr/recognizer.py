@@ -16,7 +16,7 @@ from espnet_ext.asr.transducer import is_transducer
 from espnet_ext.data.configurations import Config
 
 PROMPT = {"lang_sym": "<eng>", "task_sym": "<asr>"}
-"""Keys that say in which language and for which task a model is asked, with ESPnet's defaults."""
+"""Configuration keys of the language and the task in a prompt, with ESPnet's defaults."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class SpeechRecognizer:
 
     @property
     def prompt(self) -> dict[str, str]:
-        """What is asked of a model that takes a prompt, see `PROMPT`; of others nothing."""
+        """Language and task of a model that takes a prompt, see `PROMPT`; empty for others."""
         return {key: self.config[key] for key in PROMPT if key in self.config}
 
     @property
@@ -62,7 +62,7 @@ class SpeechRecognizer:
 
     @cached_property
     def frames(self) -> EncoderFrames:
-        """How much audio the model needs, and how many encoder frames it makes of it."""
+        """How much audio the model needs, and how many encoder frames an utterance has."""
         return EncoderFrames(self.model, self.sample_rate)
 
     @cached_property
@@ -89,6 +89,7 @@ class SpeechRecognizer:
             batch_overhead: seconds of audio that cost as much as one more batch. Where this
                 model is not exact in a padded batch, only equal lengths share one.
         """
+        # In this order: equal lengths need no probe, which takes several passes through the model.
         equal_lengths = len(set(lengths)) > 1 and self.padding_error > TOLERANCE
         overhead = batch_overhead * self.sample_rate
         return plan_batches(lengths, batch_size, overhead, equal_lengths)

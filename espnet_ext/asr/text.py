@@ -13,7 +13,7 @@ NLTK_DATA = {"averaged_perceptron_tagger_eng": "taggers", "cmudict": "corpora"}
 """What g2p_en needs, and the folder of NLTK's data that it lies in."""
 
 UNWRITTEN = ("<blank>", "<sos/eos>", "<sos>", "<eos>")
-"""Tokens that stand in no transcript."""
+"""Tokens that appear in no transcript."""
 
 
 class TextEncoder:
@@ -23,8 +23,8 @@ class TextEncoder:
         tokenizer: ESPnet's tokenizer of the model's token type.
         token_list: the model's tokens.
         cleaner: ESPnet's text cleaner; None for none.
-        special: which tokens stand in no transcript. What of them a model writes is left out, but
-            for those of `UNWRITTEN`, which its search leaves out.
+        special: whether a token appears in no transcript. Such tokens are left out of what a model
+            writes; those of `UNWRITTEN` are left out by the search.
 
     Example:
         >>> encoder.encode("seven four")     # doctest: +SKIP
@@ -48,7 +48,7 @@ class TextEncoder:
         self._special = {i for i, t in enumerate(token_list) if special(t) and t not in UNWRITTEN}
         unwritten = {i for i, t in enumerate(token_list) if t in UNWRITTEN}
         self._never = {self.converter.unk_id, *unwritten, *self._special}
-        # Here and not in the constructor: to transcribe, no phoneme is looked up.
+        # Looked up with the first text and not here: transcribing needs no phonemes.
         self._phonemes_checked = False
 
     def encode(self, text: str) -> list[int]:
@@ -82,16 +82,19 @@ class TextEncoder:
 
     def _tokens(self, text: str) -> list[str]:
         self.check_phonemes()
+        # A lower-case target would be unknown letter by letter to a model of upper-case tokens.
         cased = {"upper": text.upper(), "lower": text.lower()}.get(self.case or "", text)
         try:
             clean = self.cleaner(cased) if callable(self.cleaner) else cased
             return self.tokenizer.text2tokens(clean)
+        # What tokenizers and cleaners raise without the packages or data that they need.
         except (ImportError, LookupError, OSError, RuntimeError) as error:
+            # NLTK's message about missing data fills a page.
             problem = " ".join(str(error).split())[:200]
             raise InputError(f"'{text}': cannot be split into tokens ({problem})") from error
 
     def normal(self, text: str) -> str:
-        """A text as those of this model are compared; as it is, but for Whisper's."""
+        """A text in the form in which texts are compared; unchanged for every model but Whisper."""
         return text
 
     def check_phonemes(self) -> None:
@@ -127,6 +130,7 @@ def check_phonemes(g2p: str) -> None:
 
     missing = []
     for name, folder in NLTK_DATA.items():
+        # NLTK's downloader may leave a package zipped. NLTK reads it so, but `find` misses it.
         archives = (Path(place, folder, f"{name}.zip") for place in nltk.data.path)
         try:
             nltk.data.find(f"{folder}/{name}")

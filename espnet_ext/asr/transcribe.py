@@ -42,7 +42,7 @@ def transcribe(
 ) -> dict[str, Hypothesis]:
     """Transcribe every utterance.
 
-    Those that are too short for the model get an empty transcript, whoever is beside them, and
+    Those that are too short for the model get an empty transcript, whatever shares their batch, and
     are named in a warning; their labels are unknown.
 
     Args:
@@ -58,6 +58,7 @@ def transcribe(
     """
     if not wav_scp:
         raise InputError("no utterance to transcribe: wav.scp is empty")
+    # What can be refused is refused before the first batch, which may be one of many.
     check_search(recognizer.model, ctc_weight)
     if beam_size > recognizer.model.vocab_size:
         raise InputError(
@@ -73,6 +74,7 @@ def transcribe(
         "utterances that the model does not hear to their end:",
     )
     model, found = recognizer.model, _of_too_short(recognizer, samples)
+    # Beside longer ones, a short utterance would get frames that it does not have alone.
     names = [name for name in names if name not in found]
     lengths = [samples[name] for name in names]
     progress = _Progress(len(samples))

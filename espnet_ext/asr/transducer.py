@@ -16,7 +16,7 @@ class RNNTLoss(torch.nn.Module):
     Args:
         blank: id of the blank.
         reduction: "mean", "sum" or "none", over the utterances.
-        fastemit_lambda: not used; ESPnet's `asr` task gives 0.
+        fastemit_lambda: unused; ESPnet's `asr` task gives 0.
     """
 
     def __init__(self, blank: int = 0, reduction: str = "mean", fastemit_lambda: float = 0.0):
@@ -38,6 +38,7 @@ class RNNTLoss(torch.nn.Module):
             logit_lengths: (B,) frames.
             label_lengths: (B,).
         """
+        # torchaudio accepts only 32-bit integers and contiguous logits.
         sizes = (labels.int(), logit_lengths.int(), label_lengths.int())
         return rnnt_loss(
             logits.float().contiguous(), *sizes, blank=self.blank, reduction=self.reduction
@@ -63,7 +64,9 @@ def transducer_losses(
     Returns:
         (B,).
     """
+    # ESPnet's prediction network makes its first state on the device where it was built.
     model.decoder.set_device(encoder_out.device)
+    # (B, T, 1, D) and (B, 1, L + 1, D): the joint network scores every frame with every prefix.
     logits = model.joint_network(encoder_out.unsqueeze(2), model.decoder(ids).unsqueeze(1))
     labels = ids[:, 1:]
     loss = RNNTLoss(model.blank_id, reduction="none")
@@ -89,4 +92,5 @@ def transducer_search(
     with torch.no_grad():
         rows = zip(encoder_out, lengths.tolist(), strict=True)
         best = [search(row[:length])[0].yseq for row, length in rows]
+    # Every hypothesis of ESPnet begins with a blank in the place of <sos>.
     return [[int(i) for i in ids if i != model.blank_id] for ids in best]

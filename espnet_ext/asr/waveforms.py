@@ -53,6 +53,7 @@ def like(x: np.ndarray | Sequence[np.ndarray], waves: Sequence[np.ndarray]) -> n
     """`waves` in the structure of `x`: a float array, or an object array where `x` is ragged."""
     if isinstance(x, np.ndarray) and x.dtype != object:
         return np.stack(list(waves)).astype(np.float32)
+    # `np.array(waves, dtype=object)` would make a matrix where all lengths are equal.
     ragged = np.empty(len(waves), dtype=object)
     for index, wave in enumerate(waves):
         ragged[index] = wave
@@ -62,6 +63,7 @@ def like(x: np.ndarray | Sequence[np.ndarray], waves: Sequence[np.ndarray]) -> n
 def pad(waves: Sequence[np.ndarray], device: torch.device | str = "cpu") -> Padded:
     """A zero-padded batch (B, T), and its lengths (B,)."""
     lengths = torch.tensor([len(wave) for wave in waves], device=device)
+    # PyTorch refuses arrays with negative strides, as reversed ones have.
     tensors = [torch.from_numpy(np.ascontiguousarray(wave)) for wave in waves]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True).to(device), lengths
 
@@ -69,4 +71,5 @@ def pad(waves: Sequence[np.ndarray], device: torch.device | str = "cpu") -> Padd
 def unpad(batch: torch.Tensor, lengths: torch.Tensor) -> list[np.ndarray]:
     """The waveforms of a padded batch, as arrays on the host."""
     rows = batch.detach().cpu().numpy()
+    # Copies: a slice would keep the whole padded batch in memory.
     return [row[:length].copy() for row, length in zip(rows, lengths.tolist(), strict=True)]

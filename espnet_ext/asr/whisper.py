@@ -40,6 +40,7 @@ class WhisperText(TextEncoder):
         task: str = "transcribe",
         languages: int = 99,
     ):
+        # Imported here, because only Whisper's models need openai-whisper.
         from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
         from whisper.tokenizer import get_tokenizer
 
@@ -55,7 +56,7 @@ class WhisperText(TextEncoder):
 
     @property
     def prompt(self) -> tuple[int, ...]:
-        """What the decoder is given after <sos>: language and task, and that there are no times."""
+        """What the decoder is given after <sos>: language, task, and to write no timestamps."""
         return tuple(self.whisper.sot_sequence_including_notimestamps[1:])
 
     @property
@@ -63,7 +64,7 @@ class WhisperText(TextEncoder):
         """Tokens that greedy search never takes.
 
         As `DecodingOptions(without_timestamps=True, suppress_blank=False)` of openai-whisper. With
-        `suppress_blank`, its default, no answer would be empty.
+        `suppress_blank`, its default, no transcript would be empty, and silence never reached.
         """
         own = self.whisper
         never = {own.transcribe, own.translate, own.sot, own.sot_prev, own.sot_lm, own.no_speech}
@@ -91,7 +92,8 @@ class WhisperText(TextEncoder):
         """Do nothing: there are none."""
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids, normalised; times and other special tokens are left out."""
+        """The text of token ids, normalised; timestamps and other special tokens are left out."""
+        # Whisper numbers its special tokens from the end of text upwards.
         words = [i for i in ids if i < self.whisper.eot]
         return self.normal(self.whisper.encoding.decode(words))
 
@@ -115,7 +117,10 @@ class WhisperScorer:
 
     def score(self, ys: torch.Tensor) -> torch.Tensor:
         """Log score (B, V) of each next token after the prefixes `ys` (B, L)."""
+        # With a cache only the newest token is passed on: Whisper takes its position from the
+        # length of what is cached.
         given = ys[:, -1:] if self.cache else ys
+        # Hooks of one pass: other users of the decoder must not write into this cache.
         handles = [
             layer.register_forward_hook(self._remember)
             for block in self.decoder.decoders.blocks
