@@ -19,15 +19,16 @@ from espnet_ext.precision import frozen
 from espnet_ext.victims.options import WAVEFORM_UNITS
 
 if TYPE_CHECKING:
-    from espnet_ext.victims.countermeasure import CountingClassifier
+    from espnet_ext.victims.countermeasure import CountingClassifier  # which imports this module
 
 Rows: TypeAlias = torch.Tensor | slice
+# A slice, not indices: it gives a view, where indices would copy the whole batch in every step.
 ALL = slice(None)
 Goal: TypeAlias = Any
-"""What is to be reached or left: a transcript, a class; each kind of model has its own."""
+"""What an attack must reach or leave: a transcript, a class; each kind of model has its own."""
 
 Objective = Callable[[torch.Tensor, Rows], torch.Tensor]
-"""What an attacker wants more of: inputs (B', ...) of some rows of a batch to values (B',)."""
+"""What an attack increases: from inputs (B', ...) of some rows of a batch to values (B',)."""
 
 
 @dataclass
@@ -35,16 +36,17 @@ class Batch:
     """Utterances that are attacked together, on the device.
 
     Attributes:
-        names: utterance ids; they seed random numbers and stand in messages.
+        names: utterance ids; they seed random numbers and appear in messages.
         inputs: what is attacked, padded: waveforms (B, T) or features (B, F, D), float32.
         lengths: samples or frames of each (B,).
-        clean_gradients: gradient and values of an objective at `inputs`, by model and objective:
-            attacks of every size begin with the same.
+        clean_gradients: gradient and values of an objective at `inputs`, by model and name of the
+            objective; attacks of every size begin with them.
     """
 
     names: list[str]
     inputs: torch.Tensor
     lengths: torch.Tensor
+    # By keyword alone, so that subclasses can add fields without a default.
     clean_gradients: dict[tuple[object, str], tuple[torch.Tensor, torch.Tensor]] = field(
         default_factory=dict, repr=False, kw_only=True
     )
@@ -60,8 +62,9 @@ B = TypeVar("B", bound=Batch)
 class Victim(Generic[B]):
     """Base of models under attack, which may also be estimators of ART.
 
-    A subclass has `batch`, `goal_of`, `objective`, `reached` and `observe`; what else is here is
-    right for a model of whole waveforms in [-1, 1], and replaced where a kind of model differs.
+    A subclass defines `batch`, `goal_of`, `objective`, `reached` and `observe`. The defaults of all
+    other methods suit a model of whole waveforms in [-1, 1]; a kind of model that differs
+    overrides them.
     CONTRIBUTING.md has an example.
 
     Attributes:
@@ -78,7 +81,7 @@ class Victim(Generic[B]):
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """Names that `objective` knows; the first is the default."""
+        """Names of losses that `objective` accepts; the first is the default."""
         return ()
 
     @property
@@ -116,13 +119,13 @@ class Victim(Generic[B]):
         arrays: Sequence[np.ndarray],
         goals: Sequence[Goal] | None = None,
     ) -> B:
-        """A batch of inputs and of what is to be reached or left (None: what the model answers)."""
+        """A batch of inputs and goals; without goals, the model's own answers are to be left."""
         raise NotImplementedError
 
     def speech_batch(
         self, names: Sequence[str], waves: Sequence[np.ndarray], goals: Sequence[Goal]
     ) -> B:
-        """A batch of what is attacked of waveforms (T,): themselves, or their features."""
+        """A batch of waveforms (T,), or of their features where features are attacked."""
         return self.batch(names, waves, goals)
 
     def padded(self, arrays: Sequence[np.ndarray]) -> Padded:
@@ -135,11 +138,11 @@ class Victim(Generic[B]):
         return pad([array.astype(np.float32, copy=False) for array in arrays], self.device)
 
     def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:
-        """Batches of utterances of so many samples, as indices; `overhead` in seconds of audio."""
+        """Batches of utterances with these lengths, as indices; `overhead` in seconds of audio."""
         return plan_batches(samples, batch_size, overhead * self.sample_rate)
 
     def goal_of(self, labels: Mapping[str, str | None]) -> Goal:
-        """What is to be reached or left, from the labels of an utterance, as `batch` takes it."""
+        """The goal of an utterance, from its labels, as `batch` takes it."""
         raise NotImplementedError
 
     def problem(self, samples: int, goal: Goal) -> str | None:
@@ -147,14 +150,14 @@ class Victim(Generic[B]):
         return None
 
     def calibrate(self, waves: Iterable[np.ndarray], eps: Sequence[float], unit: str) -> Record:
-        """Measure what radii in a unit mean in others, for the record of the attack; JSON."""
+        """Convert radii into other units, by measurement, for the record of the attack; JSON."""
         return {}
 
     def calibrated(self, record: Record) -> None:
-        """Take over what `calibrate` has measured, to the last digit."""
+        """Use what `calibrate` has measured, as the record of the attack holds it."""
 
     def check_observer(self, observer: "Victim[B]", name: str, batch: B) -> None:
-        """Refuse a model that would be asked about something else than was attacked.
+        """Refuse a model that would see something else than what was attacked.
 
         Raises:
             InputError: says why.
@@ -169,7 +172,7 @@ class Victim(Generic[B]):
         return batch
 
     def scale(self, unit: str) -> torch.Tensor | None:
-        """What a budget of 1 in a unit is in the inputs: (D,), or None for 1."""
+        """Size in the inputs of a budget of 1 in a unit: (D,), or None for 1."""
         return None
 
     def objective(self, batch: B, loss: str = "") -> Objective:
@@ -177,23 +180,23 @@ class Victim(Generic[B]):
         raise NotImplementedError
 
     def reached(self, batch: B, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """Whether the attacker has what he wants, by the model's decisions: (B',) bool."""
+        """Whether the goal is reached, by the model's decisions: (B',) bool."""
         raise NotImplementedError
 
     @property
     def graded(self) -> bool:
-        """Whether answers can please the attacker more than his goal (`reached`) asks for."""
+        """Whether an answer can go further than the goal (`reached`) asks for."""
         return True
 
     def progress(self, batch: B, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """How far the model's answers are where the attacker wants them, more is further: (B',).
+        """How far the model's answers are towards the goal, larger for further: (B',).
 
         Call it inside `attack_mode`. 0 where the goal is reached, unless answers are `graded`.
         """
         raise NotImplementedError
 
     def observe(self, batch: B, inputs: torch.Tensor) -> list[Row]:
-        """What the model answers to each, its `loss`, and whether the goal is `reached`."""
+        """The model's answer to each utterance, its `loss`, and whether the goal is `reached`."""
         raise NotImplementedError
 
     def measure(self, batch: B, inputs: torch.Tensor) -> list[Perturbation]:
@@ -214,8 +217,8 @@ class Classifies(Protocol):
         Args:
             batch: of this victim.
             rows: the utterances of it that are attacked.
-            shape: of one input.
-            scale: what an eps of 1 is.
+            shape: shape of one input.
+            scale: size in the inputs of an eps of 1.
         """
 
 
@@ -229,8 +232,10 @@ def gradient_of(
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
         values = objective(inputs, rows)
+        # `torch.autograd.grad` would raise an error here.
         if not values.requires_grad:
             return torch.zeros_like(inputs), values
+        # No utterance sees another, so each row of the sum's gradient is that of its own value.
         (gradient,) = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
     return torch.zeros_like(inputs) if gradient is None else gradient, values.detach()
 
@@ -248,4 +253,5 @@ def unusable(gradient: torch.Tensor) -> torch.Tensor:
 
 def finite(gradient: torch.Tensor) -> torch.Tensor:
     """The gradient with what is usable of it: zero for NaN, and a number for infinity."""
+    # Large, but its sum over a minute of samples, as momentum takes it, is finite in float32.
     return gradient.nan_to_num(nan=0.0, posinf=1e30, neginf=-1e30)

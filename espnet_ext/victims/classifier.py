@@ -14,8 +14,8 @@ class EqualLengths(torch.nn.Module):
 
     Args:
         countermeasure: the model, whose mode ART sets.
-        logits: of inputs and lengths.
-        scale: what an input of 1 is.
+        logits: function from inputs and lengths to logits.
+        scale: factor from ART's inputs to those of the model.
     """
 
     scale: torch.Tensor
@@ -28,16 +28,18 @@ class EqualLengths(torch.nn.Module):
     ):
         super().__init__()
         self.countermeasure, self.logits = countermeasure, logits
+        # A buffer, so that it moves to the device with the model.
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
 
     def train(self, mode: bool = True) -> "EqualLengths":
-        """The mode that ART wishes, see `set_mode`."""
+        """Set the mode that ART asks for, see `set_mode`."""
         self.training = mode
         set_mode(self.countermeasure, mode)
         return self
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Logits (B, 2) of scaled inputs."""
+        # ART's square attack needs a channel in front of frames and dimensions; the model has none.
         if inputs.ndim == 4:
             inputs = inputs.squeeze(1)
         lengths = torch.full((len(inputs),), inputs.size(1), device=inputs.device)
@@ -45,7 +47,7 @@ class EqualLengths(torch.nn.Module):
 
 
 def one_hot(y: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
-    """(N,) to (N, 2): class ids of exactly two classes ART takes for probabilities."""
+    """(N,) to (N, 2), because ART takes the ids of exactly two classes for probabilities."""
     if y.ndim == 2:
         return y
     return F.one_hot(y.long(), 2) if isinstance(y, torch.Tensor) else np.eye(2)[y]

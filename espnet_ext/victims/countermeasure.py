@@ -42,8 +42,8 @@ class LabelledBatch(Batch):
 
     Attributes:
         labels: (B,), true classes, 0 spoof and 1 bona fide.
-        speech: waveforms (B, T) and lengths (B,) that features were computed of.
-        resynthesis: waveforms that features stand for, where it is known.
+        speech: waveforms (B, T) and lengths (B,) from which features were computed.
+        resynthesis: waveforms that features stand for, where these are known.
     """
 
     labels: torch.Tensor
@@ -64,7 +64,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
     Args:
         model: the countermeasure, on the device where it shall run.
-        input_shape: of one input, which some attacks of ART want to know: (F, D) or, for
+        input_shape: shape of one input, which some attacks of ART need: (F, D) or, for
             `SquareAttack`, (1, F, D) in the space of features, (T,) in that of waveforms.
         space: what is attacked: "features" (as the paper), the output of front end and
             normalisation, or "waveform".
@@ -117,13 +117,14 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         scale: torch.Tensor | float = 1.0,
         clip_values: tuple[float, float] | None = None,
     ):
-        CountermeasureOptions(space)  # refuses what is none
+        CountermeasureOptions(space)  # refuses an unknown space
         self.module = self.countermeasure = model
         self.sample_rate = model.sample_rate
         self.space, self.train_mode, self.through_filters = space, train_mode, through_filters
         self.frames, self.measured, self.threshold = frames, measured, threshold
         device = next(model.parameters()).device
         if clip_values is None:
+            # Infinities for features, because some attacks of ART fail with None.
             clip_values = (-1.0, 1.0) if space == "waveform" else (-np.inf, np.inf)
         super().__init__(
             model=EqualLengths(model, self.decision_logits, scale),
@@ -146,6 +147,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
             InputError: an input is of integers or not finite, see `check_floats`.
         """
         check_floats(x, "input")
+        # ART leaves some inputs in double precision, NumPy's default, which the weights are not.
         x = x.astype(np.float32, copy=False)
         with self.attack_mode(training_mode):
             return super().predict(x, batch_size, training_mode, **kwargs)
@@ -164,11 +166,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
             return super().class_gradient(x, *args, **kwargs)
 
     def compute_loss(
-        self,
-        x: Inputs,
-        y: Inputs,
-        reduction: str = "none",
-        **kwargs: object,
+        self, x: Inputs, y: Inputs, reduction: str = "none", **kwargs: object
     ) -> Inputs:
         """Cross-entropy of each input, in evaluation mode."""
         with self.attack_mode(False):
@@ -182,6 +180,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         scale: torch.Tensor | None,
     ) -> "CountingClassifier":
         """See `espnet_ext.victims.base.Classifies`."""
+        # A new estimator for each group of equal lengths: ART keeps one shape and one scale each.
         made = CountingClassifier(
             self.countermeasure,
             shape,
@@ -223,17 +222,17 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         return self.countermeasure.logits(inputs, lengths)
 
     def evidence(self, logits: torch.Tensor) -> torch.Tensor:
-        """What the score says of bona fide speech, above 0 where it is the answer: (B,)."""
+        """How much the score speaks for bona fide speech, above 0 if that is the answer: (B,)."""
         if self.threshold is None:
             return logits[:, 1] - logits[:, 0]
         return self.countermeasure.scores(logits) - self.threshold
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
-        """The classes that are answered, (B,)."""
+        """The answered classes, (B,)."""
         return (self.evidence(logits) > 0.0).long()
 
     def decision_logits(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 2) of which the larger one is the answer; ART's attacks end by it."""
+        """Logits (B, 2) of which the larger one is the answer; ART's attacks decide by it."""
         logits = self.logits(inputs, lengths)
         if self.threshold is None:
             return logits
@@ -257,10 +256,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         return WAVEFORM_UNITS if self.space == "waveform" else FEATURE_UNITS
 
     def batch(
-        self,
-        names: Sequence[str],
-        arrays: Sequence[np.ndarray],
-        goals: Sequence[int] | None = None,
+        self, names: Sequence[str], arrays: Sequence[np.ndarray], goals: Sequence[int] | None = None
     ) -> LabelledBatch:
         """A batch of features (F, D) or waveforms (T,) and true classes.
 
@@ -276,20 +272,19 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
     @torch.no_grad()
     def speech_batch(
-        self,
-        names: Sequence[str],
-        waves: Sequence[np.ndarray],
-        goals: Sequence[int],
+        self, names: Sequence[str], waves: Sequence[np.ndarray], goals: Sequence[int]
     ) -> LabelledBatch:
         """See `Victim.speech_batch`."""
         model, labels = self.countermeasure, torch.as_tensor(goals, device=self.device).long()
         speech, samples = pad(waves, self.device)
         if self.space == "waveform":
             return LabelledBatch([*names], speech, samples, labels)
+        # Before `cut`: the waveform of a batch is whole, whatever part of its features is attacked.
         resynthesis = Resynthesis(model, speech, samples) if can_resynthesize(model) else None
         feats, lengths = model.features(speech, samples)
         if self.frames:
             options = SegmentOptions(num_frames=self.frames)
+            # As in evaluation, the part is always the same and not a random crop.
             feats, _ = cut(feats, lengths, options, training=False)
             lengths = torch.full_like(lengths, self.frames)
         return LabelledBatch([*names], feats, lengths, labels, (speech, samples), resynthesis)
@@ -303,6 +298,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         if self.space == "waveform":
             return {"eps_dbfs": {f"{size:g}": 20.0 * float(np.log10(size)) for size in eps}}
         speech = (pad([wave], self.device) for wave in waves)
+        # Through JSON, which rounds: this run must use the numbers that a resumed one reads.
         space = FeatureSpace.from_json(measure_space(self.countermeasure, speech).to_json())
         stated = {f"{size:g}": space.state(size, unit) for size in eps}
         tables = {
@@ -356,6 +352,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
             if loss in ("margin", "score"):
                 score = loss == "score"
                 bonafide = self.evidence(logits) if score else logits[:, 1] - logits[:, 0]
+                # Up for spoofed speech (0), down for bona fide speech (1).
                 return bonafide * (1.0 - 2.0 * labels)
             return F.cross_entropy(logits, labels, reduction="none")
 
@@ -368,6 +365,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
         def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             moved, _ = self.representations(inputs, batch.lengths[rows])
+            # What an upstream computes in the padding is no part of the utterance.
             return zero_padding(moved - clean[rows], lengths[rows]).flatten(1).norm(dim=1)
 
         return _values
@@ -402,6 +400,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
             {
                 "score": score,
                 "logits": both,
+                # JSON has no infinity.
                 "loss": loss if np.isfinite(loss) else None,
                 "reached": wrong,
             }
@@ -427,7 +426,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         return [one._replace(snr=ratio) for one, ratio in zip(found, ratios, strict=True)]
 
     def representations(self, inputs: torch.Tensor, lengths: torch.Tensor) -> Padded:
-        """What the encoder gets: all that an attacker knows who has the upstream but no head.
+        """The input of the encoder: all that an attacker knows who has the upstream but no head.
 
         Args:
             inputs: see `logits`.
@@ -451,9 +450,9 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
 
 
 class CountingClassifier(PyTorchCountermeasure):
-    """Estimator for one call of an attack of ART; it counts unusable gradients, and no NaN wins.
+    """Estimator for one call of an attack of ART; it counts unusable gradients and lets no NaN win.
 
-    ART attacks only the utterances that its last prediction for all of them found right.
+    ART attacks only the utterances that its last prediction of all of them classified correctly.
     """
 
     labels = np.zeros(0, dtype=np.int64)
@@ -461,14 +460,15 @@ class CountingClassifier(PyTorchCountermeasure):
     def count(self, labels: np.ndarray) -> "CountingClassifier":
         """Begin to count, for inputs of these true classes (N,)."""
         self.labels, self.stalled = labels, np.zeros(len(labels), dtype=np.int64)
-        self._attacked = np.arange(len(labels))
+        self._attacked = np.arange(len(labels))  # all of them until ART has predicted
         return self
 
     def predict(
         self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: object
     ) -> np.ndarray:
-        """Logits; of all utterances they say which of them ART goes on with."""
+        """Logits; those of all utterances tell which of them ART continues with."""
         logits = super().predict(x, batch_size, training_mode, **kwargs)
+        # A prediction of a part of the utterances does not say which; that of all is ART's choice.
         if len(logits) == len(self.labels):
             self._attacked = (logits.argmax(axis=1) == self.labels).nonzero()[0]
         return logits
@@ -480,11 +480,12 @@ class CountingClassifier(PyTorchCountermeasure):
         gradient = super().loss_gradient(x, y, training_mode, **kwargs)
         if len(gradient) == len(self._attacked):
             self.stalled[self._attacked] += unusable(torch.as_tensor(gradient)).cpu().numpy()
+        # A NaN would enter the iterate, and no later step could lead out of it.
         return np.nan_to_num(gradient)
 
     def compute_loss(
         self, x: Inputs, y: Inputs, reduction: str = "none", **kwargs: object
     ) -> np.ndarray:
-        """Losses; the lowest where it is not a number, for ART keeps the highest."""
+        """Losses; the lowest where a loss is not a number, because ART keeps the highest."""
         losses = super().compute_loss(x, y, reduction, **kwargs)
         return np.where(np.isnan(losses), -np.inf, losses)

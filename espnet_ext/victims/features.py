@@ -1,4 +1,4 @@
-"""What an epsilon means: in standard deviations and in decibels."""
+"""The size of an epsilon on features, in standard deviations and in decibels."""
 
 import math
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from espnet_ext.data.files import Record
 from espnet_ext.errors import InputError
 from espnet_ext.frontend.frames import Padded, is_inside
 
+# 10 log10(x) = NEPER * ln(x).
 NEPER = 10.0 / math.log(10.0)
 """Decibels of a step of 1 in the natural logarithm of a power."""
 
@@ -34,9 +35,9 @@ class FeatureSpace:
     static: int
 
     def scale(self, unit: str) -> torch.Tensor | float:
-        """What an epsilon of 1 is in the features: (D,), or 1.0 for "raw".
+        """Size in the features of an epsilon of 1: (D,), or 1.0 for "raw".
 
-        In decibels all dimensions move equally far; in deviations each by its own.
+        In decibels all dimensions move equally far; in deviations each moves by its own deviation.
 
         Raises:
             InputError: unknown unit, or decibels of features that have none.
@@ -77,7 +78,7 @@ class FeatureSpace:
         }
 
     def to_json(self) -> Record:
-        """The space as JSON knows it, to six digits."""
+        """The space as JSON, to six digits."""
         decibels = None if self.decibels is None else _rounded(self.decibels)
         return {"std": _rounded(self.std), "decibels": decibels, "static": self.static}
 
@@ -110,6 +111,7 @@ def measure_space(model: torch.nn.Module, batches: Iterable[Padded]) -> FeatureS
     """
     total = _Sums()
     for speech, lengths in batches:
+        # Decibels are known in front of the normalisation, and the attack is behind it.
         before, frames = model.frontend(speech, lengths)
         after, frames = model.features(speech, lengths)
         total.add(before, after, frames)
@@ -128,6 +130,7 @@ def measure_space(model: torch.nn.Module, batches: Iterable[Padded]) -> FeatureS
 def static_dimensions(frontend: torch.nn.Module) -> int:
     """Dimensions that are no deltas."""
     size = frontend.output_size()
+    # Deltas stand behind the static dimensions, as many as these.
     return size // 2 if getattr(frontend, "delta_window", 0) else size
 
 
@@ -135,6 +138,7 @@ class _Sums:
     """Running sums over utterances, in double precision."""
 
     def __init__(self) -> None:
+        # Numbers first: the sums take shape and device of the first batch.
         self.frames = self.first = self.second = self.ratios = self.utterances = 0.0
 
     def add(self, before: torch.Tensor, after: torch.Tensor, lengths: torch.Tensor) -> None:
@@ -144,6 +148,8 @@ class _Sums:
         self.frames = self.frames + inside.sum()
         self.first = self.first + values.sum(dim=(0, 1))
         self.second = self.second + values.square().sum(dim=(0, 1))
+        # Normalisation divides each utterance by its own deviation, which the two sides reveal;
+        # without it the ratio is 1.
         ratio = _deviation(before.double(), inside) / _deviation(after.double(), inside)
         # An utterance in which a dimension stands still says nothing about its normalisation.
         known = ratio.isfinite() & (ratio > 0.0)
@@ -153,6 +159,7 @@ class _Sums:
     def std(self) -> torch.Tensor:
         """(D,), over all frames."""
         mean = torch.as_tensor(self.first / self.frames)
+        # Rounding can make the variance of a constant dimension negative.
         variance = torch.as_tensor(self.second / self.frames) - mean.square()
         return variance.clamp(min=0.0).sqrt().float().cpu()
 

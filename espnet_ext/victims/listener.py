@@ -1,4 +1,4 @@
-"""Recognizers that hear with another search than the one that is attacked, or after a codec."""
+"""Recognizers that use another search than the attacked one, or hear the audio after a codec."""
 
 from collections.abc import Iterable, Sequence
 
@@ -28,6 +28,7 @@ class Listener(PyTorchESPnet):
     def search(self, frames: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
         """Token ids of encoder output (B, T, D) with lengths (B,)."""
         model, weight = self.recognizer.model, self.ctc_weight
+        # Not joint with a beam of 1, as ESPnet's users hear it.
         return beam_search_encoded(model, frames, lengths, weight, self.beam_size, joint=False)
 
 
@@ -45,10 +46,12 @@ class AfterCodec(PyTorchESPnet):
     def __init__(self, victim: PyTorchESPnet, codec: str):
         super().__init__(victim.recognizer, victim.ctc_weight, goal=victim.goal)
         self.codec = codec
+        # A codec without this sample rate is refused here, not when the attack has been made.
         self._coded([np.zeros(1)])
 
     def observe(self, batch: SpeechBatch, inputs: torch.Tensor) -> list[Row]:
         """See `PyTorchESPnet.observe`."""
+        # Only the samples change: `coded` keeps the length, by which the batch knows its padding.
         return super().observe(batch, self.padded(self._coded(batch.arrays(inputs)))[0])
 
     def _coded(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -58,12 +61,12 @@ class AfterCodec(PyTorchESPnet):
 def listeners(
     victim: PyTorchESPnet, beams: Iterable[int], codecs: Iterable[str] = ()
 ) -> dict[str, PyTorchESPnet]:
-    """Who else hears what is made on a model, by the names that rows of its log have for them.
+    """The listeners to the audio of an attack, by the names that rows of its log have for them.
 
     Args:
         victim: the attacked model; all others are the same model.
         beams: numbers of hypotheses of beam searches.
-        codecs: that the audio goes through first.
+        codecs: codecs that the audio goes through first, one listener for each.
 
     Example:
         >>> list(listeners(victim, [1, 10], ["mp3"]))                   # doctest: +SKIP

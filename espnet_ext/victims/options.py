@@ -1,4 +1,4 @@
-"""What can be chosen about a kind of model under attack: the YAML keys of its own."""
+"""The options of each kind of model under attack: its own YAML keys."""
 
 import contextlib
 import dataclasses
@@ -11,6 +11,8 @@ from espnet_ext.data.registry import Registry
 from espnet_ext.errors import InputError
 
 GOALS = ("transcript", "not_reference", "silence")
+# Names of goals and losses have their home here, where nothing imports PyTorch: settings are read
+# and checked without it.
 _, NOT_REFERENCE, SILENCE = GOALS
 REPRESENTATION, SCORE = "representation", "score"
 TANDEM_LOSSES = TANDEM, SPEAKER, COUNTERMEASURE = ("tandem", "speaker", "countermeasure")
@@ -30,8 +32,8 @@ class VictimOptions(Options):
 
     Attributes:
         kind: of model.
-        defaults: of keys that mean something for every kind.
-        losses: what attacks of some model of this kind can increase.
+        defaults: defaults of this kind for keys that every kind has.
+        losses: losses that attacks on some model of this kind can increase.
     """
 
     kind: ClassVar[str]
@@ -53,8 +55,8 @@ class RecognizerOptions(VictimOptions):
     """Options of a speech recogniser, see `espnet_ext.victims.recognizer.PyTorchESPnet`.
 
     Attributes:
-        goal: transcript, the model shall write the target; not_reference, it shall not write the
-            reference; or silence, it shall write nothing.
+        goal: transcript, the model must write the target; not_reference, it must not write the
+            reference; or silence, it must write nothing.
         autocast: bfloat16 for gradients in mixed precision, or null.
         loss_ctc_weight: CTC weight of the loss that the attacker minimises: null for that of
             inference, training for that of the model's training, or a number; inference decides
@@ -84,6 +86,7 @@ class RecognizerOptions(VictimOptions):
         if key == "autocast" or (key == "loss_ctc_weight" and value in (None, "training")):
             return value
         if key == "loss_ctc_weight":
+            # The message of `number` would not name the two words that are allowed.
             with contextlib.suppress(InputError):
                 return number(key, value, float)
             raise InputError(f"{key} must be a number, training or null, not {value!r}")
@@ -101,8 +104,8 @@ class CountermeasureOptions(VictimOptions):
         frames: cut or repeat the features of each utterance to this number of frames before
             they are attacked, as the original did with 600; 0 leaves them as they are.
         measured: utterances, evenly spread, on which standard deviations are measured.
-        threshold: scores above it are answered "bona fide": what attacks that stop, or keep what is
-            strongest, take for a success; null for the larger logit.
+        threshold: scores above it are answered "bona fide"; it decides on the success of attacks
+            that stop there or keep the strongest; null for the larger logit.
     """
 
     kind: ClassVar[str] = "cm"

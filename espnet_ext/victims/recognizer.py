@@ -61,7 +61,7 @@ class PyTorchESPnet(
 
     Gradients are those of Das and Chau (2022), eq. (4), taken in evaluation mode with
     frozen parameters: no SpecAug, no dropout, BatchNorm statistics as trained, nothing
-    accumulated. Utterances of unlike length may be given as an object array; each gets
+    accumulated. Utterances of different lengths may be given as an object array; each gets
     the gradient that it has alone.
 
     Args:
@@ -73,8 +73,8 @@ class PyTorchESPnet(
         autocast: "bfloat16" to compute gradients in mixed precision, or None.
         loss_ctc_weight: lambda_C of the loss whose gradient is taken, where it differs from that
             of inference: a number, or "training" for the model's training weight.
-        goal: of the project's own attacks: "transcript" (the model shall write the given target),
-            "not_reference" (it shall not write the given reference) or "silence" (it shall write
+        goal: of the project's own attacks: "transcript" (the model must write the given target),
+            "not_reference" (it must not write the given reference) or "silence" (it must write
             nothing, as in Raina et al. 2024, "Muting Whisper").
         preprocessing_defences: of ART; applied by `predict` and `loss_gradient`.
 
@@ -109,7 +109,7 @@ class PyTorchESPnet(
         super().__init__(
             model=recognizer.model,
             clip_values=clip_values,
-            channels_first=None,
+            channels_first=None,  # a notion of images, which ART asks of every PyTorch model
             preprocessing_defences=preprocessing_defences,
             preprocessing=None,
             device_type="cpu" if recognizer.device.type == "cpu" else "gpu",
@@ -119,7 +119,7 @@ class PyTorchESPnet(
         self.ctc_weight = recognizer.ctc_weight if ctc_weight is None else ctc_weight
         self.output_case, self.autocast = output_case, autocast
         self.loss_ctc_weight, self.goal = loss_ctc_weight, goal
-        self._token_ids: dict[str, list[int]] = {}
+        self._token_ids: dict[str, list[int]] = {}  # ART gives the same texts in every step
         self._warned_of_ragged_art = False
         self._check_params()
 
@@ -127,7 +127,7 @@ class PyTorchESPnet(
         super()._check_params()
         if not hasattr(self, "recognizer"):
             return  # called by the base class before there is anything to check
-        RecognizerOptions(self.goal, self.autocast, self.loss_ctc_weight)  # refuses what is none
+        RecognizerOptions(self.goal, self.autocast, self.loss_ctc_weight)  # refuses unknown values
         check_search(self.recognizer.model, self.ctc_weight)
         check_supported(self.recognizer.model, self.gradient_ctc_weight)
         if self.output_case not in ("model", "upper"):
@@ -161,7 +161,7 @@ class PyTorchESPnet(
         Args:
             x: waveforms (N, T), or an object array of N waveforms.
             batch_size: utterances in a batch.
-            **kwargs: not used.
+            **kwargs: unused.
 
         Returns:
             N strings; empty where a waveform is too short for the model.
@@ -171,7 +171,7 @@ class PyTorchESPnet(
                 `espnet_ext.asr.waveforms.check_floats`.
         """
         waves = to_list(self._apply_preprocessing(x, None, fit=False)[0])
-        texts = np.full(len(waves), "", dtype=object)
+        texts = np.full(len(waves), "", dtype=object)  # a dtype of texts would cut longer ones
         heard = [i for i, w in enumerate(waves) if len(w) >= self.recognizer.frames.shortest]
         with self.attack_mode():
             for batch in self.recognizer.batches([len(waves[i]) for i in heard], batch_size):
@@ -207,6 +207,7 @@ class PyTorchESPnet(
         self._check_each(waves, y)
         gradients: list[np.ndarray] = [np.empty(0)] * len(waves)
         with self.attack_mode():
+            # ART chose the batch; it is divided where padding would not pay or not be exact.
             for batch in self.recognizer.batches([len(w) for w in waves], len(waves)):
                 speech, lengths = pad([waves[i] for i in batch], self.device)
                 targets = self.targets([str(y[i]) for i in batch])
@@ -257,7 +258,7 @@ class PyTorchESPnet(
         Raises:
             InputError: a waveform is too short for the model, or see `targets`.
         """
-        speech = masked_adv_input.float().to(self.device)
+        speech = masked_adv_input.float().to(self.device)  # ART computes this in double precision
         full = np.full(len(speech), speech.size(1))
         lengths = torch.as_tensor(np.asarray(kwargs.get("real_lengths", full))).to(self.device)
         for index, samples in enumerate(lengths.tolist()):
@@ -304,7 +305,7 @@ class PyTorchESPnet(
 
     def token_ids(self, transcript: str) -> list[int]:
         """Token ids of one transcript; each is tokenised once. Silence has none."""
-        if self.goal == SILENCE and not transcript:
+        if self.goal == SILENCE and not transcript:  # `encode` refuses an empty text
             return []
         if transcript not in self._token_ids:
             self._token_ids[transcript] = self.recognizer.text.encode(transcript)
@@ -320,6 +321,7 @@ class PyTorchESPnet(
         speech = speech.detach().requires_grad_()
         with self._precision():
             losses = self.utterance_losses(speech, lengths, targets)
+        # Exact batches: no utterance sees another, so the sum gives each its own gradient.
         (gradient,) = torch.autograd.grad(losses.total.sum(), speech)
         return gradient, losses
 
@@ -335,21 +337,18 @@ class PyTorchESPnet(
 
     @property
     def targeted(self) -> bool:
-        """Whether a transcript, or silence, shall be reached, not left."""
+        """Whether a transcript, or silence, must be reached and not left."""
         return self.goal != NOT_REFERENCE
 
     def batch(
-        self,
-        names: Sequence[str],
-        arrays: Sequence[np.ndarray],
-        goals: Sequence[str] | None = None,
+        self, names: Sequence[str], arrays: Sequence[np.ndarray], goals: Sequence[str] | None = None
     ) -> SpeechBatch:
         """A batch of waveforms (T,) and transcripts.
 
-        Without these, silence is to be reached, or what the model hears to be left.
+        Without transcripts, the goal is silence, or to leave what the model hears.
 
         Raises:
-            InputError: a target is missing, or `problem` has something to say.
+            InputError: a target is missing, or see `problem`.
         """
         waves = to_list(arrays)
         if goals is None and self.goal == SILENCE:
@@ -368,7 +367,7 @@ class PyTorchESPnet(
     def speech_batch(
         self, names: Sequence[str], waves: Sequence[np.ndarray], goals: Sequence[str]
     ) -> SpeechBatch:
-        """`batch` of what is checked already."""
+        """`batch` of utterances that are checked already."""
         speech, lengths = pad(waves, self.device)
         return SpeechBatch([*names], speech, lengths, [*goals], self.targets(goals))
 
@@ -382,7 +381,7 @@ class PyTorchESPnet(
         return self.recognizer.batches(samples, batch_size, overhead)
 
     def goal_of(self, labels: Mapping[str, str | None]) -> str:
-        """The target; nothing for silence; the reference, where it is known and to be left."""
+        """The target; nothing for silence; the reference if it is known and must be left."""
         if self.goal == SILENCE:
             return ""
         reference = labels.get("reference") if self.goal == NOT_REFERENCE else None
@@ -390,6 +389,7 @@ class PyTorchESPnet(
 
     def adopt(self, batch: SpeechBatch) -> SpeechBatch:
         """The batch with the token ids of this model."""
+        # Models differ in their tokens and in their gradients.
         return replace(batch, targets=self.targets(batch.transcripts), clean_gradients={})
 
     def objective(self, batch: SpeechBatch, loss: str = "") -> Objective:
@@ -413,11 +413,11 @@ class PyTorchESPnet(
 
     @property
     def graded(self) -> bool:
-        """A transcript is written or not; one can be further from the reference than another."""
+        """A target is written or not; from a reference, one answer can be further than another."""
         return not self.targeted
 
     def progress(self, batch: SpeechBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """Word errors against the reference; of a target, the fewer the better."""
+        """Word errors against the reference, or minus those against the target."""
         places = torch.arange(len(batch.names))[rows if isinstance(rows, slice) else rows.cpu()]
         wanted = [batch.transcripts[place] for place in places.tolist()]
         pairs = zip(wanted, self.transcribe(inputs, batch.lengths[rows]), strict=True)
@@ -448,7 +448,7 @@ class PyTorchESPnet(
         found_of = {"loss": losses.total, "loss_ctc": losses.ctc, "loss_att": losses.att}
         for name, found in found_of.items():
             for row, value in zip(rows, found.tolist() if found is not None else [], strict=False):
-                row[name] = value if math.isfinite(value) else None
+                row[name] = value if math.isfinite(value) else None  # JSON has no infinity
         return rows
 
     @torch.no_grad()

@@ -42,12 +42,15 @@ class Resynthesis:
     @torch.no_grad()
     def __init__(self, model: CountermeasureModel, speech: torch.Tensor, lengths: torch.Tensor):
         self.frontend = model.frontend
+        # Computed once here, because all conditions of a batch share the clean side.
         raw, frames = model.frontend(speech, lengths)
         self.clean, _ = model.features(speech, lengths)
+        # In double precision, because gains of up to `_LARGEST` decibels are squared.
         self.waves = [wave[:n].double() for wave, n in zip(speech, lengths.tolist(), strict=True)]
         self.frames = frames.tolist()
         # Normalisation is one factor for each dimension of an utterance.
         self.factors = [
+            # A dimension without deviation has no factor; its change is taken as it is.
             (_spread(one[:n]) / _spread(other[:n])).nan_to_num(nan=1.0, posinf=1.0)
             for one, other, n in zip(raw, self.clean, self.frames, strict=True)
         ]
@@ -66,6 +69,7 @@ class Resynthesis:
         """
         found = []
         for row, given in enumerate(frames.tolist()):
+            # `frames` of the attack may have cut or repeated the features of the utterance.
             count = min(self.frames[row], given)
             moved = adversarial[row, :count].double() - self.clean[row, :count].double()
             gain = gain_of(self.frontend, moved * self.factors[row])
@@ -82,9 +86,11 @@ def gain_of(frontend: MelFrontend | DecibelFrontend, moved: torch.Tensor) -> tor
     """Gain of each bin in decibels, (F, bins)."""
     if isinstance(frontend, DecibelFrontend):
         gain = moved.new_zeros(len(moved), frontend.spectrum.num_bins())
+        # The bins that the front end leaves out are not changed.
         gain[:, frontend.first : frontend.first + frontend.bins] = moved
         return gain
     mels = frontend.mels.double()
+    # A bin under no triangle has shares of 0 and keeps its power.
     shares = mels / mels.sum(dim=1, keepdim=True).clamp(min=1e-30)
     return NEPER * moved[:, : mels.size(1)] @ shares.T
 
@@ -107,6 +113,7 @@ def snr_of(
     """Of one waveform (T,) with spectrum (bins, F) whose first frames get a gain (F', bins)."""
     frames = gain.size(0)
     change = 10.0 ** (gain.clamp(-_LARGEST, _LARGEST).T / 20.0) - 1.0
+    # The clean signal is cut to what the changed frames cover, or it would raise the ratio.
     length = min(len(wave), max(frames - 1, 1) * spectrum.hop_length)
     # The transform is linear: the noise is the inverse of the change alone.
     noise = torch.istft(clean[:, :frames] * change, *_options(spectrum), length=length)

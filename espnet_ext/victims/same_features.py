@@ -16,8 +16,8 @@ def check_same_features(
 ) -> None:
     """Refuse a target that computes other features than the source.
 
-    The features themselves are compared, not configurations: statistics in files and defaults
-    that changed between releases count as well.
+    The features are compared and not the configurations, because statistics in files and defaults
+    that changed between releases matter as well.
 
     Args:
         source: the attacked model.
@@ -39,6 +39,7 @@ def check_same_features(
             f"target {name} has features of {tuple(other.shape[1:])} frames and dimensions where "
             f"the source has {tuple(own.shape[1:])}: {advice}"
         )
+    # In deviations, because front ends differ in scale.
     difference = float((own - other).abs().max() / own.std())
     if not difference < 1e-3:
         raise InputError(

@@ -18,7 +18,7 @@ from espnet_ext.victims.base import ALL, Batch, Objective, Rows, Victim
 from espnet_ext.victims.options import SCORE, TANDEM_LOSSES, VictimOptions
 
 ATTACKED_KEYS = {"accept": (NONTARGET,), "reject": (TARGET,), "both": (NONTARGET, TARGET)}
-"""Which trials are attacked: impostors shall be accepted, targets rejected."""
+"""Keys of the trials that each goal attacks: impostors to be accepted, targets to be rejected."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class VerifierOptions(VictimOptions):
     """Options of speaker verification, see `Verifier`.
 
     Attributes:
-        goal: accept, impostors shall be accepted; reject, targets shall be rejected; or both.
+        goal: accept, impostors must be accepted; reject, targets must be rejected; or both.
         threshold: scores above it are accepted; null for where both errors are equal without
             attack.
         cm_threshold: scores of a countermeasure in tandem above it are bona fide; null for where
@@ -53,7 +53,7 @@ class TrialBatch(Batch):
     Attributes:
         claims: enrolment and key of each trial.
         enrolled: embeddings of the enrolments (B, E), of length 1.
-        signs: 1 where the score shall rise, -1 where it shall fall (B,).
+        signs: 1 where the attack raises the score, -1 where it lowers it (B,).
         samples: `lengths` on the host.
     """
 
@@ -66,7 +66,7 @@ class TrialBatch(Batch):
 class Verifier(Victim[TrialBatch]):
     """A speaker encoder that accepts where the cosine of two embeddings is above a threshold.
 
-    The test utterance is attacked; what was enrolled is not. Each enrolment is the mean of the
+    The test utterance is attacked, the enrolment is not. Each enrolment is the mean of the
     embeddings of its utterances, all of them scaled to length 1.
 
     Args:
@@ -92,7 +92,7 @@ class Verifier(Victim[TrialBatch]):
     def __init__(
         self, encoder: torch.nn.Module, threshold: float | None = None, *, goal: str = "accept"
     ):
-        VerifierOptions(goal, threshold)  # refuses what is none
+        VerifierOptions(goal, threshold)  # refuses an unknown goal
         self.module, self.sample_rate = encoder, int(encoder.sample_rate)
         self.threshold, self.goal = threshold, goal
         self.enrolments: dict[str, torch.Tensor] = {}
@@ -105,6 +105,7 @@ class Verifier(Victim[TrialBatch]):
     @contextlib.contextmanager
     def attack_mode(self) -> Iterator[None]:
         """Frozen parameters, evaluation mode; all as before when the block ends."""
+        # Resemblyzer's encoder is an LSTM, for which cuDNN has no backward pass in evaluation mode.
         with frozen(self.module), plain_recurrence(self.module):
             yield
 
@@ -127,14 +128,14 @@ class Verifier(Victim[TrialBatch]):
         return found
 
     def cm_score(self, wave: np.ndarray) -> float | None:
-        """What a countermeasure in tandem says of a waveform (T,), above 0 of bona fide speech.
+        """The score of a countermeasure in tandem for a waveform (T,), above 0 if it is bona fide.
 
-        None: there is none.
+        None without a countermeasure.
         """
         return None
 
     def average(self, waves: Sequence[np.ndarray]) -> torch.Tensor:
-        """What several waveforms (T,) of a speaker are enrolled as (E,), for `enrolments`."""
+        """The enrolment (E,) of a speaker with several waveforms (T,), for `enrolments`."""
         return mean_direction([self.embedding(wave) for wave in waves])
 
     def embeddings(
@@ -142,7 +143,10 @@ class Verifier(Victim[TrialBatch]):
     ) -> torch.Tensor:
         """Embeddings (B, E) of length 1, of a padded batch (B, T); differentiable."""
         if self.module.ragged:
+            # Of length 1, so that the inner product with the enrolment is the cosine.
             return F.normalize(self.module.embed(speech, lengths), dim=1)
+        # Models that know no lengths get runs of one length. Batches are sorted by length, so that
+        # equal lengths are neighbours; a plan of another order only costs more passes.
         found, begin = [], 0
         for length, same in groupby(samples):
             end = begin + len([*same])
@@ -153,6 +157,7 @@ class Verifier(Victim[TrialBatch]):
     def scores(self, batch: TrialBatch, inputs: torch.Tensor, rows: Rows = ALL) -> torch.Tensor:
         """Cosine of the test utterances with what was enrolled (B',), differentiable."""
         of_rows = range(len(batch.samples)) if isinstance(rows, slice) else rows.tolist()
+        # From the host: lengths on a GPU would be waited for in every step.
         samples = [batch.samples[row] for row in of_rows]
         found = self.embeddings(inputs, batch.lengths[rows], samples)
         return (found * batch.enrolled[rows]).sum(1)
@@ -202,11 +207,12 @@ class Verifier(Victim[TrialBatch]):
 
     def adopt(self, batch: TrialBatch) -> TrialBatch:
         """The batch with what was enrolled in this model."""
+        # Another model has other embeddings, and gradients of its own.
         enrolled = self._enrolled(batch.claims)
         return dataclasses.replace(batch, enrolled=enrolled, clean_gradients={})
 
     def objective(self, batch: TrialBatch, loss: str = "") -> Objective:
-        """The score where it shall rise, minus the score where it shall fall."""
+        """The score of impostors, which is to rise, and minus the score of targets."""
 
         def _values(inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
             return batch.signs[rows] * self.scores(batch, inputs, rows)
@@ -218,9 +224,9 @@ class Verifier(Victim[TrialBatch]):
         return batch.signs[rows] * self.margin(self.scores(batch, inputs, rows))
 
     def margin(self, scores: torch.Tensor) -> torch.Tensor:
-        """Scores (B,) less the threshold, in double precision, as thresholds are: one is often a
-        score itself.
-        """
+        """Scores (B,) minus the threshold, in double precision."""
+        # A threshold is a double and often the score of a trial: in single precision, the two
+        # could change their order.
         if self.threshold is None:
             raise InputError("speaker verification decides at a threshold; give one")
         return scores.double() - self.threshold

@@ -1,4 +1,4 @@
-"""Speaker verification with a countermeasure in tandem: who is accepted, is so by both."""
+"""Speaker verification with a countermeasure in tandem: both must accept an utterance."""
 
 import contextlib
 from collections.abc import Iterator
@@ -63,6 +63,7 @@ class Tandem(Verifier):
     @contextlib.contextmanager
     def attack_mode(self) -> Iterator[None]:
         """Frozen parameters, evaluation mode, of both models; all as before when the block ends."""
+        # The gradient of the evaluated function, whatever `train_mode` of the countermeasure is.
         with super().attack_mode(), self.countermeasure.attack_mode(False):
             yield
 
@@ -89,12 +90,14 @@ class Tandem(Verifier):
                 margins.append(self.margin(self.scores(batch, inputs, rows)))
             if loss != SPEAKER:
                 margins.append(self._evidence(inputs, batch.lengths[rows]))
+            # The minimum for both signs: a target is rejected as soon as one model rejects it.
             return batch.signs[rows] * torch.stack(margins).amin(0)
 
         return _values
 
     def progress(self, batch: TrialBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
         """How far the smaller of both scores is on the wrong side of its threshold."""
+        # Whichever loss is followed, what counts is the decision of the tandem.
         return self.objective(batch)(inputs, rows)
 
     @torch.no_grad()
@@ -106,6 +109,7 @@ class Tandem(Verifier):
             losses = self.progress(batch, inputs, ALL)
         reached = self._wrong(batch, losses)
         of_both = zip(evidence.tolist(), losses.tolist(), reached.tolist(), strict=True)
+        # `Verifier` knows the speaker model alone, so its `loss` and `reached` are replaced.
         names = "cm_score", "loss", "reached"
         return [
             row | dict(zip(names, found, strict=True))
