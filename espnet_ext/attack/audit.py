@@ -1,4 +1,4 @@
-"""Audit: what the directory of an attack claims, beside what its audio and the model say."""
+"""Audit: compare what the directory of an attack claims with its audio and the model."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,18 +35,19 @@ OF_ROWS = ("utterance", "method", "budget", "step", "radius", "reference", "targ
 
 
 def disagreements(claimed: object, found: object, where: str) -> Iterator[str]:
-    """What differs between a record and the same made again, one line each.
+    """Differences between a record and the same record made again, one line each.
 
     Args:
         claimed: JSON.
-        found: the same; lists have the same order.
-        where: what it is, for the lines.
+        found: the same, made again; lists have the same order.
+        where: name of the record, for the lines.
 
     Example:
         >>> list(disagreements({"wer": [5.0, None]}, {"wer": [50.0, None]}, "pgd"))
         ['pgd: wer: claimed 5.0, found 50.0']
     """
     if isinstance(claimed, Mapping) and isinstance(found, Mapping):
+        # A key that was removed is as much a difference as one that was added.
         for key in dict.fromkeys([*claimed, *found]):
             yield from disagreements(claimed.get(key), found.get(key), f"{where}: {key}")
     elif isinstance(claimed, list | tuple) and isinstance(found, list | tuple):
@@ -57,8 +58,10 @@ def disagreements(claimed: object, found: object, where: str) -> Iterator[str]:
 
 
 def _is_near(claimed: object, found: object, name: str) -> bool:
+    # In Python True is the number 1, which would be near 1.0.
     if isinstance(claimed, bool) or not isinstance(claimed, int | float):
         return claimed == found
+    # By a part of the name, because a loss may be called loss_ctc.
     near = max([EXACT, *(size for part, size in TOLERANCES.items() if part in name)])
     return isinstance(found, int | float) and math.isclose(
         claimed, found, rel_tol=near, abs_tol=near
@@ -66,7 +69,7 @@ def _is_near(claimed: object, found: object, name: str) -> bool:
 
 
 def check_whole(record: Record, rows: Sequence[Row], entry: Path) -> None:
-    """Refuse an attack of a version that kept less.
+    """Refuse an attack of an earlier version, whose files hold less.
 
     Args:
         record: attack.json.
@@ -76,6 +79,7 @@ def check_whole(record: Record, rows: Sequence[Row], entry: Path) -> None:
     Raises:
         InputError: names what is missing.
     """
+    # Asked first, because all that follows reads these keys.
     problems = [f"{RECORD}: no {key}" for key in OF_RECORDS if key not in record]
     problems += [
         f"{LOG}: line {number}: no {key}"
@@ -157,7 +161,7 @@ def heard_again(
     reference: Audio,
     observers: Mapping[str, Victim[B]],
 ) -> tuple[list[Row], list[str]]:
-    """Rows of a log as the saved audio and the model give them, and where they differ.
+    """The rows of a log made again from the saved audio and the model, and the differences.
 
     Seeds, seconds, gradients and queries are those of the log: audio does not tell them.
 
@@ -181,6 +185,7 @@ def heard_again(
         group = Played(claimed, saved)
         found = answered(victim, group, run.batch_size, observers, record["batch_overhead"])
         for said, heard, samples in zip(claimed, found, saved, strict=True):
+            # Sizes are measured on the saved audio; those of the log are claims.
             heard |= measure(reference[said["utterance"]], samples)._asdict()
             again.append(heard)
             where = f"utterance {said['utterance']}, {', '.join(map(str, setting_of(said)))} steps"
@@ -191,11 +196,11 @@ def heard_again(
 
 
 def _saved(rows: Sequence[Row], entry: Path, reference: Audio, rate: int) -> list[np.ndarray]:
-    """What was saved of each row, of the directory itself and of no other place."""
+    """The saved audio of each row, from the directory itself and from no other place."""
     found, problems = [], []
     for row in rows:
         name, samples = row["utterance"], reference[row["utterance"]]
-        # What was not moved is the audio without attack, of which no copy is kept.
+        # Step 0 and the clean condition are the audio without attack, of which no copy is kept.
         if row["method"] != CLEAN and row["step"]:
             path = setting_of(row).wav(entry, name)
             if path is None:
@@ -213,13 +218,15 @@ def _saved(rows: Sequence[Row], entry: Path, reference: Audio, rate: int) -> lis
 def _beyond(
     said: Row, heard: Row, budgets: Mapping[str, Budget], reference: Audio, where: str
 ) -> Iterator[str]:
-    """Whether the budget is none of the settings, or the audio is louder than it allows."""
+    """Report a budget that the settings do not have, and audio beyond its budget."""
     budget = budgets.get(said["budget"]["tag"])
+    # The budget must be one of the settings, because a row could claim a larger one.
     if budget is None or budget.to_json() != said["budget"]:
         yield f"{where}: budget {said['budget']}, which attack.json does not have"
         return
     radius = budget.radius(reference[said["utterance"]])
     norm = "l2" if budget.norm == 2 else "linf"
+    # Not `>`: a norm that is NaN is beyond every budget. No tolerance: balls hold exactly.
     if not heard[norm] <= radius:
         yield f"{where}: {norm} is claimed to be at most {radius:.6g}, found {heard[norm]:.6g}"
     yield from disagreements(said["radius"], radius, f"{where}: radius")
@@ -228,6 +235,7 @@ def _beyond(
 def gradient_again(victim: Victim[B], record: Record, rows: Sequence[Row], audio: Audio) -> Record:
     """`gradient_check` of attack.json, made again on its first batch."""
     labels = {row["utterance"]: row for row in rows}
+    # The batch of the attack, because kernels round differently in another one.
     names = record["batches"][0]
     goals = [victim.goal_of(labels[name]) for name in names]
     batch = victim.speech_batch(names, [audio[name] for name in names], goals)

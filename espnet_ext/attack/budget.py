@@ -1,7 +1,7 @@
 """How far an attack may move an utterance: a budget, and the ball that it means for a batch.
 
-A budget is a norm and a size. Its ball holds exactly: the difference of what is saved and what was
-given, computed in double precision, is never larger.
+A budget is a norm and a size. Its ball holds exactly: the difference between the saved and the
+given input, computed in double precision, is never larger than the radius.
 """
 
 import dataclasses
@@ -66,8 +66,11 @@ class Budget:
         """Radius of the ball around the utterance `samples` (T,), in multiples of the unit."""
         if self.unit != "snr":
             return self.size
+        # Double precision, in which the measured SNR is checked against the budget.
         size = float(np.linalg.norm(samples.astype(np.float64)))
         if self.norm == math.inf:
+            # Each sample at the root mean square over 10^(size/20) has the power that the SNR
+            # allows.
             size /= math.sqrt(len(samples))
         return size / 10.0 ** (self.size / 20.0)
 
@@ -128,6 +131,7 @@ class Ball:
         """
         import torch
 
+        # A radius from an SNR depends on the utterance, and not on its padding.
         waves = [row[:n].cpu().numpy() for row, n in zip(centre, lengths.tolist(), strict=True)]
         radii = torch.tensor([budget.radius(w) for w in waves], dtype=torch.float64)
         exact = centre.double()
@@ -138,11 +142,15 @@ class Ball:
         extent = radius * (1.0 if scale is None else scale.double()) * within
         if budget.norm == math.inf:
             low, high = (exact - extent).float(), (exact + extent).float()
+            # Rounded to float32, a bound may lie outside of the ball by half a unit in the last
+            # place. Such a bound moves to the next float towards the centre.
             low = torch.where(exact - low.double() > extent, low.nextafter(centre), low)
             high = torch.where(high.double() - exact > extent, high.nextafter(centre), high)
         else:
+            # A ball of norm 2 has no bound in a single dimension; the padding stays where it is.
             low, high = (centre.where(~within, sign * math.inf) for sign in (-1.0, 1.0))
         if clip_values is not None:
+            # ART turns clip values into arrays.
             low = torch.minimum(low.clamp(min=float(np.asarray(clip_values[0]))), centre)
             high = torch.maximum(high.clamp(max=float(np.asarray(clip_values[1]))), centre)
         return cls(budget.norm, centre, lengths, scale, radius, extent.float(), low, high)
@@ -151,16 +159,20 @@ class Ball:
         """The ball of some utterances of the batch."""
         if isinstance(rows, slice):
             return self
+        # The scale has no rows: it belongs to the dimensions.
         names = ("centre", "lengths", "radius", "extent", "low", "high")
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def nearest(self, inputs: "torch.Tensor") -> "torch.Tensor":
         """`inputs` clipped to their range, then moved to the nearest point of the ball."""
+        # Clipped before it is projected: the projection moves towards the centre, which is in the
+        # range, and cannot leave the range again.
         inputs = inputs.clamp(self.low, self.high)
         if self.norm == math.inf:
             return inputs
         delta = inputs - self.centre
         delta = delta if self.scale is None else delta / self.scale
+        # Without a perturbation the quotient is large and not a division by zero.
         shrink = (self.radius.float() / _length(delta).clamp(min=1e-12)).clamp(max=1.0)
         return self.centre + self._of_units(delta * shrink)
 
@@ -190,6 +202,7 @@ class Ball:
         """
         import torch
 
+        # Drawn by NumPy on the CPU, so that the GPU has the same numbers.
         noise = np.zeros(self.centre.shape, dtype=np.float32)
         for row, (name, length) in enumerate(zip(names, self.lengths.tolist(), strict=True)):
             shape = (length, *noise.shape[2:])
@@ -209,6 +222,7 @@ class Ball:
             return inputs
         import torch
 
+        # Again, because the projection's last addition may round beyond the range.
         found = inputs.clamp(self.low, self.high)
         scale = 1.0 if self.scale is None else self.scale.cpu().double().numpy()
         for row, length in enumerate(self.lengths.tolist()):
@@ -250,6 +264,8 @@ def _draw(
         signs = generator.integers(0, 2, shape) * 2.0 - 1.0 if on_edge else None
         return generator.uniform(-1.0, 1.0, shape) if signs is None else signs
     direction = generator.standard_normal(shape)
+    # A ball of radius r holds a share r^n of the volume, so this is uniform in the ball; for long
+    # waveforms nearly all of it is close to the surface.
     size = 1.0 if on_edge else generator.random() ** (1.0 / direction.size)
     return direction * (size / np.linalg.norm(direction))
 

@@ -1,4 +1,4 @@
-"""Whose results an output directory holds: attack.json, written once, then compared."""
+"""Which attack the results in an output directory belong to: attack.json, written once."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ MADE = ("log/**/*.jsonl", "state/**/*.pt", LOG)
 
 
 class Claim:
-    """What an attack is made of, as its output directory says it.
+    """The identity of an attack, as its output directory records it.
 
     The directory gets `attack.json`, the identity, and `utt2sha256`, the digest of each
     utterance's samples, by which a message names those that have changed.
@@ -28,7 +28,7 @@ class Claim:
         directory: of the attack.
         identity: everything that decides the results; JSON, a digest of all audio in it.
         utterances: what is attacked.
-        measured: further keys of attack.json that are found out when it is written.
+        measured: function that gives further keys of attack.json, called once, when it is written.
 
     Raises:
         InputError: the directory holds results of another attack, or results without attack.json.
@@ -58,6 +58,7 @@ class Claim:
             return
         if self._audio:
             write_table(directory / AUDIO, self._audio)
+        # Written last: an attack that is killed before has claimed nothing.
         write_json(record, {**self.identity, **measured()})
 
     def check(self) -> Row:
@@ -78,8 +79,10 @@ class Claim:
         if not changed:
             return before
         audio: dict[str, str] = {}
+        # Without the table, the message below names the keys that differ.
         with contextlib.suppress(InputError):
             audio = read_table(self.directory / AUDIO)
+        # Only utterances that both attacks have: others change the list, not the audio.
         replaced = [n for n, digest in self._audio.items() if audio.get(n, digest) != digest]
         if replaced:
             shown = ", ".join(replaced[:5]) + (", ..." if len(replaced) > 5 else "")

@@ -12,10 +12,11 @@ from espnet_ext.data.ids import file_of
 
 
 def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[Row]:
-    """Write `<target>/<method>/<budget>/scores.txt`, and what budgets turned out to be.
+    """Write `<target>/<method>/<budget>/scores.txt`, and what each budget turned out to mean.
 
-    `attack.json` gets tables by eps for each method, but of budgets that are an SNR: the SNR, and
-    how many utterances had steps without a usable gradient, where some had.
+    `attack.json` gets two tables by eps for each method: the mean SNR, and, if there are any, the
+    number of utterances that had steps without a usable gradient. Budgets that are an SNR are
+    left out.
 
     Args:
         rows: of `AttackRun.collect`.
@@ -30,6 +31,7 @@ def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[
     for row in rows:
         conditions.setdefault(condition_of(row), []).append(row)
     for condition, every in conditions.items():
+        # Scores of the whole attack; fewer steps are in the log alone.
         last = max(row["step"] for row in every)
         found = [row for row in every if row["step"] == last]
         for target in found[0]["answers"]:
@@ -39,6 +41,7 @@ def write_condition_scores(rows: Sequence[Row], output_dir: str | Path) -> list[
             ]
             write_score_file(file_of(output, target) / condition / "scores.txt", scores)
         summary.append(_summary(found))
+    # These keys are no part of the identity, so that the attack still recognises its record.
     stated = read_record(output / RECORD)
     for entry in summary:
         if entry["eps"] is None:

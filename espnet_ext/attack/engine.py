@@ -1,4 +1,4 @@
-"""The one step loop: every attack of ours that follows a gradient, on every kind of model.
+"""The one step loop of all attacks of this project that follow a gradient, on every kind of model.
 
 It keeps everything on the device, takes each utterance by itself whatever the batch, records any
 numbers of steps in one run, counts steps without a usable gradient, and can be interrupted.
@@ -29,8 +29,8 @@ class State:
         running: False for an utterance that has reached its goal, (B,).
         spent: gradients and queries of each, (B, 2); a query is one more pass forward.
         snapshots: inputs after each recorded number of steps.
-        costs: what each of them has taken of `spent`, of all restarts together, (B, 2).
-        values: objective of the snapshots, where the strongest is kept, (B,).
+        costs: the part of `spent` that each snapshot has taken, of all restarts together, (B, 2).
+        values: objective of the snapshots if the strongest is kept, (B,).
         kept: further tensors of the loop, by name: momentum, best, ...
         seconds: time spent.
     """
@@ -48,7 +48,7 @@ class State:
 
     @classmethod
     def of(cls, inputs: torch.Tensor, step: int = 0) -> "State":
-        """A state of inputs with usable gradients so far, none of which has reached its goal."""
+        """The state before the first step: every utterance is running."""
         stalled = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
         running = torch.ones_like(stalled, dtype=torch.bool)
         return cls(step, inputs, stalled, running, stalled.new_zeros(len(stalled), 2))
@@ -83,6 +83,7 @@ class Engine(Generic[B]):
         self.objective = victim.objective(batch, how.loss)
         self.last = max(how.steps)
         padding = ~inside(batch.inputs, batch.lengths)
+        # A batch of equal lengths needs no mask in its steps.
         self.padding = padding if bool(padding.any()) else None
         halving = how.schedule == "halving" and how.eps_step is None
         self.checkpoints = checkpoints(self.last) if halving else []
@@ -113,6 +114,7 @@ class Engine(Generic[B]):
                 stalled,
                 len(state.stalled),
             )
+        # Only now, because `exact` works on the host, and between steps rounding errors do no harm.
         state.snapshots = {n: self.ball.exact(x) for n, x in sorted(state.snapshots.items())}
         return state
 
@@ -122,6 +124,7 @@ class Engine(Generic[B]):
         Returns:
             inputs, in the ball; whether there was no usable gradient (B,).
         """
+        # The batch's own tensor, by which the gradient is shared with attacks that begin there.
         gradient, _ = self._gradient(self.batch.inputs, ALL, 0)
         whole = torch.ones_like(self.ball.radius, dtype=torch.float32)
         moved = self.batch.inputs + self.ball.step(finite(gradient), whole)
@@ -141,10 +144,13 @@ class Engine(Generic[B]):
                 state.inputs = self.ball.nearest(self.batch.inputs + offset)
             elif how.start == "fgsm":
                 state.inputs, _ = self.whole_step()
+        # Without either all are running, and `nonzero` would wait for the GPU in every step.
         some = how.stop_on_success or self.wanted is not None
         running = state.running.nonzero().squeeze(1) if some else ALL
         if isinstance(running, slice) or len(running):
             self._move(state, running, state.step)
+            # Not in every step: the answer of a recognizer is a search, which can cost more than a
+            # step.
             if how.stop_on_success and (taken + 1) % how.check_every == 0:
                 state.spent[running, 1] += 1
                 reached = self.victim.reached(self.batch, state.inputs[running], running)
@@ -158,6 +164,7 @@ class Engine(Generic[B]):
             state.costs[taken] = state.costs.get(taken, 0) + state.spent - earlier
 
     def _move(self, state: State, rows: Rows, step: int) -> None:
+        # `step` goes on over restarts, so that estimates draw new directions; `taken` starts again.
         whole, taken = isinstance(rows, slice), step % self.last
         inputs = state.inputs if whole else state.inputs[rows]
         gradient, values = self._gradient(inputs, rows, step)
@@ -165,17 +172,21 @@ class Engine(Generic[B]):
             state.spent[rows, column] += count
         state.stalled[rows] += unusable(gradient).long()
         gradient = finite(gradient)
+        # Compared before the step: `values` are those of the inputs where it begins.
         if self.how.best or self.checkpoints:
             better = self._compare(state, rows, inputs, values)
             if self.checkpoints:
                 inputs, gradient = self._halve(state, rows, taken, inputs, gradient, values, better)
         if self.how.decay:
+            # Dong et al. (2018), eq. (6): gradients are added after each was divided by its L1
+            # norm.
             momentum = state.kept.setdefault("momentum", torch.zeros_like(self.batch.inputs))
             size = _wide(gradient.abs().flatten(1).sum(dim=1).clamp(min=1e-12), gradient)
             momentum[rows] = self.how.decay * momentum[rows] + gradient / size
             gradient = momentum[rows]
         ball = self.ball.rows(rows)
         moved = ball.nearest(inputs + ball.step(gradient, self._size(state, rows, taken)))
+        # Not in place: at the start the inputs are the batch's own.
         state.inputs = moved if whole else state.inputs.index_copy(0, rows, moved)
 
     def _gradient(
@@ -183,6 +194,8 @@ class Engine(Generic[B]):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient of each utterance's objective, zero in the padding, and the values."""
         known, key = self.batch.clean_gradients, (self.victim, self.how.loss)
+        # Identity needs no comparison of samples. Estimates depend on their seed, and a model that
+        # draws at random has another gradient each time, so neither is shared.
         clean = inputs is self.batch.inputs and self.victim.repeatable and self.how.spends[0] > 0
         if clean and key in known:
             return known[key]
@@ -190,6 +203,7 @@ class Engine(Generic[B]):
             self.objective, inputs, rows, self.batch.names, self.ball, step
         )
         if self.padding is not None:
+            # Whisper hears its padding, whose gradient would count in the length of a step.
             gradient = gradient.masked_fill(self.padding[rows], 0.0)
         if clean:
             known[key] = gradient, values
@@ -205,6 +219,7 @@ class Engine(Generic[B]):
         share = how.alpha
         if how.schedule == "cosine":
             share *= 0.5 * (1.0 + math.cos(math.pi * taken / self.last))
+        # A share of each utterance's own radius, because radii from an SNR differ.
         return torch.full_like(self.ball.radius[rows], share, dtype=torch.float32)
 
     def _compare(
@@ -246,12 +261,15 @@ class Engine(Generic[B]):
             kept["rises"] = torch.zeros_like(state.stalled)
             kept["halved"] = torch.zeros_like(state.running)
         kept["slope"][rows] = where(better, gradient, kept["slope"][rows])
+        # Condition 1 counts the steps that raised the objective; condition 2 asks whether the best
+        # value is still that of the last checkpoint, if the step was not halved there.
         kept["rises"][rows] += (values > kept["before"][rows]).long()
         kept["before"][rows] = values
         if taken not in self.checkpoints:
             return inputs, gradient
         place = self.checkpoints.index(taken)
         window = taken - (self.checkpoints[place - 1] if place else 0)
+        # rho = 0.75 in the paper.
         few = kept["rises"] < 0.75 * window
         stuck = ~kept["halved"] & (kept["value"] <= kept["then"])
         kept["halved"] = few | stuck
@@ -273,6 +291,8 @@ class Engine(Generic[B]):
             # Nothing is stronger than what has reached the goal, whatever its objective is.
             values = self.objective(inputs, ALL).masked_fill(~state.running, math.inf)
         state.spent[:, 1] += state.running.long()
+        # The current iterate comes from the last step and was not compared yet, hence the query
+        # above.
         others = [(state.kept["best"], state.kept["value"])] if self.how.best else []
         if taken in state.snapshots:  # of earlier restarts
             others.insert(0, (state.snapshots[taken], state.values[taken]))
@@ -307,6 +327,7 @@ def checkpoints(steps: int) -> list[int]:
         [3, 5, 6, 8, 9]
     """
     before, at, found = 0.0, 0.22, []
+    # The paper's p_0 = 0, p_1 = 0.22, p_(j+1) = p_j + max(p_j - p_(j-1) - 0.03, 0.06).
     while at < 1.0:
         found.append(math.ceil(at * steps))
         before, at = at, at + max(at - before - 0.03, 0.06)

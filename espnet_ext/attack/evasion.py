@@ -1,4 +1,4 @@
-"""Every attack of ours as an attack of the Adversarial Robustness Toolbox."""
+"""Every attack of this project as an attack of the Adversarial Robustness Toolbox."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,9 +17,9 @@ from espnet_ext.victims.toolbox import EvasionAttack
 class Evasion(EvasionAttack):
     """A method with a budget, on inputs of any lengths.
 
-    Against ART's own attacks: it holds an L2 budget on waveforms of unlike length, records any
-    numbers of steps in one run, keeps everything on the device, and takes each utterance by itself
-    whatever the batch. On equal lengths PGD and FGSM give ART's iterates.
+    Unlike ART's own attacks, it holds an L2 budget on waveforms of different lengths, records any
+    numbers of steps in one run, keeps everything on the device, and treats each utterance by
+    itself whatever the batch. On equal lengths PGD and FGSM give ART's iterates.
 
     Args:
         estimator: the model under attack.
@@ -43,6 +43,7 @@ class Evasion(EvasionAttack):
         "budget",
         "batch_size",
     ]
+    # ART would demand its own base classes; `check_attack` asks the victim for what is needed.
     _estimator_requirements = ()
 
     def __init__(self, estimator: Victim[B], method: Method, budget: Budget, batch_size: int = 20):
@@ -54,6 +55,7 @@ class Evasion(EvasionAttack):
         check_attack(self.estimator, self.method, self.budget)
         if self.batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {self.batch_size}")
+        # ART applies them in `predict` and `loss_gradient`, which the step loop does not call.
         if getattr(self.estimator, "preprocessing_operations", None):
             raise InputError(
                 "this attack does not see ART preprocessing defences; use ART's own attacks for an "
@@ -99,8 +101,10 @@ class Evasion(EvasionAttack):
             if given is not None and len(given) != len(x):
                 raise InputError(f"{len(x)} inputs, but {len(given)} {what}")
         arrays = [np.asarray(one)[:n] for one, n in zip(x, lengths, strict=True)]
+        # Copies of whole inputs: the padding of the caller stays as it is.
         found = {n: [np.array(one, dtype=np.float32) for one in x] for n in self.method.snapshots}
         plan = self.estimator.plan(lengths, self.batch_size, BATCH_OVERHEAD)
+        # All batches are made before the first attack, so that a wrong goal is refused at once.
         batches = [
             self.estimator.batch(
                 [names[i] for i in rows],
@@ -119,7 +123,7 @@ class Evasion(EvasionAttack):
 
 
 def check_attack(victim: Victim[B], method: Method, budget: Budget) -> None:
-    """Refuse what does not go together.
+    """Refuse a method, a budget and a model that do not go together.
 
     Raises:
         InputError: the unit of the budget, the loss or the method is not for this kind of model,
@@ -130,7 +134,7 @@ def check_attack(victim: Victim[B], method: Method, budget: Budget) -> None:
 
 
 def ball_of(victim: Victim[B], batch: B, budget: Budget) -> Ball:
-    """Where a batch may be moved."""
+    """The ball within which a batch may be moved."""
     scale = victim.scale(budget.unit)
     return Ball.around(batch.inputs, batch.lengths, budget, scale, victim.clip_values)
 

@@ -1,4 +1,4 @@
-"""Adversarial inputs that are kept: WAV files, or matrices in Kaldi archives."""
+"""The adversarial inputs that an attack keeps: WAV files, or matrices in Kaldi archives."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,6 +35,7 @@ def write_kept(
         with write_aside(path) as aside, aside.open("wb") as file:
             for name, array in arrays.items():
                 file.write(f"{name} ".encode())
+                # Kaldi's offsets point behind the utterance id.
                 lines.append(f"{name} {path}:{file.tell()}")
                 kaldiio.save_mat(file, array.astype(np.float32))
         saved = list(arrays.values())
@@ -43,7 +44,9 @@ def write_kept(
         for name, wave in arrays.items():
             write_wav(paths[name], wave, sample_rate)
         lines = [f"{name} {path}" for name, path in paths.items()]
+        # What is scored is what a listener to the file gets.
         saved = [read_audio(p, sample_rate=sample_rate, utterance=n)[0] for n, p in paths.items()]
+    # Written after the inputs, because `kept_lines` takes the list as their sign.
     write_lines(folder / f"{index:05d}.scp", lines)
     return saved
 
@@ -61,6 +64,7 @@ def read_kept(place: str, folder: Path | None = None) -> np.ndarray:
     import kaldiio
 
     path, offset = split_place(place)
+    # The list has the paths of the time of the attack, and the directory may have been moved.
     if folder is not None and (folder / path.name).is_file():
         path = folder / path.name
     if not path.is_file():  # kaldiio would run what is a command

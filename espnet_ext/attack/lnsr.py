@@ -1,8 +1,8 @@
 """Layerwise noise-to-signal ratio of a Mockingjay under attack (Wu, Liu and Lee 2020, eq. 3).
 
 The adversarial examples are made with one countermeasure, as the black-box attacker makes
-them, and looked at inside of others, layer by layer. Beside every attack stands random noise
-of the same L2 norm, utterance by utterance: what a network does to it, it does to any noise.
+them, and examined inside other models, layer by layer. The control of every attack is random
+noise of the same L2 norm, utterance by utterance: an effect that both have is one of any noise.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ SAME_NORM = "noise like "
 
 
 class Curve(NamedTuple):
-    """What one curve of the figure shows.
+    """Identity of one curve of the figure.
 
     Attributes:
         model: name of the Mockingjay.
@@ -84,14 +84,17 @@ class LayerwiseNoise:
         """Mean and sum over utterances for every layer of every curve.
 
         Returns:
-            rows with the fields of `Curve`, `mean` and `sum`, lists with a number a layer.
+            rows with the fields of `Curve`, and `mean` and `sum`, lists of one number per layer.
         """
+        # Features are measured on evenly spread utterances, as for an attack.
         measured = self.trials[:: max(len(self.trials) // self.victim.measured, 1)]
         waves = (read_examined(trial, self.victim.sample_rate) for trial in measured)
         run = self.settings.run
         self.victim.calibrated(self.victim.calibrate(waves, run.eps, run.unit))
+        # All conditions are checked before the first batch is computed.
         for condition in self.settings.conditions():
             check_attack(self.victim, self.settings.methods[condition.method], condition.budget)
+        # A pass of its own, because the mean over all frames must be known before a ratio is taken.
         means = self._mean_states()
         ratios: dict[Curve, LNSR] = {}
         for batch in self._batches():
@@ -102,6 +105,7 @@ class LayerwiseNoise:
                 state = method.run(self.victim, batch, ball)
                 adversarial = state.snapshots[method.snapshots[-1]]
                 self._add(ratios, means, batch, name, eps, adversarial)
+                # Random noise is its own control.
                 if name != "noise":
                     noise = _same_norm(batch, adversarial, method.seed)
                     self._add(ratios, means, batch, SAME_NORM + name, eps, noise)

@@ -1,4 +1,4 @@
-"""Rows of finished batches: what is collected is what was written, of those who were planned."""
+"""Rows of finished batches, checked to be unchanged and to be those that were planned."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ def read_logs(planned: Mapping[Path, Sequence[Row]]) -> list[Row]:
     """Read the logs of all batches, and compare them with the plan.
 
     Args:
-        planned: for each file what identifies its rows: values of some keys, `utterance` among
-            them, the same keys for each row.
+        planned: for each file, what identifies its rows: values of some keys, `utterance` among
+            them; the same keys for each row.
 
     Returns:
         rows in the order of the files, without their seals.
@@ -60,6 +60,7 @@ def _read(path: Path, wanted: Sequence[Row]) -> tuple[list[Row], list[str]]:
         if not isinstance(row, dict) or row.pop(SEAL, None) != _seal(row):
             return [], [f"{path}:{number}: changed after it was written; it has rows of {names}"]
     keys = list(wanted[0])
+    # As text, because a budget is a mapping, which cannot be counted.
     planned = Counter(tuple(str(row[key]) for key in keys) for row in wanted)
     there = Counter(tuple(str(row.get(key)) for key in keys) for row in rows)
     place = keys.index("utterance")
@@ -74,4 +75,6 @@ def _read(path: Path, wanted: Sequence[Row]) -> tuple[list[Row], list[str]]:
 def _seal(row: Mapping[str, object]) -> str:
     # The time that it took is no result: an interrupted attack leaves the same logs but for that.
     result = {key: value for key, value in row.items() if key != "seconds"}
+    # A check against accidents, so that 64 bits are enough: whoever changes a row on purpose can
+    # seal it again. `espnet-ext verify` finds that.
     return hashlib.sha256(json.dumps(result).encode()).hexdigest()[:16]

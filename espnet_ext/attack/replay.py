@@ -1,4 +1,4 @@
-"""Replay: what an attack on one model has saved, given to another."""
+"""Replay: give what an attack on one model has saved to another model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ OF_THE_AUDIO = (
         "strongest",
     ),
 )
-"""What a row of the log says of the audio and how it was made, and not of the attacked model."""
+"""Keys of a row of the log that are about the audio and its making, not the attacked model."""
 
 
 def replay(
@@ -53,7 +53,7 @@ def replay(
     observers: Mapping[str, Victim[B]] | None = None,
     normal: Callable[[str], str] = str,
 ) -> list[Row]:
-    """Ask a model about what an attack on another model of its kind saved.
+    """Let a model answer to what an attack on another model of its kind has saved.
 
     `output_dir` gets `attack.json` and `attack_log.jsonl` as an attack of its own would write
     them, so that reports read it in the place of one; sizes of the perturbations, labels and
@@ -81,6 +81,8 @@ def replay(
         raise InputError(f"{source}: no finished attack there (no {LOG})")
     made_on = read_record(source / RECORD)
     observers = observers or {}
+    # Keys of the model are replaced, those of the attack stay; whose audio it is stands in
+    # `made_on`.
     about = {**made_on, **model, "observers": sorted(observers)}
     about["made_on"] = {key: made_on[key] for key in model if key in made_on}
     if begun(output) and content_of(read_record(output / RECORD)) != content_of(about):
@@ -90,11 +92,14 @@ def replay(
         )
     check_directory(output)
     saved = _Saved(source, read_table(wav_scp), victim.sample_rate)
+    # Everything is read and checked before the model answers, so that a file that is missing is
+    # named at once.
     groups = [
         Played(rows, saved.inputs(condition, step, rows))
         for (condition, step), rows in by_condition(read_attack_log(source), normal).items()
     ]
     for group in groups:
+        # A target that the source could write may have words which this model does not know.
         check_utterances(
             [Utterance(r["utterance"], "", len(x), r) for r, x in zip(*group, strict=True)],
             lambda u: victim.problem(u.samples, victim.goal_of(u.labels)),
@@ -133,6 +138,7 @@ class _Saved(NamedTuple):
         names = [row["utterance"] for row in rows]
         folder = self.attack_dir / "adversarial" / condition / f"step{step}"
         features = folder / "feats.scp"
+        # Step 0 is the audio without attack, of which no copy is kept.
         table, where = self.clean, "the list of audio without attack"
         if step > 0:
             where = str(features if features.is_file() else folder / "wav.scp")
@@ -183,5 +189,6 @@ def answered(
             zip(batch, victim.observe(made, made.inputs), strict=True)
         ):
             found[index] = row | {"answers": {name: rows[place] for name, rows in answers.items()}}
+    # Answers and losses in the log are those of the attacked model, and must not survive.
     kept = [{k: row[k] for k in OF_THE_AUDIO if k in row} for row in group.rows]
     return [{**row, **found[i]} for i, row in enumerate(kept)]

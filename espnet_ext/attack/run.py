@@ -1,9 +1,9 @@
-"""Attacking a test set: shards, files, and going on after an interruption.
+"""Attacking a test set: shards, files, and resuming after an interruption.
 
 The utterances are divided into batches once, from all their lengths. A shard takes pairs of a
 batch and a condition (method and budget), so the result does not depend on the number of shards.
-What is finished has its rows in `log/<method>/<budget>/<batch>.jsonl` and is never attacked again;
-a batch in progress leaves its state in `state/`, from which it goes on exactly.
+A finished batch has its rows in `log/<method>/<budget>/<batch>.jsonl` and is never attacked again;
+a batch in progress leaves its state in `state/`, from which it resumes exactly.
 """
 
 import logging
@@ -41,7 +41,7 @@ KIND, VERSION = "attack", 1
 
 @dataclass(frozen=True)
 class _Work:
-    """A batch under a condition; None is no attack."""
+    """A batch under a condition; condition None is the audio without attack."""
 
     index: int
     condition: Condition | None
@@ -108,6 +108,7 @@ class AttackRun(Generic[B]):
         options = settings.run
         given = options.batch_overhead
         self.batch_overhead = victim.batch_overhead if given is None else given
+        # Planned over all utterances, whatever the shard: the batches are a part of the identity.
         self.plan = victim.plan(
             [u.samples for u in self.utterances], options.batch_size, self.batch_overhead
         )
@@ -117,6 +118,7 @@ class AttackRun(Generic[B]):
         if victim.surrogate is not None:
             others = {**others, "surrogate": victim.surrogate}
         for name, other in others.items():
+            # The last batch, because batches come longest first and the check costs a pass.
             victim.check_observer(other, name, self._read(len(self.plan) - 1)[0])
         identity = {
             **model,
@@ -146,6 +148,7 @@ class AttackRun(Generic[B]):
             )
         clipped = victim.clip_values
         waveforms = "snr" in victim.units
+        # attack.json does not name the range of inputs, so it must be the one of a WAV.
         if waveforms and (
             clipped is None or [float(np.asarray(v)) for v in clipped] != [-1.0, 1.0]
         ):
@@ -156,7 +159,7 @@ class AttackRun(Generic[B]):
             check_attack(victim, settings.methods[condition.method], condition.budget)
 
     def _measured(self) -> Row:
-        """What budgets mean, measured when attack.json is written."""
+        """What budgets mean in other units, and the gradient check; measured with attack.json."""
         total, most = len(self.utterances), getattr(self.victim, "measured", 1)
         chosen = np.linspace(0, total - 1, min(most, total)).round().astype(int)
         rate = self.victim.sample_rate
@@ -204,6 +207,7 @@ class AttackRun(Generic[B]):
         """
         if not 1 <= shard <= shards:
             raise InputError(f"shard {shard} is not between 1 and {shards}")
+        # Every n-th piece: batches come longest first, so that blocks would take unequal times.
         work = self._work()[shard - 1 :: shards]
         todo = [one for one in work if not self._log_path(one).exists()]
         logging.info(
@@ -218,9 +222,12 @@ class AttackRun(Generic[B]):
             title = f"batch {number}/{len(todo)} ({one.tag})"
             rows = self._attack(one, title, progress)
             self._claim.check()  # another attack may have taken it while none had rows
+            # In this order: if the run is killed in between, the batch is finished and its state is
+            # ignored.
             write_log(self._log_path(one), rows)
             self._state_path(one).unlink(missing_ok=True)
             progress.finished()
+            # Rows of fewer steps would count the same utterances again.
             last = max(row["step"] for row in rows)
             logging.info(
                 "%s: finished %d utterances, %d successful; %.1f min left",
@@ -262,6 +269,7 @@ class AttackRun(Generic[B]):
         )
         # Dropout in training mode cannot be gone on with: its batches begin anew.
         save = saver if self.victim.repeatable else None
+        # By what is attacked and not by a counter: shards and resumed runs draw the same.
         key = f"{method.seed} {one.condition.tag} {' '.join(batch.names)}"
         with seeded(key, batch.inputs.device.type):
             state = method.run(self.victim, batch, ball, state, save)
@@ -296,6 +304,8 @@ class AttackRun(Generic[B]):
                 inputs = inputs.clone()
                 for row, array in enumerate(saved):
                     inputs[row, : len(array)] = torch.from_numpy(array).to(inputs.device)
+            # After writing: with `keep`, sizes and answers are those of the files that were read
+            # back.
             sizes = self.victim.measure(batch, inputs)
             own = self.victim.observe(batch, inputs)
             answers = {
@@ -312,10 +322,11 @@ class AttackRun(Generic[B]):
                 | {"seconds": seconds}
                 for i in range(count)
             ]
+        # A fixed order, whatever the order of utterances in the batch.
         return sorted(rows, key=lambda row: (row["utterance"], row["step"]))
 
     def _planned(self, one: _Work) -> list[Row]:
-        """What is known of rows before the attack, but for the number of steps."""
+        """Keys of the rows that are known before the attack, all but the number of steps."""
         condition = one.condition
         about_it: Row = {"method": CLEAN, "budget": None, "seed": None}
         if condition is not None:
@@ -342,6 +353,7 @@ class AttackRun(Generic[B]):
                 names the utterances, and what to remove so that they are attacked again.
         """
         self._claim.check()
+        # By condition, as the log is ordered; shards take their work batch by batch.
         conditions = [None, *self.settings.conditions()]
         work = [_Work(index, c) for c in conditions for index in range(len(self.plan))]
         planned = {
@@ -398,21 +410,21 @@ class AttackRun(Generic[B]):
 
 
 class Progress:
-    """How long the rest takes, from what the finished part took.
+    """Estimate of the remaining time, from the time that the finished part took.
 
     Args:
-        costs: of all that is to be done, in any unit.
+        costs: cost of each piece of work, in any unit.
     """
 
     def __init__(self, costs: Sequence[float]):
         self._costs, self._done, self._began = [*costs], 0, time.monotonic()
 
     def finished(self) -> None:
-        """One more is finished."""
+        """Count one more piece of work as finished."""
         self._done += 1
 
     def minutes_left(self, share: float = 0.0) -> float:
-        """Minutes until all is done, if a share of the present one is done."""
+        """Minutes until all is done, with a share of the current piece of work done."""
         now = sum(self._costs[: self._done])
         if self._done < len(self._costs):
             now += share * self._costs[self._done]
@@ -421,7 +433,7 @@ class Progress:
 
 
 class _StateSaver:
-    """Saves the state of a batch now and then, and tells how far it is."""
+    """Saves the state of a batch at intervals, and logs its progress."""
 
     def __init__(
         self,
@@ -439,6 +451,7 @@ class _StateSaver:
         self.saved = time.monotonic()
 
     def __call__(self, state: State) -> None:
+        # After its last step a batch writes its rows at once, and needs no state.
         if time.monotonic() - self.saved < self.every_seconds or state.step == self.steps:
             return
         save_state(self.path, self.what, state)

@@ -14,15 +14,16 @@ def generator_of(name: str, key: str) -> np.random.Generator:
         name: utterance id.
         key: seed and purpose.
     """
+    # Python's own hash of a text differs from process to process.
     digest = hashlib.sha256(f"{key} {name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 @contextlib.contextmanager
 def seeded(key: str, device: str = "cpu") -> Iterator[None]:
-    """The global generators of NumPy and PyTorch by `key`; afterwards as before.
+    """Seed the global generators of NumPy and PyTorch by `key`; all as before when the block ends.
 
-    Dropout draws from the one, ART from the other, its data loaders from both.
+    Dropout draws from PyTorch's, ART from NumPy's, and the data loaders of ART from both.
 
     Args:
         key: seed and purpose.
@@ -30,9 +31,11 @@ def seeded(key: str, device: str = "cpu") -> Iterator[None]:
     """
     import torch
 
+    # PyTorch's generators are put back by `fork_rng`; NumPy has nothing like it.
     before = np.random.get_state()
     digest = hashlib.sha256(key.encode()).digest()
     try:
+        # NumPy's global generator takes 32 bits.
         np.random.seed(int.from_bytes(digest[:4], "big"))
         devices = [torch.cuda.current_device()] if device == "cuda" else []
         with torch.random.fork_rng(devices=devices):

@@ -16,6 +16,7 @@ from espnet_ext.data.options import BALL, Options, hint
 from espnet_ext.errors import InputError
 from espnet_ext.victims.options import VICTIM_OPTIONS, VictimOptions
 
+# YAML reads inf as a text and .inf as a number; both are looked up as texts.
 NORMS = {"2": 2.0, "2.0": 2.0, "inf": math.inf, ".inf": math.inf}
 
 
@@ -55,6 +56,7 @@ class RunOptions(Options):
         tags = [budget.tag for budget in self.budgets()]
         if not tags:
             raise InputError("no budget: give eps, snr or both as lists, e.g. eps: [2.0]")
+        # A budget's name is that of its directory: two of one name would overwrite each other.
         if len(set(tags)) < len(tags):
             raise InputError(f"budgets must differ in their first six digits: {', '.join(tags)}")
 
@@ -97,7 +99,7 @@ class Condition:
 
 @dataclasses.dataclass(frozen=True)
 class AttackSettings:
-    """Everything that decides the result of an attack on given models and utterances.
+    """All options on which the result of an attack depends, given models and utterances.
 
     A YAML file has keys of the run (`RunOptions`), of the kind of model (`VictimOptions`), and of
     the methods; a key goes to all methods that take it. `methods` lists names, or mappings for a
@@ -122,8 +124,8 @@ class AttackSettings:
         Args:
             path: the file.
             kind: of the model, see `VICTIM_OPTIONS`.
-            changes: `KEY=VALUE` in place of single keys of the file; VALUE is YAML, or a list
-                without brackets.
+            changes: `KEY=VALUE`, each replaces a key of the file; VALUE is YAML, or a list without
+                brackets.
 
         Raises:
             InputError: the file is missing or not YAML, has a key that nothing takes, or a
@@ -169,7 +171,7 @@ class AttackSettings:
         return found
 
     def _check(self) -> None:
-        """Refuse what no model of the kind takes: before one is trained, not after.
+        """Refuse what no model of the kind takes, before a model is trained or loaded.
 
         `espnet_ext.attack.evasion.check_attack` asks the model itself.
         """
@@ -182,7 +184,7 @@ class AttackSettings:
         return [Condition(name, b) for name in self.methods for b in self.run.budgets()]
 
     def to_json(self) -> dict[str, object]:
-        """The settings as JSON knows them."""
+        """The settings as JSON."""
         norm = "inf" if self.run.norm == math.inf else 2
         return {
             "kind": self.victim.kind,
@@ -204,6 +206,7 @@ def _named(item: object) -> tuple[str, tuple[type[Method], Mapping[str, object]]
         raise InputError(f"methods must be names, or mappings with the key method, not {item!r}")
     own = {key: value for key, value in item.items() if key not in ("method", "name")}
     name = str(item.get("name", item["method"]))
+    # The name becomes a directory, beside that of the audio without attack.
     if not name.isidentifier() or name == "clean":
         raise InputError(f"name of a method must be a word of letters, digits and _, not '{name}'")
     return name, (method_named(str(item["method"])), own)
@@ -218,6 +221,7 @@ def _changed(change: str) -> tuple[str, object]:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise InputError(f"--set {change}: '{text}' is not valid YAML") from None
+    # `eps=1,2` as a shell user writes it: to YAML that is a text.
     if isinstance(value, str) and "," in value:
         value = [item.strip() for item in text.split(",")]
     return key, value

@@ -21,6 +21,7 @@ WITHIN = "within "
 
 def about(batch: Batch, goals: Sequence[object]) -> About:
     """What a batch is of: ids, inputs and goals."""
+    # Digests of the inputs, because a file of the same name may have been replaced.
     digests = [samples_digest(array) for array in batch.arrays(batch.inputs)]
     return [batch.names, digests, [str(goal) for goal in goals]]
 
@@ -48,9 +49,11 @@ def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) 
     if not path.is_file():
         return None
     try:
+        # Nothing is unpickled, so that a file cannot run code.
         saved = load_tensors(path)
         found = saved.pop("batch")
         state = State(**saved)
+        # Before the batch is compared: a damaged file may say anything about its batch.
         _check(state, batch, snapshots)
     except (InputError, TypeError, KeyError, AttributeError, ValueError) as error:
         kept = path.with_name(f"{path.name}.damaged")
@@ -80,6 +83,7 @@ def with_state(outer: State, inner: State, began: int) -> State:
         inner: of the part, which has no snapshot yet.
         began: steps of the whole before the part.
     """
+    # Flat, because a saved state holds tensors and numbers alone, not a state in a state.
     within = {
         "inputs": inner.inputs,
         "stalled": inner.stalled,
@@ -128,6 +132,7 @@ def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
         raise ValueError(f"step {state.step} after {state.seconds} s")
     if any(number not in snapshots for number in state.snapshots):
         raise ValueError(f"snapshots of {sorted(state.snapshots)} steps")
+    # The attack goes on behind these steps and cannot record them any more.
     lacking = [n for n in snapshots if n <= state.step and n not in state.snapshots]
     if lacking:
         raise ValueError(f"step {state.step} without the snapshots of {lacking} steps")

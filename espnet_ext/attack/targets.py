@@ -41,7 +41,7 @@ def lorem_ipsum() -> list[str]:
 def word_strings(
     vocabulary: Sequence[str], lengths: Iterable[int], per_length: int, seed: int
 ) -> list[str]:
-    """Different strings of words, no word twice in one.
+    """Different strings of words, in which no word is repeated.
 
     A decoder that has not learned repetitions skips repeated words, and would look
     robust against a target that has them.
@@ -49,8 +49,8 @@ def word_strings(
     Args:
         vocabulary: the words.
         lengths: words in a string.
-        per_length: strings of each length, fewer where the vocabulary has not as many.
-        seed: of the draw.
+        per_length: strings of each length; fewer where the vocabulary does not suffice.
+        seed: seed of the draw.
 
     Raises:
         InputError: a length exceeds the vocabulary.
@@ -59,6 +59,7 @@ def word_strings(
         >>> word_strings(["a", "b"], [2], per_length=9, seed=0)
         ['b a', 'a b']
     """
+    # Sorted, because the order of a set differs between processes.
     words = sorted(set(vocabulary))
     generator = np.random.default_rng(seed)
     strings: list[str] = []
@@ -66,6 +67,7 @@ def word_strings(
         if length > len(words):
             raise InputError(f"{length} different words asked of a vocabulary of {len(words)}")
         found: dict[str, None] = {}
+        # Few words have few strings: the draw ends even if not enough different ones are found.
         for _ in range(20 * per_length):
             if len(found) == per_length:
                 break
@@ -78,8 +80,10 @@ def read_candidates(path: str | Path) -> list[str]:
     """Read a set of targets, one a line.
 
     Raises:
-        InputError: the file is missing, no UTF-8 text, or has no line, an empty one, or one twice.
+        InputError: the file is missing or no UTF-8 text; it has no line, an empty line, or a line
+            that appears twice.
     """
+    # Editors on Windows put a byte order mark in front, which would be a part of the first word.
     text = read_text(path, absent="no such set of target transcripts", encoding="utf-8-sig")
     lines = [" ".join(line.split()) for line in text.splitlines()]
     for number, line in enumerate(lines, 1):
@@ -95,7 +99,7 @@ def read_candidates(path: str | Path) -> list[str]:
 def writable(
     candidates: Sequence[str], encoder: "TextEncoder", name: str
 ) -> tuple[list[str], str | None]:
-    """The candidates that a model can write: others would make it look robust.
+    """The candidates that a model can write; any others would make it look robust.
 
     Args:
         candidates: the set of targets.
@@ -111,7 +115,10 @@ def writable(
     kept, reasons = [], Counter[str]()
     for text in candidates:
         if unknown := encoder.unknown(text):
+            # Each token once per target: the counts are numbers of targets.
             reasons.update(dict.fromkeys(unknown, 1))
+        # A tokenizer or a cleaner may change the text, so that the model could never write the
+        # target.
         elif same_text(encoder.decode(encoder.encode(text)), text):
             kept.append(text)
         else:
@@ -174,6 +181,7 @@ def choose_targets(
 
 
 def _closest(utterance: str, reference: str, candidates: Sequence[str], unit: str) -> list[str]:
+    # A word in common would count as heard without any attack.
     words = set(normalize(reference).split())
     allowed = [text for text in candidates if not words & set(normalize(text).split())]
     wanted = _length(reference, unit)
@@ -191,7 +199,7 @@ def _length(text: str, unit: str) -> int:
 
 
 def spread_over_speakers(utt2spk: Mapping[str, str], count: int) -> list[str]:
-    """`count` utterances, taken from the speakers in turn; all of them for 0.
+    """`count` utterances, taken from the speakers in turn; 0 for all utterances.
 
     Args:
         utt2spk: speaker of each utterance.
@@ -210,5 +218,6 @@ def spread_over_speakers(utt2spk: Mapping[str, str], count: int) -> list[str]:
     order = []
     for utterance, speaker in sorted(utt2spk.items()):
         turns[speaker] = turns.get(speaker, 0) + 1
+        # Sorted below, first the first utterance of every speaker, then the second.
         order.append((turns[speaker], speaker, utterance))
     return sorted(utterance for _, _, utterance in sorted(order)[: count or None])

@@ -24,8 +24,8 @@ class Utterance:
         name: utterance id.
         path: audio file.
         samples: its length.
-        labels: what is known of it, as rows of the log have it: `reference` (None where it is not
-            known) and `target` of a transcript; `key` and `attack` of a countermeasure's trial.
+        labels: its labels, as rows of the log have them: `reference` (None where it is not known)
+            and `target` of a transcript; `key` and `attack` of a countermeasure's trial.
         line: file and line of the target, for messages.
         audio: SHA-256 of its samples as they were read before the attack; "" where it is not known.
     """
@@ -79,6 +79,7 @@ def read_utterances(
             )
     check_ids(wanted, targets)
     wanted = {name: normal(target) for name, target in wanted.items()}
+    # Compared as the answers are, or a difference in case would count as an error.
     references = references and {name: normal(references[name]) for name in wanted}
     empty = [lines[n] for n in wanted if not wanted[n] or (references and not references[n])]
     refuse(empty, "no word is left of these targets, or references, as the model compares them:")
@@ -133,7 +134,7 @@ class Clip(NamedTuple):
 
 
 def examine_audio(paths: Mapping[str, str], sample_rate: int) -> dict[str, Clip]:
-    """Decode each utterance: a header does not show silence, NaN, a torn file or other speech.
+    """Decode each utterance, because a header does not show silence, NaN or a truncated file.
 
     Args:
         paths: audio file of each utterance.
@@ -143,6 +144,7 @@ def examine_audio(paths: Mapping[str, str], sample_rate: int) -> dict[str, Clip]
         InputError: names every file that cannot be used.
     """
     clips, problems = {}, []
+    # All files are read before any is refused, so that one message names all that are bad.
     for name, path in paths.items():
         try:
             samples, _ = read_audio(path, sample_rate=sample_rate, utterance=name)
@@ -174,20 +176,20 @@ def read_examined(utterance: Utterance, sample_rate: int) -> np.ndarray:
 def check_utterances(
     utterances: Sequence[Utterance], problem: Callable[[Utterance], str | None]
 ) -> None:
-    """Refuse what a model cannot be attacked with, before the first step.
+    """Refuse utterances that a model cannot be attacked with, before the first step.
 
     Args:
-        utterances: what shall be attacked.
+        utterances: utterances to attack.
         problem: why one of them cannot be, or None.
 
     Raises:
-        InputError: names every utterance that has a problem, or that is twice there.
+        InputError: names every utterance that has a problem or appears twice.
     """
     if not utterances:
         raise InputError("no utterance to attack")
     twice = [name for name, count in Counter(u.name for u in utterances).items() if count > 1]
     if twice:
-        raise InputError(f"utterances stand twice in the list, remove one:\n{summarize(twice)}")
+        raise InputError(f"utterances appear twice in the list, remove one:\n{summarize(twice)}")
     # Shortest first: what is known of one mostly answers for all that are longer.
     found = {
         u.name: f"{u.where}: {why}"

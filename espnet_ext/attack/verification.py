@@ -25,7 +25,7 @@ class Scored(NamedTuple):
     Attributes:
         trial: of the list.
         score: of the speaker model, higher for the enrolled speaker.
-        cm_score: of a countermeasure in tandem, above 0 for bona fide speech; None without one.
+        cm_score: score of a countermeasure in tandem, above 0 if bona fide; None without one.
     """
 
     trial: Trial
@@ -83,6 +83,7 @@ class Trials:
         for name, path in self.paths.items():
             wave, _ = read_audio(path, sample_rate=self.sample_rate, utterance=name)
             try:
+                # Each utterance once, though many trials share it.
                 embeddings[name] = verifier.embedding(wave)
                 others[name] = verifier.cm_score(wave)
             except InputError as error:
@@ -118,9 +119,10 @@ def scores_of(scored: Sequence[Scored], key: str) -> list[float]:
 
 
 def equal_threshold(scored: Sequence[Scored]) -> float:
-    """Where both errors are equal without attack: halfway to the next score above, to 6 digits.
+    """Threshold of the equal error rate without attack, halfway to the next score above it.
 
-    Not the score itself, which differs in the last digits in another batch.
+    It is rounded to 6 digits. The score itself would not do: its last digits differ in another
+    batch.
 
     Raises:
         InputError: there are no targets, or no impostors.
@@ -151,6 +153,7 @@ def attacked_trials(trials: Sequence[Trial], goal: str, most: int) -> list[Trial
     for key in ATTACKED_KEYS[goal]:
         there = [trial for trial in trials if trial.key == key]
         count = min(most or len(there), len(there))
+        # A list is often sorted by speaker, so that its first trials are those of few speakers.
         places = np.linspace(0, len(there) - 1, count).round().astype(int)
         found += [there[place] for place in places]
     if not found:
@@ -163,6 +166,7 @@ def write_scores(path: str | Path, scored: Iterable[Scored]) -> None:
     write_lines(
         path,
         (
+            # `repr` writes every digit that a double has, and no more.
             " ".join([*t, repr(score), *([] if other is None else [repr(other)])])
             for t, score, other in scored
         ),

@@ -62,6 +62,7 @@ class WorstCase(Generic[B]):
             if state.step < done and bool(state.running.any()):
                 surrogate = self.victim.surrogate if name == TRANSFER else None
                 self._run_member(state, place, member, began, on_step, surrogate)
+            # A member that was skipped counts as done: nobody was left for it.
             state.step = max(state.step, done)
         return state
 
@@ -91,12 +92,14 @@ class WorstCase(Generic[B]):
             batch = surrogate.adopt(self.batch)
             found = member.run(surrogate, batch, self.ball, inner, _save, wanted)
         state.seconds += found.seconds
+        # The state of the member that is finished would be taken for that of the next one.
         state.kept = {name: state.kept[name] for name in ("objective", "strongest")}
         self._take(state, found.snapshots[member.snapshots[-1]], place)
 
     def _judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """How far the model's answers are where the attacker wants them, and the objective."""
         with self.victim.attack_mode(), torch.no_grad():
+            # An objective that is NaN must not look stronger than a number.
             values = self.objective(inputs, ALL).nan_to_num(nan=-torch.inf)
             return self.victim.progress(self.batch, inputs, ALL), values
 
@@ -104,6 +107,7 @@ class WorstCase(Generic[B]):
         """Keep what pleases the attacker more, of the utterances that are still running."""
         progress, values = self._judge(inputs)
         kept, before = state.kept, state.values[self.label]
+        # The answer counts; the objective only tells equal answers apart.
         better = (progress > before) | ((progress == before) & (values > kept["objective"]))
         better &= state.running
         strongest = where(better, inputs, state.snapshots[self.label])

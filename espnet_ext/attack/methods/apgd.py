@@ -58,6 +58,8 @@ class AutoPgd(ArtMethod):
             eps_step=2.0 * eps,  # as its authors begin
             max_iter=max(self.steps),
             nb_random_init=self.restarts,
+            # None is the loss of the estimator. With "cross_entropy" ART builds another classifier,
+            # which counts no gradients and sets no modes.
             loss_type=None,
             verbose=False,
         )

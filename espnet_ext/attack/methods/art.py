@@ -60,6 +60,7 @@ class ArtMethod(Method):
             groups[length, float(ball.radius[row])].append(row)
         for (length, eps), rows in sorted(groups.items()):
             inputs = batch.inputs[rows, :length]
+            # In multiples of the scale, one eps is right for all dimensions.
             x = inputs if ball.scale is None else inputs / ball.scale
             names = " ".join(batch.names[row] for row in rows)
             with seeded(f"{self.seed} {self.title} {names}"):
@@ -85,6 +86,7 @@ class ArtMethod(Method):
         x = x[:, np.newaxis] if self.plane else x
         classifier = victim.classifier(batch, rows, x.shape[1:], ball.scale)
         attack = self.art(classifier, ball.norm, eps, x.shape[1:])
+        # One batch: the default size of ART's attack would divide the group.
         attack.batch_size = len(x)
         delta = (attack.generate(x, classifier.labels) - x).astype(np.float32)
         return (delta[:, 0] if self.plane else delta), classifier.stalled

@@ -116,6 +116,7 @@ class Method(Options):
         began = time.perf_counter()
         with victim.attack_mode():
             moved, stalled = self.perturb(victim, batch, ball)
+        # Whatever a method returns, what is recorded is inside of the ball.
         state = State.of(ball.exact(ball.nearest(moved)), step=1)
         state.stalled, state.snapshots = stalled, {self.snapshots[-1]: state.inputs}
         kind = {"gradients": 0, "scores": 1}.get(self.needs)

@@ -40,5 +40,6 @@ class Fgsm(Method):
         """See `Method.perturb`."""
         from espnet_ext.attack.engine import Engine
 
+        # Of Pgd only the loss is used: the step has the length of the radius.
         moved, stalled = Engine(victim, batch, ball, Pgd(loss=self.loss)).whole_step()
         return moved, stalled.long()

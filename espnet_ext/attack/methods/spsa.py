@@ -71,8 +71,11 @@ class Spsa(Steps):
         with torch.no_grad():
             values = objective(inputs, rows)
             for pair in range(self.pairs):
+                # `names` are those of the whole batch: an utterance keeps its directions when
+                # others stop.
                 key = f"{self.seed} direction {step} {pair}"
                 offset = self.delta * ball.random(names, key, on_edge=True)[rows]
                 rise = objective(inputs + offset, rows) - objective(inputs - offset, rows)
+                # Not divided by the distance: only the direction of the sum is used.
                 found += rise.view(-1, *[1] * (inputs.ndim - 1)) * offset
         return found, values

@@ -60,6 +60,9 @@ class Square(ArtMethod):
             norm=norm,
             eps=eps,
             max_iter=self.queries,
+            # ART draws the corner of a tile from randint(0, side - tile), which fails at 0. The
+            # side of a tile is sqrt(p * area), rounded: at most one below the shorter side, less a
+            # half for the rounding.
             p_init=min(self.first_share, (max(short - 1, 1) - 0.5) ** 2 / area),
             verbose=False,
         )

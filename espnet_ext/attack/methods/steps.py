@@ -136,6 +136,7 @@ class Steps(Method):
     def doubt(self, ball: "Ball") -> str:
         """See `Method.doubt`; of steps that are long, or that do not cross the ball together."""
         radii = ball.radius.flatten()
+        # Steps on a cosine schedule are half as long as the first one on average.
         share = self.alpha * (0.5 if self.schedule == "cosine" else 1.0)
         if self.eps_step is not None:
             if (longest := self.eps_step / float(radii.min())) > LONG:
@@ -144,6 +145,7 @@ class Steps(Method):
                     "above a tenth find less: give alpha and schedule: cosine in its place"
                 )
             share = self.eps_step / float(radii.max())
+        # Halved steps cannot be summed up: how often they are halved depends on the progress.
         if (reach := share * max(self.steps)) < 1.0 - 1e-6 and self.schedule != "halving":
             return f"all steps together reach {reach:.0%} of the radius; take more, or longer ones"
         return ""

@@ -77,8 +77,10 @@ class Worst(Method):
         spsa = Spsa(self.seed, (self.guesses,), decay=0.9, loss=first, stop_on_success=not graded)
         return {
             "cosine": cosine,
+            # Auto-PGD begins with steps of twice the radius.
             "halving": dataclasses.replace(cosine, schedule="halving", alpha=2.0, decay=0.0),
             **{loss: dataclasses.replace(cosine, loss=loss) for loss in others},
+            # Another seed and not `restarts`: the first start has been tried by `cosine`.
             "restart": dataclasses.replace(cosine, seed=self.seed + 1),
             "spsa": spsa,
             **({TRANSFER: transferred} if transfer else {}),
