@@ -43,12 +43,14 @@ class BoundedSearch(BeamSearchTransducer):
 
     def greedy_search(self, enc_out: torch.Tensor) -> list[Hypothesis]:
         """The hypothesis of encoder output (T, D)."""
+        # The blank is the first input of the prediction network, as in ESPnet's own searches.
         ids, state = [0], self.decoder.init_state(1)
         out, after = self.decoder.score(ids, state)
         for frame in enc_out:
             best = int(self.joint_network(frame.unsqueeze(0), out).argmax())
             if best != 0:
                 ids.append(best)
+                # After a blank the prediction network has read nothing new, so nothing is computed.
                 out, after = self.decoder.score(ids, after)
         return [Hypothesis(score=0.0, yseq=ids, dec_state=after)]
 
@@ -89,6 +91,7 @@ class TransducerTask(CarefulTask, ASRTransducerTask):
             InputError: an unknown key in a `*_conf`.
         """
         check_configuration(cls, args)
+        # This task of ESPnet names its class in the code: it has no table of models to register in.
         with mock.patch.object(asr_transducer, "ESPnetASRTransducerModel", TransducerModel):
             return super().build_model(args)
 

@@ -128,9 +128,11 @@ def read_configuration(
                 raise InputError(f"{path}: {key}: must have keys with values, not '{value}'")
     find_files(config, path)
     if isinstance(config.get("bpemodel"), str) and config.get("token_type") == "bpe":
+        # For other types of tokens, this key is the name of a model on a hub.
         config["bpemodel"] = found_file(config["bpemodel"], "bpemodel", path)
     check_contents(config, path)
     refuse_pickles(config, path, allow_pickle)
+    # A copy, because tasks of ESPnet write into the dictionaries of a configuration.
     return copy.deepcopy(kind.earlier) | config
 
 
@@ -167,6 +169,8 @@ def build(
         raise InputError(f"{path}: {error}") from error
     except Exception as error:  # ESPnet's classes, and packages below them, raise anything
         raise InputError(f"{path}: {_explained(error, task, config)}") from error
+    # What `build_model` has changed (tokens instead of a file, an architecture instead of a
+    # checkpoint) is what the model is.
     config.update(vars(args))
     return model
 
@@ -198,6 +202,8 @@ def missing_package(error: ImportError) -> str:
     """
     name = (error.name or "").split(".")[0]
     if not name:
+        # ESPnet raises some of these errors itself, with a sentence and without the name of a
+        # module.
         named = re.search(r"pip install ([\w-]+)|install (K2)|`(\w+)`", str(error))
         name = next(filter(None, named.groups())).lower() if named else ""
     if not name:
@@ -210,11 +216,13 @@ def option_at_fault(
     traceback: types.TracebackType | None, task: type[Builds], config: Config
 ) -> str | None:
     """The option whose class was being made when an error arose: 'encoder: hubert'."""
+    # CTC is built by every model, so it is no choice; its type is.
     classes = {"CTC": f"ctc_conf.ctc_type: {(config.get('ctc_conf') or {}).get('ctc_type')}"}
     for choices in getattr(task, "class_choices_list", ()):
         chosen = choices.classes.get(str(config.get(choices.name)).lower())
         if chosen is not None:
             classes.setdefault(chosen.__name__, f"{choices.name}: {config[choices.name]}")
+    # From the outside in: the first class that was chosen, not one of the layers that it makes.
     while traceback is not None:
         made = traceback.tb_frame.f_locals.get("self")
         if (name := type(made).__name__) in classes:

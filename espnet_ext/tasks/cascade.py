@@ -55,10 +55,12 @@ def put_before(
     config |= added | ({} if codec is None else {"speech_codec": codec})
     config["output_dir"] = str(output_dir)
     model = build(CM_KIND.task, config, config_file, allow_pickle)
+    # After `build`, which puts the architecture of a Mockingjay in place of its checkpoint.
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     # That of the defence as built, the rest as trained.
     own, trained = model.state_dict(), read_weights(model_file, allow_pickle)
     expected = {name for name in own if not (added and name.startswith("defense."))}
+    # Compared here, because `load_state_dict` would list all tensors of the defence as missing.
     if differing := sorted(set(trained) ^ expected):
         raise InputError(f"{model_file}: not the weights of this countermeasure ({differing[0]})")
     if shapes := [n for n, value in trained.items() if value.shape != own[n].shape]:

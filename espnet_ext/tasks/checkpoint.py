@@ -68,7 +68,9 @@ def upgraded(model: torch.nn.Module, state: Weights) -> dict[str, torch.Tensor]:
         renamed = name.replace(".embed.out.0.", ".embed.out.")
         renamed = renamed.replace(".embed.out.1.", ".embed.pos_enc.")
         if renamed not in own:
+            # ESPnet keeps OpenAI's encoder and decoder as parts of its own classes.
             renamed = re.sub(r"^(en|de)coder\.", r"\1coder.\1coders.", name)
+        # A name that the model has is never changed, even where it looks like an old one.
         upgraded[renamed if name not in own and renamed in own else name] = value
     return upgraded
 
@@ -92,6 +94,7 @@ def load_init_param(
     Raises:
         InputError: a tensor does not fit and mismatches are not ignored, or not one fits.
     """
+    # ESPnet's syntax, in which fields at the end may be left out.
     path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
     unwanted = tuple(prefix for prefix in excluded.split(",") if prefix)
     # With the dot: `encoder` must not take `encoder_head` along.
@@ -105,6 +108,7 @@ def load_init_param(
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     rejected = [k for k in given if k not in fitting]
+    # Before anything is refused: the table is what explains the refusal.
     logging.info("%s", initialisation_table(init_param, own, given, fitting))
     if not fitting:
         raise InputError(f"{init_param}: not one of its {len(given)} tensors fits the model")

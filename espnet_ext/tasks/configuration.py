@@ -48,6 +48,7 @@ class CarefulTask(AbsTask):
             InputError: the YAML file asks to unpickle, or DeepSpeed is asked for.
         """
         super().check_required_command_args(args)
+        # Read again, for the parsed options do not tell where a value comes from.
         if args.config is not None and read_with_base(args.config).get("allow_pickle"):
             raise InputError(
                 f"{args.config}: allow_pickle: only the command line may allow it; remove the key, "
@@ -91,6 +92,7 @@ class CarefulTask(AbsTask):
         Raises:
             InputError: another process trains in the same directory.
         """
+        # Only the first process writes, so only it has to keep others away.
         first = not args.distributed or get_rank(args.dist_rank, args.dist_launcher) in (None, 0)
         with (
             locked(args.output_dir) if first else contextlib.nullcontext(),
@@ -139,6 +141,7 @@ def parse_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argpa
     Raises:
         InputError: the file is no configuration, or has a key that is no option.
     """
+    # Two passes: values of the file become defaults, so that the command line goes before them.
     only_config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     only_config.add_argument("--config")
     known, rest = only_config.parse_known_args(cmd)
@@ -151,6 +154,7 @@ def parse_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argpa
                 raise InputError(f"{known.config}: a training has no option '{key}'{meant}")
         parser.set_defaults(**values)
     args = parser.parse_args(rest)
+    # ESPnet's parser has not seen the option, and messages name the file.
     args.config = known.config
     return args
 
@@ -234,6 +238,7 @@ def _check_numbers(option: str, conf: Config) -> None:
     for key, value in conf.items():
         if isinstance(value, dict):
             _check_numbers(f"{option}.{key}", value)
+        # YAML 1.1 wants a dot in a number that has an exponent.
         elif isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value, re.IGNORECASE):
             mantissa, exponent = value.lower().split("e")
             raise InputError(
@@ -243,6 +248,7 @@ def _check_numbers(option: str, conf: Config) -> None:
 
 def _check_option_keys(option: str, class_: type, conf: Config) -> None:
     known: set[str] = set()
+    # A class that takes **kwargs hands them on to its base, whose arguments are then known too.
     for base in class_.__mro__:
         parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
         known.update(parameters)

@@ -24,6 +24,7 @@ def check_contents(config: Config, path: str | Path) -> None:
     Raises:
         InputError: names the key and the file.
     """
+    # With another type of token, `bpemodel` is not a sentencepiece model.
     if config.get("token_type") == "bpe":
         _check_file(config, "bpemodel", "a sentencepiece model", read_sentencepiece, str(path))
     for key, section in sections(config):
@@ -54,6 +55,7 @@ def read_statistics(path: str) -> None:
         ValueError: they are no such statistics.
     """
     stats = np.load(path, allow_pickle=False)
+    # Kaldi's form: sums in the first row with the count behind them, sums of squares in the second.
     if isinstance(stats, np.ndarray):
         stats = {"count": stats[0].flatten()[-1], "sum": stats[0, :-1], "sum_square": stats[1, :-1]}
     if not np.isfinite(stats["count"]) or stats["sum"].shape != stats["sum_square"].shape:

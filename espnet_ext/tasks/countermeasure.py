@@ -118,15 +118,19 @@ class CountermeasureTrainer(CarefulTrainer):
         distributed_option: DistributedOption,
     ) -> None:
         """Validate; adds `detection_stats` to what is reported."""
+        # On several GPUs the model is wrapped by PyTorch.
         with getattr(model, "module", model).collected_trials() as trials:
             super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
         trials = [tuple(part.cpu() for part in trial) for trial in trials]
         if distributed_option.distributed:
             parts: list[TrialOutputs] = [[]] * torch.distributed.get_world_size()
+            # Every process needs all trials, because each of them decides whether the training
+            # ends.
             torch.distributed.all_gather_object(parts, trials)
             trials = [trial for part in parts for trial in part]
         if trials:
             reporter.register(detection_stats(trials), 1)
+            # ESPnet's reporter wants one call for each set of values.
             reporter.next()
 
 
@@ -146,6 +150,7 @@ def detection_stats(trials: TrialOutputs) -> dict[str, torch.Tensor | float]:
     by_class = [losses[label == number].mean() for number in (SPOOF, BONAFIDE)]
     bonafide, spoof = (scores[label == number].cpu().numpy() for number in (BONAFIDE, SPOOF))
     eer = float("nan")
+    # Not an error where a score is nan: ESPnet reports by itself that a training has diverged.
     if len(bonafide) and len(spoof) and torch.isfinite(scores).all():
         eer = equal_error_rate(bonafide, spoof).rate
     stats = {"eer": eer, "cross_entropy": torch.stack(by_class).mean()}
@@ -220,9 +225,12 @@ class CountermeasureTask(FeatureTask):
             iterator_type="category",
             batch_type="catbel",
             valid_iterator_type="sequence",
+            # It needs no more than the names of the utterances, so `wav.scp` serves as the file of
+            # shapes.
             valid_batch_type="unsorted",
             best_model_criterion=[("valid", "eer", "min")],
             early_stopping_criterion=("valid", "eer", "min"),
+            # There is no attention to draw.
             num_att_plot=0,
         )
 
@@ -242,6 +250,7 @@ class CountermeasureTask(FeatureTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train, after the labels have been checked."""
         for option in ("train", "valid"):
+            # A wrong label would otherwise be met in the middle of the first epoch.
             for path, name, kind in getattr(args, f"{option}_data_path_and_name_and_type"):
                 if name == "label" and kind == "text":
                     read_labels(path)
@@ -257,6 +266,7 @@ class CountermeasureTask(FeatureTask):
         check_configuration(cls, args)
         segment = SegmentOptions(**(args.segment_conf or {}))
         options = vars(args)
+        # From the waveform on, for each part takes the size of the output before it.
         frontend = make(frontend_choices, options)
         normalize = make(normalize_choices, options)
         given: Config = {"input_size": frontend.output_size()}
@@ -303,6 +313,8 @@ class CountermeasureTask(FeatureTask):
             path = Path(args.output_dir) / CATEGORY_FILE
             write_category2utt(labels, path, args.seed)
             factory.sampler_args["category2utt_file"] = str(path)
+            # The factory makes the sampler of the first epoch when it is made itself, and later
+            # ones from the arguments.
             if not factory.sampler_args["distributed"]:
                 factory.sampler = CategoryBalancedSampler(**factory.sampler_args)
         return factory

@@ -39,6 +39,7 @@ def export_stock(
     config_path, model_path = Path(output_dir) / "config.yaml", Path(output_dir) / "model.pth"
     config = read_configuration(config_file, ASR_KIND, allow_pickle)
     state = read_weights(model_file, allow_pickle)
+    # `espnet2.bin.asr_inference` loads strictly, so tensors and options of the heads must go.
     weights = {k: v for k, v in state.items() if not k.startswith("heads.")}
     if config.get("model") == MODEL_NAME:
         rest = {k: v for k, v in config["model_conf"].items() if k not in HEAD_OPTIONS}

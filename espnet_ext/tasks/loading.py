@@ -56,13 +56,16 @@ def load_model(
         MODEL_KINDS.load_others()
         kind = cast(ModelKind[Loaded], MODEL_KINDS.find(model_kind(config_file)))
     path, weights = model_paths(config_file, model_file, kind.name)
+    # Who asks for a recognizer takes any of them; what is in the directory says which it is.
     if kind.name in ALIKE and (named := model_kind(path)) in ALIKE[kind.name]:
         kind = cast(ModelKind[Loaded], MODEL_KINDS.find(named))
     config = read_configuration(path, kind, allow_pickle)
     config |= options or {}
     finish = kind.open(config, path)
+    # Without weights, a Whisper is the one that ESPnet's class fetches.
     with sizes_alone(config) if weights is not None else contextlib.nullcontext():
         model = build(kind.task, config, path, allow_pickle)
     if weights is not None:
         load_weights(model, weights, allow_pickle)
+    # Weights are read on the CPU, so the device never holds two copies.
     return finish(model.to(device).eval())

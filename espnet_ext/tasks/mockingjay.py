@@ -91,6 +91,7 @@ class MockingjayTrainer(CarefulTrainer):
         epoch = reporter.get_epoch()
         for ids, batch in iterator:
             batch = to_device(batch, "cuda" if options.ngpu > 0 else "cpu")
+            # ESPnet's switch for measuring how fast data are read.
             if options.no_forward_run:
                 continue
             for row in model.reconstruct(batch["speech"], batch["speech_lengths"], ids):
@@ -164,6 +165,7 @@ class MockingjayTask(FeatureTask):
         cls, args: argparse.Namespace, train: bool
     ) -> Callable[[str, Config], dict[str, np.ndarray]]:
         """A check of the waveform, and its crop in training."""
+        # Validation sees whole utterances: its losses must be the same in every epoch.
         if not train or args.crop_seconds is None:
             return CropSpeech()
         return CropSpeech(int(args.crop_seconds * make(frontend_choices, vars(args)).fs))

@@ -52,6 +52,8 @@ class LabelsToIds:
         Raises:
             InputError: the label of a head is not among its classes, or there is no such head.
         """
+        # Taken out first. What is still text afterwards has no head of its name, and no collate
+        # function could take it.
         heads = {name: data.pop(name) for name in self.labels if name in data}
         processed = self.preprocess(uid, data)
         for name in [k for k, v in processed.items() if isinstance(v, str)]:
@@ -128,6 +130,7 @@ class MTLASRTask(CarefulTask, ASRTask):
                     "decoder or both"
                 )
         check_configuration(cls, args)
+        # ESPnet imports warp-transducer when a transducer is built, even where it is not trained.
         with transducer_loss(RNNTLoss):
             model = super().build_model(args)
         if args.frontend in PORTABLE:
@@ -159,6 +162,7 @@ def read_classes(head: str, value: str | list[str]) -> list[str]:
     if isinstance(value, list):
         labels = [str(label) for label in value]
     elif Path(value).is_file():
+        # Not `splitlines`, which also splits at characters that a label may contain.
         labels = Path(value).read_text(encoding="utf-8").split("\n")
         labels = [label for label in labels if label]
     else:

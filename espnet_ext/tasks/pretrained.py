@@ -182,11 +182,13 @@ def _check_shapes(
     # Statistics are those of the pretrained model, and no shape depends on them.
     options = {**wanted, "token_list": tokens, "normalize": None, "normalize_conf": {}}
     merged = argparse.Namespace(**{**vars(arguments), **options})
+    # Shapes alone: nothing is allocated and nothing drawn.
     with torch.device("meta"):
         own = MTLASRTask.build_model(merged)
     given = upgraded(own, weights)
     shapes = own.state_dict()
     fitting = {k: v for k, v in given.items() if k in shapes and shapes[k].shape == v.shape}
+    # Heads are new, so only what both models have must agree.
     shared = ("encoder.", "decoder.", "ctc.")
     wrong = [
         f"{name}: {tuple(given[name].shape) if name in given else 'not there'} in the pretrained "

@@ -52,6 +52,7 @@ def check_kind(config: Config, path: Path) -> None:
         )
     if config["encoder"] == "transformer_multispkr":
         raise InputError(f"{path}: encoder: {config['encoder']}: one speaker at a time only")
+    # 0.5 is ESPnet's default.
     weight = config["model_conf"].get("ctc_weight", 0.5)
     if decoder is None and weight != 1.0:
         raise InputError(
@@ -109,6 +110,8 @@ def _whisper_text(config: Config, conf: Config, path: Path) -> WhisperText:
     tokens = config["token_list"]
     if isinstance(tokens, str):  # blanks are tokens of it, and come more than once
         tokens = config["token_list"] = read_text(tokens).removesuffix("\n").split("\n")
+    # The first multilingual models have 99 languages; each token more is one language more (one in
+    # large-v3).
     languages = 99 + max(len(tokens) - MULTILINGUAL, 0)
     language, task = (
         str(config.get(key) or conf.get(own) or usual).strip("<|>")
@@ -133,6 +136,7 @@ def read_tokens(config: Config, path: Path) -> list[str]:
     """
     tokens = config["token_list"]
     if isinstance(tokens, str):
+        # As ESPnet reads the file. Not `splitlines`: a token may be a character at which it splits.
         tokens = [line.rstrip() for line in read_text(tokens).removesuffix("\n").split("\n")]
         config["token_list"] = tokens
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
@@ -144,6 +148,7 @@ def read_tokens(config: Config, path: Path) -> list[str]:
             f"{path}: token_list: '{twice[0]}' appears {len(lines)} times (entries "
             f"{', '.join(map(str, lines))}); a token has one place"
         )
+    # ESPnet's own classes ask for it later, and their error names no file.
     if "<unk>" not in tokens:
         raise InputError(f"{path}: token_list: <unk> is not in it; is it the list of this model?")
     return tokens
@@ -157,6 +162,7 @@ def open_recognizer(config: Config, path: Path) -> Callable[[torch.nn.Module], S
     check_kind(config, path)
     text = text_encoder(config, path)
     try:
+        # 16000 is the default of ESPnet's front ends.
         rate = sample_rate((config.get("frontend_conf") or {}).get("fs", 16000))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -59,6 +59,7 @@ def check_same_configuration(args: argparse.Namespace) -> None:
     Raises:
         InputError: names the settings that differ, or config.yaml is not there or damaged.
     """
+    # Without a state ESPnet begins anew, and its settings may be any.
     if not args.resume or not Path(args.output_dir, "checkpoint.pth").is_file():
         return
     output_dir = Path(args.output_dir)
@@ -70,6 +71,7 @@ def check_same_configuration(args: argparse.Namespace) -> None:
             "these are the same, have it written again with --resume false --dry_run true, then "
             "run the same command without the two; else give another --output_dir."
         ) from error
+    # Written and read again, for the file has lists where the arguments have tuples.
     now = yaml.safe_load(yaml_no_alias_safe_dump(vars(args)))
     changes = [
         f"  {key}: {_describe(before.get(key))} -> {_describe(now.get(key))}"
@@ -89,6 +91,7 @@ def _describe(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+# Before Python 3.12 only the class of the platform (`PosixPath`) can have subclasses.
 class ConfigurationPath(type(Path())):  # type: ignore[misc]
     """A path whose `config.yaml` is written aside: ESPnet writes it anew whenever it goes on."""
 

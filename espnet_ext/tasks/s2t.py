@@ -67,6 +67,8 @@ class PromptedS2TTask(CarefulTask, S2TTask):
         check_configuration(cls, args)
         conf, tokens = args.preprocessor_conf, list(args.token_list)
         ids = {}
+        # Later ones count: the prompt that is asked for before the default, symbols of the model
+        # before those of ESPnet.
         for key, symbol in (PROMPT | vars(args) | SYMBOLS | conf).items():
             if key not in (*PROMPT, *SYMBOLS):
                 continue
@@ -78,6 +80,7 @@ class PromptedS2TTask(CarefulTask, S2TTask):
             model = super().build_model(args)
         model.samples = int(conf.get("fs", 16000) * conf.get("speech_length", 30))
         model.prompt = (*(ids[key] for key in PROMPT), ids["notime_symbol"])
+        # Timestamps are neighbours in the list of tokens, so a slice has them all.
         model.barred = slice(ids["first_time_symbol"], ids["last_time_symbol"] + 1)
         return model
 

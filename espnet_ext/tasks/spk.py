@@ -34,6 +34,7 @@ class Melspec(MelSpectrogramTorch):
                 input = F.conv1d(padded, self.flipped_filter).squeeze(1)
             mels = self.transform(input)
             if self.log:
+                # ESPnet's constant: embeddings must stay those of the stock model.
                 mels = torch.log(mels + 1e-6)
             if self.normalize is not None:
                 mels = mels - mels.mean(dim=-1, keepdim=True)
@@ -106,6 +107,7 @@ class Resemblyzer(torch.nn.Module):
 
         Without a transfer to the host.
         """
+        # Written with products and comparisons, so that it takes a number as well as a tensor.
         beyond = samples // self.hop + 1 - self.window + self.step
         count = beyond * (beyond > 0) // self.step + 1
         there = samples - (count - 1) * self.step * self.hop
@@ -117,13 +119,16 @@ class Resemblyzer(torch.nn.Module):
         between = self.windows(speech.size(1)) - 1
         frames = between * self.step + self.window
         missing = max(frames * self.hop - speech.size(1), 0)
+        # Digital silence would have an infinite gain.
         loudness = (speech.square().sum(1) / lengths).sqrt().clamp(min=1e-8)
+        # Only raised, as in the package: loud speech stays as it is.
         gain = (self.level / loudness).clamp(min=1.0)
         padded = F.pad(speech * gain.unsqueeze(1), (0, missing))
         power, _ = self.power(padded, lengths)
         cut = (power @ self.mels)[:, :frames].unfold(1, self.window, self.step).transpose(2, 3)
         _, (hidden, _) = self.lstm(cut.flatten(0, 1))
         each = F.normalize(self.linear(hidden[-1]).relu(), dim=1).unflatten(0, cut.shape[:2])
+        # The sum will do for the mean: only the direction of an embedding is used.
         return (each * is_inside(self.windows(lengths), each.size(1)).unsqueeze(2)).sum(1)
 
 

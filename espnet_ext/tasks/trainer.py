@@ -81,6 +81,8 @@ class CarefulTrainer(Trainer):
         options = trainer_options
         files = TrainingFiles(options.output_dir, options.allow_pickle)
         state = files.read_state() if options.resume else None
+        # With adapters ESPnet may save a part of the weights, and loads them without asking for the
+        # rest.
         if state is not None and not options.use_adapter:
             assert files.state_from is not None
             check_fits(model, state["model"], files.state_from, "Give another --output_dir.")
@@ -156,6 +158,7 @@ class TrainingFiles:
             InputError: no file is whole, or one is not the state of a training.
         """
         problems = []
+        # ESPnet asks for this file before it goes on; without it a training begins.
         if not (self.directory / CHECKPOINT).exists():
             return None
         for path in (self.directory / CHECKPOINT, self.directory / PREVIOUS):
@@ -166,6 +169,7 @@ class TrainingFiles:
             except UnsafeFileError:
                 raise
             except InputError as error:
+                # Without its advice: another file may do.
                 problems.append(str(error).partition("; ")[0])
                 continue
             if not isinstance(state, dict) or not set(PARTS) <= set(state):
@@ -199,6 +203,8 @@ class TrainingFiles:
                 with write_aside(previous) as aside:
                     aside.unlink()
                     try:
+                        # A second name takes no time and no room; the file itself is never changed,
+                        # only replaced.
                         aside.hardlink_to(path)
                     except OSError:  # a file system that has one name for a file
                         shutil.copyfile(path, aside)
@@ -219,12 +225,14 @@ class TrainingFiles:
         epoch, keep = reporter.get_epoch(), options.keep_nbest_models
         found = self._whole(epoch) or {}
         same = found.keys() == weights.keys()
+        # Written again only if it differs: the weights of an epoch may be large.
         if not same or not all(torch.equal(found[n], value.cpu()) for n, value in weights.items()):
             self.save(weights, self._weights(epoch))
         self._link("latest.pth", epoch)
         criteria = [c for c in options.best_model_criterion if reporter.has(*c[:2])]
         for phase, key, mode in criteria:
             link, ranked = f"{phase}.{key}.best.pth", reporter.sort_epochs(phase, key, mode)
+            # The best epoch whose weights are whole.
             if ranked[0] == epoch or not self._whole(link):
                 self._link(link, next(e for e in ranked if self._whole(e)))
         interval = options.nbest_averaging_interval
@@ -267,6 +275,7 @@ class TrainingFiles:
                 ", ".join(map(str, lost)),
             )
             stats = {e: s for e, s in reporter.stats.items() if self._whole(e)}
+            # An average is of no more epochs than are left.
             counts = sorted({min(count, len(stats)) for count in counts})
             reporter = Reporter(reporter.get_epoch())
             reporter.stats = stats
@@ -307,4 +316,5 @@ class TrainingFiles:
         if not path.is_symlink() or path.readlink() != target:
             with write_aside(path) as aside:
                 aside.unlink()
+                # A relative target, so that the directory can be moved.
                 aside.symlink_to(target)

@@ -42,11 +42,13 @@ def whisper_configuration(path: str | Path) -> Config:
     multilingual = sizes["n_vocab"] > ENGLISH
     name = json.dumps(sizes)
     tokens = [f"<{i}>" for i in range(sizes["n_vocab"])]
+    # Behind the tokens of text: 50256 of GPT-2, one more in multilingual models.
     end = 50256 + multilingual
     tokens[end : end + 2] = "<|endoftext|>", "<|startoftranscript|>"
     return {
         "token_list": tokens,
         "token_type": TOKEN_TYPES[multilingual],
+        # Waveforms go in as they are: ESPnet's Whisper encoder has its own spectrogram.
         "input_size": 1,
         "frontend": None,
         "frontend_conf": {"fs": 16000},
@@ -58,6 +60,7 @@ def whisper_configuration(path: str | Path) -> Config:
             "ctc_weight": 0.0,
             "sym_sos": "<|startoftranscript|>",
             "sym_eos": "<|endoftext|>",
+            # ESPnet asks for a blank even without CTC; any token will do.
             "sym_blank": "<0>",
             "report_cer": False,
             "report_wer": False,
@@ -97,6 +100,7 @@ def sizes_alone(config: Config) -> Iterator[None]:
     with (
         mock.patch.object(whisper, "load_model", _load),
         mock.patch.object(whisper, "available_models", _AnyName),
+        # `_load` sets it; the patch puts back what was there before.
         mock.patch.object(whisper.audio, "N_MELS", 80, create=True),
     ):
         yield
