@@ -38,9 +38,11 @@ def in_words_of_run_sh(message: str, command: str, environment: Mapping[str, str
         >>> in_words_of_run_sh("use --drop_bad_audio true", "format_data", {})
         'use --drop_bad_audio true'
     """
+    # Empty where a person has typed the command: then the options are its own already.
     script = Path(environment.get(VARIABLE, ""))
     if not script.is_file():
         return message
+    # The script itself is the list of its options: a second one would fall behind.
     text = script.read_text(errors="replace")
     message = message.replace(
         "run the same command again", "run ./run.sh again with the same options"
@@ -63,6 +65,7 @@ def translated(name: str, value: str, command: str, script: str) -> str:
     if command == "data_from_table":  # local/data.sh calls it and hands its own options on
         return f'--local_data_opts "{plain}"'
     own = RENAMED.get(command, {}).get(name, name)
+    # A main script may have the option itself, or hand it on in a string of options.
     if own in options_of(script):
         return f"--{own}{value}"
     passed_on = passing_options(script)

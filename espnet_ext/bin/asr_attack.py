@@ -56,6 +56,7 @@ def attack(args: argparse.Namespace) -> list[Row]:
     from espnet_ext.attack.settings import AttackSettings
     from espnet_ext.data.locks import locked
 
+    # Before the model is opened, so that a mistake in the file is reported at once.
     settings = AttackSettings.read(args.config, "asr", args.set)
     cli.check_speakers(args.utt2spk, args.targets)
     files = cli.ASR_MODEL.find(args)
@@ -68,6 +69,7 @@ def attack(args: argparse.Namespace) -> list[Row]:
     from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
     recognizer = cli.open_model(files, args, ASR_KIND)
+    # Part of the identity of a run: rows that another model gave are never mixed in.
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     rate, normal = recognizer.sample_rate, recognizer.text.normal
     utterances = read_utterances(args.wav_scp, args.targets, args.text, rate, normal)
@@ -88,8 +90,10 @@ def attack(args: argparse.Namespace) -> list[Row]:
         checkpoint_seconds=args.checkpoint_seconds,
     )
     warn_of_gradient(args.output_dir)
+    # One lock for each shard, because other shards work in the same directory.
     with locked(args.output_dir, "shard{}of{}".format(*args.shard)):
         run.run(*args.shard)
+    # Whichever shard ends last finds all of them finished; nobody waits.
     if not run.finished():
         logging.info("other shards are not finished; the last one writes the scores")
         return []

@@ -39,6 +39,7 @@ def main() -> None:
 
     output, data = Path(args.output_dir), Path(args.data_dir)
     check_directory(output)
+    # Before the model is opened: transcribing may take hours, and this a moment.
     if args.by_speaker:
         cli.check_speakers(data / "utt2spk", data / "wav.scp")
     if (data / "text").is_file():

@@ -42,6 +42,7 @@ def main() -> None:
     model = cli.model_digests(files) | cli.text_digests(recognizer)
     record = Path(args.attack_dir) / RECORD
     settings = read_attack_record(record)["settings"] if record.is_file() else {}
+    # Success is judged by the goal that the attack had.
     victim = PyTorchESPnet(recognizer, args.ctc_weight, goal=goal_of(settings))
     rows = replay(
         victim,

@@ -28,6 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Write a data directory of one utterance, attack it, and say what was heard."""
+    # What this command does not know goes to the one for data directories.
     args, further = get_parser().parse_known_args()
     own = ("wav", "text", "snr", "steps", "out")
     of_model = {k: v for k, v in vars(args).items() if k not in own and v is not None}
@@ -36,8 +37,11 @@ def main() -> None:
     from espnet_ext.data.kaldi import write_table
 
     out, name = Path(args.out), Path(args.wav).stem
+    # A file name may have blanks or signs that the id of an utterance may not have.
     name = "audio" if id_problem(name) else name
     settings = {
+        # Noise of the same size is the control: its effect is not due to the attack. An SNR limits
+        # the energy of the change, which is a ball of the L2 norm.
         **{"methods": ["pgd", "noise"], "norm": 2, "snr": [args.snr], "steps": [args.steps]},
         **{"alpha": 0.1, "decay": 0.9, "best": True, "stop_on_success": True, "keep": True},
     }
@@ -45,6 +49,7 @@ def main() -> None:
     write_table(out / "targets", {name: args.text})
     write_text(out / "attack.yaml", json.dumps(settings))
     sys.argv[1:] = [
+        # With `=`, for a value may begin with a dash.
         *(f"--{key}={value}" for key, value in of_model.items()),
         *(f"--wav_scp={out}/wav.scp", f"--targets={out}/targets", f"--config={out}/attack.yaml"),
         *(f"--output_dir={out}/attack", *further),

@@ -62,6 +62,7 @@ def main() -> None:
     print("optional:")
     for requirement in [*OPTIONAL, *PROGRAMS]:
         print_requirement(requirement)
+    # The table must also work where PyTorch itself is what is missing.
     if importlib.util.find_spec("torch") is None:
         print("GPU: unknown without torch")
     else:
@@ -80,11 +81,13 @@ def print_requirement(requirement: Requirement) -> bool:
     name, purpose, remedy, distribution = requirement
     if not distribution:
         version = "found" if shutil.which(name) else None
+    # Nothing is imported: that would take seconds, and a broken package would end the table.
     elif importlib.util.find_spec(name) is None:
         version = None
     else:
         try:
             version = importlib.metadata.version(distribution)
+        # A package may be there under the name of another distribution, or as a checkout.
         except importlib.metadata.PackageNotFoundError:
             version = "found"
     print(

@@ -76,6 +76,7 @@ def parse_options(command: str, options: list[str]) -> None:
 
     def _refuse(message: str) -> NoReturn:
         unknown = re.split("[ =]", message.removeprefix("unrecognized arguments: "))[0]
+        # argparse gives messages only, and no list of the words that it has not understood.
         close = difflib.get_close_matches(unknown, parser._option_string_actions, n=1)
         hint = f"; did you mean {close[0]}?" if unknown.startswith("--") and close else ""
         raise InputError(message + hint)

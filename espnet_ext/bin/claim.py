@@ -19,6 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--process",
         type=cli.integer(1),
+        # The shell that runs the main script calls this.
         default=os.getppid(),
         help="process id of the main script",
     )
@@ -41,6 +42,7 @@ def main(cmd: list[str] | None = None) -> None:
 
     taken = []
     for claim in args.claims:
+        # Four times at most: the path at the end may have colons.
         mode, descriptor, stages, option, name = claim.split(":", 4)
         handle, file, shared = int(descriptor), Path(name), mode == "read"
         if not locks.take_or_warn(handle, shared=shared, wait=args.wait):
@@ -52,12 +54,15 @@ def main(cmd: list[str] | None = None) -> None:
                 last = int(stages.split("-")[1])
                 beside = "another configuration, list or seed, or "
                 if option == "dumpdir":
+                    # What the first stages have written may be read by all, so a run that begins
+                    # after them needs no directory of its own.
                     beside = f"--stage {last + 1}, or "
             raise InputError(
                 f"{file.parent}: {locks.holder(file)} {does}; wait until it has ended, or "
                 f"stop it with kill. To run beside it: {beside}another --{option}"
             )
         taken.append((handle, shared))
+    # Signed only when all are taken: a run that is refused leaves no name behind.
     for handle, shared in taken:
         # There is a lock all the same on a full disk, and on a file of another user.
         with contextlib.suppress(OSError):

@@ -42,6 +42,8 @@ class ModelOptions(NamedTuple):
 
     def add(self, parser: argparse.ArgumentParser, what: str = "the model") -> None:
         """Add them to a parser, `what` being the model in their help."""
+        # An option that is not given is absent, not None: `given` and `find` see what the user
+        # said.
         add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
         add(
             self.model,
@@ -132,6 +134,7 @@ def run(main: Callable[[], None], command: str | None = None) -> None:
     try:
         main()
     except KeyboardInterrupt:
+        # What a shell reports of a program that SIGINT has ended: 128 + 2.
         sys.exit(130)
     except Exception as error:
         from espnet_ext.data.files import disk_problem
@@ -150,6 +153,7 @@ def quiet_libraries() -> None:
 
     A filter of the user (python -W) goes before it.
     """
+    # Empty unless the user has asked for warnings.
     if not sys.warnoptions:
         for category in (DeprecationWarning, FutureWarning, UserWarning):
             warnings.filterwarnings("ignore", category=category, module=LIBRARIES)
@@ -163,6 +167,7 @@ def log_to_stderr() -> None:
     )
     own = str(Path(__file__).parents[1])
     for handler in logging.getLogger().handlers:
+        # A filter of the logger itself would not see the records of other packages.
         handler.addFilter(
             lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(own)
         )

@@ -70,6 +70,7 @@ def decided_by(dev_scores: str | None, key: str = "threshold") -> list[str]:
     from espnet_ext.cm.scores import read_scores
     from espnet_ext.report.countermeasure_scores import threshold_of
 
+    # All digits of the number: a score may lie at the threshold itself.
     return [f"{key}={threshold_of(read_scores(dev_scores), dev_scores).value!r}"]
 
 
@@ -82,6 +83,7 @@ def main() -> None:
     settings = AttackSettings.read(args.config, "cm", [*args.set, *decided_by(args.dev_scores)])
     files: dict[str | None, ModelFiles] = {None: cli.role("source").find(args)}
     for name, config, checkpoint in args.target:
+        # Results of a target are found by its name.
         if name in files:
             raise InputError(f"--target {name} stands twice; give each model a name of its own")
         files[name] = find_model(config, checkpoint, "cm", args.max_unpacked_gb)

@@ -37,6 +37,7 @@ def key_value(text: str) -> tuple[str, object]:
     key, separator, value = text.partition("=")
     if not key or not separator:
         raise argparse.ArgumentTypeError(f"must be KEY=VALUE, not '{text}'")
+    # Types as in a YAML file, which has the same keys: 3 is a number and null is None.
     return key, yaml.safe_load(value)
 
 

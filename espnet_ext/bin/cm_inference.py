@@ -86,6 +86,7 @@ def score_directory(
     ):
         stale.unlink(missing_ok=True)
     scores: dict[str, float] = {}
+    # Batches are in the order of length, so every n-th one gives each job long and short ones.
     for number, found in enumerate(score_batches(model, paths, batches[part - 1 :: parts]), 1):
         scores |= found
         if number % 100 == 0:
@@ -94,6 +95,7 @@ def score_directory(
     logging.info("%s: %d utterances", files[part - 1], len(scores))
     if parts == 1:
         return
+    # Size and time of each file: digests would read all of the audio a second time.
     states = {name: Path(path).stat() for name, path in paths.items()}
     made_from = {
         "model": content_of(model_files),
@@ -101,6 +103,8 @@ def score_directory(
         "trials": trials,
         "audio": {name: [s.st_size, s.st_mtime_ns] for name, s in states.items()},
     }
+    # One digest for all parts: they fit together only if model, plan, trials and audio are the
+    # same.
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     about = {"made_from": digest, **cli.digests(scores=files[part - 1])}
     write_json(files[part - 1].with_suffix(".json"), about)
@@ -118,6 +122,7 @@ def join_parts(files: list[Path], output: Path, made_from: str) -> None:
     from espnet_ext.cm.scores import read_scores, write_score_file
     from espnet_ext.data.files import read_record
 
+    # Every part comes through here and only the last one finds all others: nobody waits.
     for file in files:
         record = file.with_suffix(".json")  # says what a part is made from
         about = read_record(record) if record.is_file() else {}
@@ -132,6 +137,7 @@ def join_parts(files: list[Path], output: Path, made_from: str) -> None:
                 output,
             )
             return
+    # With more parts than batches some parts have no utterance.
     filled = [file for file in files if file.stat().st_size]
     write_score_file(output, read_scores(*filled))
     logging.info("%s: all %d parts together", output, len(files))

@@ -44,6 +44,7 @@ def main() -> None:
         "files": cli.role_digests(files) | cli.digests(**data),
         "audio": audio_digest(data["wav.scp"]),
     }
+    # Before a model is read: a recipe that is run again comes through here each time.
     if cli.is_made(output, made_from):
         return
     check_directory(args.output_dir)

@@ -58,6 +58,7 @@ def main() -> None:
     for name, at in files.items():
         model = cli.open_model(at, args, CM_KIND)
         layers = layer_names(model, name)
+        # One model at a time in memory; `_statistics` takes the one of this round.
         train, dev, test = (_statistics(folder) for _, folder in parts)
         for layer, (on_dev, on_test) in zip(layers, probe(train, dev, test), strict=True):
             rows.append({"model": name, "layer": layer, "dev_eer": on_dev, "eval_eer": on_test})

@@ -48,6 +48,7 @@ def main() -> None:
     utt2spk = read_table(args.utt2spk)
     run = inputs.read_run(models, args.expdir, args.seeds, args.attack_name, utt2spk, layout)
     others = read_other_corpora(run, args.expdir, args.bonafide_dirs, args.resamples)
+    # Recipes without a Mockingjay have no such results to read.
     measured = args.seeds if args.lnsr else []
     made = measure_run(
         run,

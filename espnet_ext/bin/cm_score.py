@@ -53,6 +53,8 @@ def main() -> None:
         attacks = data / "utt2attack"
         # Without spoofs there is nothing to list there.
         utt2attack = read_table(attacks) if attacks.exists() else {}
+        # Rates over a part of the trials look like those of all, so this is an error and no
+        # warning.
         check_trials(scores, read_table(data / "utt2label"), utt2attack)
         utt2spk = read_table(data / "utt2spk")
     if args.asv_scores:

@@ -17,6 +17,7 @@ from espnet_ext.data.characters import CharacterRules
 from espnet_ext.data.files import write_aside, write_json
 from espnet_ext.errors import InputError
 
+# Options whose value may begin with a dash, see `main`.
 _AFFIXES = ("--utt-prefix", "--utt-suffix", "--spk-prefix", "--spk-suffix")
 
 
@@ -122,6 +123,7 @@ def main(cmd: list[str] | None = None) -> None:
 
 def run_on_directory(args: argparse.Namespace) -> None:
     """Run a sub-command of `add_directories`."""
+    # `fix` alone may change characters; the others refuse what they do not allow.
     rules = CharacterRules(allow_invisible=args.allow_invisible)
     match args.command:
         case "validate":
@@ -158,10 +160,13 @@ def utterances_of_subset(args: argparse.Namespace) -> list[str]:
     if (args.utt_list is None) == (args.number is None):
         raise InputError("give either --utt-list <file> <source> <destination> or a number N")
     if args.utt_list is not None:
+        # Like Kaldi's scripts: the first word counts, whatever follows it.
         return list(kaldi.read_table(args.utt_list, allow_empty=True, strict=False))
+    # Sorted, so that the same utterances are taken whatever the order of the file.
     known, number = sorted(kaldi.read_table(Path(args.source, "utt2spk"))), args.number
     if number > len(known):
         raise InputError(f"{args.source}: has {len(known)} utterances, not {number}")
+    # The list is sorted by speaker: the first N would be of a few speakers.
     spread = [known[i * len(known) // number] for i in range(number)]
     return known[:number] if args.first else spread
 
@@ -181,6 +186,7 @@ def run_on_tables(args: argparse.Namespace) -> None:
             parts = kaldi.split_lines(_read_lines(args.scp), len(args.parts))
             for path, part in zip(args.parts, parts, strict=True):
                 with write_aside(path) as aside:
+                    # Bytes, not text: these commands give lines back exactly as they are.
                     aside.write_bytes(b"".join(part))
         case "filter_scp":
             ids, lines = _read_lines(args.ids), _read_lines(args.scp)

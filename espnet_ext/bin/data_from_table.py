@@ -23,6 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     from espnet_ext.data.table import COLUMNS
 
+    # Not `cli.parser`, which shows one line: here, the whole docstring is the help.
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=f"{cli.EXAMPLE}espnet-ext data from-table recordings.csv data",
@@ -70,6 +71,7 @@ def main(cmd: list[str] | None = None) -> None:
         test_set=args.test_set,
     )
     sets = table.from_table(args.table, options)
+    # All are checked before the first is written, and all are locked while one is written.
     for name in sets:
         check_destination(Path(args.destination, name))
     with contextlib.ExitStack() as stack:

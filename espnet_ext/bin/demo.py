@@ -16,6 +16,7 @@ from espnet_ext.errors import InputError
 
 EPOCHS = 20
 TRAINING = f"--max_epoch {EPOCHS} --optim_conf lr=2.0e-3 --scheduler_conf warmup_steps=200"
+# Of the test set, so that it is not trained on.
 UTTERANCE = "gbf08-002"
 SAID, TARGET = "red green left stop", "open dark right blue"
 
@@ -64,6 +65,7 @@ def train(recipe: Path, log: Path) -> None:
     """
     # Not the experiments of the recipe itself, which trains for longer.
     command = ["./run.sh", "--stop_stage", "5", "--expdir", "exp/demo", "--pretrain_args", TRAINING]
+    # run.sh must find the Python that runs this, also where no environment is activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with (
         log.open("w") as file,
@@ -84,6 +86,7 @@ def train(recipe: Path, log: Path) -> None:
                 if ": epoch " in line:
                     print(f"   {line.split(': ', 1)[1].rpartition(': ')[2].strip()}", flush=True)
         finally:
+            # Ctrl-C here must not leave a training behind.
             if process.poll() is None:
                 process.terminate()
     if process.returncode:

@@ -79,6 +79,7 @@ VERBS = {
     "list": _verb("check a list of models or conditions of a recipe", "read_list"),
     "check": _verb("what is installed, and how to get what is missing", "check"),
 }
+# Doubled braces are bash's own: the text goes through `str.format`.
 COMPLETION = """\
 _espnet_ext() {{
     local words='' current=${{COMP_WORDS[COMP_CWORD]}}
@@ -114,6 +115,7 @@ def dispatch() -> None:
     if words[0] == "completion":
         print(completion(words[1:]), end="")
         return
+    # Commands of two words go before the one that is their first word.
     name = " ".join(words[:2]) if " ".join(words[:2]) in VERBS else words[0]
     if name not in VERBS:
         raise InputError(f"there is no command '{words[0]}'; espnet-ext --help lists them")
@@ -152,12 +154,15 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     if name == "attack" and rest and not rest[0].startswith("-"):
         modules = VERBS["attack file"].modules
     kind: str | None
+    # One kind of model, or none: nothing has to be found out.
     if "" in modules:
         return [modules[""]], rest
+    # Taken out of the words, for the commands themselves do not know it.
     if "--kind" in rest[:-1]:
         at = rest.index("--kind")
         _, kind = rest.pop(at), rest.pop(at)
     else:
+        # The directory of a model says what it is; without one, an option that one kind alone has.
         kind = kind_of_words(name, rest)
     if kind is None and (not rest or {"-h", "--help"} & set(rest)):
         return [*modules.values()], ["--help"]

@@ -56,6 +56,7 @@ def main(cmd: list[str] | None = None) -> None:
     args = cli.parse(get_parser(), cmd)
     from espnet_ext.data.format import FormatOptions, format_directory
 
+    # The options have the names of the fields, except for these two.
     given = vars(args) | {"partial": tuple(args.partial), "threads": args.num_threads}
     options = FormatOptions(**{f.name: given[f.name] for f in dataclasses.fields(FormatOptions)})
     format_directory(args.source, args.destination, options)

@@ -10,6 +10,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults of options in their help, where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
+        # argparse would write "(default: None)" and "(default: [])".
         if action.default is None or action.default in ("", [], ()):
             return action.help
         if isinstance(action.default, bool):  # typed as true or false
@@ -30,6 +31,7 @@ class Parser(argparse.ArgumentParser):
         """The help; see `format_usage`."""
         end = f"\n{EXAMPLE}{self.example}\n" if self.example else ""
         self.format_usage()
+        # Added here and not as an epilog, whose lines argparse breaks.
         return super().format_help() + end
 
     def format_usage(self) -> str:
@@ -51,6 +53,7 @@ def parser(description: str | None, example: str = "") -> Parser:
         description: its first line says what the command does, say of a module's docstring.
         example: a whole command, for the end of its help.
     """
+    # The rest of a module's docstring is for those who read the code.
     first = (description or "").strip().splitlines()[0]
     made = Parser(description=first, formatter_class=HelpFormatter)
     made.example = example

@@ -65,6 +65,7 @@ def main() -> None:
     named = args.target_set == "lorem_ipsum"
     candidates = lorem_ipsum() if named else read_candidates(args.target_set)
     room = _Room(args.asr_train_config, args.data_dir)
+    # One target for all models: results of models can only be compared on the same task.
     for model in room.models:
         candidates, left_out = writable(candidates, model.text, args.target_set)
         if left_out:
@@ -73,6 +74,7 @@ def main() -> None:
     _say_left_out(short)
     usable = {name: speaker for name, speaker in utt2spk.items() if name not in short}
     chosen = spread_over_speakers(usable, args.num_utts)
+    # After the choice: an utterance that is not attacked needs no transcript.
     lacking = [name for name in chosen if name not in text]
     if lacking:
         raise InputError(f"{args.data_dir}/text has no transcript of {', '.join(lacking[:5])}")
@@ -113,6 +115,8 @@ class _Room:
             values = {
                 k: v for k, v in written_configuration(path).items() if str(k).startswith(DECIDING)
             }
+            # Models of a sweep mostly differ in seeds and weights of losses, and would be built for
+            # nothing.
             kinds.setdefault(json.dumps(values, sort_keys=True, default=str), path)
         self.models = [load_model(path, kind=ASR_KIND) for path in kinds.values()]
         audio = read_table(f"{data_dir}/wav.scp")

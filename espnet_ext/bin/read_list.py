@@ -29,6 +29,7 @@ def main() -> None:
     else:
         lines = [*read_model_list(args.list)]
     for line in lines:
+        # Tabs, for names and options may have blanks and the shell reads column by column.
         print("\t".join(line))
 
 

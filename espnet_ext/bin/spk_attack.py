@@ -73,6 +73,7 @@ def open_verifiers(
     """
     options = cast("VerifierOptions", settings.victim)
     losses = {getattr(method, "loss", "") for method in settings.methods.values()}
+    # Without a countermeasure these settings would change nothing, and nobody would notice.
     of_tandem = options.cm_threshold is not None or losses & {*TANDEM_LOSSES}
     if of_tandem and not cli.role("countermeasure").given(args):
         raise InputError(
@@ -124,10 +125,13 @@ def main() -> None:
     trials = Trials(args.trials, args.wav_scp, verifier.sample_rate, args.enrolments)
     speakers = speakers_of(trials.list, args.utt2spk)
     attacked = attacked_trials(trials.list, options.goal, args.num_trials)
+    # All trials are scored, attacked or not: where no threshold is given, it is the one at which
+    # both error rates of all trials are equal.
     scored = trials.enrol(verifier)
     given = options.threshold
     verifier.threshold = equal_threshold(scored) if given is None else given
     logging.info("threshold %g", verifier.threshold)
+    # Part of the settings of the run: shards must agree on it, and it is kept with the results.
     decided = dataclasses.replace(options, threshold=verifier.threshold)
     for other in others:
         verifier.surrogate, other.threshold = other, verifier.threshold

@@ -40,6 +40,7 @@ def main() -> None:
     from espnet_ext.tasks.loading import SSL_KIND
 
     model = cli.open_model(files, args, SSL_KIND)
+    # Sorted, so that the same utterances are drawn whatever the order of the file.
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
     check_ids(audio, f"{args.data_dir}/wav.scp")
     drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}

@@ -63,9 +63,11 @@ example: espnet-ext train --config conf/train.yaml --output_dir exp/model {token
     def main(self) -> None:
         """Run the training; without options, print its help."""
         arguments = sys.argv[1:]
+        # ESPnet's own help has hundreds of lines and takes seconds; --help_all shows it.
         if not arguments or {"-h", "--help"} & set(arguments):
             print(self.help)
             return
+        # ESPnet knows no --help_all; here it stands for the help of its own parser.
         self.task.main(cmd=["--help" if a == "--help_all" else a for a in arguments])
 
 

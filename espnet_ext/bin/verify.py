@@ -43,6 +43,7 @@ def main() -> None:
 
     entry, report = Path(args.entry), read_report(args.entry)
     record = read_attack_record(entry / RECORD)
+    # With "made_on" it is a record of asr_transfer, whose audio was made on another model.
     if not isinstance(report, AttackReport) or "made_on" in record:
         raise InputError(f"{entry}: only attacks of asr_attack, with their audio, can be verified")
     rows = read_attack_log(entry)
@@ -51,6 +52,7 @@ def main() -> None:
     # Before anything of the model is read.
     _refuse_another(cli.model_digests(files), model)
     for key in ("lang_sym", "task_sym"):
+        # The prompt of the attack, whatever the defaults are today.
         vars(args)[key] = record.get(key)
     recognizer = cli.open_model(files, args, ASR_KIND)
     _refuse_another(cli.model_digests(files) | cli.text_digests(recognizer), model)
@@ -63,12 +65,14 @@ def main() -> None:
     options = dataclasses.asdict(RecognizerOptions.of_those(record["settings"]))
     victim = PyTorchESPnet(recognizer, record["ctc_weight"], **options)
     names = record["observers"]
+    # Observers are named by `listeners`: beam10 is a search, every other name a codec.
     beams = [int(name.removeprefix("beam")) for name in names if name.startswith("beam")]
     others = listeners(victim, beams, [name for name in names if not name.startswith("beam")])
     found, unlike = audit.heard_again(victim, rows, record, entry, audio, others)
     check = audit.gradient_again(victim, record, rows, audio)
     unlike += audit.disagreements(record["gradient_check"], check, "attack.json: gradient_check")
     refuse([*problems, *unlike], f"{entry} is refused, its log is not what was found:")
+    # From what was found here, not from the log: a log that is right must give the same results.
     again = attack_results(found, {**record, "gradient_check": check}, args.utt2spk, {})
     again["training_seed"] = recognizer.config.get("seed")
     unlike = [*audit.disagreements(by_name(report.results), by_name(again), "results.json")]

@@ -33,22 +33,26 @@ from espnet_ext.jobs.signals import end_with_parent
 
 def main() -> None:
     """Serve until the socket is closed."""
+    # Commands must not read requests: their standard input is empty.
     channel = socket.socket(fileno=os.dup(0))
     _put(os.open(os.devnull, os.O_RDONLY), 0)
     cli.quiet_libraries()
     imported: set[str] = set()
     used, tell = os.pipe()
+    # Neither end may wait: what is lost here only costs later commands some time.
     os.set_blocking(used, False)
     os.set_blocking(tell, False)
     answers: dict[int, int] = {}  # process -> where its exit code goes
 
     def _answer(*_: object) -> None:
+        # Signals of several children may come as one, so all are asked.
         for process in list(answers):
             with contextlib.suppress(ChildProcessError, KeyError):  # answered meanwhile
                 ended, status = os.waitpid(process, os.WNOHANG)
                 if ended:
                     code = os.waitstatus_to_exitcode(status)
                     with os.fdopen(answers.pop(process), "w") as answer:
+                        # Python gives the signal as a negative number, shells as 128 + the signal.
                         answer.write(str(code if code >= 0 else 128 - code))
 
     signal.signal(signal.SIGCHLD, _answer)
@@ -56,6 +60,8 @@ def main() -> None:
         request, answer = received
         _put(os.open(request["log"], os.O_WRONLY | os.O_APPEND), 1, 2)
         _, _, module, *arguments = shlex.split(request["line"])
+        # Once for each command, before the first fork that runs it, which inherits what is
+        # imported.
         if module not in imported:
             imported.add(module)
             for name in needed(module):
@@ -66,9 +72,12 @@ def main() -> None:
         gc.freeze()  # a collection in a fork would copy the memory that it looks at
         process = os.fork()
         if process == 0:
+            # The fork has the handler and the handles of its parent, and answers for nobody.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # A fork is not asked to end when this process is killed, unless it says so itself.
             end_with_parent()
             channel.close()
+            # run.pl sees the end of a pipe only when nobody holds its other end open.
             for handle in (used, answer, *answers.values()):
                 os.close(handle)
             os.environ.update(request["environment"])
@@ -81,6 +90,7 @@ def main() -> None:
 
 def _done_once() -> "Mapping[str, functools._lru_cache_wrapper[object]]":
     """What takes long when it is first called, of modules that are imported."""
+    # Looked up and not imported: what no command has used is not needed.
     compat, findings = map(sys.modules.get, ("espnet_ext.compat", "espnet_ext.report.findings"))
     sentences = {} if findings is None else {"sentences": findings.macros}
     return sentences if compat is None else compat.CHECKED_LATER | sentences
@@ -119,6 +129,7 @@ def _run_and_end(module: str, tell: int) -> NoReturn:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
+    # Whatever it is, it ends this command as it would end a process of its own.
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -126,6 +137,7 @@ def _run_and_end(module: str, tell: int) -> NoReturn:
         print(code, file=sys.stderr)
         code = 1
     _tell(tell, before)
+    # `os._exit` does none of this: what commands have registered, and what is still in buffers.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -134,6 +146,7 @@ def _run_and_end(module: str, tell: int) -> NoReturn:
 
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
     """The next request and where its answer goes; None when there are no more."""
+    # The handle comes with the first bytes; a long line may need further ones.
     data, handles, *_ = socket.recv_fds(channel, 1 << 16, 1)
     while data and not data.endswith(b"\n"):
         data += channel.recv(1 << 16)
