@@ -56,6 +56,7 @@ class _ModuleOnFirstUse(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
+            # Otherwise the import below would find this stand-in again.
             del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
@@ -70,6 +71,7 @@ class _KnownByName(type):
 @contextlib.contextmanager
 def _stands_in(module: types.ModuleType) -> Iterator[None]:
     """Let `import` find this module inside the block; does nothing where one is imported."""
+    # A module that is there already must stay: others hold references to it.
     if sys.modules.setdefault(module.__name__, module) is not module:
         yield
         return
@@ -104,6 +106,7 @@ def checked_on_first_call(decorate: Decorator) -> Decorator:
     """
 
     def _typechecked(target: object = None, **options: object) -> Callable[..., object]:
+        # Options and classes are rare and go the usual way.
         ours = getattr(target, "__module__", "").startswith("espnet")
         if options or not isinstance(target, types.FunctionType) or not ours:
             return decorate(target, **options)
@@ -200,6 +203,7 @@ def pretrained_loader(loader: Callable[..., object]) -> Iterator[None]:
     ESPnet has no hook there: its own loader unpickles without restriction and
     does not say what it loaded.
     """
+    # In the module that uses it: a patch where it is defined would not reach the imported name.
     with mock.patch("espnet2.tasks.abs_task.load_pretrained_model", loader):
         yield
 
@@ -247,6 +251,7 @@ def gradients_through(model: torch.nn.Module) -> Iterator[None]:
     These classes freeze by `torch.no_grad`, which cuts off the input as well as the parameters.
     """
     with contextlib.ExitStack() as patches:
+        # Only in modules of this model's own classes: everybody else's `torch.no_grad` stays.
         for name in {type(module).__module__ for module in model.modules()}.intersection(FREEZING):
             stand_in = _Torch(no_grad=contextlib.nullcontext)
             patches.enter_context(mock.patch.object(sys.modules[name], "torch", stand_in))

@@ -78,6 +78,7 @@ def collected(problems: list[str], where: str = "") -> Iterator[None]:
     """
     try:
         yield
+    # `InputError` is one; functions that read columns and numbers raise the plain one.
     except ValueError as error:
         problems.append(f"{where}: {error}" if where else str(error))
 

@@ -23,6 +23,7 @@ def full_precision() -> Iterator[None]:
         False
     """
     now = torch.backends.cudnn
+    # The context manager sets all four flags, so those that stay are given as they are.
     with now.flags(
         enabled=now.enabled,
         benchmark=now.benchmark,
@@ -67,6 +68,7 @@ def check_autocast(autocast: str | None, device: torch.device) -> None:
 def set_mode(model: torch.nn.Module, train: bool) -> None:
     """Training or evaluation mode; the model's own flag, by which it draws crops, stays off."""
     model.train(train)
+    # After `train`, which sets the flag of every module.
     model.training = False
 
 
@@ -84,6 +86,7 @@ def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Mod
     # Often around a single pass of a small model: what is so already is not set again.
     before = [(module, module.training) for module in model.modules()]
     trainable = [(p, p.grad) for p in model.parameters() if p.requires_grad]
+    # Evaluation mode moves no statistics, so nothing has to be kept.
     buffers = [(b, b.clone()) for b in model.buffers()] if train else []
     try:
         for parameter, _ in trainable:
@@ -97,6 +100,8 @@ def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Mod
             if module.training != training:
                 module.training = training
         for parameter, gradient in trainable:
+            # Set again: a training that attacks its own model goes on with the gradients it has
+            # collected.
             parameter.requires_grad_(True).grad = gradient
         with torch.no_grad():
             for buffer, value in buffers:

@@ -33,6 +33,7 @@ def through_codec(
     """
     sent = torch.zeros_like(speech)
     for row, size in enumerate(lengths.tolist()):
+        # Without the padding of the batch, and on the CPU, where codecs run.
         samples = speech[row, :size].detach().cpu().numpy()
         sent[row, :size] = torch.from_numpy(coded(samples, sample_rate, codec))
     return IdentityGradient.apply(speech, sent)
