@@ -58,7 +58,7 @@ def plan_batches(
     overhead: float,
     equal_lengths: bool = False,
 ) -> list[list[int]]:
-    """The batches of least cost; the plan depends on nothing but the arguments.
+    """The batches of least cost; the plan depends on the arguments alone.
 
     The cost of a batch is its samples, padding included, and an overhead. So utterances share a
     batch where the padding costs less than another batch would.
@@ -126,7 +126,7 @@ def exact_batching(model: ESPnetASRModel) -> Iterator[None]:
 
 
 class _FrameMask:
-    """Which frames of the batch in progress are speech: (B, 1, T), or None before the encoder."""
+    """Mask (B, 1, T) of the speech frames of the current batch; None before the encoder."""
 
     def __init__(self) -> None:
         self.mask: torch.Tensor | None = None
@@ -143,7 +143,7 @@ class _FrameMask:
                 yield module.register_forward_pre_hook(self.silence_padding)
 
     def begin(self, _encoder: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        """Hook before the encoder: the frames of a new batch."""
+        """Hook before the encoder: make the mask of a new batch."""
         features, lengths = inputs[:2]
         # Not ESPnet's `make_pad_mask`, which transfers the lengths to the host in every step.
         self.mask = is_inside(lengths.to(features.device), features.size(1)).unsqueeze(1)
@@ -154,7 +154,7 @@ class _FrameMask:
         inputs: tuple[torch.Tensor, ...],
         output: tuple[torch.Tensor, ...],
     ) -> tuple[torch.Tensor, ...]:
-        """Hook behind the subsampling: the mask that each utterance has alone."""
+        """Hook after the subsampling: replace the mask by the one that each utterance has alone."""
         frames, mask = output[0], output[1]
         if mask is None:
             return output
@@ -173,7 +173,7 @@ class _FrameMask:
     def silence_padding(
         self, module: torch.nn.Module, inputs: tuple[torch.Tensor]
     ) -> tuple[torch.Tensor] | None:
-        """Hook before a convolution: zero in the padding."""
+        """Hook before a convolution: set the padding to zero."""
         # The mask has one frame rate and does not apply to convolutions at another.
         if self.mask is None or self.mask.size(-1) != inputs[0].size(-1):
             return None
@@ -221,8 +221,8 @@ def _utterance_mvn(
 def padding_error(model: ESPnetASRModel, sample_rate: int, seed: int = 0) -> float:
     """How much a padded batch changes the gradient of its shorter utterance.
 
-    A probe of noise: the gradient of the encoder output's direction, of an utterance of
-    1.0 s beside one of 1.37 s and alone, with `exact_batching`.
+    It is measured on noise, inside `exact_batching`: the gradient of the direction of the encoder
+    output for an utterance of 1.0 s, alone and beside one of 1.37 s.
 
     Returns:
         norm of the difference over norm of the gradient, 1 where the gradient is zero and

@@ -188,7 +188,7 @@ def label_synchronous_search(
 
 
 class _Barred(ScorerInterface):
-    """Keeps a search from what the prompt rules out, such as timestamps."""
+    """Keeps tokens that the prompt rules out, such as timestamps, out of a search."""
 
     def __init__(self, model: ESPnetASRModel):
         self.model = model
@@ -218,7 +218,7 @@ class _DecoderScorer:
 
 
 class _PrefixScorer:
-    """CTC prefix scores of one hypothesis an utterance, over the whole vocabulary."""
+    """CTC prefix scores of one hypothesis per utterance, over the whole vocabulary."""
 
     def __init__(self, model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor):
         # The scorer writes into the padding of what it is given: `log_softmax` is a fresh tensor.
@@ -234,5 +234,5 @@ class _PrefixScorer:
         return scores
 
     def advance(self, best: torch.Tensor) -> None:
-        """Go on with the tokens `best` (B,)."""
+        """Continue each hypothesis with its token in `best` (B,)."""
         self.state = self.scorer.index_select_state(self.candidates, best.unsqueeze(1))

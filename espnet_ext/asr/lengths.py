@@ -22,7 +22,7 @@ LONGEST_PROBE = 32.0
 
 
 class EncoderFrames:
-    """Encoder frames of an utterance by its samples; longer utterances never have fewer.
+    """Number of encoder frames for a number of samples; longer utterances never have fewer.
 
     Args:
         model: any ESPnet2 recognizer; it is asked with noise.

@@ -80,7 +80,8 @@ def check_search(model: ESPnetASRModel, ctc_weight: float) -> None:
     """Refuse a weight with which a model cannot transcribe.
 
     Raises:
-        InputError: see `check_supported`; or two heads of which one is a transducer.
+        InputError: see `check_supported`; or the model is a transducer and the weight needs both
+            heads.
     """
     check_supported(model, ctc_weight)
     if is_transducer(model) and 0.0 < ctc_weight < 1.0:
@@ -95,9 +96,10 @@ def check_search(model: ESPnetASRModel, ctc_weight: float) -> None:
 def evaluation_mode(model: ESPnetASRModel) -> Iterator[ESPnetASRModel]:
     """Evaluation mode without parameter gradients; everything is as before when the block ends.
 
-    Off inside the block, beside what `espnet_ext.precision.frozen` switches off: the dropout in
+    Beside what `espnet_ext.precision.frozen` switches off, the block switches off the dropout in
     front of ESPnet's CTC (which evaluation mode alone leaves on), the error calculators that
-    ESPnet's `forward` runs in evaluation mode, and what ESPnet logs for every utterance and step.
+    ESPnet's `forward` runs in evaluation mode, and the lines that ESPnet logs for every utterance
+    and step.
     """
     calculator = model.error_calculator
     ctc_dropout = model.ctc.dropout_rate if model.ctc is not None else 0.0

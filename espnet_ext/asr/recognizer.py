@@ -21,7 +21,7 @@ PROMPT = {"lang_sym": "<eng>", "task_sym": "<asr>"}
 
 @dataclass
 class SpeechRecognizer:
-    """A model with what is needed to use it; `espnet_ext.tasks.loading` makes one from files.
+    """A model with all that its use needs; `espnet_ext.tasks.loading` makes one from files.
 
     Attributes:
         model: in evaluation mode.
@@ -42,7 +42,7 @@ class SpeechRecognizer:
 
     @property
     def ctc_weight(self) -> float:
-        """lambda_C of inference where none is given: that of training.
+        """Default lambda_C of inference: that of training.
 
         0 where ESPnet's own search has no CTC head: of transducers, and of models with a prompt.
         """

@@ -1,4 +1,4 @@
-"""Text to token ids and back, as the model was trained with."""
+"""Text to token ids and back, as in the training of the model."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -70,7 +70,7 @@ class TextEncoder:
         return ids
 
     def unknown(self, text: str) -> list[str]:
-        """What the tokenizer makes of `text` and the model cannot write, in order.
+        """The tokens of `text` that the model cannot write, in order.
 
         Example:
             >>> encoder.unknown("seven elephants")   # doctest: +SKIP

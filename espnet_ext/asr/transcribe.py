@@ -20,7 +20,7 @@ from espnet_ext.errors import InputError, refuse, summarize
 
 
 class Hypothesis(NamedTuple):
-    """What a model made of an utterance: its transcript, and a label of each head."""
+    """The answer of a model to an utterance: the transcript, and the label of each head."""
 
     text: str
     labels: dict[str, str]
@@ -98,7 +98,7 @@ def transcribe(
 def _of_too_short(
     recognizer: SpeechRecognizer, samples: Mapping[str, int]
 ) -> dict[str, Hypothesis]:
-    """Empty transcripts of utterances that the model cannot take, of which a warning tells."""
+    """Empty transcripts of utterances that are too short for the model, with a warning."""
     too_short, model = recognizer.frames.too_short, recognizer.model
     short = {name: why for name, length in samples.items() if (why := too_short(length))}
     if short:
@@ -118,7 +118,7 @@ class _Progress:
         self.total, self.shown = total, time.monotonic()
 
     def show(self, done: int) -> None:
-        """Log how many are done, unless that was said just now."""
+        """Log how many are done, if ten seconds have passed or all are done."""
         if time.monotonic() - self.shown > 10.0 or done == self.total:
             logging.info("transcribed %d of %d utterances", done, self.total)
             self.shown = time.monotonic()

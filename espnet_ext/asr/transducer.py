@@ -11,7 +11,7 @@ from torchaudio.functional import rnnt_loss
 
 
 class RNNTLoss(torch.nn.Module):
-    """Stands for the class of warp-transducer with which ESPnet builds its transducers.
+    """Replaces the class of warp-transducer with which ESPnet builds its transducers.
 
     Args:
         blank: id of the blank.
@@ -53,7 +53,7 @@ def is_transducer(model: ESPnetASRModel) -> bool:
 def transducer_losses(
     model: ESPnetASRModel, encoder_out: torch.Tensor, lengths: torch.Tensor, ids: torch.Tensor
 ) -> torch.Tensor:
-    """The transducer loss of each utterance, as ESPnet has it for the utterance alone.
+    """The transducer loss of each utterance, as ESPnet computes it for the utterance alone.
 
     Args:
         model: in evaluation mode.

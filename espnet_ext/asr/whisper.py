@@ -14,20 +14,20 @@ from espnet_ext.errors import InputError
 
 TOKEN_TYPES = ("whisper_en", "whisper_multilingual")
 LONGEST = 224
-"""Tokens of a transcript at most, as openai-whisper's `DecodingTask` has it."""
+"""Largest number of tokens in a transcript, that of openai-whisper's `DecodingTask`."""
 
 
 class WhisperText(TextEncoder):
-    """Transcripts of a Whisper as token ids; texts are compared as Whisper's authors do.
+    """Transcripts of Whisper as token ids; texts are compared as Whisper's authors compare them.
 
     Radford et al. (2022), appendix C: lower case, no punctuation, numbers as digits, and for
     English one spelling, no hesitations.
 
     Args:
         token_type: "whisper_en" or "whisper_multilingual".
-        language: of the speech, e.g. "en".
+        language: language of the speech, e.g. "en".
         task: "transcribe" or "translate".
-        languages: that a multilingual vocabulary has.
+        languages: number of languages of a multilingual vocabulary.
 
     Raises:
         InputError: there is no such language.
@@ -75,10 +75,10 @@ class WhisperText(TextEncoder):
         return " ".join(str(self._normal(text)).split())
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, as a transcript begins: with a blank.
+        """Token ids of `text`, with a space in front, as Whisper's transcripts begin.
 
         Raises:
-            InputError: nothing of it is left by the normalisation.
+            InputError: the normalisation leaves no word of it.
         """
         if not self.normal(text):
             raise InputError(f"'{text}': no word; a transcript must not be empty")

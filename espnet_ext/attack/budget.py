@@ -75,7 +75,7 @@ class Budget:
         return size / 10.0 ** (self.size / 20.0)
 
     def to_json(self) -> dict[str, object]:
-        """The budget as JSON knows it."""
+        """The budget as JSON."""
         norm = "inf" if self.norm == math.inf else 2
         return {"norm": norm, "size": self.size, "unit": self.unit, "tag": self.tag}
 
@@ -192,7 +192,7 @@ class Ball:
         return self._of_units((size * self.radius.float() if share else size) * direction)
 
     def random(self, names: Sequence[str], key: str, on_edge: bool) -> "torch.Tensor":
-        """A random offset from the centre for each utterance, the same in whatever batch.
+        """A random offset from the centre for each utterance, the same in every batch.
 
         Args:
             names: utterance ids.
@@ -213,7 +213,7 @@ class Ball:
         return self._of_units(self.radius.float() * unit)
 
     def exact(self, inputs: "torch.Tensor") -> "torch.Tensor":
-        """What `nearest` has given, moved by rounding errors so that the ball holds it exactly.
+        """The result of `nearest`, moved by rounding errors so that it is exactly inside the ball.
 
         The projection of a step is done in single precision: the sum of signal and perturbation
         is rounded once more. For norm infinity the bounds are exact already.
@@ -273,7 +273,7 @@ def _draw(
 def _fit(
     clean: np.ndarray, moved: np.ndarray, radius: float, scale: np.ndarray | float
 ) -> np.ndarray:
-    """`moved` shrunk towards `clean`, both float32, until the difference holds the radius."""
+    """`moved` shrunk towards `clean`, both float32, until the difference is within the radius."""
     start = clean.astype(np.float64)
     delta = moved.astype(np.float64) - start
     for attempt in itertools.count():

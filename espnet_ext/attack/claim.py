@@ -62,7 +62,7 @@ class Claim:
         write_json(record, {**self.identity, **measured()})
 
     def check(self) -> Row:
-        """attack.json, which must be there and still that of this attack.
+        """Read attack.json, which must exist and must still be that of this attack.
 
         Raises:
             InputError: it is missing, damaged, or of another attack; says what is different.
@@ -99,7 +99,7 @@ class Claim:
         )
 
     def _changed(self, before: Mapping[str, object]) -> list[str]:
-        """Keys by which a record is that of another attack; a model may lie anywhere."""
+        """Keys by which a record is that of another attack; the place of the model is not one."""
         return [
             key
             for key, value in self.identity.items()

@@ -20,7 +20,7 @@ from espnet_ext.victims.base import ALL, B, Rows, Victim, finite, unusable
 
 @dataclass
 class State:
-    """All that a batch in progress needs to go on as if it had not been interrupted.
+    """All that a batch in progress needs to resume as if it had not been interrupted.
 
     Attributes:
         step: steps done, of all restarts together.
@@ -91,7 +91,7 @@ class Engine(Generic[B]):
     def run(
         self, state: State | None = None, on_step: Callable[[State], None] | None = None
     ) -> State:
-        """Take all steps, or go on with them.
+        """Take all steps, or the remaining ones of an interrupted attack.
 
         Args:
             state: where an interrupted attack of the same batch stood.
@@ -228,7 +228,7 @@ class Engine(Generic[B]):
         """Remember the strongest iterate of this restart; where it is this one, (B',)."""
         kept = state.kept
         if "best" not in kept:
-            # Nothing is known yet, and what is no number is worse than anything.
+            # Nothing is known yet, and NaN is below every number.
             kept["best"] = state.inputs.clone()
             kept["value"] = values.new_full((len(state.inputs),), math.nan)
         better = stronger(values, kept["value"][rows])
@@ -282,7 +282,7 @@ class Engine(Generic[B]):
         )
 
     def _record(self, state: State, taken: int) -> None:
-        """Keep the iterate, or the strongest of it and of what is known."""
+        """Record the iterate, or the strongest of the iterate and earlier ones."""
         inputs = state.inputs
         if not self.how.best and self.how.restarts == 1:
             state.snapshots[taken] = inputs.clone()
@@ -304,7 +304,7 @@ class Engine(Generic[B]):
 
 
 def stronger(values: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Where a value is above another; what is no number is worse than anything."""
+    """Where a value is above another; NaN is below every number."""
     # No comparison with NaN would ever be true.
     return (values > others) | (others.isnan() & ~values.isnan())
 
@@ -315,7 +315,7 @@ def _wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def where(chosen: torch.Tensor, some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Of each utterance the one or the other, by `chosen` (B,)."""
+    """For each utterance the row of `some` where `chosen` (B,) is true, else that of `others`."""
     return torch.where(_wide(chosen, some), some, others)
 
 

@@ -17,7 +17,7 @@ TWICE = 4
 
 @dataclasses.dataclass(frozen=True)
 class GradientCheck:
-    """What a batch says of the gradient of the objective at inputs without attack.
+    """Findings on the gradient of the objective, at the inputs of a batch without attack.
 
     `espnet_ext.report.flags.gradient_flags` says which shares are too many, and why.
 
@@ -35,7 +35,7 @@ class GradientCheck:
 
     @classmethod
     def of(cls, victim: Victim[B], batch: B, ball: Ball) -> "GradientCheck":
-        """Look at the gradient of a model.
+        """Check the gradient of a model.
 
         The objective is compared at two points, equally far on both sides of the input along the
         step that an attack would take, with the slope that the gradient predicts; central

@@ -46,7 +46,7 @@ def write_kept(
         lines = [f"{name} {path}" for name, path in paths.items()]
         # What is scored is what a listener to the file gets.
         saved = [read_audio(p, sample_rate=sample_rate, utterance=n)[0] for n, p in paths.items()]
-    # Written after the inputs, because `kept_lines` takes the list as their sign.
+    # Written after the inputs, so that a list never names what is not there yet.
     write_lines(folder / f"{index:05d}.scp", lines)
     return saved
 

@@ -127,7 +127,7 @@ def by_condition(rows: list[Row], normal: Callable[[str], str]) -> dict[tuple[st
 
 
 class _Saved(NamedTuple):
-    """Where clean and adversarial inputs lie."""
+    """Places of the clean and the adversarial inputs."""
 
     attack_dir: Path
     clean: Mapping[str, str]
@@ -165,7 +165,7 @@ def answered(
     observers: Mapping[str, Victim[B]],
     batch_overhead: float = BATCH_OVERHEAD,
 ) -> list[Row]:
-    """The rows of a group with what this model answers, and the others.
+    """The rows of a group with the answers of this model and of the observers.
 
     Args:
         victim: the model.

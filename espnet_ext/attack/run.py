@@ -53,7 +53,7 @@ class _Work:
 
 
 class AttackRun(Generic[B]):
-    """The attacks of the settings on one model, and what others answer to what was made.
+    """The attacks of the settings on one model, and the answers of other models to the results.
 
     Args:
         victim: the model under attack, made with `settings.victim`.
@@ -133,7 +133,7 @@ class AttackRun(Generic[B]):
         victim.calibrated(self._claim.check())
 
     def _check_victim(self) -> None:
-        """Refuse settings that the model was not made with: attack.json would say what was not."""
+        """Refuse settings that the model was not made with, because attack.json would be wrong."""
         victim, settings = self.victim, self.settings
         for field in fields(settings.victim):
             wanted, own = getattr(settings.victim, field.name), getattr(victim, field.name)
@@ -177,7 +177,7 @@ class AttackRun(Generic[B]):
         return [self.utterances[i] for i in self.plan[index]]
 
     def _work(self) -> list[_Work]:
-        """All that is to be done; conditions of a batch together, for they share its clean side."""
+        """All work in order; conditions of a batch come together, to share its clean side."""
         conditions = [None, *self.settings.conditions()]
         return [_Work(index, c) for index in range(len(self.plan)) for c in conditions]
 
@@ -196,7 +196,7 @@ class AttackRun(Generic[B]):
         return self._batch[1:]
 
     def run(self, shard: int = 1, shards: int = 1) -> None:
-        """Attack what one shard has to do and what is not finished.
+        """Attack the share of one shard, as far as it is not finished.
 
         Args:
             shard: from 1.
@@ -284,7 +284,7 @@ class AttackRun(Generic[B]):
         ball: Ball | None,
         state: State | None,
     ) -> list[Row]:
-        """What is measured of each snapshot, and what the models answer."""
+        """Measurements of each snapshot, and the answers of the models."""
         count = len(batch.names)
         radii = [None] * count if ball is None else ball.radius.flatten().tolist()
         stalled = [0] * count if state is None else state.stalled.tolist()
@@ -378,7 +378,7 @@ class AttackRun(Generic[B]):
         return self.settings.methods[condition.method].snapshots
 
     def _kept_lines(self) -> dict[Path, list[str]]:
-        """Lines of the scp of each condition and number of steps, of inputs that are there."""
+        """Lines of the scp of each condition and number of steps, whose inputs must exist."""
         batches = [[u.name for u in self._of(index)] for index in range(len(self.plan))]
         name = "wav.scp" if "snr" in self.victim.units else "feats.scp"
         tables: dict[Path, list[str]] = {}

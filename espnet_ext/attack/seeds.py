@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, and on nothing that was drawn before."""
+"""Random numbers that depend on their purpose alone, and not on what was drawn before."""
 
 import contextlib
 import hashlib
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def generator_of(name: str, key: str) -> np.random.Generator:
-    """Random numbers of an utterance: the same in whatever batch, shard or order.
+    """Random numbers of an utterance, the same in every batch, shard and order.
 
     Args:
         name: utterance id.

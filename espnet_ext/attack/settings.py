@@ -22,7 +22,7 @@ NORMS = {"2": 2.0, "2.0": 2.0, "inf": math.inf, ".inf": math.inf}
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions(Options):
-    """What every run of attacks has, whatever the methods and the kind of model.
+    """Options of every run of attacks, whatever the methods and the kind of model.
 
     Attributes:
         norm: 2 or inf.
@@ -128,8 +128,8 @@ class AttackSettings:
                 brackets.
 
         Raises:
-            InputError: the file is missing or not YAML, has a key that nothing takes, or a
-                value of the wrong type or out of its range; or a change is no such thing.
+            InputError: the file is missing or not YAML, it has a key that nothing takes or a value
+                of the wrong type or out of its range, or a change is not `KEY=VALUE`.
 
         Example:
             >>> AttackSettings.read("conf/attack.yaml", "asr", ["steps=[10,20]", "eps=1,2"])
@@ -147,7 +147,7 @@ class AttackSettings:
 
     @classmethod
     def of(cls, kind: str, values: Mapping[str, object]) -> "AttackSettings":
-        """Check and take over keys and values, see `read`."""
+        """Settings from keys and values, which are checked; see `read`."""
         victim = VICTIM_OPTIONS.find(kind)
         values = {**victim.defaults, **values}
         given = values.pop("methods", ["pgd"])

@@ -20,7 +20,7 @@ WITHIN = "within "
 
 
 def about(batch: Batch, goals: Sequence[object]) -> About:
-    """What a batch is of: ids, inputs and goals."""
+    """The identity of a batch: ids, digests of the inputs, goals."""
     # Digests of the inputs, because a file of the same name may have been replaced.
     digests = [samples_digest(array) for array in batch.arrays(batch.inputs)]
     return [batch.names, digests, [str(goal) for goal in goals]]
@@ -76,7 +76,7 @@ def load_state(path: Path, what: About, batch: Batch, snapshots: Sequence[int]) 
 
 
 def with_state(outer: State, inner: State, began: int) -> State:
-    """A state that holds that of an attack which is a part of it, to be saved as one.
+    """A state that contains the state of one of its attacks, to be saved as one.
 
     Args:
         outer: of the whole.
@@ -106,7 +106,7 @@ def state_within(outer: State, began: int) -> State:
 
 
 def _check(state: State, batch: Batch, snapshots: Sequence[int]) -> None:
-    """Refuse what no attack of the batch can have left.
+    """Refuse a state that no attack on the batch can have left.
 
     Raises:
         ValueError: says what is wrong.

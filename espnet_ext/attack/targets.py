@@ -77,7 +77,7 @@ def word_strings(
 
 
 def read_candidates(path: str | Path) -> list[str]:
-    """Read a set of targets, one a line.
+    """Read a set of targets, one per line.
 
     Raises:
         InputError: the file is missing or no UTF-8 text; it has no line, an empty line, or a line

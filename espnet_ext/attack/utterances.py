@@ -39,7 +39,7 @@ class Utterance:
 
     @property
     def where(self) -> str:
-        """How messages begin that are about this utterance."""
+        """Beginning of messages about this utterance."""
         return f"{self.line}: utterance {self.name}" if self.line else f"utterance {self.name}"
 
 
@@ -206,7 +206,7 @@ def check_utterances(
 
 
 def digest(utterances: Sequence[Utterance]) -> str:
-    """SHA-256 of what identifies the utterances: the audio, not where it lies, and the labels."""
+    """SHA-256 of what identifies the utterances: the audio (not its path) and the labels."""
     lines = [
         f"{u.name} {u.samples} {u.audio} {' | '.join(f'{k} {v}' for k, v in u.labels.items())}"
         for u in utterances

@@ -1,4 +1,4 @@
-"""Trials of speaker verification: read, scored without attack, and chosen for one."""
+"""Trials of speaker verification: reading, scoring without attack, choosing those to attack."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -73,7 +73,7 @@ class Trials:
         self.clips = examine_audio(self.paths, sample_rate)
 
     def enrol(self, verifier: Verifier) -> list[Scored]:
-        """Enrol everybody in a model, and score all trials without attack.
+        """Enrol all speakers in a model, and score all trials without attack.
 
         Raises:
             InputError: an utterance has no embedding in this model; names it.

@@ -43,7 +43,7 @@ class WorstCase(Generic[B]):
     def run(
         self, state: State | None = None, on_step: Callable[[State], None] | None = None
     ) -> State:
-        """Run all attacks, or go on with them; see `Engine.run`.
+        """Run all attacks, or the remaining part of them; see `Engine.run`.
 
         Returns:
             the state; `kept["strongest"]` has the place in `members` of the attack whose inputs
@@ -75,7 +75,7 @@ class WorstCase(Generic[B]):
         on_step: Callable[[State], None] | None,
         surrogate: Victim[B] | None,
     ) -> None:
-        """Run one attack on the utterances that can still be worse, and keep what it gains."""
+        """Run one attack on the utterances that can still get worse, and keep what it gains."""
         wanted = state.running.clone()
         inner = state_within(state, began) if state.step > began else None
 
@@ -97,14 +97,14 @@ class WorstCase(Generic[B]):
         self._take(state, found.snapshots[member.snapshots[-1]], place)
 
     def _judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """How far the model's answers are where the attacker wants them, and the objective."""
+        """How far the model's answers are towards the goal, and the objective."""
         with self.victim.attack_mode(), torch.no_grad():
             # An objective that is NaN must not look stronger than a number.
             values = self.objective(inputs, ALL).nan_to_num(nan=-torch.inf)
             return self.victim.progress(self.batch, inputs, ALL), values
 
     def _take(self, state: State, inputs: torch.Tensor, place: int) -> None:
-        """Keep what pleases the attacker more, of the utterances that are still running."""
+        """Keep the stronger inputs of the utterances that are still running."""
         progress, values = self._judge(inputs)
         kept, before = state.kept, state.values[self.label]
         # The answer counts; the objective only tells equal answers apart.
@@ -119,6 +119,6 @@ class WorstCase(Generic[B]):
         self._leave(state)
 
     def _leave(self, state: State) -> None:
-        """Leave alone what cannot be worse."""
+        """Stop utterances that cannot get worse."""
         if not self.victim.graded:
             state.running = state.values[self.label] < 0.0

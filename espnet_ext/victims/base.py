@@ -1,4 +1,4 @@
-"""A loaded model as an attack sees it: what every kind of model offers, and what most share."""
+"""A loaded model under attack: what every kind of model offers, and what most kinds share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -86,12 +86,12 @@ class Victim(Generic[B]):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Units of budgets that make sense, see `Budget`."""
+        """Units of budgets that this kind of model can be given, see `Budget`."""
         return WAVEFORM_UNITS
 
     @property
     def repeatable(self) -> bool:
-        """Whether equal inputs have equal gradients."""
+        """Whether equal inputs always have equal gradients."""
         return True
 
     @property
@@ -247,11 +247,12 @@ def unusable(gradient: torch.Tensor) -> torch.Tensor:
         >>> unusable(torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, float("nan")]])).tolist()
         [True, False, True]
     """
+    # The largest value alone tells both: it is 0 or not finite.
     largest = gradient.abs().flatten(1).amax(dim=1)  # NaN where there is one
     return ~(largest.isfinite() & (largest > 0.0))
 
 
 def finite(gradient: torch.Tensor) -> torch.Tensor:
-    """The gradient with what is usable of it: zero for NaN, and a number for infinity."""
+    """The gradient with its usable values: NaN becomes zero, infinity a large number."""
     # Large, but its sum over a minute of samples, as momentum takes it, is finite in float32.
     return gradient.nan_to_num(nan=0.0, posinf=1e30, neginf=-1e30)

@@ -48,6 +48,7 @@ class EqualLengths(torch.nn.Module):
 
 def one_hot(y: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """(N,) to (N, 2), because ART takes the ids of exactly two classes for probabilities."""
+    # Already one-hot, as ART's own attacks pass labels on.
     if y.ndim == 2:
         return y
     return F.one_hot(y.long(), 2) if isinstance(y, torch.Tensor) else np.eye(2)[y]

@@ -63,7 +63,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
     ART wants inputs of one length. `espnet_ext.attack.Evasion` does not.
 
     Args:
-        model: the countermeasure, on the device where it shall run.
+        model: the countermeasure, on the device where it is to run.
         input_shape: shape of one input, which some attacks of ART need: (F, D) or, for
             `SquareAttack`, (1, F, D) in the space of features, (T,) in that of waveforms.
         space: what is attacked: "features" (as the paper), the output of front end and
@@ -316,8 +316,9 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
     def check_observer(
         self, observer: Victim[LabelledBatch], name: str, batch: LabelledBatch
     ) -> None:
-        """Refuse a target that would score something else than was attacked."""
+        """Refuse a target that would score something else than what was attacked."""
         super().check_observer(observer, name, batch)
+        # Waveforms mean the same to every model; features may not.
         if batch.speech is not None:
             check_same_features(self.module, observer.module, *batch.speech, name)
 
@@ -336,7 +337,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         Args:
             batch: of whose true classes.
             loss: "cross_entropy" (the default);
-                "score", what the score says of the wrong class, see `evidence`;
+                "score", how much the score speaks for the wrong class, see `evidence`;
                 "margin", the logit of the wrong class less that of the true one, whose gradient has
                 the same sign with two classes, but that of the cross-entropy is rounded to zero
                 where the logits are 100 apart; or
@@ -371,7 +372,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         return _values
 
     def progress(self, batch: LabelledBatch, inputs: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """What the score says of the wrong class, above 0 where the decision is wrong."""
+        """How much the score speaks for the wrong class, above 0 where the decision is wrong."""
         with self.attack_mode(False):
             return self.objective(batch, "score")(inputs, rows)
 
@@ -458,7 +459,7 @@ class CountingClassifier(PyTorchCountermeasure):
     labels = np.zeros(0, dtype=np.int64)
 
     def count(self, labels: np.ndarray) -> "CountingClassifier":
-        """Begin to count, for inputs of these true classes (N,)."""
+        """Start counting, for inputs of these true classes (N,)."""
         self.labels, self.stalled = labels, np.zeros(len(labels), dtype=np.int64)
         self._attacked = np.arange(len(labels))  # all of them until ART has predicted
         return self

@@ -27,7 +27,7 @@ class FeatureSpace:
         decibels: (D,), decibels of a step of 1, as a mean over the utterances, each of which
             may be normalised by its own deviation; None where features are no logarithms of
             powers.
-        static: dimensions that are no deltas, the first ones.
+        static: number of dimensions that are not deltas; these come first.
     """
 
     std: torch.Tensor
@@ -72,6 +72,7 @@ class FeatureSpace:
         ]
         decibels = None if self.decibels is None else radius * self.decibels[: self.static]
         return {
+            # Deltas are left out, because they are computed from the static dimensions.
             "std": float((radius / self.std[: self.static]).mean()),
             "db": None if decibels is None else float(decibels.mean()),
             "raw": float(radius.mean()),
@@ -116,6 +117,7 @@ def measure_space(model: torch.nn.Module, batches: Iterable[Padded]) -> FeatureS
         after, frames = model.features(speech, lengths)
         total.add(before, after, frames)
     std = total.std()
+    # A deviation of 0 would be a budget of 0 in this dimension, and a division by 0 in `state`.
     if not (std > 0.0).all():
         dims = (std <= 0.0).nonzero().flatten().tolist()
         raise InputError(
@@ -128,7 +130,7 @@ def measure_space(model: torch.nn.Module, batches: Iterable[Padded]) -> FeatureS
 
 
 def static_dimensions(frontend: torch.nn.Module) -> int:
-    """Dimensions that are no deltas."""
+    """Number of dimensions that are not deltas."""
     size = frontend.output_size()
     # Deltas stand behind the static dimensions, as many as these.
     return size // 2 if getattr(frontend, "delta_window", 0) else size

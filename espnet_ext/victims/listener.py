@@ -12,7 +12,7 @@ from espnet_ext.victims.recognizer import PyTorchESPnet, SpeechBatch
 
 
 class Listener(PyTorchESPnet):
-    """A recognizer that hears what `espnet2.bin.asr_inference` would, without a language model.
+    """A recognizer with the search of `espnet2.bin.asr_inference`, without a language model.
 
     With a beam of 1 that search never asks the CTC head, see `espnet_ext.asr.decode`.
 
@@ -72,5 +72,6 @@ def listeners(
         >>> list(listeners(victim, [1, 10], ["mp3"]))                   # doctest: +SKIP
         ['beam1', 'beam10', 'mp3']
     """
+    # All share the recognizer of the victim, so that no model is loaded twice.
     found: dict[str, PyTorchESPnet] = {f"beam{beam}": Listener(victim, beam) for beam in beams}
     return found | {codec: AfterCodec(victim, codec) for codec in codecs}

@@ -28,7 +28,7 @@ VICTIM_OPTIONS: Registry[type["VictimOptions"]] = Registry(
 
 @dataclasses.dataclass(frozen=True)
 class VictimOptions(Options):
-    """Base of the options of a kind of model; a subclass is known by its `kind` from then on.
+    """Base of the options of a kind of model; a subclass registers itself under its `kind`.
 
     Attributes:
         kind: of model.
@@ -46,7 +46,7 @@ class VictimOptions(Options):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Units of budgets that make sense, see `espnet_ext.attack.budget.Budget`."""
+        """Units of budgets for this kind of model, see `espnet_ext.attack.budget.Budget`."""
         return WAVEFORM_UNITS
 
 
@@ -132,5 +132,6 @@ class CountermeasureOptions(VictimOptions):
     def _check(self) -> None:
         if self.space not in ("features", "waveform"):
             raise InputError(f"space must be one of features, waveform, not '{self.space}'")
+        # Waveforms are attacked whole; the original cut features alone.
         if self.space == "waveform" and self.frames:
             raise InputError("frames are for space: features")

@@ -199,8 +199,8 @@ class PyTorchESPnet(
         if isinstance(x, np.ndarray) and x.dtype == object and not self._warned_of_ragged_art:
             self._warned_of_ragged_art = True
             logging.warning(
-                "ART clips an L2 budget sample by sample on waveforms of unlike length (art.utils."
-                "projection); espnet_ext.attack.Evasion holds it"
+                "ART clips an L2 budget sample by sample on waveforms of different lengths "
+                "(art.utils.projection); espnet_ext.attack.Evasion holds it"
             )
         prepared, _ = self._apply_preprocessing(x, y, fit=False)
         waves = to_list(prepared)
@@ -373,7 +373,7 @@ class PyTorchESPnet(
 
     @property
     def batch_overhead(self) -> float:
-        """More for a small model, see `espnet_ext.asr.batching.batch_overhead`."""
+        """See `espnet_ext.asr.batching.batch_overhead`; it is larger for a small model."""
         return batch_overhead(self.module)
 
     def plan(self, samples: Sequence[int], batch_size: int, overhead: float) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""How loud a perturbation of features would be: the waveform with its own phase and new powers."""
+"""Loudness of a perturbation of features: the waveform with its own phase and new powers."""
 
 import torch
 
@@ -58,7 +58,7 @@ class Resynthesis:
 
     @torch.no_grad()
     def snr(self, adversarial: torch.Tensor, frames: torch.Tensor) -> list[float | None]:
-        """Of each utterance, in dB.
+        """The signal-to-noise ratio of each utterance, in dB.
 
         Args:
             adversarial: (B, F, D), normalised as `model.features` does.
@@ -110,7 +110,7 @@ def transform(spectrum: PowerSpectrum, wave: torch.Tensor) -> torch.Tensor:
 def snr_of(
     spectrum: PowerSpectrum, wave: torch.Tensor, clean: torch.Tensor, gain: torch.Tensor
 ) -> float | None:
-    """Of one waveform (T,) with spectrum (bins, F) whose first frames get a gain (F', bins)."""
+    """SNR of a waveform (T,) with spectrum (bins, F), whose first frames get a gain (F', bins)."""
     frames = gain.size(0)
     change = 10.0 ** (gain.clamp(-_LARGEST, _LARGEST).T / 20.0) - 1.0
     # The clean signal is cut to what the changed frames cover, or it would raise the ratio.

@@ -1,4 +1,4 @@
-"""Whether adversarial features of one countermeasure mean the same to another."""
+"""Whether adversarial features of one countermeasure mean the same for another one."""
 
 import torch
 

@@ -176,6 +176,7 @@ class Verifier(Victim[TrialBatch]):
         if goals is None:
             raise InputError("a trial needs its enrolment and its key")
         inputs, lengths = self.padded(arrays)
+        # Impostors want a higher score; targets are attacked towards a lower one.
         signs = [1.0 if key == NONTARGET else -1.0 for _, key in goals]
         return TrialBatch(
             [*names],

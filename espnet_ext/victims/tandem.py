@@ -46,6 +46,7 @@ class Tandem(Verifier):
         goal: str = "accept",
     ):
         super().__init__(encoder, threshold, goal=goal)
+        # One perturbation must reach both models, and features belong to one of them.
         if countermeasure.space != "waveform":
             raise InputError("in tandem a waveform is attacked; make both models take waveforms")
         if countermeasure.sample_rate != self.sample_rate:
@@ -77,7 +78,7 @@ class Tandem(Verifier):
         return self.countermeasure.evidence(self.countermeasure.logits(inputs, lengths))
 
     def objective(self, batch: TrialBatch, loss: str = "") -> Objective:
-        """What an attack increases: of impostors' trials one of the losses, of targets' its loss.
+        """What an attack increases: a loss for trials of impostors, minus that loss for targets.
 
         Args:
             batch: of trials.
@@ -102,7 +103,7 @@ class Tandem(Verifier):
 
     @torch.no_grad()
     def observe(self, batch: TrialBatch, inputs: torch.Tensor) -> list[Row]:
-        """As of `Verifier`, `loss` and `reached` of both, and `cm_score` of the countermeasure."""
+        """Rows as of `Verifier`, with `loss` and `reached` of both models, and `cm_score`."""
         rows = super().observe(batch, inputs)
         with self.attack_mode():
             evidence = self._evidence(inputs, batch.lengths)

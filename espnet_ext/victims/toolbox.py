@@ -1,4 +1,4 @@
-"""What is used of the Adversarial Robustness Toolbox, imported without pandas.
+"""The classes that are used of the Adversarial Robustness Toolbox, imported without pandas.
 
 ART imports scikit-learn, which looks for pandas: two fifths of the CPU time that ART takes.
 """

@@ -1,4 +1,4 @@
-"""The attacks: one frozen dataclass a file, found by name.
+"""The attacks: one frozen dataclass per file, found by name.
 
 To add one, write a file here (or anywhere, with `register`) that is like `noise.py`, and add its
 name to `BUILT_IN`. A package can also offer attacks as entry points of the group

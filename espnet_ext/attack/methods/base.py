@@ -48,7 +48,7 @@ class Method(Options):
 
     @property
     def passes(self) -> int:
-        """Passes through the model that the attack takes, about."""
+        """Approximate number of passes through the model that the attack takes."""
         return 1
 
     def check(self, victim: "Victim[B]") -> None:
@@ -59,7 +59,7 @@ class Method(Options):
         """
 
     def check_options(self, units: Sequence[str], losses: Sequence[str], budget: "Budget") -> None:
-        """Refuse options that do not go with what is attacked, known without a model.
+        """Refuse options that do not fit what is attacked, as far as is known without a model.
 
         Args:
             units: of budgets, see `Victim.units`.
@@ -88,7 +88,7 @@ class Method(Options):
             raise InputError(f"loss must be one of {', '.join(losses)}, not '{loss}'")
 
     def doubt(self, ball: "Ball") -> str:
-        """Why little success in a ball would say little of the model; empty where it would not."""
+        """Why little success in a ball would prove little about a model; empty without a reason."""
         return ""
 
     def run(
@@ -99,7 +99,7 @@ class Method(Options):
         state: "State | None" = None,
         on_step: "Callable[[State], None] | None" = None,
     ) -> "State":
-        """Attack a batch, or go on with it.
+        """Attack a batch, or resume an attack.
 
         Args:
             victim: the model.
@@ -126,7 +126,7 @@ class Method(Options):
         return state
 
     def details(self, victim: "Victim[B]", state: "State") -> "list[dict[str, object]]":
-        """What rows of the log say of each utterance beside what they say of every attack."""
+        """Keys of the log for each utterance that only this method has."""
         return [{} for _ in state.running]
 
     def perturb(

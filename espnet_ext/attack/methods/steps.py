@@ -1,4 +1,4 @@
-"""What attacks of many steps have in common: how they step."""
+"""The steps that all attacks of many steps have in common."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from espnet_ext.victims.base import B, Objective, Rows, Victim
 
 LONG = 0.1
-"""Share of the radius above which a step finds less: measured on recognisers, 50 steps at 41 dB."""
+"""Share of the radius above which steps find less, measured on recognisers: 50 steps, 41 dB."""
 
 CHOICES = {
     "schedule": ("constant", "cosine", "halving"),
@@ -134,7 +134,7 @@ class Steps(Method):
         return gradient_of(objective, inputs, rows)
 
     def doubt(self, ball: "Ball") -> str:
-        """See `Method.doubt`; of steps that are long, or that do not cross the ball together."""
+        """See `Method.doubt`; steps may be too long, or together too short to cross the ball."""
         radii = ball.radius.flatten()
         # Steps on a cosine schedule are half as long as the first one on average.
         share = self.alpha * (0.5 if self.schedule == "cosine" else 1.0)

@@ -1,4 +1,4 @@
-"""An attack by somebody who has the upstream, and nothing of what stands behind it."""
+"""An attack by somebody who has the upstream model, but not what comes behind it."""
 
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar

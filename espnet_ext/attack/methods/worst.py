@@ -50,7 +50,7 @@ class Worst(Method):
 
     @property
     def passes(self) -> int:
-        """See `Method.passes`; of a model with two losses."""
+        """See `Method.passes`; the number for a model with two losses."""
         return sum(member.passes for member in self.members(("first", "second"), False).values())
 
     def members(
@@ -104,6 +104,6 @@ class Worst(Method):
         return self.members(victim.losses, victim.graded, victim.surrogate is not None)
 
     def details(self, victim: "Victim[B]", state: "State") -> list[dict[str, object]]:
-        """`strongest`, the attack whose inputs are kept; null where none was stronger than none."""
+        """`strongest`, the attack whose inputs are kept; null if none beat no attack."""
         names = [*self._of(victim), None]
         return [{"strongest": names[place]} for place in state.kept["strongest"].tolist()]
