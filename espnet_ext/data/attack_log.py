@@ -65,7 +65,7 @@ def rows_by_setting(rows: Sequence[Row]) -> dict[Setting, list[Row]]:
     for row in rows:
         groups.setdefault(setting_of(row), []).append(row)
     clean = groups.pop(Setting(CLEAN, CLEAN, 0), None)
-    # Reversed: the first row of a method and budget gives the pair its place.
+    # Reversed, so that the first row of a method and budget decides its place.
     places = {setting[:2]: number for number, setting in reversed([*enumerate(groups)])}
     if clean is not None:
         for method, budget in places:
@@ -166,7 +166,7 @@ def flat_settings(settings: Record) -> Record:
     methods = settings.get("methods")
     if not isinstance(methods, Mapping):
         return dict(settings)
-    # Reversed: of options with one name, those of the first method win.
+    # Reversed, so that options of the first method win.
     own = {k: v for method in [*methods.values()][::-1] for k, v in method.items() if k != "method"}
     flat = {**settings, **own, "methods": [*methods]}
     if "goal" in flat:

@@ -104,7 +104,7 @@ def decode_audio(
             f"{name}: several files in one, with {' and '.join(map(str, rates))} Hz; "
             "split it, or leave it out"
         )
-    # One stream is the rule, and is not copied.
+    # Most files are a single stream, which need not be copied.
     samples = parts[0].samples if len(parts) == 1 else np.concatenate([p.samples for p in parts])
     check_samples(samples, name)
     return Decoded(samples, rates[0], plain)
@@ -166,7 +166,7 @@ def _parts(
                 if length < needed:
                     raise InputError(cut_off(name, length, needed))
                 mono = mono and opened.channels == 1
-                # A copy, for a view of one channel would keep all of them in memory.
+                # Copied, because a view of one channel would keep all channels in memory.
                 of_one = samples[:, int(channel or 1) - 1] if channel != "mix" else samples.mean(1)
                 parts.append(_Part(length, opened.samplerate, of_one.copy()))
     return parts, mono and len(streams) == 1 and streams[0].content is None
@@ -254,7 +254,7 @@ def _check_header(
             "convert it: 'sox OLD NEW.flac'"
         )
     shorter = _SHORTER.search(opened.extra_info)
-    # A size near 2 or 4 GiB is no promise, but was never known: see `UNKNOWN_SIZE`.
+    # A size near 2 or 4 GiB is not a promise, see `UNKNOWN_SIZE`.
     if shorter and int(shorter[2]) < int(shorter[1]) < UNKNOWN_SIZE:
         raise InputError(cut_off(name, int(shorter[2]), int(shorter[1]), "bytes"))
     if opened.frames == 0:
@@ -324,7 +324,8 @@ def write_wav(path: str | Path, samples: "np.ndarray", sample_rate: int) -> None
     import numpy as np
     from scipy.io import wavfile
 
-    # Checked after the conversion: a number that single precision does not hold becomes infinity.
+    # Checked after the conversion, in which a number too large for single precision becomes
+    # infinite.
     converted = _mono(samples).astype(np.float32)
     check_samples(converted, str(path))
     write_binary(path, lambda file: wavfile.write(file, sample_rate, converted))
@@ -346,7 +347,7 @@ def write_flac(path: str | Path, samples: "np.ndarray", sample_rate: int) -> Non
     import numpy as np
     import soundfile
 
-    # By 32768, as 16-bit samples are divided when they are read: libsndfile multiplies by 32767.
+    # Scaled by 32768, by which reading divides; libsndfile itself would scale by 32767.
     scaled = np.clip(np.rint(_mono(samples) * 32768.0), -32768, 32767).astype(np.int16)
     write_binary(
         path,

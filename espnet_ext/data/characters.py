@@ -110,7 +110,7 @@ class CharacterRules:
     def mend(self, line: str, *, path_value: bool) -> str:
         """Apply `clean` and `normalize` to a line of a table, see `problem`."""
         if path_value:
-            # A path with another blank or another form of a letter is another file.
+            # A path with another blank, or with a letter in another form, names another file.
             key, *value = re.split(r"([ \t]+)", line, maxsplit=1)
             return self.mend(key, path_value=False) + "".join(value)
         cleaned = remove_hidden(line) if self.clean else line
@@ -158,7 +158,7 @@ def mixed_forms(places: Iterable[tuple[str, str]]) -> list[str]:
     first: dict[str, tuple[str, str]] = {}
     problems: dict[str, str] = {}
     for place, text in places:
-        # ASCII text has one form alone.
+        # ASCII text has only one Unicode form.
         if text.isascii():
             continue
         for word in text.split():

@@ -120,7 +120,7 @@ def key_problems(data: DataDirectory, partial: Collection[str]) -> Iterator[str]
         for name in data.names(kind):
             keys = tables[name].keys()
             if kind == "utterance":
-                # Utterances that this table may leave out are not expected there.
+                # Utterances that this table may leave out are not expected in it.
                 expected = utterances & (keys | data.lacking(name, utterances, partial))
             else:
                 expected = every[kind] & keys if name in partial else every[kind]

@@ -21,9 +21,10 @@ from espnet_ext.errors import InputError
 # Programs that write to a pipe put a size near 2 or 4 GiB into the header.
 UNKNOWN_SIZE = 0x7F000000
 _MPEG_TAGS = (0x50, 0x55)  # of a WAV file that has MPEG audio inside
-# The samples of an SSND chunk stand behind an offset and a block size of four bytes each.
+# In an SSND chunk the samples come after an offset and a block size of four bytes each.
 _EMPTY_SSND = 8
-# How files begin that may have been joined to another one, and chunks that may follow samples.
+# First bytes of files that may have been joined to another one, and names of chunks that may follow
+# the samples.
 _FILES = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b"riff", b".snd"}
 _LATER_CHUNKS = {b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"JUNK", b"iXML"}
 
@@ -96,7 +97,7 @@ def _chunks(content: Content, start: int, layout: _Layout) -> Iterator[_Chunk]:
     while at + layout.head.size <= len(content):
         name, size = layout.head.unpack_from(content, at)
         yield _Chunk(name[:4], size - layout.counted, at + layout.head.size)
-        # A negative size would lead back, and the walk would not end.
+        # A negative size would lead backwards, and the walk would never end.
         at += layout.head.size + max(size - layout.counted, 0)
         at += (start - at) % layout.align
 
@@ -115,7 +116,7 @@ def _wav_streams(content: Content, start: int, where: str) -> list[Stream]:
             break
     if form is None or data is None or form.size < 16:
         return [Stream(None)]
-    # RF64 and BW64 have sizes beyond 4 GiB in their chunk "ds64".
+    # RF64 and BW64 keep sizes beyond 4 GiB in the chunk "ds64".
     size = length if length is not None and data.size == 0xFFFFFFFF else data.size
     end, joined = _end_of_data(content, data.start, size, layout, where)
     tag, width = struct.unpack_from(f"{order}H10xH", content, form.start)
@@ -124,7 +125,7 @@ def _wav_streams(content: Content, start: int, where: str) -> list[Stream]:
     elif end == data.start + data.size and not joined and not start:
         return [Stream(None)]
     else:
-        # Whole blocks alone: the last one may be cut off.
+        # Only whole blocks are kept, because the last one may be cut off.
         end -= (end - data.start) % max(width, 1)
         name = b"RIFX" if order == ">" else b"RIFF"
         head = content[form.start - 8 : form.start + form.size + form.size % 2]
@@ -148,7 +149,7 @@ def _end_of_data(
         if size < UNKNOWN_SIZE:
             raise InputError(cut_off(where, room, size, "bytes"))
         return len(content), 0
-    # A byte fills chunks of odd size, but not every program writes it.
+    # A padding byte follows a chunk of odd size, but not every program writes it.
     for end in (start + size + size % 2, start + size):
         if _begins_file(content, end):
             return start + size, end
@@ -170,14 +171,15 @@ def _end_of_data(
 
 def _end_of_chunks(content: Content, start: int, layout: _Layout) -> int:
     """Where the chunks end that begin at `start`; 0 if there are none."""
-    # No room for a chunk: one byte may be the one that fills the last chunk.
+    # There is no room for another chunk, but a single byte may be padding.
     if len(content) - start < 8:
         return len(content) if len(content) - start < 2 else 0
     for chunk in _chunks(content, start, layout):
         if _begins_file(content, chunk.start - 8):
             return chunk.start - 8
         if chunk.name not in _LATER_CHUNKS:
-            # An unknown chunk has a readable name and ends within the file; samples seldom look so.
+            # An unknown chunk has a readable name and ends within the file; samples rarely look
+            # like that.
             printable = all(32 <= byte < 127 for byte in chunk.name)
             if not printable or chunk.start + chunk.size > len(content):
                 return 0
@@ -200,7 +202,7 @@ def _au_streams(content: Content, where: str) -> list[Stream]:
     if len(content) < 24:
         return [Stream(None)]
     start, size = struct.unpack_from(">II", content, 4)
-    # libsndfile itself knows a size that was not known (0xFFFFFFFF) and tells of one too large.
+    # libsndfile handles an unknown size (0xFFFFFFFF) by itself, and reports one that is too large.
     if not size < len(content) - start:
         return [Stream(None)]
     if size and _begins_file(content, start + size):
@@ -212,7 +214,7 @@ def _au_streams(content: Content, where: str) -> list[Stream]:
         size,
         len(content) - start,
     )
-    # 0xFFFFFFFF is AU's word for a size that is not known: all is read.
+    # In AU 0xFFFFFFFF means that the size is unknown: libsndfile then reads to the end.
     return [Stream(content[:8] + b"\xff" * 4 + content[12:])]
 
 
@@ -225,7 +227,7 @@ def _check_nist(content: Content, where: str) -> None:
         found = len(content) - int(content[8:16])
     except (KeyError, ValueError):
         return  # libsndfile refuses what is wrong there
-    # A name after a comma is that of a compression, which leaves fewer bytes than samples need.
+    # A second name after a comma means compression, which takes fewer bytes than the samples.
     if "pcm" in fields.get("sample_coding", "pcm") and "," not in fields.get("sample_coding", ""):
         if found < promised:
             raise InputError(cut_off(where, found, promised, "bytes"))
@@ -240,7 +242,7 @@ def _check_data_chunk(content: Content, first: int, layout: _Layout, where: str)
         room, end = len(content) - chunk.start, chunk.start + chunk.size
         if room < chunk.size < 1 << 60:
             raise InputError(cut_off(where, room, chunk.size, "bytes"))
-        # Wave64 fills chunks up to eight bytes.
+        # Wave64 pads chunks to multiples of eight bytes.
         places = (end, end + -end % 8)
         if 0 <= chunk.size < room and any(_begins_file(content, at) for at in places):
             raise InputError(f"{where}: {SEVERAL}")

@@ -46,7 +46,7 @@ _KINDS: dict[str, Kind] = {
     "vad.scp": "utterance",
     "cmvn.scp": "speaker",
 }
-# What editors, file managers in several languages, rpm, dpkg and people put behind a name.
+# Endings that editors, file managers in several languages, rpm, dpkg and people add to names.
 _LEFTOVER_WORDS = (
     r"bak|bk|bkp|bck|backup|old|orig|original|sw[a-p]|save|saved|sav|tmp|temp|rej|copy|kopie|copie|"
     r"copia|autosave|part|lock|dpkg|rpmsave|rpmnew|"
@@ -193,8 +193,8 @@ class DataDirectory:
         for name in sorted(self.tables.keys() - COMPUTED - {"utt2spk", "spk2utt"}):
             table = self.tables[name]
             values = set(table.values())
-            # Many values are measurements, and another one for each key are ids: neither are
-            # classes.
+            # A table with many values holds measurements, and one with a new value for each key
+            # holds ids: neither has classes.
             if not name.startswith(("utt2", "spk2")) or (
                 name != "utt2label"
                 and (len(values) > MOST_CLASSES or len(values) == len(table) > 2)

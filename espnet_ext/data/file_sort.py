@@ -68,12 +68,12 @@ def file_sort(path: str | Path) -> FileSort:
         if head.startswith(start):
             unpack = "decompress it (gunzip, bunzip2 or xz -d)" if name == "compressed" else None
             return FileSort(name, what, unpack)
-    # The mark of a tar header stands behind the name of its first file.
+    # The magic number of a tar header comes after the name of the first file.
     if head[257:262] == b"ustar":
         return FileSort("tar", "a tar archive")
     if head.startswith(TORCH_LEGACY):
         return FileSort("torch", "a file of torch.save")
-    # Every pickle since protocol 2 begins with its protocol.
+    # Since protocol 2 every pickle begins with the number of its protocol.
     if head[0] == 0x80 and 2 <= head[1] <= 5:
         return FileSort("pickle", "a pickle that torch.save has not written")
     # A length of eight bytes, then a header of that length in JSON.
@@ -83,7 +83,7 @@ def file_sort(path: str | Path) -> FileSort:
             "a safetensors file",
             "convert it: torch.save(safetensors.torch.load_file(FILE), 'weights.pth')",
         )
-    # The first field of an ONNX file is its version, then the name of the program.
+    # An ONNX file begins with its version and the name of the program that wrote it.
     if path.suffix == ".onnx" or (head[0] == 0x08 and b"pytorch" in head[:64]):
         return FileSort("other", "an ONNX graph", "give the PyTorch weights that it was made from")
     if b"\x00" in head:
@@ -97,7 +97,7 @@ def file_sort(path: str | Path) -> FileSort:
         return FileSort(
             "text", "an HTML page, probably of an error or a login", "download the file itself"
         )
-    # Some bad bytes are text in another encoding, many are no text.
+    # A few bad bytes mean text in another encoding; many mean that it is not text.
     if text.count("\ufffd") > max(3, len(text) // 10):
         return FileSort("other", "a file of an unknown binary format")
     first = text.split("\n", 1)[0].strip()
@@ -111,7 +111,7 @@ def _zip_sort(path: Path) -> FileSort:
     except (zipfile.BadZipFile, ValueError, OSError):
         return FileSort("other", "a damaged or cut-off zip file", "copy or download it again")
     bases = {name.rsplit("/", 1)[-1] for name in names}
-    # torch.jit.save has constants beside what torch.save writes.
+    # torch.jit.save adds constants.pkl to what torch.save writes.
     if {"data.pkl", "constants.pkl"} <= bases:
         return FileSort(
             "other",

@@ -58,7 +58,8 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside(path.parent, ASIDE, path.suffix) as new:
             yield new
-            # Before the rename: after a power cut the name could stand for an empty file otherwise.
+            # Before the rename: otherwise the file may be empty under its final name after a power
+            # cut.
             with new.open("rb") as file:
                 os.fsync(file.fileno())
             # There is no way to read the mask other than to set it.
@@ -131,7 +132,7 @@ def disk_problem(error: BaseException | None, path: str | Path | None = None) ->
         (_FULL, "no space left to write it", f"free some space and {again}"),
         (_FAILED, cannot, f"check the disk and its connection, then {again}"),
     )
-    # Libraries raise errors of their own, and have that of the system as the cause.
+    # Libraries raise their own errors, with the error of the system as the cause.
     while error is not None:
         for codes, what, cure in cures:
             if isinstance(error, OSError) and error.errno in codes:
@@ -356,7 +357,7 @@ def read_yaml(
 
 def _check_expansion(values: object, path: str | Path) -> None:
     """Refuse aliases (`*a`) that stand for themselves, or for more than memory has."""
-    # PyYAML makes an alias the same object again, so that a few lines stand for billions of values.
+    # In PyYAML an alias is the same object again, so a few lines can stand for billions of values.
     left, rest = MAX_VALUES, [values]
     while rest:
         value = rest.pop()

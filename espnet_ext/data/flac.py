@@ -74,8 +74,8 @@ def flac_streams(
             if header and expected in ((header.kind, header.number), None):
                 samples, last = samples + header.samples, sync.start()
                 expected = header.kind, header.following
-        # The low 36 bits of these bytes of STREAMINFO (section 8.2); 0 where the length is not
-        # known.
+        # The number of samples is in the low 36 bits (STREAMINFO, section 8.2), and 0 if it is
+        # unknown.
         promised = int.from_bytes(content[start + 21 : start + 26], "big") & (1 << 36) - 1
         if samples < promised:
             raise InputError(cut_off(where, samples, promised))
@@ -117,7 +117,7 @@ def frame_header(header: bytes) -> Frame | None:
     size, rate = header[2] >> 4, header[2] & 15
     ones = 8 - (header[4] ^ 0xFF).bit_length()  # of the number, coded as UTF-8 is
     length = max(ones, 1)
-    # The codes 6 and 7 of the block size, 12 to 14 of the rate: the number itself follows.
+    # With codes 6 and 7 of the block size and 12 to 14 of the rate the number itself follows.
     extra = {6: 1, 7: 2}.get(size, 0)
     at = 4 + length + extra + {12: 1, 13: 2, 14: 2}.get(rate, 0)
     if size == 0 or rate == 15 or ones in (1, 8) or len(header) <= at:

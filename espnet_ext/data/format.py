@@ -217,7 +217,8 @@ def folder_aside(final: Path, origin: dict[str, str]) -> Iterator[Path]:
         origin: what its files are made from.
     """
     aside = final.with_name(f".{final.name}.partial")
-    # The old audio is kept until the new is in place: no rename replaces a folder with files in it.
+    # The old audio is kept until the new one is in place: a rename cannot replace a folder that
+    # holds files.
     before = final.with_name(f".{final.name}.before")
     try:
         same = read_json(aside / ORIGIN) == origin
@@ -265,7 +266,7 @@ def _format_all(
 
     formatted: list[Formatted] = []
     due = time.monotonic() + PROGRESS_SECONDS
-    # Threads do: libsndfile decodes without Python's lock.
+    # Threads are enough: libsndfile decodes without holding Python's global lock.
     with ThreadPoolExecutor(options.threads) as pool:
         for done, results in enumerate(pool.map(_format, sorted(recordings)), 1):
             formatted += results
@@ -311,7 +312,7 @@ def format_recording(
     except InputError as error:
         return [Formatted(u, dropped=BAD_AUDIO, problem=str(error)) for u in segments or [name]]
     if not segments:
-        # Only what every program reads alike, and what is a file, may stay where it is.
+        # Audio stays where it is only if it is a file that every program reads alike.
         kept = plain and rate == options.sample_rate and not isinstance(content, bytes)
         here = str(source.absolute()) if kept else ""
         return [_format_utterance(name, samples, rate, here, options, folder)]
@@ -345,7 +346,7 @@ def fetch(location: str, where: str) -> str | bytes:
     """
     if is_pipe(location):
         done = subprocess.run(
-            # A command that fails before the last `|` would count as good without pipefail.
+            # Without pipefail a command that fails before the last `|` would count as a success.
             ["bash", "-o", "pipefail", "-c", location.rstrip().removesuffix("|")],
             capture_output=True,
             stdin=subprocess.DEVNULL,

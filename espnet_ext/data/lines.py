@@ -148,7 +148,7 @@ def read_rows(table: Path) -> tuple[list[str], list[tuple[int, Mapping[str, str]
     # Excel's own line that names the character between columns.
     text = re.sub(r"\A[\r\n]*\"?sep=[,;\t]\"?(\r\n|\r|\n)", r"\1", text, flags=re.IGNORECASE)
     first = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
-    # Of equal counts the first one wins: a cell of a table with tabs may hold commas.
+    # On a tie the tab wins, because cells of a table with tabs may hold commas.
     delimiter = max("\t,;", key=first.count)
     filled = [(line, cells) for line, cells in _records(text, delimiter, table) if any(cells)]
     if not filled:

@@ -25,7 +25,7 @@ from espnet_ext.errors import InputError
 KEPT_SECONDS = 24 * 3600.0
 """How long files are kept that a process on another machine may still be writing."""
 
-# A lock belongs to an open file: opened again, this process would exclude itself.
+# A lock belongs to one opening of a file: by opening it again a process would exclude itself.
 _held: dict[Path, tuple[int, int]] = {}  # lock file -> its handle, blocks of this process in it
 _guard = threading.Lock()
 _tidied: set[tuple[Path, str]] = set()  # where this process has looked for what killed ones left
@@ -66,7 +66,8 @@ def locked(path: str | Path, part: str = "") -> Iterator[None]:
             if count > 1:
                 _held[file] = handle, count - 1
             else:
-                # While it is still locked: afterwards it may be the file of the next process.
+                # Removed while it is still locked: afterwards it may be the file of the next
+                # process.
                 with contextlib.suppress(OSError):  # nothing of worth is in it
                     file.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):

@@ -88,7 +88,7 @@ def end_of_tag(content: Content, at: int) -> int:
     return 0
 
 
-# A file has few different headers, and each is met thousands of times.
+# A file has few different headers, each of them in thousands of frames.
 @lru_cache(maxsize=4096)
 def _header(head: bytes) -> _Header | None:
     """Parse the first four bytes of a frame; None if they are not that."""
@@ -96,7 +96,8 @@ def _header(head: bytes) -> _Header | None:
         return None
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
     rate, bits = head[2] >> 2 & 3, head[2] >> 4
-    # Reserved values; and the free format (0), which does not tell how long a frame is.
+    # These values are reserved, but for a bit rate of 0: the free format does not tell the length
+    # of a frame.
     if version == 1 or layer == 0 or rate == 3 or bits in (0, 15) or head[3] & 3 == 2:
         return None
     hertz = _RATES[version][rate]
@@ -193,7 +194,7 @@ def is_start(content: Content, at: int, end: int) -> bool:
 
 def _add(content: Content, at: int, header: _Header, encodes: list[_Encode]) -> None:
     frame = content[at : at + header.length]
-    # The tag stands behind the header, a checksum and up to 32 bytes of side information.
+    # The tag comes after the header, a checksum and up to 32 bytes of side information.
     tag = _TAG.search(frame, 4, 4 + 36 + 6) if header.layer == _LAYER3 else None
     if not encodes or header.kind != encodes[-1].header.kind or tag:
         encodes.append(_Encode(header))
@@ -203,11 +204,11 @@ def _add(content: Content, at: int, header: _Header, encodes: list[_Encode]) -> 
     encodes[-1].tag = frame
     if tag[0] == b"VBRI":
         encodes[-1].promised = int.from_bytes(frame[tag.start() + 14 : tag.start() + 18], "big")
-    # This bit of the flags says that the number of frames follows.
+    # This bit says that the number of frames follows.
     elif frame[tag.start() + 7] & 1:
         encodes[-1].promised = int.from_bytes(frame[tag.start() + 8 : tag.start() + 12], "big")
         if len(frame) >= tag.start() + _GAPLESS + 3:
-            # Twelve bits each: what the encoder put before the sound, and behind it.
+            # Twelve bits each: the samples that the encoder added before the sound and after it.
             both = int.from_bytes(frame[tag.start() + _GAPLESS :][:3], "big")
             encodes[-1].padding = (both >> 12) + (both & 0xFFF)
 

@@ -74,15 +74,15 @@ def _add_page(content: Content, at: int, chains: list[dict[int, _Logical]], wher
     end = body + sum(content[body - count : body])
     if end > len(content):
         raise InputError(cut_off(where, len(content) - at, end - at, "bytes of the last page"))
-    # The checksum was made with zeros in its own place.
+    # The checksum is computed with zeros in its own place.
     page = content[at : at + 22] + bytes(4) + content[at + 26 : end]
     # The polynomial is zlib's, but OGG takes bits from the other end and no complement.
     crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     if crc.to_bytes(4, "big").translate(_REVERSED) != checksum.to_bytes(4, "little"):
         raise InputError(f"{where}: damaged between bytes {at} and {end}; {GET_AGAIN}")
     if flags & _BEGIN:
-        # All streams of a chain begin before any goes on: a later beginning is that of the next
-        # chain.
+        # All streams of a chain begin before any of them continues, so a later beginning starts the
+        # next chain.
         if not chains or any(len(stream.pages) > 1 for stream in chains[-1].values()):
             chains.append({})
         chains[-1][serial] = _Logical(content[body : body + 8].startswith(_AUDIO))

@@ -236,7 +236,7 @@ def fair_shares(units: list[list[str]], parts: int) -> list[list[str]]:
     for parts_left in range(parts, 0, -1):
         fair = left / parts_left
         share = list(rest.popleft())
-        # A unit stays for each part to come; this part takes one of which more than half fits.
+        # Leave one unit for each later part, and take another one only if at least half of it fits.
         while len(rest) >= parts_left and len(share) + len(rest[0]) / 2 <= fair:
             share.extend(rest.popleft())
         left -= len(share)

@@ -80,7 +80,7 @@ class Options:
             kind = cls.item_types.get(key, float)
             items = value if isinstance(value, list | tuple) else [value]
             return tuple(str(i) if kind is str else number(key, i, kind) for i in items)
-        # Before int, of which bool is a kind.
+        # Checked before int, because bool is a subclass of int.
         if isinstance(default, bool):
             if not isinstance(value, bool):
                 raise InputError(f"{key} must be true or false, not {value!r}")

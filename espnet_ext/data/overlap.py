@@ -116,7 +116,8 @@ def digests_of_equal(files: Iterable[str]) -> dict[str, str]:
     for file in sorted(files):
         if Path(file).is_file():
             groups.setdefault(str(Path(file).stat().st_size), []).append(file)
-    # First by both ends, then by all bytes; a file alone in its group is no longer read.
+    # Files are grouped by their ends first, then by all bytes; a file alone in its group is not
+    # read again.
     for whole in (False, True):
         finer: dict[str, list[str]] = {}
         for group in groups.values():

@@ -113,7 +113,7 @@ class ModelLine(NamedTuple):
         if (
             not isinstance(name, str)
             or not _NAME.fullmatch(name)
-            # Words of `--attack_targets` in cm.sh.
+            # These words have a meaning in `--attack_targets` of cm.sh.
             or name in ("all", "other", "self")
         ):
             raise ValueError(f"'{name}' cannot be the name of a model, which directories have")

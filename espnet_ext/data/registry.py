@@ -67,7 +67,7 @@ class Registry(Generic[T]):
 
     def load_others(self) -> None:
         """Import what other packages offer."""
-        # What the package has itself goes before an entry point of the same name.
+        # A thing of this package takes precedence over an entry point of the same name.
         for entry in importlib.metadata.entry_points(group=self.group):
             if entry.name not in self.known:
                 self.add(entry.name, entry.load())

@@ -80,7 +80,7 @@ class TableOptions:
 
     def columns_of(self, table: Path, header: Sequence[str]) -> dict[str, str]:
         """What a column is for -> its name in the table."""
-        # Reversed: of columns with alike names the first one counts.
+        # Reversed, so that the first of several columns with the same plain name counts.
         by_name = {_plain(name): name for name in reversed(header) if name}
         columns = {}
         for use, spellings in COLUMNS.items():
@@ -320,14 +320,14 @@ def short_names(found: Sequence[_Listed]) -> list[str]:
         for u in found
     ]
     names = [""] * len(found)
-    # Each round renames only those whose name is not theirs alone yet.
+    # Each round renames only the utterances whose names are not unique yet.
     for choice in zip(*candidates, strict=True):
         # Names that differ in case alone are one file on some disks.
         count = Counter(name.lower() for name in names)
         for position, (u, name) in enumerate(zip(found, choice, strict=True)):
             if names[position] and count[names[position].lower()] == 1:
                 continue
-            # Corpora such as LibriSpeech have the speaker in the names of files already.
+            # In corpora such as LibriSpeech file names begin with the speaker already.
             there = not u.speaker or name.startswith((f"{u.speaker}-", f"{u.speaker}_"))
             names[position] = name if there else _shortened(f"{u.speaker}-{name}")
     return names

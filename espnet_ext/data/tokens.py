@@ -48,7 +48,7 @@ def make_token_list(
 
 def _by_frequency(units: Iterable[str]) -> list[str]:
     counts = Counter(units)
-    # Equal counts in the order of the units: the list does not depend on that of the texts.
+    # Equal counts are sorted by unit, so that the list does not depend on the order of the texts.
     return sorted(counts, key=lambda unit: (-counts[unit], unit))
 
 

@@ -34,7 +34,7 @@ def official_sizes(name: str) -> dict[str, int] | None:
     if base not in _STATE_HEADS_LAYERS or (base == "large" and english):
         return None
     state, heads, layers = _STATE_HEADS_LAYERS[base]
-    # "large" alone is the latest; version 3 has 128 mel bands and one more language.
+    # "large" means version 3, which has 128 mel bands and one more language.
     third = name in ("large", "large-v3")
     if "-v" in name and (base != "large" or version not in "123"):
         return None

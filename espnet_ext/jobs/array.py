@@ -13,12 +13,12 @@ from pathlib import Path
 from espnet_ext.errors import InputError
 
 _RANGE = re.compile(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?")
-# A mistyped range is an error: it would be taken for the log otherwise. A slash is in paths only.
+# A mistyped range must be an error, or it would be taken for the log. Only paths have a slash.
 _LIKE_RANGE = re.compile(r"\w+=[^/]*:[^/]*")
 _LISTED = re.compile(r"\S*\brun_line\.sh (\S+) (\d+)")
 _ENDED = re.compile(rb"^# Ended \(code (\d+)\)", re.MULTILINE)
 _VALUES = {"-V": 0, "-pe": 2}  # options that do not take one value
-# Grid Engine's name, which recipes of Kaldi still use.
+# The name in Grid Engine, which Kaldi's recipes still use.
 _ALIASES = {"tc": "max-jobs-run"}
 # The lines of `tail`, which the runner and not the job has written.
 _TAIL = ("# Accounting: ", "# Ended (code ")
@@ -206,7 +206,7 @@ def earlier_code(log: Path) -> int | None:
         codes = _ENDED.findall(log.read_bytes())
     except FileNotFoundError:
         return None
-    # The last one counts, for a task that Slurm puts into its queue again appends to its log.
+    # The last one counts, because a task that Slurm queues again appends to its log.
     return int(codes[-1]) if codes else None
 
 

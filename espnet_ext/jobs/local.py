@@ -80,13 +80,13 @@ def _slots(array: JobArray) -> list[str | None]:
     if limit == 0 and "max-jobs-run" in array.options:
         raise InputError("--max-jobs-run must be at least 1")
     if not gpus:
-        # A container or taskset may leave fewer cores than the machine has; macOS cannot tell.
+        # A container or taskset may allow fewer cores than the machine has; macOS has no such call.
         affinity = hasattr(os, "sched_getaffinity")
         return [None] * (
             limit or (len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1)
         )
     devices = visible_gpus()
-    # GPUs that are left over, too few for one more job, stay unused.
+    # GPUs that are too few for one more job stay unused.
     groups: list[str | None] = [
         ",".join(devices[i : i + gpus]) for i in range(0, len(devices) - gpus + 1, gpus)
     ]
@@ -105,7 +105,7 @@ def visible_gpus() -> list[str]:
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        # CUDA takes "-1", or nothing, for no GPU at all.
+        # For CUDA "-1" or an empty value means no GPU at all.
         return [device for device in visible.split(",") if device.strip() not in ("", "-1")]
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
@@ -208,8 +208,8 @@ class _Runner:
             if line is None:
                 process = _start(command, output, {**os.environ, **environment})
             else:
-                # A worker that was killed, e.g. for lack of memory, is replaced for the jobs that
-                # are left.
+                # A worker that was killed, e.g. for lack of memory, is replaced for the remaining
+                # jobs.
                 if worker is None or worker.process.returncode is not None:
                     worker = self._worker = Worker(_SCRIPT % (os.getpid(), PROGRAM))
                 process = worker.process

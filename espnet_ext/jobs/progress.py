@@ -43,7 +43,7 @@ def job_progress(log: Path) -> Progress | None:
 
     Warnings, configurations and other lines that show no progress are passed over.
     """
-    # Many, for warnings may hide the newest progress and the losses stand above it.
+    # Many lines, because warnings may follow the newest progress and losses come before it.
     lines = output_lines(log, 1000)
     for number in range(len(lines) - 1, -1, -1):
         line = _LOG_PREFIX.sub("", lines[number])
@@ -51,7 +51,7 @@ def job_progress(log: Path) -> Progress | None:
             return _epoch(started, lines)
         if trained := _TRAINED.search(line):
             return Progress(f"epoch {trained[1]} of {trained[1]}", 1.0, 0.0)
-        # Of lines without the prefix of the logger a number such as 3/4 says nothing.
+        # In a line without the prefix of the logger a number such as 3/4 need not be progress.
         if line != lines[number] and _COUNT.search(line):
             part = _PART.search(line)
             done, total = (int(n) for n in part.groups() if n) if part else (0, 0)
@@ -136,7 +136,7 @@ def _time_left(
             left[number] = seconds[number] * (1.0 / progress.fraction - 1.0)
         elif lasted:
             left[number] = max(0.0, sum(lasted) / len(lasted) - seconds[number])
-    # Jobs that wait are taken to last as long as these do on average.
+    # Waiting jobs are expected to last as long as these do on average.
     known = lasted + [seconds[number] + rest for number, rest in left.items()]
     if not known or len(left) < len(running):
         return None
@@ -186,7 +186,7 @@ def _is_of(log: Path, command: str) -> bool:
         text = f.read(1 << 16)
     if not text.startswith(head(command).split(b"\n# Started", 1)[0] + b"\n"):
         return False
-    # The command may be the same while the list of jobs was written again with other lines.
+    # The command may be the same although the list of jobs has other lines now.
     line = listed_line(command)
     # utils/run_line.sh prints the line before it runs it.
     return line is None or b"\n" + line.encode(errors="surrogateescape") + b"\n" in text

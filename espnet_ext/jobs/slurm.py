@@ -114,7 +114,7 @@ class SlurmConf:
         """
         words: list[str] = []
         for name, value in {**self.defaults, **given}.items():
-            # These are heeded here; a site may translate them all the same.
+            # These options are for this module, but a site may translate them as well.
             if name in OWN_OPTIONS and (name, "*") not in self.options:
                 continue
             text = self.options.get((name, value), self.options.get((name, "*")))
@@ -473,7 +473,7 @@ def task_states(jobs: Mapping[str, Part]) -> dict[int, str]:
         InputError: the controller has not answered for a long time.
     """
     listed = ",".join(jobs)
-    # Tasks that have ended are asked for as well: their state says why.
+    # Tasks that have ended are listed as well, because their state says why they ended.
     options = ["--array", "--states=all", f"--jobs={listed}", "--format=%F %K %T"]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

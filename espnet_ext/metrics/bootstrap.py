@@ -255,7 +255,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(values)
     adjusted = np.empty(len(values))
     steps = values[order] * np.arange(len(values), 0, -1)
-    # No test is left where one with a smaller p-value is not.
+    # A test never passes where one with a smaller p-value fails.
     adjusted[order] = np.maximum.accumulate(steps).clip(max=1.0)
     return [float(value) for value in adjusted]
 

@@ -42,7 +42,7 @@ class CostModel:
     """
 
     spoof: float = 0.05
-    # Of what is no spoof, 99 in 100 are the claimed speaker.
+    # 99 of 100 trials without spoofing are of the claimed speaker.
     target: float = 0.95 * 0.99
     nontarget: float = 0.95 * 0.01
     miss: float = 1.0

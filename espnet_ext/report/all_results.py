@@ -1,4 +1,4 @@
-"""Every kept result of every recipe: one table a task, and the same rows as CSV."""
+"""Every kept result of every recipe: one table per task, and the same rows as CSV."""
 
 import csv
 import io
@@ -24,6 +24,7 @@ attacks. What was trained, on what, and what follows is in the pages of [the rec
 - `la`, `lc`, `li`: weights of recognition beside the accent, of CTC in training, and at inference.
 - `mock`, `rand`, `scratch`: behind a Mockingjay that is pretrained, random, or from scratch.
 """
+# Text for a result without any flag, by whether flags were looked for.
 NO_FLAGS = {True: "none", False: "not looked for"}
 WHERE = {"clean": "without attack", "attacked": "", "noise": "under noise"}
 
@@ -43,7 +44,9 @@ class Columns(NamedTuple):
     def strength_of(self, attack: Attack) -> list[float]:
         """What attacks are sorted by, the strongest last."""
         found = attack["metrics"]
+        # Without references there is no WER, and older results have fewer measures.
         known = {name: sign for name, sign in self.strength.items() if name in found}
+        # The first measure decides, and the next ones only between equals.
         return [sign * (found[name]["value"] or 0.0) for name, sign in known.items()]
 
 
@@ -120,6 +123,7 @@ class Entry(NamedTuple):
             **{name: attack.get(name) for name in ("method", "access", "source", "norm", "steps")},
             **{f"budget_{name}": size.get(name) for name in ("kind", "value", "unit")},
             **{
+                # A plain dict, because mypy takes only literals as keys of a TypedDict.
                 f"{name}{end}": None if (number := dict(metric)[key]) is None else f"{number:.4g}"
                 for name, metric in found.items()
                 for key, end in (("value", ""), ("low", "_low"), ("high", "_high"))
@@ -149,7 +153,7 @@ def rows_of(result: str, report: Report) -> Iterator[Entry]:
 
 
 def results_page(rows: Sequence[Entry]) -> str:
-    """The page with one table a task."""
+    """The page with one table per task."""
     sections = [INTRODUCTION]
     for task, columns in TABLES.items():
         own = [row for row in rows if row.card["model"]["task"] == task]
@@ -181,6 +185,7 @@ def results_csv(rows: Sequence[Entry]) -> str:
     records = [row.flat() for row in rows]
     names = dict.fromkeys(name for record in records for name in record)
     file = io.StringIO()
+    # By default the csv module ends lines with \r\n.
     writer = csv.DictWriter(file, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)

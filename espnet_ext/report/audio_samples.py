@@ -61,6 +61,7 @@ class Sample(NamedTuple):
     @property
     def after(self) -> list[Heard]:
         """What was heard at the last step of each attack."""
+        # Steps ascend in a log, so the last step of each budget remains.
         return [*{heard.budget: heard for heard in self.heard if heard.step}.values()]
 
 
@@ -94,6 +95,7 @@ def make_samples(
     samples = [every[place] for place in places]
     settings = list(rows_by_setting(rows))
     waves = [_waves(settings, s.utterance, attack_dir, wav_scp) for s in samples]
+    # Decided for all clips together, because it is the size of the page that counts.
     lossless = is_lossless(waves)
     return [
         sample._replace(clips=clips_of(wave, lossless))
@@ -102,6 +104,7 @@ def make_samples(
 
 
 def _sample(rows: Sequence[Record]) -> Sample:
+    # All rows of an utterance have the same reference and target.
     return Sample(
         rows[0]["utterance"],
         rows[0]["reference"] or "not given",
@@ -135,11 +138,13 @@ def _waves(
     settings: Sequence[Setting], utterance: str, attack_dir: str | Path, wav_scp: Mapping[str, str]
 ) -> Waves:
     """The clean audio, that of the last step of each attack, and their differences."""
+    # Steps ascend here as well.
     last = {setting[:2]: setting for setting in settings if setting.step}
     paths = {s: path for s in last.values() if (path := s.wav(attack_dir, utterance))}
     if not paths:
         return Waves({}, 0)
     known = wav_scp.get(utterance)
+    # One rate for all clips, for the player changes between them at the same place.
     clean, rate = read_audio(known, utterance=utterance) if known else (None, None)
     attacked = {}
     for setting, path in paths.items():

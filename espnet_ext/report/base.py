@@ -19,7 +19,7 @@ class Report(ABC):
 
     Args:
         directory: where results.json lies.
-        name: by which people know it.
+        name: name that people know it by.
 
     Attributes:
         subject: what all results of this kind are of, the heading of the page.

@@ -17,7 +17,9 @@ from espnet_ext.report.templates import template
 from espnet_ext.report.wording import NORMS, number, shown
 
 SCHEMA_FILE = Path(__file__).with_name("card.schema.json")
+# Version 2 has flags instead of cautions.
 SCHEMA_ID = "urn:espnet_ext:robustness-card:2"
+# Differences of percentages are in points.
 POINTS = ("loss", "beyond_noise")
 NO_UNIT = ("min_tdcf_2019", "min_tdcf_2021", "min_dcf", "cllr", "l1", "l1_interpolation")
 NEVER_TESTED = (
@@ -44,11 +46,13 @@ TITLES = {
     "l1": "L1 on hidden frames",
     "l1_interpolation": "L1 of linear interpolation",
 }
+# Measures that are also shown under the control, and what the control is.
 CONTROLLED = {
     "balanced_accuracy": "random signs",
     "wer": "noise of the same size",
     "adv_twer": "noise of the same size",
 }
+# Characters with a meaning in Markdown or HTML: names of models come from other people's files.
 _MARKS = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
@@ -141,11 +145,12 @@ def card_schema() -> Record:
 
 
 def metrics(values: Mapping[str, object], names: Iterable[str]) -> Metrics:
-    """Those of the named measures that there are, with their units."""
+    """The named measures that were measured, with their units."""
     found: Metrics = {}
     for name in names:
         unit: Literal["percent", "points", "none"]
         unit = "points" if name in POINTS else "none" if name in NO_UNIT else "percent"
+        # The values also hold counts of utterances and None, which are not metrics.
         if isinstance(three := values.get(name), list | tuple):
             found[name] = {"value": three[0], "low": three[1], "high": three[2], "unit": unit}
     return found
@@ -160,7 +165,7 @@ def make_card(
     environment: Record,
     flags: Sequence[Finding] = (),
 ) -> Card:
-    """A card; of the definitions only those of its metrics.
+    """A card, with the definitions of its own metrics only.
 
     Args:
         model: that was attacked.
@@ -211,6 +216,7 @@ def text(value: str) -> str:
         >>> text("a|b <i>")
         'a\\|b &lt;i&gt;'
     """
+    # A line break would end the row of a table.
     return " ".join(value.split()).translate(_MARKS)
 
 
@@ -254,6 +260,7 @@ def value(found: Metrics, name: str) -> str:
     if name not in found:
         return "-"
     metric = found[name]
+    # Metrics without a unit are costs and errors, most of them below 1.
     digits = 3 if metric["unit"] == "none" else 1
     return shown((metric["value"], metric["low"], metric["high"]), digits)
 
@@ -289,4 +296,5 @@ def directory_name(model: str) -> str:
         >>> directory_name("../λ a/b")
         'a_b'
     """
+    # Without dots at its start a name cannot lead out of the directory of the cards.
     return re.sub(r"[^A-Za-z0-9._-]+", "_", model).strip("._-") or "model"

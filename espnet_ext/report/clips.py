@@ -1,7 +1,7 @@
 """Audio for the page: what was attacked, what came of it, and the difference; heard and seen.
 
-A page of ten sentences should be small enough for a letter. Little audio is WAV, more is Opus,
-a tenth of it. FLAC is not used: libsndfile writes it without a seek table, and Chromium fails to
+A page of ten sentences should be small enough for an e-mail. Little audio is WAV, more is Opus,
+of a tenth of the size. FLAC is not used: libsndfile writes it without a seek table, and Chromium fails to
 seek in such a file, as changing the clip does.
 """
 
@@ -17,10 +17,12 @@ from espnet_ext.report.page_parts import data_uri
 BEFORE = "before"
 LOSSLESS_SAMPLES = 300_000
 """How much audio of a result is kept bit by bit: 0.8 MB of 16-bit WAV as text in a page."""
+# Opus knows no other rates.
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 OPUS_LEVEL = 0.94
 """Compression of libsndfile, 0 to 1: this is 22 kbit/s at 16 kHz."""
 FRAME_SECONDS = 0.025
+# Below the loudest point of an utterance; what is quieter is black.
 QUIETEST_DB = 80.0
 PIXELS = (400, 80)
 
@@ -75,6 +77,7 @@ def compared(
         difference = wave - clean
         if power := float(np.square(difference).mean()):
             decibels = 10.0 * float(np.log10(np.square(clean).mean() / power))
+            # Amplified by its SNR the difference is as loud as the clean audio.
             loud = difference * 10.0 ** (decibels / 20.0)
             differences[f"difference, {name}, {decibels:+.0f} dB"] = loud
     return Waves(panels | differences, rate)
@@ -111,6 +114,7 @@ def encoded(wave: np.ndarray, rate: int, lossless: bool) -> str:
     import soundfile
 
     lossless = lossless or rate not in OPUS_RATES
+    # 16-bit samples end at 32767: 1.0 would wrap around to the lowest value.
     buffer, samples = io.BytesIO(), np.clip(wave, -1.0, 32767 / 32768)
     if lossless:
         integers = np.rint(samples * 32768.0).astype(np.int16)
@@ -127,8 +131,10 @@ def power_in_db(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     from scipy.signal import spectrogram
 
     frame = min(len(wave), int(FRAME_SECONDS * sample_rate))
+    # A spectrogram needs no more columns than the picture has pixels.
     hop = max(1, frame // 4, len(wave) // PIXELS[0])
     _, _, power = spectrogram(wave, sample_rate, nperseg=frame, noverlap=max(0, frame - hop))
+    # Digital silence has no power, and zero has no logarithm.
     return np.asarray(10.0 * np.log10(np.maximum(power, 1e-20)))
 
 
@@ -139,7 +145,9 @@ def _picture(level: np.ndarray, loudest: float) -> str:
         from PIL import Image
     except ImportError:
         raise InputError("figures need matplotlib: pip install 'espnet_ext[report]'") from None
+    # The first row of a picture is at its top, the highest frequency.
     shown = np.clip((level[::-1] - loudest) / QUIETEST_DB + 1.0, 0.0, 1.0)
+    # JPEG has no transparency, the fourth channel of the colours.
     image = Image.fromarray((colormaps["magma"](shown)[..., :3] * 255).astype(np.uint8))
     image = image.resize((min(PIXELS[0], image.width), min(PIXELS[1], image.height)))
     buffer = io.BytesIO()

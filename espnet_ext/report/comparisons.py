@@ -42,7 +42,7 @@ def tested(record: Tested, name: str, draws: np.ndarray) -> Interval:
 
 
 def correct(records: Iterable[Tested], name: str) -> None:
-    """Put Holm's correction for all of some records into each; those without a p-value are none."""
+    """Put Holm's correction for all of some records into each that has a p-value."""
     family = [record for record in records if name in record.get("p", {})]
     for record, value in zip(family, holm([r["p"][name] for r in family]), strict=True):
         record.setdefault("holm", {})[name] = value
@@ -91,6 +91,7 @@ def size_of(budget: str) -> float:
         >>> sorted(["snr30", "snr40"], key=size_of), sorted(["eps2", "eps10"], key=size_of)
         (['snr40', 'snr30'], ['eps2', 'eps10'])
     """
+    # A higher SNR is a smaller perturbation.
     size = float(budget[3:])
     return -size if budget.startswith("snr") else size
 
@@ -109,6 +110,7 @@ def strengths(
     found: dict[Setting, Strength] = {setting: {} for setting in attacks}
     for setting, strength in found.items():
         method, budget, step = setting
+        # At most half of the steps, because `LIMITS.PLATEAU` speaks of a doubling.
         fewer = [s for s in attacks if s[:2] == (method, budget) and 2 * s.step <= step]
         smaller = [
             s for b in budgets[: budgets.index(budget)] if (s := Setting(method, b, step)) in found
@@ -119,6 +121,7 @@ def strengths(
         if smaller:
             draws = gain(rows[setting], rows[smaller[-1]])
             strength["budget_gain"] = tested(strength, "budget_gain", draws)
+        # A worst case is made of all attacks, so it cannot be compared with one of them.
         along = [
             s for s in attacks if s.budget == budget and s.method not in (*GRADIENT_FREE, WORST)
         ]

@@ -122,10 +122,12 @@ def figure_2(
         "accuracy": "plain accuracy in %, as the paper plots",
     }
     panels = [panel for panel in results["panels"] if _models_of(results, panel)]
+    # Comparisons are of balanced accuracy alone.
     compared = measure == "balanced_accuracy" and any(
         c["eps"] for panel in panels for c in _differences(results, panel)
     )
     columns, parts = min(2, len(panels)), 2 if compared else 1
+    # Two panels per row, rounded up.
     rows = parts * -(-len(panels) // 2)
     width = WIDTH if columns > 1 else 0.6 * WIDTH
     with drawing(path, rows, columns, 2.6 * rows + 0.6, "row", width) as (figure, axes):
@@ -161,6 +163,7 @@ def _draw_panel(
     variants = f"{names.get(panel['architecture'], panel['architecture'])} and its variants"
     source = f" from {panel['source']}" if panel["source"] else ""
     axis.set_title(f"{panel['label']})  {method_name(panel['method'])}{source} on {variants}")
+    # Markers at 0 and 100 % should not be cut off.
     axis.set_ylim(-2, 102)
     attacked = results["trials"]["attacked"]
     share = 100.0 * attacked["spoof"] / (attacked["spoof"] + attacked["bonafide"])
@@ -178,6 +181,7 @@ def _draw_panel(
     # The clean point stands left of the lowest epsilon: the axis is logarithmic.
     clean = eps[0] / 2.5
     for number, model in enumerate(models):
+        # Models stand a little apart, so that their intervals do not hide each other.
         shift = 1.025 ** (number - (len(models) - 1) / 2)
         style = style_of(model["variant"], results)
         for method in (panel["method"], NOISE):
@@ -193,6 +197,7 @@ def _draw_panel(
     axis.set_xscale("log")
     ticks = labels_apart(eps)
     axis.set_xticks([clean, *ticks], ["clean", *(f"{e:g}" for e in ticks)])
+    # Over a short range a logarithmic axis labels its minor ticks as well.
     axis.set_xticks([], minor=True)
     axis.grid(alpha=0.25)
     # Of features a ratio in dB says little.
@@ -217,6 +222,7 @@ def _draw_difference(
 ) -> None:
     """What each variant keeps beyond the one without defence, below its panel."""
     differences, models = _differences(results, panel), _models_of(results, panel)
+    # The first tick of the panel above is that of no attack.
     clean = above.get_xticks()[0]
     axis.axhline(0.0, color="0.6", linewidth=1.0, zorder=0)
     for number, model in enumerate(models):
@@ -244,6 +250,7 @@ def _models_of(results: CountermeasureResults, panel: PanelOf) -> list[ModelResu
 def labels_apart(eps: Sequence[float]) -> list[float]:
     """Those epsilons, from the largest down, whose labels do not touch."""
     kept: list[float] = []
+    # A panel has room for about 18 labels.
     least = (eps[-1] / eps[0]) ** (1 / 18)
     for value in reversed(eps):
         if not kept or kept[-1] / value >= max(least, 1.3):
@@ -277,16 +284,20 @@ def transfer(results: CountermeasureResults, path: str | Path) -> None:
     rows += [[_mean([found.get((method, s, t))]) for t in targets] for s in sources]
     with drawing(path, 1, 1, 2.2 + 0.28 * len(rows)) as (figure, axes):
         axis = axes[0, 0]
+        # This grey shows where a cell was not measured.
         axis.set_facecolor("0.9")
+        # A diverging map: its middle, which is chance, is white.
         image = axis.imshow(rows, cmap="PuOr", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(np.array(rows, dtype=float)):
             text = "-" if np.isnan(value) else f"{value:.0f}"
+            # Cells far from chance are dark.
             colour = "white" if abs(value - CHANCE) > 35.0 else "black"
             axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         axis.set_yticks(range(len(rows)), ["no attack", f"{method_name(NOISE)} (mean)", *sources])
         axis.set_xticks(
             range(len(targets)), targets, rotation=45, ha="right", rotation_mode="anchor"
         )
+        # Lines set off the rows of no attack and of noise, which are not sources.
         for row in (0.5, 1.5):
             axis.axhline(row, color="white", linewidth=3)
         axis.set_title(f"{method_name(method)} and {method_name(NOISE)}, ε {eps:g}")
@@ -367,6 +378,7 @@ def figure_3(results: CountermeasureResults, path: str | Path) -> None:
                 }
                 curve(axis, range(len(values)), values, line)
             axis.set_yscale("log")
+            # Powers of ten alone may leave a panel without any label.
             axis.yaxis.set_major_locator(MaxNLocator(5))
             axis.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
             axis.set_yticks([], minor=True)
@@ -384,7 +396,7 @@ def figure_3(results: CountermeasureResults, path: str | Path) -> None:
 
 
 def chosen_eps(eps: Sequence[float], wanted: Sequence[float]) -> list[float]:
-    """Those of the layout as far as they are there, and others, spread out."""
+    """The epsilons of the layout that exist, and some of the others, evenly spread."""
     first = [e for e in eps if e in wanted]
     others = [e for e in eps if e not in first]
     room = WIDEST_LNSR - len(first)

@@ -230,6 +230,7 @@ def white_box_facts(results: CountermeasureResults) -> Iterator[Finding]:
         )
         if pgd and fgsm:
             both = sorted({*pgd} & {*fgsm})
+            # Many steps should not do less harm than the first of them.
             weaker = [eps for eps in both if pgd[eps] > fgsm[eps]]
             yield Finding("strength", {"source": source, "eps": both, "weaker": weaker})
 
@@ -244,6 +245,7 @@ def lnsr_facts(results: CountermeasureResults) -> Iterator[Finding]:
     if lnsr is None:
         return
     layers = lnsr["layers"]
+    # Layer 0 is the input, which no layer of the network has changed yet.
     first = min(1, len(layers) - 1)
     left: dict[str, dict[str, dict[float, dict[str, float]]]] = {}
     for c in sorted(lnsr["curves"], key=lambda curve: curve["eps"]):

@@ -62,6 +62,7 @@ class CountermeasureReport(Report):
     def flags(self, names: Sequence[str] | None = None) -> list[Finding]:
         """See `Report.flags`; of some countermeasures by name, or all."""
         found = countermeasure_flags(self.results, names)
+        # Results from before there were flags keep the sentences that they have.
         return [flag for flag in found if self.flagged or flag.kind in OF_EARLIER]
 
     def verdict(self) -> Iterator[Finding]:
@@ -144,6 +145,7 @@ class CountermeasureReport(Report):
         ]
         return {
             "method": method_name(method),
+            # Attacks on countermeasures have no other norm so far, see `not_tested`.
             "norm": "inf",
             "space": settings.get("space"),
             "access": "white box" if cell["source"] == cell["target"] else "transfer",

@@ -141,7 +141,7 @@ def read_run(
         seeds: of the training runs.
         attack_name: directory of the attack in the directory of each source.
         utt2spk: speaker of each evaluation utterance.
-        layout: what the recipe shows, of which a lack is named.
+        layout: what the recipe shows; what is absent of it is named.
 
     Raises:
         InputError: there are no clean scores at all, score files are not of the same trials,
@@ -200,6 +200,7 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
         for target, method, eps, path in attack_scores(directory):
             if target not in place:
                 run.missing.append(f"{target}: attacked but not in the list of models, left out")
+            # Without scores of its own a model has no threshold to answer at.
             elif point := run.thresholds.get((target, seed)):
                 scores, cell = read_scores(path), Cell(source, target, method, eps)
                 if not cells:
@@ -291,7 +292,7 @@ def answered(
     where: str | Path,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Trials with `seed`, `score` and `right`, whether the answer is (1.0 or 0.0).
+    """Trials with `seed`, `score` and `right`: 1.0 where the answer is right, else 0.0.
 
     Args:
         scores: of all of the trials, in any order.
@@ -305,6 +306,7 @@ def answered(
     """
     rows, expected = sorted(scores), trials["utterance"].tolist()
     found = [row.utterance for row in rows]
+    # Joined by name and never by position: files may have another order.
     if found != expected:
         differ = sorted(set(found) ^ set(expected))
         raise InputError(
@@ -314,6 +316,7 @@ def answered(
     if [row.key == "bonafide" for row in rows] != trials["bonafide"].tolist():
         raise InputError(f"{where}: other classes than in the other score files")
     score = np.array([row.score for row in rows], dtype=np.float64)
+    # A score at the threshold is rejected, as in `espnet_ext.metrics.eer.det_curve`.
     right = ((score > threshold) == trials["bonafide"]).astype(np.float64)
     return trials.assign(seed=seed, score=score, right=right)
 
@@ -345,6 +348,7 @@ def panels(run: Run) -> list[PanelOf]:
     for panel in run.layout.get("panels", []):
         sources = [m for m in run.models if m.architecture == panel["source"]]
         sources = [m for m in sources if m.name in attacking]
+        # False comes before True, so the model without defence is first.
         sources.sort(key=lambda m: m.variant != run.layout.get("undefended"))
         found.append(
             {

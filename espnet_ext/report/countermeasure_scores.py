@@ -121,6 +121,7 @@ def measure_scores(
     trials = trials_of(scores, utt2spk)
     errors, weights = tandem_weights(asv) if asv is not None else (None, None)
     measures = Measures(trials, resamples, weights)
+    # Without a threshold no answer is used, so any number will do.
     point = threshold.value if threshold else np.inf
     rows = answered(scores, trials, point, "the score file")
     curves, rates = measures.curves(rows), measures.rates(rows) if threshold else None

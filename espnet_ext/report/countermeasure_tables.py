@@ -48,6 +48,7 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
         ([f"{c['target']} less {c['baseline']}"], "points of balanced accuracy", difference)
         for c in results["comparisons"]
         if c["method"] == CLEAN
+        # Never empty: the condition only gives the text a name.
         and (difference := with_arrow(c["difference"], remains(c, "difference")))
     ]
     if cost:
@@ -190,6 +191,7 @@ def attack_tables(results: CountermeasureResults, source: str, method: str) -> d
             if method != NOISE and c["beyond_noise"]
         ],
         "balanced % (bona fide / spoof)": [
+            # 0 stands for no attack, see `by_eps`.
             *((_name(c), 0.0, _by_class(models[c["target"]]["attacked_clean"])) for c in cells),
             *((_name(c), c["eps"], _by_class(c)) for c in cells),
         ],

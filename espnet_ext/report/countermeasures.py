@@ -137,6 +137,7 @@ def measure_run(
     }
     if other_corpora:
         results["other_corpora"] = list(other_corpora)
+    # Last, because flags are found in the results themselves.
     results["flags"] = stored(countermeasure_flags(results))
     return results
 
@@ -174,6 +175,8 @@ def model_result(run: Run, measures: Measures, model: Model) -> ModelResult:
         found["dev_eer"] = [100.0 * run.thresholds[model.name, seed].rate for seed in seeds]
         found.update(measures.curves(rows))
         found["clean"] = measures.rates(rows)
+        # Only a part of the trials may be attacked, and scores under attack are compared with that
+        # part.
         attacked = run.of(clean(model.name), seeds, attacked=True)
         found["attacked_clean"] = measures.rates(attacked)
         found["attacked_clean_costs"] = measures.costs(attacked)
@@ -200,6 +203,7 @@ def cell_result(run: Run, measures: Measures, cell: Cell) -> CellResult:
         "beyond_noise": None,
     }
     control = cell._replace(method=NOISE)
+    # A paired difference needs the same training seeds on both sides.
     both = [seed for seed in seeds if seed in run.cells.get(control, [])]
     if cell.method != NOISE and both:
         noise, attacked = run.of(control, both), run.of(cell, both)
@@ -218,6 +222,8 @@ def cell_results(run: Run, measures: Measures) -> list[CellResult]:
         attacks = [cell for cell in cells if cell.method != NOISE]
         return min(attacks, key=lambda c: found[c]["balanced_accuracy"][0] or 0.0, default=None)
 
+    # If a transfer does more harm than the attacker who has the model, that attack is a poor one
+    # (flag transfer_stronger).
     for target, eps in dict.fromkeys((cell.target, cell.eps) for cell in run.cells):
         same = [cell for cell in run.cells if (cell.target, cell.eps) == (target, eps)]
         own = _strongest(cell for cell in same if cell.source == target)
@@ -236,6 +242,7 @@ def comparisons(run: Run, measures: Measures) -> list[Comparison]:
     Without attack (method "clean", all trials), and under every attack that neither of the two is
     the source of.
     """
+    # Reversed, so that the first model of a variant is the baseline.
     first = {(m.architecture, m.variant): m.name for m in reversed(run.models)}
     rivals = [
         (model.name, baseline)
@@ -251,6 +258,7 @@ def comparisons(run: Run, measures: Measures) -> list[Comparison]:
         conditions = [(clean(target), seeds)] + [
             (cell, [s for s in seeds if s in run.cells.get(cell._replace(target=baseline), [])])
             for cell, seeds in run.cells.items()
+            # An attack made on one of the two would be a white box for that one alone.
             if cell.target == target and cell.source not in (target, baseline)
         ]
         for cell, both in conditions:
@@ -267,6 +275,7 @@ def comparisons(run: Run, measures: Measures) -> list[Comparison]:
                 }
                 tested(comparison, "difference", draws)
                 found.append(comparison)
+    # Two families of tests: comparisons without attack are not corrected for those under attack.
     correct([c for c in found if c["method"] == CLEAN], "difference")
     correct([c for c in found if c["method"] != CLEAN], "difference")
     return found
@@ -300,6 +309,7 @@ def _histogram(run: Run, cell: Cell, eps: float | None, rows: pd.DataFrame) -> H
     known = run.of(clean(cell.target), run.cells[cell])
     spread = by_seed(known, known["score"]).std(axis=1, keepdims=True)
     scores = by_seed(rows, rows["score"]) - np.array(points)[:, None]
+    # Scores that are all the same have no deviation to divide by.
     scaled = (scores / np.where(spread == 0.0, 1.0, spread)).ravel()
     inside, bonafide = scaled.clip(edges[0], edges[-1]), rows["bonafide"]
     return {
@@ -318,6 +328,7 @@ def _attack_tables(found: Mapping[int, Record], curve: list[CurvePoint]) -> EpsT
     first = found[min(found)]
     tables: dict[str, dict[str, float]] = {}
     for key, value in first.items():
+        # Only these are tables by epsilon; gradient_check, for one, is a mapping as well.
         if key.startswith(("eps_", "snr_", "utterances_without_gradient_")):
             every = [of_seed.get(key, {}) for of_seed in found.values()]
             tables[key] = {
@@ -374,6 +385,7 @@ def probe_results(found: Mapping[int, Record]) -> list[ProbeRow]:
     rows: dict[tuple[str, str], list[Record]] = {}
     for seed, result in found.items():
         for row in result["rows"]:
+            # Rates in percent would be multiplied by 100 a second time.
             if not all(0.0 <= row[key] <= 1.0 for key in ("dev_eer", "eval_eer")):
                 raise InputError(f"probe_seed{seed}: equal error rates must be fractions of 1")
             rows.setdefault((row["model"], row["layer"]), []).append(row)

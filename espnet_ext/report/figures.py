@@ -90,6 +90,7 @@ def drawing(
         import matplotlib
     except ImportError:
         raise InputError("figures need matplotlib: pip install 'espnet_ext[report]'") from None
+    # Machines of a cluster have no display.
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -101,6 +102,7 @@ def drawing(
         )  # fmt: skip
         try:
             yield figure, axes
+            # `page_parts.figure_of` counts on this resolution.
             write_figure(figure, path, dpi=150)
             if path.suffix == ".png":
                 figure.set_layout_engine("none")  # it is laid out, which takes longest
@@ -116,7 +118,7 @@ def curve(
     style: Record,
     bars: bool = False,
 ) -> None:
-    """A measure against something, with its interval where there is one; nothing of no values.
+    """Draw a measure as a curve, with its intervals where there are some; nothing without values.
 
     Args:
         axis: to draw on.
@@ -130,6 +132,7 @@ def curve(
     places = np.array(x, dtype=np.float64)
     point, low, high = np.array(values, dtype=np.float64).reshape(-1, 3).T
     if bars:
+        # A value without an interval gets bars of no length.
         lengths = np.nan_to_num(np.stack([point - low, high - point])).clip(min=0.0)
         axis.errorbar(places, point, yerr=lengths, markersize=5, elinewidth=0.8, **style)
         return
@@ -160,6 +163,7 @@ def method_colour(method: str, shown: Sequence[str]) -> str:
         >>> method_colour("noise", ["pgd", "noise"]), method_colour("pgd", ["pgd", "noise"])
         ('#4d4d4d', '#0072b2')
     """
+    # The order of METHODS gives an attack the same colour in all figures.
     known = [NOISE, *(name for name in METHODS if name != NOISE)]
     known += [name for name in dict.fromkeys(shown) if name not in known]
     return COLOURS[known.index(method) % len(COLOURS)]
@@ -193,6 +197,7 @@ def success_curves(rows: Mapping[str, Sequence[AttackScores | CurvePoint]], path
         kept.setdefault((p["method"], p["budget"]), set()).add(p["step"])
     several = any(len(steps) > 1 for steps in kept.values())
     asked = several and any(_asked(p) for p in every)
+    # A single budget makes no curve; it is drawn only where there is nothing else.
     against = len({p["budget"] for p in every}) > 1 or not several
     shown = [p["method"] for p in every]
     columns = against + several + asked
@@ -232,6 +237,7 @@ def _draw_success(
             at = [budgets.index(tag) for tag in last]
             curve(against[0], at, [p["success_rate"] for p in last.values()], line)
         elif noise:
+            # Noise needs no steps and no queries, so it is a horizontal line.
             for axis, p in product(others, own):
                 axis.axhline(p["success_rate"][0], **{**line, "marker": None})
         if noise:
@@ -241,6 +247,7 @@ def _draw_success(
         for (tag, dash), axis in product(dashes.items(), others):
             same = [p for p in own if p["budget"] == tag]
             places = [p["step"] if axis is others[0] else _asked(p) for p in same]
+            # A logarithmic axis has no place for 0.
             drawn = [(x, p["success_rate"]) for x, p in zip(places, same, strict=True) if x]
             curve(
                 axis,
@@ -252,10 +259,12 @@ def _draw_success(
     for axis in against:
         axis.set_xlabel("budget, last step")
         axis.set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
+        # Budgets in dB of SNR need no second axis.
         if not any(tag.startswith("snr") for tag in budgets):
             levels = [loudness.get(tag) for tag in budgets]
             snr_axis(axis, range(len(budgets)), levels)
     for axis, label in zip(others, ("steps", "gradients and queries"), strict=False):
+        # Lines of noise have no marker: their ends are no numbers of steps.
         marked = [li for li in axis.lines if li.get_marker() == "o"]
         places = sorted({round(x) for li in marked for x in li.get_xdata()})
         axis.set(xlabel=label, xscale="log")
@@ -286,11 +295,13 @@ def name_lines(figure: "Figure", axes: np.ndarray) -> None:
     """Names of lines: beside their ends, right of a panel where these part, or below the figure."""
     named: list[str] = []
     height = figure.get_size_inches()[1] / len(axes)
+    # All rows have the same lines, so names beside one row are enough.
     for axis in axes[:, -1]:
         axis.get_xlim(), axis.get_ylim()  # they are found when asked for
         place = axis.transData + axis.transAxes.inverted()
         lines = [li for li in axis.lines if len(li.get_xdata()) and li.get_label()[0] != "_"]
         ends = sorted((place.transform(li.get_xydata()[-1])[1], n) for n, li in enumerate(lines))
+        # Height of the tallest label, as a share of the height of a panel.
         room = (
             LINE_HEIGHT
             / height
@@ -315,6 +326,7 @@ def name_lines(figure: "Figure", axes: np.ndarray) -> None:
             handles.setdefault(label, handle)
     below = {label: handle for label, handle in handles.items() if label not in named}
     longest = max((len(row) for label in below for row in label.split("\n")), default=0)
+    # About 16 letters fit in an inch, and the sample of a line takes the room of eight.
     columns = int(16 * figure.get_size_inches()[0]) // (longest + 8)
     if below:
         figure.legend(

@@ -88,7 +88,7 @@ def warn_of_gradient(output_dir: str | Path) -> None:
 
 
 def evaluation_flags(models: Sequence[Evaluated]) -> Iterator[Finding]:
-    """Flags of what the attackers found who have the models."""
+    """Flags of attacks by somebody who has the models."""
     yield from gradient_flags({m.name: m.checked for m in models if m.checked})
     if in_vain := [about for model in models for about in _in_vain(model)]:
         yield Finding("loss_without_success", {"found": in_vain})
@@ -120,6 +120,7 @@ def _in_vain(model: Evaluated) -> Iterator[Record]:
         # Of long transcripts some words may be reached and none as a whole.
         if loss is None or max(success, heard[0] - heard[1]) > LIMITS.NO_SUCCESS:
             continue
+        # Ten times a loss near zero is still near zero, hence the 1.
         far = LIMITS.FAR * loss <= before if model.targeted else loss >= LIMITS.FAR * before + 1.0
         if far:
             yield {**_about(model.name, point), "loss": [before, loss], "success": success}
@@ -127,6 +128,7 @@ def _in_vain(model: Evaluated) -> Iterator[Record]:
 
 def _heard(point: Point) -> float:
     """AdvTWER; 0 for what writes no transcripts."""
+    # A plain dict, because not every kind of point has this key.
     found = cast("Numbers | None", dict(point).get("adv_twer"))
     return found[0] or 0.0 if found else 0.0
 
@@ -161,6 +163,7 @@ def _kept(
     for model, point in points:
         kept = point.get("strongest", {})
         those, every = sum(kept.get(name, 0) for name in names), sum(kept.values())
+        # A single utterance says nothing.
         if those > 1 and those > LIMITS.KEPT * every:
             found.append({**_about(model.name, point), "kept": those, "utterances": every})
     if found:
@@ -170,6 +173,7 @@ def _kept(
 
 def _no_plateau(points: Sequence[tuple[Evaluated, Point]]) -> Iterator[Finding]:
     """A flag where the last doubling of the steps made an attack stronger that has room left."""
+    # Steps ascend, so the entry of the most steps remains.
     last = {(m.name, p["method"], p["budget"]): (m, p) for m, p in points if "steps_gain" in p}
     found = [
         {**_about(model.name, point), "gain": gain}
@@ -214,6 +218,7 @@ def sweep_flags(
             yield Finding("unlike", {"heads": base["heads"], "wer": ours, "models": unlike})
     scores = {condition_title(c): c["attack"] for c in conditions}
     yield from _recognition_flags(scores, results["attack"])
+    # The audio of a transfer was made on another model: its attack cannot be judged here.
     if "made_on" not in results:
         targeted = results["attack"].get("targeted", True)
         yield from evaluation_flags(
@@ -273,6 +278,7 @@ def _recognition_flags(
 def _long_steps(settings: Record, entries: Sequence[AttackScores]) -> Iterator[Finding]:
     """Budgets whose ball is only a few steps wide, so that PGD overshoots."""
     step = settings.get("eps_step")
+    # The shares below are of L2 norms.
     if not step or settings.get("norm") != 2:
         return
     shares: dict[str, float] = {}
@@ -304,6 +310,7 @@ def countermeasure_flags(
     near = {
         model["name"]: model["eer"]
         for model in scored
+        # The second condition: its interval reaches chance.
         if (model["eer"][0] or 0.0) >= LIMITS.CHANCE_EER or (model["eer"][2] or 0.0) >= 50.0
     }
     if near:
@@ -314,6 +321,7 @@ def countermeasure_flags(
     if lacking := [cell for cell in cells if cell["beyond_noise"] is None]:
         yield Finding("no_control", {"of": len(cells), "lacking": len(lacking)})
     constant: dict[str, Record] = {}
+    # The smallest epsilon at which a countermeasure gives a constant answer is named.
     for cell in sorted(cells, key=lambda c: c["eps"]):
         if answer := constant_answer(cell):
             about = {key: cell[key] for key in ("source", "method", "eps")}

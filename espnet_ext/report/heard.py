@@ -8,7 +8,7 @@ from espnet_ext.report.results import Words
 
 
 def errors_heard(row: Row) -> dict[str, Errors]:
-    """What is counted of each measure, and over how much.
+    """What each measure counts, and over how much.
 
     Args:
         row: of a log; `answers` are those of other searches on the model, or of other models.

@@ -41,16 +41,18 @@ def add_entry(path: str | Path, cards: Sequence[Card], utterances: str) -> None:
     path, entries = Path(path), list[LeaderboardEntry]()
     if path.is_file():
         entries = check(read_json(path), Leaderboard, str(path))["entries"]
+    # An attack that is verified again replaces its entry.
     entries = [entry for entry in entries if entry["card"] not in cards]
     by = f"espnet_ext {__version__}"
     entries += [{"card": card, "utterances": utterances, "verified_by": by} for card in cards]
+    # The order of verification should not change the file.
     entries.sort(key=lambda entry: entry["card"]["model"]["name"])
     write_json(path, Leaderboard(kind="leaderboard", version=VERSION, entries=entries))
     write_json(path.with_suffix(".schema.json"), json_schema(Leaderboard, "leaderboard", VERSION))
 
 
 def by_name(results: AttackResults) -> Record:
-    """What audio and model tell of results, settings and flags by name and not by place."""
+    """The part of results that audio and model decide, with settings and flags by name."""
     setting = "{method}, {budget}, {step} steps".format_map
     return {
         "training_seed": results["training_seed"],

@@ -61,6 +61,7 @@ def read_other_corpora(
                     for row in scores
                     if row.key != "bonafide"
                 )
+                # The first file says which utterances all others must have.
                 if trials is None:
                     trials = trials_of(scores, utt2spk)
                     measures = Measures(trials, resamples)

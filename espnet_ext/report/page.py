@@ -41,6 +41,7 @@ def write_page(
     reports = [read_report(directory) for directory in directories]
     audio = read_table(wav_scp) if wav_scp is not None else {}
     sections = [section(report, audio, utterances) for report in reports]
+    # The note asks for the directory of an attack, and one was given.
     if any(isinstance(report, AttackReport) for report in reports):
         sections = [s._replace(notes=[n for n in s.notes if n != SWEEP_NOTE]) for s in sections]
     name = reports[0].name if len(reports) == 1 else f"{len(reports)} results"

@@ -103,6 +103,7 @@ def figure_of(picture: Picture) -> Figure:
         path = file_of(directory, picture.name)
         picture.draw(path)
         content = path.read_bytes()
+    # A PNG has its width there, in the header chunk IHDR.
     (width,) = struct.unpack(">I", content[16:20])
     return Figure(data_uri(content, "image/png"), round(width / 1.5), picture.alt, picture.caption)
 
@@ -118,6 +119,7 @@ def folds(sections: Sequence[str], opened: int = 2) -> list[Fold]:
         InputError: Markdown is not installed.
     """
     converter = _converter()
+    # It takes the focus, so that the keyboard can scroll it.
     box = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
     starts, ends = ("<table>", f"{box}<table>"), ("</table>", "</table></div>")
     return [
@@ -131,6 +133,7 @@ def folds(sections: Sequence[str], opened: int = 2) -> list[Fold]:
 
 def _groups(sections: Sequence[str]) -> Iterator[tuple[str, str]]:
     title, body = "", list[str]()
+    # The empty heading at the end closes the last group.
     for section in [*sections, "## "]:
         if not section.startswith("## "):
             # The title is an h4 of the page.

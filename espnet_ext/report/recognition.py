@@ -130,6 +130,7 @@ def decoded_rows(
             continue
         found = read_table(path)
         truth = _truth(data_dir / path.name, found)
+        # Where the true label is not known, no answer is right or wrong.
         known = {name: label for name, label in truth.items() if label != MISSING_LABEL}
         if not known:
             raise InputError(f"no accuracy without a label: all {len(truth)} are '{MISSING_LABEL}'")
@@ -205,6 +206,7 @@ def goal_of(settings: Record) -> str:
 def _gain(goal: str, rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     """Draws of how much more an attacker has of what he wants, in points."""
     if goal == GOALS[0]:
+        # AdvTWER falls where a targeted attack gets better.
         return -difference(rows, others, "adv_twer")
     errors = goal == GOALS[1] and has(rows, "wer") and has(others, "wer")
     return difference(rows, others, "wer" if errors else "success_rate")
@@ -213,6 +215,7 @@ def _gain(goal: str, rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
 def _heard_by(rows: pd.DataFrame) -> dict[str, HeardBy]:
     """The measures of every other listener, by name, see `espnet_ext.report.heard`."""
     found: dict[str, HeardBy] = {}
+    # What others have heard is called "<measure> <listener>".
     for name in (name for name in measures(rows) if " " in name and has(rows, name)):
         measure, who = name.split(" ", 1)
         found.setdefault(who, {}).update({measure: measured(rows, name)})  # type: ignore[misc]
@@ -359,6 +362,7 @@ def compare(results: SweepResults) -> None:
     others = [c for c in results["conditions"] if c is not baseline_result(results)]
     correct(others, "wer_difference")
     entries = [entry for c in others for entry in c["attack"] if entry["step"]]
+    # Noise is a control, and no attack whose differences are asked about.
     correct([entry for entry in entries if entry["method"] != NOISE], "difference")
     for name in GAINS:
         correct([entry for c in results["conditions"] for entry in c["attack"]], name)

@@ -39,6 +39,7 @@ MEASURES: dict[Literal["adv_twer", "wer", "success_rate"], tuple[str, str, str]]
 DOTTED = (0, (1, 2))
 NOISE_LABEL = "noise of the same size"
 LOUDNESS = "median SNR in dB, louder to the right"
+# SNRs that differ by less belong to one budget, which every attack uses up.
 LEAST_DB = 0.5
 
 
@@ -65,6 +66,7 @@ def figure_1(results: SweepResults, path: str | Path) -> None:
                 # Evenly spaced: most steps are among the first.
                 at = [steps.index(e["step"]) for e in own]
                 curve(top, at, [e["adv_twer"] for e in own], style)
+                # Noise needs no steps, so it is a horizontal line.
                 for entry in (e for e in noise if e["budget"] == budget):
                     top.axhline(entry["adv_twer"][0], color=style["color"], linestyle=DOTTED)
                 _difference(below, condition, at, own, results)
@@ -97,6 +99,7 @@ def figure_snr(results: SweepResults, path: str | Path) -> None:
             style = style_of(condition, results)
             attack, noise = without_noise(condition["attack"])
             shown, title = along_loudness(attack)
+            # matplotlib leaves lines without a label out of legends.
             dotted = {**style, "linestyle": DOTTED, "label": ""}
             for entries, line in ((shown, style), (along_loudness(noise)[0], dotted)):
                 loudness = [entry["snr_median"] for entry in entries]
@@ -107,6 +110,7 @@ def figure_snr(results: SweepResults, path: str | Path) -> None:
         below.sharex(top)
         low, high = top.get_xlim()
         middle, half = (low + high) / 2, max(high - low, 2 * LEAST_DB) / 2
+        # From high to low SNR: louder is to the right.
         top.set_xlim(middle + half, middle - half)
         _finish(figure, axes, conditions, results)
 
@@ -223,6 +227,7 @@ def style_of(condition: ConditionResult, results: SweepResults) -> Record:
     free = [n for n in range(len(COLOURS)) if n >= len(wanted) or wanted[n] not in shown]
     others = [key for key in shown if key not in wanted]
     key = _key(condition)
+    # Where there are more conditions than colours, some share one.
     number = wanted.index(key) if key in wanted else free[others.index(key) % len(free)]
     return {
         "marker": MARKERS[number],

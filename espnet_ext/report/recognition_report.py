@@ -359,6 +359,7 @@ def _attack(
     entry: AttackScores, settings: Record, noise: AttackScores | None, made_on: Record | None
 ) -> Attack:
     targeted = settings.get("targeted", True)
+    # AdvTWER says nothing about an attack that has no target.
     names = ("wer", *["adv_twer"] * targeted, "success_rate")
     found, control = (metrics(scores, names) if scores else {} for scores in (entry, noise))
     return {

@@ -77,6 +77,7 @@ def sweep_tables(results: SweepResults) -> list[str]:
 
 def chosen_conditions(results: SweepResults) -> list[tuple[SweepTable, list[ConditionResult]]]:
     """Each table of the layout that has two conditions or more, and one of all the others."""
+    # Tables of a paper have no variants; these are among the other conditions.
     papers = {
         (c["asr_weight"], c["ctc_weight"], c["inference_ctc_weight"]): c
         for c in results["conditions"]
@@ -86,7 +87,9 @@ def chosen_conditions(results: SweepResults) -> list[tuple[SweepTable, list[Cond
         (table, [papers[key] for key in map(tuple, table["conditions"]) if key in papers])
         for table in results["layout"].get("tables", [])
     ]
+    # A table of one column compares nothing.
     tables = [(table, conditions) for table, conditions in tables if len(conditions) > 1]
+    # Conditions are dictionaries, which a set cannot hold.
     listed = [id(c) for _, conditions in tables for c in conditions]
     others = [c for c in results["conditions"] if id(c) not in listed]
     return [*tables, *([(OTHERS, others)] if others else [])]

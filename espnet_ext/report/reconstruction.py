@@ -133,5 +133,6 @@ class ReconstructionReport(Report):
 
 
 def _copy(picture: Path, path: Path) -> None:
+    # A report may be written where its pictures already are.
     if picture != path:
         shutil.copyfile(picture, path)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def check(value: object, kind: type[T], where: str) -> T:
-    """A value that was read, as one of a type; refused if it is not.
+    """A value that was read, if it is of a type; refused otherwise.
 
     Args:
         value: as it was read from JSON or YAML.
@@ -43,6 +43,7 @@ def check(value: object, kind: type[T], where: str) -> T:
 def _refuse(value: object, kind: Any, where: str) -> None:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
+        # If no option fits, the error at the end names all of them.
         for option in arguments:
             with contextlib.suppress(InputError):
                 _refuse(value, option, where)
@@ -60,6 +61,7 @@ def _refuse(value: object, kind: Any, where: str) -> None:
             _refuse(item, arguments[1], f"{where}: {key}")
     elif not (
         kind in (Any, object)
+        # Not isinstance: for Python True is an int.
         or type(value) is kind
         or (kind is float and type(value) is int)
         or (origin is Literal and value in arguments)

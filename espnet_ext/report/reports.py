@@ -57,6 +57,8 @@ def read_report(directory: str | Path) -> Report:
     found = read_json(path)
     results = upgraded(found) if isinstance(found, dict) else {}
     try:
+        # One branch for each kind: in a table of classes mypy could not see which results belong to
+        # which report.
         if results.get("kind") == SWEEP:
             return SweepReport(directory, check(results, SweepResults, str(path)))
         if results.get("kind") == ATTACK:
@@ -85,6 +87,7 @@ def upgraded(results: Record) -> Record:
             {"variant": "", "training_seeds": None, **c, "attack": [*map(_with_method, entries)]}
             for c, entries in ((c, c["attack"]) for c in results["conditions"])
         ]
+        # What the file has itself wins over what is put in for it.
         return {"kind": SWEEP, **before, **results, "conditions": conditions}
     if isinstance(scores, list) and all("adv_twer" in entry for entry in scores):
         lacking = {"version": VERSION, "training_seed": None}
@@ -113,6 +116,7 @@ def write_report(results: Mapping[str, object], output_dir: str | Path) -> None:
     """
     output = Path(output_dir)
     write_json(output / "results.json", results)
+    # Read back, so that RESULTS.md says what the file says.
     report = read_report(output)
     write_json(output / "results.schema.json", results_schema(str(results["kind"])))
     for picture in report.pictures():
@@ -178,6 +182,7 @@ def write_cards(
                     "--output_dir of its own"
                 )
             cards[name] = card
+    # Nothing is written before every result has given its cards.
     for name, card in cards.items():
         write_json(file_of(output_dir, name) / "card.json", card)
         text = f"{front_matter(card, licence, dataset)}\n{card_markdown(card, licence)}"

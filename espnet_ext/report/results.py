@@ -15,6 +15,7 @@ COUNTERMEASURES: Literal["countermeasure_report"] = "countermeasure_report"
 RECONSTRUCTION: Literal["reconstruction"] = "reconstruction"
 VERIFICATION: Literal["verification_attack"] = "verification_attack"
 VERSION = 1
+# A list after it was read from JSON, an `Interval` before it is written.
 Numbers = Sequence[float | None]  # value, low, high
 Benign = dict[str, int | Numbers]  # "utterances", and what was measured without attack
 
@@ -25,6 +26,8 @@ class _Made(TypedDict):
     environment: Record
 
 
+# Keys that not every result has are in classes of their own, because Python 3.10 has no
+# `typing.NotRequired`.
 class _Overlap(TypedDict, total=False):
     overlap: Record
 

@@ -87,6 +87,7 @@ def by_setting(table: pd.DataFrame) -> dict[Setting, pd.DataFrame]:
 
 def by_seed(rows: pd.DataFrame, values: np.ndarray | pd.Series) -> np.ndarray:
     """Values of rows (K * N,) by training seed and trial (K, N); each seed has the same trials."""
+    # Rows are sorted by seed and then by utterance.
     return np.asarray(values).reshape(rows["seed"].nunique(), -1)
 
 
@@ -143,6 +144,7 @@ def difference(
     if baseline is None or not seeds:
         raise InputError("a condition and the baseline have no training seed in common")
     keys = [key for key in PAIRED if key in rows]
+    # By seed and then by utterance, so that rows of both stand in pairs.
     own, other = (
         side.loc[side["seed"].isin(seeds), [*keys, name, f"of {name}"]].sort_values(keys[::-1])
         for side in (rows, baseline)

@@ -34,6 +34,7 @@ def template(name: str, *further: Callable[..., str]) -> "Template":
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        # Markdown has other escapes: see `espnet_ext.report.card.text`.
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,

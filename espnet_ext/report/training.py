@@ -11,6 +11,7 @@ from espnet_ext.data.files import read_yaml, write_json
 from espnet_ext.data.weights import TRAINING_STATE, load_tensors
 
 NOT_KEPT = ("token_list",)
+# Entries of ESPnet's reporter that measure nothing.
 NO_MEASURES = ("time", "total_count")
 DIGITS = 5
 
@@ -36,7 +37,7 @@ def training_summary(directories: Iterable[str | Path]) -> dict[str, Any]:
 
     Returns:
         "common": what all configurations have alike; "models", by the name of the directory:
-        "configuration", what the model has otherwise, and its "course", see `course`.
+        "configuration", what is different for the model, and its "course", see `course`.
     """
     found = [
         path for d in dict.fromkeys(map(Path, directories)) if (path := d / "config.yaml").is_file()
@@ -45,6 +46,7 @@ def training_summary(directories: Iterable[str | Path]) -> dict[str, Any]:
         path.parent: {
             key: value
             for key, value in read_yaml(path).items()
+            # ESPnet writes every option, and those without a value say nothing.
             if value not in (None, [], {}) and key not in NOT_KEPT
         }
         for path in found
@@ -81,6 +83,7 @@ def course(directory: str | Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     reporter = Reporter()
+    # Without unpickling: beside tensors the state holds times and numbers of NumPy.
     reporter.load_state_dict(load_tensors(path, known=TRAINING_STATE)["reporter"])
     stats = reporter.stats
     epochs = [stats[number] for number in sorted(stats)]
@@ -100,6 +103,7 @@ def _measures(epochs: list[Mapping[str, Any]]) -> dict[str, list[float]]:
     return {
         name: [_short(value) for value in values]
         for name, values in found.items()
+        # JSON has no NaN.
         if all(map(math.isfinite, values))
     }
 

@@ -86,7 +86,7 @@ ALONE = (SPEAKER, COUNTERMEASURE)
 
 
 class Judge(NamedTuple):
-    """What errors are counted with, of trials: a table with `unit`, `key`, `score` and `cm_score`.
+    """Counts the errors of trials: a table with `unit`, `key`, `score` and `cm_score`.
 
     Attributes:
         draws: of speakers.
@@ -117,6 +117,8 @@ class Judge(NamedTuple):
             "cm_rejects": bootstrap.interval(rejects),
             "both_accept": bootstrap.interval(both),
             "either_rejects": bootstrap.interval(either),
+            # In this cost attacked impostors are the spoofs, and impostors without attack the false
+            # alarms.
             "a_dcf": bootstrap.interval(a_dcf(either / 100.0, impostors / 100.0, both / 100.0)),
         }
 
@@ -174,6 +176,7 @@ def verification_results(
     judge, units = Judge(draws, threshold), {name: numbers[own] for name, own in speakers.items()}
     every = pd.DataFrame(
         [
+            # One model was trained once.
             {"unit": units[t.enrolment], "seed": 0, "key": t.key, "score": score, "cm_score": other}
             for t, score, other in scored
         ]
@@ -197,8 +200,10 @@ def verification_results(
         "scores": scores,
     }
     if "cm_score" in rows[0]:
+        # Read once more, because flat settings no longer say which option belongs to which method.
         methods = read_record(Path(output_dir) / RECORD)["settings"]["methods"]
         results["losses"] = {name: o["loss"] for name, o in methods.items() if o.get("loss")}
+        # Nothing is attacked here, so both are the same trials.
         results["tandem"] = judge.tandem(every, every)
         results["definitions"] |= TANDEM_DEFINITIONS
     if checked := gradient_shares([record]):

@@ -27,6 +27,7 @@ class VerificationReport(Report):
 
     subject = "Attack on speaker verification"
     heading = "Attack on speaker verification"
+    # Flags are older than results of this kind, so all of these have them.
     flagged = True
 
     def __init__(self, directory: Path, results: VerificationResults) -> None:
@@ -35,7 +36,7 @@ class VerificationReport(Report):
         self.definitions, self.environment = results["definitions"], results["environment"]
 
     def about(self) -> str:
-        """How much was scored and attacked, and at which threshold is decided."""
+        """How much was scored and attacked, and the threshold of the decisions."""
         results = self.results
         all_of, attacked = results["trials"], results["attacked_trials"]
         count = ", ".join(
@@ -59,6 +60,7 @@ class VerificationReport(Report):
         if not attacks:
             yield Finding("nothing", {})
             return
+        # Of attacks with equal success the one with the fewest steps.
         worst = max(attacks, key=lambda e: (e["success_rate"][0] or 0.0, -e["step"]))
         noise = [e for e in scores if (e["method"], e["budget"]) == (NOISE, worst["budget"])]
         if tandem := self.results.get("tandem"):

@@ -101,6 +101,7 @@ def budget_name(tag: str) -> str:
         >>> budget_name("snr35")
         'SNR 35 dB'
     """
+    # A tag is "snr" or "eps" and a number.
     return f"SNR {tag[3:]} dB" if tag.startswith("snr") else f"ε = {tag[3:]}"
 
 
@@ -137,6 +138,7 @@ def weights(condition: ConditionResult, keys: Sequence[str] = tuple(WEIGHTS)) ->
         >>> weights({**condition, "variant": ""})
         'λ_A 1, λ_C 0.5, inference 0'
     """
+    # A plain dict, because mypy takes only literals as keys of a TypedDict.
     values = dict(condition)
     named = [f"{WEIGHTS[key]} {values[key]:g}" for key in keys]
     return ", ".join([*named, *filter(None, [condition["variant"]])])
@@ -149,6 +151,7 @@ def condition_title(condition: ConditionResult) -> str:
 
 def norm_of(settings: Record) -> str | None:
     """The norm of an attack, "2" or "inf"; None where it is another or not known."""
+    # The settings may hold 2, 2.0 or "inf".
     norm = str(settings.get("norm", "")).removesuffix(".0")
     return norm if norm in NORMS else None
 
