@@ -1,8 +1,8 @@
 """Audio for the page: what was attacked, what came of it, and the difference; heard and seen.
 
 A page of ten sentences should be small enough for an e-mail. Little audio is WAV, more is Opus,
-of a tenth of the size. FLAC is not used: libsndfile writes it without a seek table, and Chromium fails to
-seek in such a file, as changing the clip does.
+of a tenth of the size. FLAC is not used: libsndfile writes it without a seek table, and Chromium
+fails to seek in such a file, as changing the clip does.
 """
 
 import io
