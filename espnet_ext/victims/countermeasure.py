@@ -265,7 +265,7 @@ class PyTorchCountermeasure(PyTorchClassifier, Victim[LabelledBatch]):
         inputs, lengths = self.padded(arrays)
         if goals is None:
             with torch.no_grad(), self.attack_mode(False):
-                labels = self.logits(inputs, lengths).argmax(1)
+                labels = self.decide(self.logits(inputs, lengths))
         else:
             labels = torch.as_tensor(goals, device=self.device).long()
         return LabelledBatch([*names], inputs, lengths, labels)

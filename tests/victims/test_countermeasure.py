@@ -108,6 +108,13 @@ def test_the_gradient_is_that_of_the_cross_entropy_in_evaluation_mode(net):
     assert estimator.class_gradient(x, label=1).shape == (len(x), 1, *x.shape[1:])
 
 
+@pytest.mark.parametrize(("threshold", "answer"), [(-1e6, 1), (1e6, 0)])
+def test_what_the_threshold_decides_is_to_be_left_without_classes(net, threshold, answer):
+    arrays = list(feature_batch(net, 3).inputs.numpy())
+    victim = PyTorchCountermeasure(net, threshold=threshold)
+    assert victim.batch(["a", "b", "c"], arrays).labels.tolist() == [answer] * 3
+
+
 def test_scaled_inputs_are_multiples_of_the_scale(net):
     x, y = rectangular(net)
     scale = torch.linspace(0.5, 2.0, DIMS)
