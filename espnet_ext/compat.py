@@ -25,7 +25,7 @@ import typeguard
 Decorator = Callable[..., Callable[..., object]]
 
 CHECKED_LATER: "dict[str, functools._lru_cache_wrapper[object]]" = {}
-"""Of each function of ESPnet, by module and name: what gives it its checks of types, once."""
+"""For each function of ESPnet, by module and name: a call that adds its checks of types, once."""
 
 # Imported by every task of ESPnet, and used for few models: g2p_en asks the network for NLTK data
 # when it is imported (seconds, or a hang behind a firewall that drops packets), the cleaner reads
@@ -71,7 +71,6 @@ class _KnownByName(type):
 @contextlib.contextmanager
 def _stands_in(module: types.ModuleType) -> Iterator[None]:
     """Let `import` find this module inside the block; does nothing where one is imported."""
-    # A module that is there already must stay: others hold references to it.
     if sys.modules.setdefault(module.__name__, module) is not module:
         yield
         return
@@ -209,7 +208,7 @@ def pretrained_loader(loader: Callable[..., object]) -> Iterator[None]:
 
 
 class _Torch(types.ModuleType):
-    """Stands for `torch` in a module, with these functions in place of its own."""
+    """Stands for `torch` in a module, with these functions instead of its own."""
 
     def __init__(self, **functions: Callable[..., object]):
         super().__init__("torch")
@@ -229,9 +228,9 @@ def trainer_files(
     of one, and unpickles them without restriction.
 
     Args:
-        save: in place of `torch.save`.
-        load: in place of `torch.load`, and of `safe_torch_load` in ESPnet 202611.
-        average: in place of `average_nbest_models`.
+        save: replacement of `torch.save`.
+        load: replacement of `torch.load`, and of `safe_torch_load` in ESPnet 202611.
+        average: replacement of `average_nbest_models`.
     """
     trainer, averaging = "espnet2.train.trainer", "espnet2.main_funcs.average_nbest_models"
     with contextlib.ExitStack() as patches:
@@ -251,7 +250,6 @@ def gradients_through(model: torch.nn.Module) -> Iterator[None]:
     These classes freeze by `torch.no_grad`, which cuts off the input as well as the parameters.
     """
     with contextlib.ExitStack() as patches:
-        # Only in modules of this model's own classes: everybody else's `torch.no_grad` stays.
         for name in {type(module).__module__ for module in model.modules()}.intersection(FREEZING):
             stand_in = _Torch(no_grad=contextlib.nullcontext)
             patches.enter_context(mock.patch.object(sys.modules[name], "torch", stand_in))

@@ -33,7 +33,7 @@ def summarize(problems: list[str], limit: int = 10) -> str:
 
 
 def shortened(text: str, limit: int = 80) -> str:
-    """`text`, cut where it is so long that what is said of it would be overlooked.
+    """`text`, cut where it is so long that the rest of a message would be overlooked.
 
     Example:
         >>> shortened("one two three", limit=10)
@@ -63,11 +63,11 @@ def refuse(problems: Iterable[str], before: str = "", after: str = "", limit: in
 
 @contextlib.contextmanager
 def collected(problems: list[str], where: str = "") -> Iterator[None]:
-    """Add what is wrong in a block to `problems`, so that all of it is told at once.
+    """Add what is wrong in a block to `problems`, so that all of it is reported at once.
 
     Args:
-        problems: for `refuse`.
-        where: it is, where the error itself does not say so.
+        problems: list of problems, for `refuse`.
+        where: place of the problem, where the error itself does not name it.
 
     Example:
         >>> problems = []

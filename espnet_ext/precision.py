@@ -48,7 +48,7 @@ def fast_in_half(device: torch.device) -> bool:
 
 
 def check_autocast(autocast: str | None, device: torch.device) -> None:
-    """Refuse another mixed precision than bfloat16, and warn where that is slower.
+    """Refuse any mixed precision but bfloat16, and warn where bfloat16 is slower.
 
     On a CPU with AMX or AVX512-BF16 a step of an attack takes half of its time; on others PyTorch
     converts back and forth, and it takes 1.45 to 2.3 times as long, on an AMD EPYC 7003 15 times.
@@ -79,9 +79,9 @@ def frozen(model: torch.nn.Module, train: bool = False) -> Iterator[torch.nn.Mod
     Gradients that parameters have already are neither used nor cleared.
 
     Args:
-        model: any.
-        train: training mode, with the buffers (BatchNorm's statistics) brought back at the
-            end; otherwise evaluation mode, which changes none.
+        model: any module.
+        train: whether to use training mode, whose changes of buffers (statistics of BatchNorm) are
+            undone at the end; evaluation mode otherwise, which changes none.
     """
     # Often around a single pass of a small model: what is so already is not set again.
     before = [(module, module.training) for module in model.modules()]

@@ -103,8 +103,7 @@ def score_directory(
         "trials": trials,
         "audio": {name: [s.st_size, s.st_mtime_ns] for name, s in states.items()},
     }
-    # One digest for all parts: they fit together only if model, plan, trials and audio are the
-    # same.
+    # One digest for all parts: they fit together only if all of this is the same.
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     about = {"made_from": digest, **cli.digests(scores=files[part - 1])}
     write_json(files[part - 1].with_suffix(".json"), about)

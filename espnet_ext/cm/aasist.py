@@ -18,12 +18,12 @@ from espnet_ext.cm.segment import SegmentEncoder
 
 
 class GraphAttention(torch.nn.Module):
-    """Every node looks at every other one, section 2.2.
+    """Attention of every node to every other one, section 2.2.
 
     Args:
-        size: of a node.
-        output_size: of a node behind it.
-        temperature: affinities are divided by it.
+        size: dimensions of a node.
+        output_size: dimensions of a node after the layer.
+        temperature: divisor of the affinities before the softmax.
     """
 
     def __init__(self, size: int, output_size: int, temperature: float):
@@ -43,7 +43,7 @@ class GraphAttention(torch.nn.Module):
         return self.attend(nodes, self.pairs(nodes) @ self.weight)
 
     def pairs(self, nodes: torch.Tensor) -> torch.Tensor:
-        """What each two nodes have in common, (B, N, N, E')."""
+        """What the two nodes of each pair have in common, (B, N, N, E')."""
         return torch.tanh(self.affinity(nodes.unsqueeze(2) * nodes.unsqueeze(1)))
 
     def attend(self, nodes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -56,11 +56,11 @@ class GraphAttention(torch.nn.Module):
 
 
 class HeterogeneousAttention(GraphAttention):
-    """Nodes of two kinds, and a stack node that looks at all of them, section 3.1.
+    """Attention among nodes of two kinds, and of a stack node to all of them, section 3.1.
 
     Args:
-        size: of a node.
-        output_size: of a node behind it.
+        size: dimensions of a node.
+        output_size: dimensions of a node after the layer.
         temperature: see `GraphAttention`.
     """
 
@@ -77,15 +77,15 @@ class HeterogeneousAttention(GraphAttention):
     def forward(  # type: ignore[override]
         self, first: torch.Tensor, second: torch.Tensor, stack: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """New nodes.
+        """Compute new nodes.
 
         Args:
-            first: (B, N, E).
-            second: (B, M, E).
-            stack: the stack node (B, 1, E).
+            first: nodes of one kind, (B, N, E).
+            second: nodes of the other kind, (B, M, E).
+            stack: the stack node, (B, 1, E).
 
         Returns:
-            the same, with E' in the place of E.
+            the new nodes in the same order and shapes, with E' dimensions instead of E.
         """
         count = first.size(1)
         # Each kind gets a projection of its own into one space before the nodes are compared.
@@ -107,11 +107,11 @@ class HeterogeneousAttention(GraphAttention):
 
 
 class GraphPool(torch.nn.Module):
-    """The share of the nodes that count most, weighted.
+    """Keep the nodes with the highest scores, each multiplied by its score.
 
     Args:
-        size: of a node.
-        share: of the nodes that are kept, one at least.
+        size: dimensions of a node.
+        share: share of the nodes that is kept; at least one node is.
     """
 
     def __init__(self, size: int, share: float):
@@ -158,17 +158,18 @@ class AASIST(SegmentEncoder):
 
     Args:
         input_size: bands D of a frame, those of the front end `sinc`.
-        num_frames: of a segment.
-        channels: of the residual blocks: the first two, the others (AASIST: 32, 64; -L: 32, 24).
-        graph_size: of the nodes of both together (32).
-        shares: of the nodes of bands, time and both that are kept (0.5, 0.7, 0.5; -L: 0.4, 0.5,
-            0.7).
-        temperatures: of the graphs of one kind and of both (2, 100).
-        dropout_rate: of the embedding (0.5).
-        projection: dimensions that those of a pretrained encoder's state become; of each three of
-            them, and of three states, the largest counts, and the residual blocks leave all frames
-            (Tak et al. 2022, "Automatic speaker verification spoofing and deepfake detection using
-            wav2vec 2.0 and data augmentation": 128). None for the bands of `sinc`.
+        num_frames: frames of a segment.
+        channels: channels of the first two residual blocks and of the others (AASIST: 32, 64;
+            AASIST-L: 32, 24).
+        graph_size: dimensions of a node in the graphs of bands and time together (32).
+        shares: shares of the nodes that are kept in the graph of bands, of time, and of both
+            (AASIST: 0.5, 0.7, 0.5; AASIST-L: 0.4, 0.5, 0.7).
+        temperatures: temperature of the graphs of one kind, and of the graphs of both (2, 100).
+        dropout_rate: dropout of the embedding (0.5).
+        projection: dimensions to which the states of a pretrained encoder are projected (Tak et
+            al. 2022, "Automatic speaker verification spoofing and deepfake detection using wav2vec
+            2.0 and data augmentation": 128). Max pooling over three dimensions and three states
+            follows, and the residual blocks keep all frames. None for the bands of `sinc`.
 
     Raises:
         InputError: see `check_segment`.
@@ -244,5 +245,5 @@ class AASIST(SegmentEncoder):
 
 
 def _vector(size: int) -> torch.nn.Parameter:
-    """A weight (size, 1), drawn as Glorot and Bengio have it."""
+    """A weight (size, 1) with the initial values of Glorot and Bengio (2010)."""
     return torch.nn.Parameter(torch.nn.init.xavier_normal_(torch.empty(size, 1)))

@@ -16,15 +16,15 @@ from espnet_ext.frontend.frames import zero_padding
 
 @dataclass(frozen=True)
 class AdversarialOptions:
-    """What utterances are attacked with while a countermeasure is trained.
+    """How utterances are attacked while a countermeasure is trained.
 
     Args:
         eps: largest change of a feature, in the units of the normalised features; 0 for none.
             `eps_raw` in the `attack.json` of an attack gives its ε in these units.
-        steps: of PGD from a random point of the ball; 1 is FGSM from there (Wong, Rice, Kolter
-            2020).
-        alpha: length of a step over eps.
-        share: of the utterances that are attacked; the others are seen clean.
+        steps: steps of PGD from a random point of the ball; 1 is FGSM from there (Wong, Rice,
+            Kolter 2020).
+        alpha: length of a step, as a multiple of eps.
+        share: share of the utterances that is attacked; the others are seen clean.
         warmup: training batches over which eps grows from zero. Attacked at full size from the
             start, a countermeasure may never leave chance (Wu et al. 2020 train on clean features
             first).
@@ -54,19 +54,19 @@ class AdversarialOptions:
         loss: Callable[[torch.Tensor], torch.Tensor],
         updates: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Features of a batch, those of some utterances attacked.
+        """Attack the features of some utterances of a batch.
 
-        What the model draws at random (crops, dropout) is drawn alike for every step and once more
-        by whoever takes the result; its parameters get no gradient.
+        What the model draws at random (crops, dropout) is the same in every step, and again the
+        same when the caller then runs the model. The parameters of the model get no gradient.
 
         Args:
             feats: (B, F, D).
             lengths: (B,) frames.
-            loss: of the batch, of features; it is increased.
-            updates: number of training batches before; not given, the warm-up is over.
+            loss: function from features (B, F, D) to the loss of the batch, which is increased.
+            updates: number of training batches so far; None where the warm-up is over.
 
         Returns:
-            (B, F, D), as they were in the padding.
+            (B, F, D); the padding is unchanged.
 
         Example:
             >>> options = AdversarialOptions(eps=0.1, share=1.0)

@@ -16,7 +16,7 @@ class FeatureCache:
     first: a training that was interrupted goes on with the same numbers.
 
     Args:
-        megabytes: beyond which nothing more is kept; what does not fit is computed every time.
+        megabytes: size of the cache; features that do not fit are computed every time.
 
     Example:
         >>> cache = FeatureCache(megabytes=500)
@@ -36,7 +36,7 @@ class FeatureCache:
         Args:
             compute: (B, T) waveforms and their lengths to (B, F, D) features and theirs; without
                 anything that learns or is drawn at random.
-            names: B utterance ids; one id is one utterance, or several of unlike length.
+            names: B utterance ids; one id is one utterance, or several of different lengths.
             speech: (B, T).
             lengths: (B,).
 

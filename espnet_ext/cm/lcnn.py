@@ -59,10 +59,10 @@ class MFMConv(torch.nn.Module):
     """Convolution to twice the channels, and their maximum; the map keeps its size.
 
     Args:
-        in_channels: of the input.
-        out_channels: after the maximum.
-        kernel_size: odd.
-        norm: batch normalisation behind it.
+        in_channels: channels of the input.
+        out_channels: channels after the maximum.
+        kernel_size: side of the square kernel, odd.
+        norm: whether batch normalisation follows.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, norm: bool = False):
@@ -88,8 +88,8 @@ class Group(torch.nn.Module):
     """1x1 convolution that keeps the channels, and a 3x3 convolution that changes them.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
         group_norm: see `LCNN`.
     """
 
@@ -112,7 +112,7 @@ class LCNN(torch.nn.Module):
     """Light CNN over a spectrogram, to an embedding.
 
     The layers are those of the code of Liu et al. (2019): MFM convolution 5x5, max pooling, four
-    groups with max pooling behind the first, second and fourth and batch normalisation behind the
+    groups with max pooling after the first, second and fourth and batch normalisation after the
     first and third, then a linear layer to twice the embedding, dropout, MFM, batch normalisation.
     With `BIG`, 600 frames of 863 bins and an A-softmax layer it has their 10,198,816 parameters,
     with `SMALL` their 509,072.
@@ -124,11 +124,12 @@ class LCNN(torch.nn.Module):
     Args:
         input_size: bins D of a frame, at least 16.
         num_frames: frames of a segment; needed for `pooling` "flatten" only.
-        channels: of the five stages, and the embedding size: `BIG`, `SMALL`, or your own.
+        channels: channels of the five stages, and the size of the embedding: `BIG`, `SMALL`, or
+            your own.
         dropout_rate: between the linear layer and its maximum (original: 0.75).
         group_norm: batch normalisation in the groups. "idle": made but never called, as in the
             original code, whose parameter counts include it; "active": called between the two
-            convolutions, as in Lavrentyeva et al. (2019); "every": behind every convolution;
+            convolutions, as in Lavrentyeva et al. (2019); "every": after every convolution;
             "none".
         pooling: "flatten" the last map into a vector, as the original, or "mean" over its frames,
             for whole utterances.
@@ -207,8 +208,7 @@ class LCNN(torch.nn.Module):
         """The last map (B, C, F // 16, D // 16) of (B, 1, F, D), and its lengths."""
         x, lengths = self._halve(self.stem(x, lengths), lengths)
         x, lengths = self._halve(self.group1(x, lengths), lengths)
-        # The original normalises behind the pooling here, and before group 4, which has no pooling
-        # in front of it.
+        # Normalised after the pooling, as in the original; before group 4 there is no pooling.
         x, lengths = self._halve(self.group2(self.norm1(x, lengths), lengths), lengths)
         x = self.norm3(self.group3(x, lengths), lengths)
         return self._halve(self.group4(x, lengths), lengths)

@@ -38,10 +38,10 @@ class CountermeasureLoss(torch.nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """One score an utterance, higher for bona fide: (B, 2) to (B,).
+        """One score per utterance, higher for bona fide: (B, 2) to (B,).
 
-        It does not saturate: where a score is rounded to its end, trials of a sure model tie, and
-        attacks, which follow it, find no slope.
+        A score must not saturate: where it is rounded to the end of its range, trials of which
+        the model is sure are tied, and attacks, which follow the score, find no gradient.
         """
 
 
@@ -132,9 +132,9 @@ class ASoftmax(_Angular):
         input_size: E.
         num_classes: 2.
         margin: m, a positive integer; 1 is the plain softmax over ``|x| cos(theta)``.
-        lambda_min: end of the schedule.
-        lambda_base: its beginning.
-        lambda_rate: how fast it falls. With these defaults lambda is 1364 at first, 100 after 140
+        lambda_min: value at the end of the schedule.
+        lambda_base: value at its beginning.
+        lambda_rate: how fast lambda falls. With these defaults it is 1364 at first, 100 after 140
             iterations and 5 after 2990: a training of a few hundred iterations sees no margin.
 
     Raises:
@@ -167,7 +167,6 @@ class ASoftmax(_Angular):
             self.iteration += 1
         cosines = self.cosines(embedding)
         target = cosines.gather(1, label.unsqueeze(1))
-        # (lambda cos + psi) / (1 + lambda), see the class, written as a step from the plain cosine.
         margined = target + (self.psi(target) - target) / (1.0 + self.mixing())
         norms = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
         logits = norms * cosines.scatter(1, label.unsqueeze(1), margined)
@@ -182,8 +181,7 @@ class ASoftmax(_Angular):
         """The margin function of cos(theta), any shape; falls from 1 to 1 - 2m over [0, pi]."""
         # The angle only says which branch: its own gradient is infinite at the ends.
         angle = cosines.detach().acos()
-        # At pi the quotient is the margin itself, one branch too far: psi has the same value there,
-        # and its slope the wrong sign.
+        # Clamped, for pi itself would be one branch too far: there the slope has the wrong sign.
         k = (self.margin * angle / math.pi).floor().clamp(max=self.margin - 1)
         before, multiple = torch.ones_like(cosines), cosines
         for _ in range(self.margin - 1):  # cos(m theta) as a polynomial of cos(theta)
@@ -208,8 +206,9 @@ class AMSoftmax(_Angular):
     Args:
         input_size: E.
         num_classes: 2.
-        margin: as Zhang et al. (2021) for spoofing; Wang et al. take 0.35.
-        scale: likewise; Wang et al. take 30.
+        margin: margin of the cosine; 0.9 is that of Zhang et al. (2021) for spoofing, Wang et al.
+            take 0.35.
+        scale: factor of the cosines; 20 is that of Zhang et al., Wang et al. take 30.
 
     Raises:
         InputError: the scale is not positive, or there are not two classes.
@@ -252,9 +251,9 @@ class OCSoftmax(CountermeasureLoss):
     Args:
         input_size: E.
         num_classes: 2.
-        margin_bonafide: bona fide speech should lie above it.
-        margin_spoof: spoofed speech should lie below it.
-        scale: alpha.
+        margin_bonafide: cosine that bona fide speech should exceed.
+        margin_spoof: cosine that spoofed speech should stay below.
+        scale: factor of the distances from the margins, alpha in the paper.
 
     Raises:
         InputError: the scale is not positive, the margins are in the wrong order, or there are

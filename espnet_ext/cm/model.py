@@ -28,30 +28,31 @@ class CountermeasureModel(FeatureModel):
     """A spoofing countermeasure.
 
     Waveforms become features (`features`, the space that Wu et al. 2020 attack), features become
-    class scores (`logits`), and these become one score an utterance (`scores`):
+    class scores (`logits`), and these become one score per utterance (`scores`):
 
         speech -> [codec] -> front end -> normalisation -> [SpecAug in training] -> [defence]
                -> segment -> encoder -> output layer
 
     Args:
         frontend: waveforms to features.
-        normalize: of the features; None for none.
+        normalize: normalisation of the features; None for none.
         defense: `forward(feats, lengths) -> (feats, lengths)` between features and encoder, such
             as a filter or Mockingjay; None for none. It is part of the checkpoint.
         encoder: `forward(feats, lengths) -> (B, E)`.
         loss: the output layer with its loss.
         segment: how utterances are cut; arguments of `SegmentOptions` will do.
-        specaug: ESPnet's augmentation, in training only; None for none. It is applied behind the
+        specaug: ESPnet's augmentation, in training only; None for none. It is applied after the
             normalisation, so that a zero is the mean.
-        sample_rate: of the waveforms in Hz, for whoever reads them.
+        sample_rate: sample rate of the waveforms in Hz, for callers that read audio.
         feature_cache_mb: memory for the features of the utterances that `forward` has seen, in
             megabytes. 0: none. The front end must not learn.
-        codec: of `espnet_ext.data.codecs.CODECS`, which speech goes through first; None for none.
-        adversarial: what features are attacked with in training; arguments of
+        codec: name in `espnet_ext.data.codecs.CODECS` of a codec that speech goes through first;
+            None for none.
+        adversarial: how features are attacked in training; arguments of
             `AdversarialOptions` will do.
 
     Raises:
-        InputError: features are to be kept of a front end that learns.
+        InputError: `feature_cache_mb` is given with a front end that learns.
 
     Example:
         >>> feats, lengths = model.features(speech, speech_lengths)      # doctest: +SKIP
@@ -143,7 +144,7 @@ class CountermeasureModel(FeatureModel):
         return self._segment_mean(self.loss.logits(embeddings.flatten(0, 1)), len(embeddings))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """One score an utterance, higher for bona fide, as the output layer defines it.
+        """One score per utterance, higher for bona fide, as the output layer defines it.
 
         Args:
             logits: (B, 2).
@@ -215,8 +216,8 @@ class CountermeasureModel(FeatureModel):
     def collected_trials(self) -> Iterator[TrialOutputs]:
         """Keep logits, scores and labels of every batch that goes through `forward`.
 
-        Rates of a whole set cannot be had from those of its batches: their classes are mixed
-        differently. Inside the block, `forward` leaves them out of its statistics.
+        The rates of a whole set do not follow from those of its batches, in which the classes have
+        different shares. Inside the block, `forward` leaves the rates out of its statistics.
 
         Yields:
             a list of (logits (B, 2), scores (B,), labels (B,)) that grows with every batch.

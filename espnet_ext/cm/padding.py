@@ -16,7 +16,7 @@ def frame_mask(lengths: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 def silence_padding(maps: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-    """Set the frames of `maps` (B, C, F, D) behind each utterance's end to zero.
+    """Set the frames of `maps` (B, C, F, D) after each utterance's end to zero.
 
     A convolution then reads at the end of an utterance what it reads there when the utterance is
     alone: its own zero padding.

@@ -1,8 +1,7 @@
 """Linear probe: how well each layer of a Mockingjay tells spoofed from bona fide speech.
 
-A logistic regression on statistics of the states over time, without any network behind
-them: it says what a layer holds, where the error of a countermeasure also says how well
-that was trained.
+A logistic regression on statistics of the states over time, with no further network. It shows what
+a layer holds; the error of a whole countermeasure also depends on how well that was trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ def layer_names(model: CountermeasureModel, name: str = "this") -> list[str]:
     """Names of what `layer_states` returns, e.g. input, embedding, layer 1.
 
     Raises:
-        InputError: the defence of the model is no Mockingjay.
+        InputError: the defence of the model is not a Mockingjay.
     """
     return [
         "input",
@@ -50,7 +49,7 @@ def upstream_of(model: CountermeasureModel, name: str = "this") -> MockingjayUps
 
     Args:
         model: the countermeasure.
-        name: of it, for the message.
+        name: name of the countermeasure, for the message.
 
     Raises:
         InputError: there is none.
@@ -70,7 +69,7 @@ def layer_states(
     """Features and states of every layer, utterance by utterance, without padding.
 
     Args:
-        model: a countermeasure behind a Mockingjay.
+        model: a countermeasure with a Mockingjay before it.
         feats: (B, F, D).
         lengths: (B,).
 
@@ -101,10 +100,10 @@ def measure_layers(
     """Statistics of each layer for the utterances of a data directory.
 
     Args:
-        model: a countermeasure behind a Mockingjay, in evaluation mode.
-        paths: audio of each utterance.
-        trials: of `espnet_ext.cm.scoring.read_keys`.
-        batches: of `espnet_ext.cm.scoring.like_lengths`.
+        model: a countermeasure with a Mockingjay before it, in evaluation mode.
+        paths: audio file of each utterance.
+        trials: result of `espnet_ext.cm.scoring.read_keys`.
+        batches: result of `espnet_ext.cm.scoring.like_lengths`.
     """
     rows: list[list[np.ndarray]] = []
     labels: list[bool] = []
@@ -126,12 +125,12 @@ def probe(
     The development set chooses the regularisation; its rate is that of the choice.
 
     Args:
-        train: what the regression is fitted to.
-        dev: chooses.
-        test: is reported.
+        train: statistics to which the regression is fitted.
+        dev: statistics that choose the regularisation.
+        test: statistics on which the result is reported.
 
     Returns:
-        (dev, test) as fractions of 1, one pair a layer.
+        (dev, test) as fractions of 1, one pair per layer.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

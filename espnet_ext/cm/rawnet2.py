@@ -17,10 +17,10 @@ from espnet_ext.cm.segment import SegmentEncoder
 
 
 class FeatureMapScaling(torch.nn.Module):
-    """Scale each channel, and add to it, by what the means of all channels say.
+    """Scale each channel and shift it by a gate that is computed from the means of all channels.
 
     Args:
-        channels: of input and output.
+        channels: channels of input and output.
     """
 
     def __init__(self, channels: int):
@@ -42,11 +42,11 @@ class RawNet2(SegmentEncoder):
 
     Args:
         input_size: bands D of a frame.
-        num_frames: of a segment.
-        channels: of the first two residual blocks and of the other four (paper: 128, 512; ASVspoof
-            2021: 20, 128).
-        gru_size: of a state (1024).
-        gru_layers: recurrent layers (3).
+        num_frames: frames of a segment.
+        channels: channels of the first two residual blocks and of the other four (paper: 128, 512;
+            ASVspoof 2021: 20, 128).
+        gru_size: dimensions of a state (1024).
+        gru_layers: number of recurrent layers (3).
         embedding: size of the embedding (1024).
 
     Raises:
@@ -74,8 +74,7 @@ class RawNet2(SegmentEncoder):
         self.norm = torch.nn.BatchNorm2d(input_size)
         layers: list[torch.nn.Module] = []
         for number, (old, new) in enumerate(itertools.pairwise(sizes)):
-            # SELU before and behind the blocks, but leaky ReLU in them: so it is in the authors'
-            # code.
+            # As in the authors' code: SELU before and after the blocks, leaky ReLU inside.
             activation = torch.nn.LeakyReLU(0.3)
             layers += [
                 # Their shortcut reads one frame, that of AASIST three.

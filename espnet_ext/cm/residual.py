@@ -7,19 +7,19 @@ from espnet_ext.errors import InputError
 
 BLOCKS = 6
 LEAST_FRAMES = 3**BLOCKS
-"""The frames of which six residual blocks leave one."""
+"""The number of frames that six residual blocks reduce to one."""
 
 
 class ResidualBlock(torch.nn.Module):
-    """Two convolutions over bands and frames, and the largest of neighbouring frames.
+    """Two convolutions over bands and frames, and max pooling over frames.
 
     Args:
-        channels: at the input and the output.
-        first: whether what comes in is normalised already.
+        channels: channels of the input and of the output.
+        first: whether the input is normalised already.
         height: bands that a convolution reads: 2, or 1 where the bands are channels (RawNet2).
-        activation: in front of each convolution.
+        activation: activation before each convolution.
         shortcut_frames: frames that the convolution of the shortcut reads, where there is one.
-        pool: frames of which one is left.
+        pool: frames that are pooled into one.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class ResidualBlock(torch.nn.Module):
 
 
 def check_segment(num_frames: int | None, encoder: str, least: int = LEAST_FRAMES) -> None:
-    """Refuse whole utterances, and segments of which the blocks leave nothing.
+    """Refuse whole utterances, and segments that the blocks would reduce to nothing.
 
     Args:
-        num_frames: of a segment; None for whole utterances.
-        encoder: its name in a configuration, for the message.
-        least: frames of which the blocks leave one.
+        num_frames: frames of a segment; None for whole utterances.
+        encoder: name of the encoder in a configuration, for the message.
+        least: fewest frames that a segment may have.
 
     Raises:
         InputError: says what to give.

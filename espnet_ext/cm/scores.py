@@ -35,8 +35,8 @@ def read_scores(*paths: str | Path) -> list[TrialScore]:
 
     Raises:
         InputError: names file and line: not four columns, an unknown key, an attack that
-            does not agree with it, a score that is no finite number, an utterance that
-            stands in two lines or in two files.
+            does not agree with it, a score that is not a finite number, an utterance that
+            appears in two lines or in two files.
 
     Example:
         >>> read_scores("exp/senet/eval/scores.1.txt", "exp/senet/eval/scores.2.txt")
@@ -86,7 +86,7 @@ def write_score_file(path: str | Path, scores: Iterable[TrialScore]) -> None:
     """Write a score file sorted by utterance, so that any number of jobs gives the same bytes.
 
     Raises:
-        InputError: an utterance has two scores, or a score is no finite number.
+        InputError: an utterance has two scores, or a score is not a finite number.
     """
     rows = sorted(scores)
     twice = [name for name, count in Counter(row.utterance for row in rows).items() if count > 1]
@@ -110,7 +110,7 @@ def check_trials(
     """Check that exactly the trials of a data directory have scores, with their keys.
 
     Args:
-        scores: of a score file.
+        scores: trials of a score file.
         utt2label: key of each trial.
         utt2attack: attack of each trial; that of bona fide ones, "-", may be left out.
 
@@ -156,7 +156,7 @@ def read_asv_scores(path: str | Path) -> list[AsvScore]:
 
     Raises:
         InputError: names file and line: not three columns, an unknown key, keys that
-            contradict each other, a score that is no finite number; or a kind of trial is
+            contradict each other, a score that is not a finite number; or a kind of trial is
             missing.
     """
     rows = read_columns(path, asv_score)
@@ -192,7 +192,7 @@ def check_asv_attacks(
 
     Args:
         asv: scores of speaker verification.
-        attacks: of each countermeasure trial; "-" for bona fide.
+        attacks: attack of each countermeasure trial; "-" for bona fide.
         where: the file of `asv`, for the message.
         part: the countermeasure trials are a part of the partition (a subset that is
             attacked, say): then it may have fewer of each attack, or none.
@@ -221,7 +221,7 @@ def check_asv_protocol(
 
     Args:
         asv: scores of speaker verification.
-        protocol: of `espnet_ext.data.asvspoof.read_asv_protocol`.
+        protocol: result of `espnet_ext.data.asvspoof.read_asv_protocol`.
         where: the file of `asv`, for the message.
 
     Raises:

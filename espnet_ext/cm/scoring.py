@@ -47,7 +47,7 @@ def read_keys(data_dir: str | Path) -> dict[str, tuple[str, str]]:
 
 
 def like_lengths(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]:
-    """Batches of utterances of like length, longest first.
+    """Batches of utterances of similar length, longest first.
 
     The plan depends on nothing but the arguments. Jobs that share its batches compute the
     same numbers, bit by bit, as one job that computes all of them.
@@ -68,13 +68,13 @@ def like_lengths(lengths: Mapping[str, int], batch_size: int) -> list[list[str]]
 def audio_lengths(paths: Mapping[str, str], sample_rate: int, window: int = 1) -> dict[str, int]:
     """Samples of each utterance, from the headers of the files.
 
-    Utterances shorter than one window are named in a warning: every trial needs a score, but
-    theirs is of little more than what the front end pads them with.
+    A warning names utterances shorter than one window: every trial needs a score, but theirs says
+    little more than what the front end pads them with.
 
     Args:
         paths: audio file of each utterance.
-        sample_rate: that the files must have, in Hz.
-        window: samples of the window of the front end.
+        sample_rate: sample rate that the files must have, in Hz.
+        window: samples of the front end's window.
 
     Raises:
         InputError: see `espnet_ext.data.audio.audio_length`.
@@ -103,9 +103,9 @@ def score_batches(
     """Score utterances batch by batch.
 
     Args:
-        model: in evaluation mode.
+        model: the countermeasure, in evaluation mode.
         paths: audio file of each utterance.
-        batches: of `like_lengths`.
+        batches: result of `like_lengths`.
 
     Yields:
         utterance -> score, higher for bona fide.
@@ -126,7 +126,7 @@ def read_speech(
     """Waveforms of a batch, at the sample rate and on the device of the model.
 
     Args:
-        model: that will take them.
+        model: the countermeasure that will score them.
         paths: audio file of each utterance.
         names: utterances of the batch.
 
@@ -147,7 +147,7 @@ def trial_scores(
     """Lines of a score file.
 
     Args:
-        scores: of each utterance.
-        trials: of `read_keys`.
+        scores: score of each utterance.
+        trials: result of `read_keys`.
     """
     return [TrialScore(name, *trials[name], score) for name, score in scores.items()]

@@ -20,10 +20,10 @@ class SegmentOptions:
             utterance, which needs an encoder with masked pooling.
         eval_segments: segments of an utterance in evaluation, spread evenly from its beginning
             to its end; their logits are averaged. 1: the first frames only, as the original.
-        random_phase: in training, begin the repetition of an utterance that is shorter than the
-            segment anywhere, not at its first frame.
-        min_frames: with whole utterances, shorter ones are repeated up to this length; 16 is the
-            least that the four halvings of an LCNN leave a frame of.
+        random_phase: whether, in training, the repetition of an utterance that is shorter than the
+            segment begins anywhere, not at its first frame.
+        min_frames: length up to which shorter utterances are repeated where whole utterances are
+            taken; an LCNN, which halves four times, needs at least 16.
 
     Raises:
         InputError: a number is not positive, or several segments of a whole utterance.
@@ -54,8 +54,8 @@ def cut(
     Args:
         feats: (B, F, D).
         lengths: (B,) frames of each utterance.
-        options: see there.
-        training: draw crops (from PyTorch's generator) where evaluation takes fixed ones.
+        options: how utterances are cut.
+        training: whether to draw crops from PyTorch's generator; evaluation takes fixed ones.
 
     Returns:
         (B * S, num_frames, D) with the S segments of an utterance one after the other, and None:
@@ -89,7 +89,7 @@ def cut(
         numbers = torch.arange(count, device=lengths.device)
         starts = torch.div(last * numbers, max(count - 1, 1), rounding_mode="floor")
     steps = torch.arange(size, device=feats.device)
-    # (B, S, N): the frame behind the last one is the first one.
+    # (B, S, N): the first frame follows the last one.
     index = (starts.unsqueeze(-1) + steps) % lengths.clamp(min=1).view(-1, 1, 1)
     return _frames(feats, index.flatten(1)).reshape(-1, size, feats.size(2)), None
 

@@ -19,11 +19,11 @@ SENET34 = (3, 4, 6, 3)
 
 
 class SqueezeExcitation(torch.nn.Module):
-    """Weigh each channel by what the means of all channels say.
+    """Multiply each channel by a weight that is computed from the means of all channels.
 
     Args:
-        channels: of input and output.
-        reduction: how much narrower the bottleneck is.
+        channels: channels of input and output.
+        reduction: factor by which the bottleneck is narrower.
     """
 
     def __init__(self, channels: int, reduction: int):
@@ -36,7 +36,7 @@ class SqueezeExcitation(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-        """(B, C, F, D) to (B, C, F, D); frames behind `lengths` (B,) do not count."""
+        """(B, C, F, D) to (B, C, F, D); frames beyond `lengths` (B,) are ignored."""
         # First over the frames of each utterance: the padding must not change the weights.
         weights = self.gate(mean_over_frames(x, lengths).mean(dim=2))
         return x * weights[:, :, None, None]
@@ -46,10 +46,10 @@ class SEBlock(torch.nn.Module):
     """Two 3x3 convolutions and squeeze-and-excitation beside a shortcut.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        stride: of the first convolution, in time and frequency.
-        reduction: of the squeeze-and-excitation.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the first convolution, in time and frequency.
+        reduction: see `SqueezeExcitation`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, reduction: int):
@@ -71,7 +71,7 @@ class SEBlock(torch.nn.Module):
         """(B, C, F, D) to (B, C', F', D').
 
         Args:
-            x: zero behind the end of each utterance.
+            x: maps that are zero after the end of each utterance.
             lengths: (B,) frames of the output; None where all count.
         """
         # A normalisation moves the zeros of the padding, which the next convolution would read.
@@ -93,11 +93,11 @@ class SENet(torch.nn.Module):
 
     Args:
         input_size: bins D of a frame; the network does not depend on it.
-        num_frames: not used, any number of frames will do.
+        num_frames: ignored; the network takes any number of frames.
         layers: blocks in each stage, `SENET12` or `SENET34` or your own; every stage but the
             first halves the map.
-        channels: of each stage.
-        reduction: of squeeze-and-excitation.
+        channels: channels of each stage.
+        reduction: see `SqueezeExcitation`.
 
     Raises:
         InputError: as many `layers` as `channels` are needed, and channels that can be reduced.
@@ -181,5 +181,5 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int) ->
 
 
 def _halved(lengths: torch.Tensor | None) -> torch.Tensor | None:
-    """Frames behind a layer of stride 2 that is padded by half its kernel."""
+    """Frames after a layer of stride 2 that is padded by half its kernel."""
     return None if lengths is None else torch.div(lengths + 1, 2, rounding_mode="floor")

@@ -20,11 +20,11 @@ class XVector(SegmentEncoder):
 
     Args:
         input_size: dimensions D of a frame.
-        num_frames: of a segment; the network does not depend on it.
-        channels: of the convolutions (paper: 512).
-        pooled: channels of which mean and deviation are taken (paper: 1500).
+        num_frames: frames of a segment; the network does not depend on it.
+        channels: channels of the convolutions (paper: 512).
+        pooled: channels whose mean and deviation are taken (paper: 1500).
         embedding: size of the embedding (paper: 512).
-        dropout_rate: of mean and deviation (paper: none).
+        dropout_rate: dropout of mean and deviation (paper: none).
 
     Raises:
         InputError: whole utterances are asked for, or a size is not positive.

@@ -1,8 +1,8 @@
 """Defences of countermeasures: modules between the features and the encoder.
 
 A defence takes features (B, F, D) with their lengths (B,) and returns features of
-`output_size()` dimensions with theirs. It is part of the model: saved with it, and seen by
-an attacker who knows it.
+`output_size()` dimensions with theirs. It is part of the model: it is saved with the model, and an
+attacker who knows the model knows the defence.
 
 Example:
     >>> from espnet_ext.defense import SmoothingFilter

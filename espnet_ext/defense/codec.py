@@ -18,7 +18,7 @@ def through_codec(
         speech: (B, T) waveforms; beyond [-1, 1] they are clipped.
         lengths: (B,) samples.
         sample_rate: in Hz.
-        codec: of `espnet_ext.data.codecs.CODECS`.
+        codec: name in `espnet_ext.data.codecs.CODECS`.
 
     Returns:
         (B, T), zero in the padding.

@@ -35,10 +35,10 @@ class SmoothingFilter(torch.nn.Module):
         input_size: D.
         kind: "median", "mean" or "gaussian".
         size: side of the square: 3, 5 or 7.
-        sigma: of the Gaussian, in frames and dimensions; cut off at the square and
-            normalised to a sum of one. The other kinds have none.
-        blocks: equal blocks of dimensions that are filtered apart, e.g. 2 for static
-            features followed by their deltas. With 1, as the paper has it as far as is
+        sigma: standard deviation of the Gaussian in frames and dimensions; it is cut off at the
+            square and normalised to a sum of one. The other kinds ignore it.
+        blocks: number of equal blocks of dimensions that are filtered separately, e.g. 2 for
+            static features followed by their deltas. With 1, as the paper has it as far as is
             known, the last static dimensions and the first deltas are blended.
 
     Raises:

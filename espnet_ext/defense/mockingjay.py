@@ -8,7 +8,7 @@ from espnet_ext.ssl.upstream import MockingjayUpstream
 
 
 class MockingjayDefense(torch.nn.Module):
-    """The defence of Wu, Liu, Lee (2020): representations in place of features.
+    """The defence of Wu, Liu, Lee (2020): representations instead of features.
 
     The three models of the paper's section 4.3 and Figure 2 are
 
@@ -25,10 +25,10 @@ class MockingjayDefense(torch.nn.Module):
         input_size: dimensions of the features.
         checkpoint: pretrained weights, see `espnet_ext.ssl.checkpoint.read_pretrained`.
         layer: "last", a number, or "weighted", see `MockingjayUpstream`.
-        repeat: a representation for each frame, not only for each step of frames.
-        frozen: no training of the encoder.
-        seed: of random weights, so that *rand* is the same before every head; None draws
-            them with those of the head. Without use where there is a checkpoint.
+        repeat: whether there is a representation for each frame, or for each step of frames.
+        frozen: whether the encoder is not trained.
+        seed: seed of random weights, so that *rand* is the same before every head; None draws
+            them with those of the head. Ignored where there is a checkpoint.
         encoder_conf: arguments of `MockingjayEncoder`.
         features: front end and normalisation to compare with the checkpoint's.
         allow_pickle: see `espnet_ext.data.weights.read_weights`.

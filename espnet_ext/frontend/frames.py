@@ -55,7 +55,7 @@ def is_inside(lengths: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def zero_padding(feats: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """`feats` (B, F, D) with zeros behind the end of each utterance; a new tensor."""
+    """`feats` (B, F, D) with zeros after the end of each utterance; a new tensor."""
     inside = is_inside(lengths.to(feats.device), feats.size(1))
     return feats.masked_fill(~inside.unsqueeze(-1), 0.0)
 
@@ -92,7 +92,7 @@ def pad_both_ends(
         folded = beyond.remainder(period)
         source = torch.minimum(folded, period - folded).clamp(max=speech.size(1) - 1)
         padded = padded.scatter(1, beyond + width, speech.gather(1, source))
-    # Whatever the batch has behind an utterance becomes zero, too: it is not always silence.
+    # Whatever the batch has after an utterance becomes zero: it is not always silence.
     known = lengths + (2 * width if mode == "reflect" else width)
     return padded.masked_fill(steps >= known, 0.0)
 

@@ -13,7 +13,7 @@ class FeatureModel(AbsESPnetModel):
 
     Args:
         frontend: waveforms to features.
-        normalize: of the features; None for none.
+        normalize: normalisation of the features; None for none.
     """
 
     def __init__(self, frontend: AbsFrontend, normalize: AbsNormalize | None):

@@ -15,8 +15,8 @@ class UtteranceNormalize(AbsNormalize):
     official code, population variance).
 
     Args:
-        mean: take the mean away.
-        variance: divide by the standard deviation.
+        mean: whether to subtract the mean.
+        variance: whether to divide by the standard deviation.
         eps: added to the variance before the root. Features of speech vary by 0.1 and more;
             1e-8 (a deviation of 1e-4) keeps rounding errors in digital silence small.
 
@@ -56,8 +56,7 @@ class UtteranceNormalize(AbsNormalize):
         output = centred if self.mean else input * inside
         if self.variance:
             variance = centred.square().sum(dim=1, keepdim=True) / count
-            # Below the root: a root has an infinite slope at zero, and a clamp behind it would not
-            # help.
+            # Under the root: its slope at zero is infinite, and a clamp after it would not help.
             output = output / (variance + self.eps).sqrt()
         return output, lengths
 
@@ -67,8 +66,8 @@ class GlobalNormalize(GlobalMVN):
 
     Args:
         stats_file: `feats_stats.npz` of the statistics stage.
-        norm_means: take the mean away.
-        norm_vars: divide by the standard deviation.
+        norm_means: whether to subtract the mean.
+        norm_vars: whether to divide by the standard deviation.
         eps: least variance.
     """
 
@@ -84,8 +83,8 @@ class FixedNormalize(AbsNormalize):
     """(x - shift) / scale with two given numbers, e.g. to bring decibels near 1.
 
     Args:
-        shift: taken away.
-        scale: divided by; an epsilon of an attack in the unit of the features is divided too.
+        shift: number that is subtracted.
+        scale: divisor, also of the epsilon of an attack that is given in the unit of the features.
     """
 
     def __init__(self, shift: float = 0.0, scale: float = 1.0):

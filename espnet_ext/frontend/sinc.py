@@ -9,7 +9,7 @@ from espnet_ext.frontend.frames import Padded, sample_rate, without_autocast, ze
 
 
 class SincFrontend(AbsFrontend):
-    """Magnitudes of band-pass filters, the largest of neighbouring bands and samples.
+    """Magnitudes of band-pass filters, max-pooled over neighbouring bands and samples.
 
     Jung et al. (2022), "AASIST", section 2, and with `pool_bands: 1` Tak et al. (2021), "End-to-end
     anti-spoofing with RawNet2"; the filters are those of Ravanelli and Bengio (2018),
@@ -18,10 +18,10 @@ class SincFrontend(AbsFrontend):
 
     Args:
         fs: sample rate in Hz, also as text ("16k").
-        filters: bands (AASIST: 70, RawNet2: 128).
+        filters: number of bands (AASIST: 70, RawNet2: 128).
         kernel_size: taps of a filter; the next odd number is taken (128).
-        pool: samples that one feature is the largest of (3).
-        pool_bands: bands that it is the largest of (AASIST: 3, RawNet2: 1); None for `pool`.
+        pool: samples that are pooled into one feature (3).
+        pool_bands: bands that are pooled into one feature (AASIST: 3, RawNet2: 1); None for `pool`.
 
     Raises:
         InputError: a number is too small.
@@ -87,8 +87,8 @@ def band_passes(fs: int, count: int, taps: int) -> torch.Tensor:
 
     Args:
         fs: sample rate in Hz.
-        count: of filters.
-        taps: of each, odd.
+        count: number of filters.
+        taps: taps of each filter, odd.
 
     Example:
         >>> band_passes(16000, 70, 129).shape

@@ -1,4 +1,4 @@
-"""What the front ends share that are computed from the power spectrum."""
+"""Base of the front ends that are computed from the power spectrum."""
 
 import torch
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
@@ -8,7 +8,7 @@ from espnet_ext.frontend.stft import PowerSpectrum
 
 
 class SpectralFrontend(AbsFrontend):
-    """Features of each frame's power spectrum; what features, `features` of a subclass says.
+    """Features of each frame's power spectrum; a subclass says in `features` which.
 
     Args:
         fs: sample rate in Hz, also as text ("16k").

@@ -27,12 +27,12 @@ class Pretrained(NamedTuple):
     """A pretrained encoder.
 
     Attributes:
-        path: of the file.
+        path: the file.
         encoder_conf: arguments of `MockingjayEncoder`.
         weights: its state dictionary.
         features: `frontend`, `frontend_conf`, `normalize` and `normalize_conf` of its training;
             None of a file of s3prl.
-        named: what a file of s3prl says of its features, see `named_features` there.
+        named: what a file of s3prl says about its features, see `s3prl.named_features`.
     """
 
     path: Path
@@ -113,13 +113,13 @@ def default_arguments(class_: type) -> Config:
 
 
 def differences(there: Config, here: Config, model: str, place: str) -> list[str]:
-    """What two configurations say differently, one line a key, for a message.
+    """Where two configurations differ, one line per key, for a message.
 
     Args:
-        there: of a model that is to be used.
-        here: of the one that is to use it.
-        model: the former in words.
-        place: where the latter is said, with a preposition.
+        there: configuration of a model that is to be used.
+        here: configuration of the model that is to use it.
+        model: what the first model is called in the message.
+        place: where the second configuration is, with a preposition.
 
     Example:
         >>> differences({"fs": 8000}, {"fs": 16000}, "the checkpoint", "configured")
@@ -138,7 +138,7 @@ def check_features(pretrained: Pretrained, configured: Config) -> None:
     A file of s3prl is compared by what it names; where it names nothing, a warning says so.
 
     Args:
-        pretrained: of `read_pretrained`.
+        pretrained: result of `read_pretrained`.
         configured: `frontend`, `frontend_conf`, `normalize`, `normalize_conf` of the model that
             is to use the encoder; what is left out of a conf has the default of its class.
 

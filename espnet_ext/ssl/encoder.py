@@ -28,7 +28,7 @@ class MockingjayEncoder(torch.nn.Module):
         ff_size: inner size of the feed-forward part.
         downsample: R, frames of a step.
         dropout: after the embedding and after both parts of each layer.
-        attention_dropout: of the attention weights.
+        attention_dropout: dropout of the attention weights.
         attention_start: initial weights of queries and keys. "normal": as all others, N(0, 0.02)
             (the original). "tied": equal ones from N(0, 1 / H); steps at like positions then
             attend to each other from the first update on, and a masked step, which knows
@@ -162,8 +162,8 @@ class EncoderLayer(torch.nn.Module):
         hidden_size: dimensions of a state.
         num_heads: attention heads.
         ff_size: inner size of the feed-forward part.
-        dropout: after both parts.
-        attention_dropout: of the attention weights.
+        dropout: dropout after both parts.
+        attention_dropout: dropout of the attention weights.
     """
 
     def __init__(
@@ -247,8 +247,7 @@ def position_table(size: int, hidden_size: int) -> torch.Tensor:
     Dimension i has the angle position / 10000^(2 floor(i / 2) / H) (Vaswani et al. 2017,
     section 3.5).
     """
-    # Single precision leaves few digits to angles of thousands of radians.
-    dimension = torch.arange(hidden_size, dtype=torch.float64)
+    dimension = torch.arange(hidden_size, dtype=torch.float64)  # angles become large
     rate = 10000.0 ** (-2.0 * dimension.div(2, rounding_mode="floor") / hidden_size)
     angle = torch.arange(size, dtype=torch.float64).unsqueeze(-1) * rate
     return torch.where(dimension % 2 == 0, angle.sin(), angle.cos()).float()

@@ -14,8 +14,8 @@ class LayeredUpstream(torch.nn.Module):
         encoder: with `layers`, a list of modules.
         layer: "last", the number of a layer (0 is the embedding), or "weighted" (Liu et al. 2020,
             section 2.4).
-        frozen: the encoder is not trained and its dropout is off. Gradients to its input are
-            there all the same.
+        frozen: whether the encoder is not trained and its dropout is off. Gradients still reach
+            its input.
 
     Raises:
         InputError: there is no such layer.
@@ -28,7 +28,7 @@ class LayeredUpstream(torch.nn.Module):
         self.depth = len(layers)
         self.weights: torch.nn.Parameter | None = None
         if layer == "weighted":
-            # Equal weights at first, behind the softmax of `chosen`; one more for the embedding.
+            # Zeros are equal weights after the softmax of `chosen`. The embedding has one, too.
             self.weights = torch.nn.Parameter(torch.zeros(self.depth + 1))
         elif layer != "last":
             if not isinstance(layer, int) or not 0 <= layer <= self.depth:
@@ -51,7 +51,7 @@ class LayeredUpstream(torch.nn.Module):
         """The states that are taken.
 
         Args:
-            states: of the embedding and of each layer up to `depth`, (B, S, H) each.
+            states: states of the embedding and of each layer up to `depth`, each (B, S, H).
 
         Returns:
             (B, S, H).

@@ -53,7 +53,8 @@ class Masking:
         case_by: one draw of the case for an "utterance" (the original) or for a "segment".
         zero: probability of zeroing.
         random: probability of overwriting; the rest is left untouched.
-        rounding: of the number of starts, "floor" (the original) or "round" (later s3prl).
+        rounding: how the number of starts is rounded: "floor" (the original) or "round" (later
+            s3prl).
 
     Raises:
         InputError: a probability or size out of range, or an unknown name.

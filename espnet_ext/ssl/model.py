@@ -25,18 +25,18 @@ class MockingjayModel(FeatureModel):
     In training the masks are new in every batch. In validation they depend on the name
     of the utterance and `valid_seed` only, and all selected steps are zeroed, so that losses
     of epochs and of models can be compared; the losses of two predictors without
-    parameters on the same masks are reported beside it.
+    parameters on the same masks are reported with it.
 
     Args:
         frontend: waveforms to features.
-        normalize: of the features; None for none.
+        normalize: normalisation of the features; None for none.
         encoder: the Transformer.
         target: front end of what is reconstructed, e.g. the linear spectrogram, with the
             frames of `frontend`; None for the normalised features themselves.
         normalize_target: mean and variance normalisation of `target` for each utterance.
         masking: arguments of `espnet_ext.ssl.masking.Masking`.
         loss_on: "masked" steps (the original) or "all".
-        valid_seed: of the masks of validation.
+        valid_seed: seed of the masks of validation.
 
     Raises:
         InputError: an unknown name, sizes that do not fit, or a target with another hop.
@@ -156,7 +156,7 @@ class MockingjayModel(FeatureModel):
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Input and target in steps, (B, S, R D) each, and their number (B,)."""
-        # What is in the waveform behind its end must not count.
+        # What a batch has after the end of a waveform must not count.
         speech = zero_padding(speech.unsqueeze(-1), speech_lengths).squeeze(-1)
         feats, frames = self.features(speech, speech_lengths)
         steps, lengths = self.encoder.stack(feats, frames)

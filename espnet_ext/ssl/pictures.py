@@ -29,8 +29,8 @@ def draw(reconstruction: Reconstruction, static: int | None = None) -> "Figure":
     """Masked input, prediction, prediction in the gaps alone, and target, one below the other.
 
     Args:
-        reconstruction: of `MockingjayModel.reconstruct`.
-        static: show only this many dimensions, e.g. without the deltas.
+        reconstruction: one result of `MockingjayModel.reconstruct`.
+        static: number of dimensions that are shown, e.g. to leave out the deltas; None for all.
     """
     from matplotlib.figure import Figure
 

@@ -16,8 +16,8 @@ class MockingjayUpstream(LayeredUpstream):
     Args:
         input_size: dimensions of the features.
         layer: see `LayeredUpstream`.
-        repeat: give each state once a frame, frames at the end that filled no step taking
-            the last state; otherwise once a step.
+        repeat: whether there is one state per frame, or one per step. Frames at the end that
+            fill no step take the last state.
         frozen: see `LayeredUpstream`.
         checkpoint: pretrained weights, see `espnet_ext.ssl.checkpoint.read_pretrained`; random
             ones where None.
@@ -107,7 +107,7 @@ class MockingjayUpstream(LayeredUpstream):
         """
         rate = self.encoder.downsample
         step = torch.arange(frames, device=states.device) // rate
-        # Frames behind the last full step of their own utterance take its state, whatever the batch
+        # Frames after the last full step of their own utterance take its state, whatever the batch
         # has there.
         last = (lengths.to(states.device) // rate - 1).clamp(min=0)
         index = torch.minimum(step, last.unsqueeze(-1)).unsqueeze(-1)
@@ -137,11 +137,11 @@ def _encoder(
 
 
 def self_contained(conf: Config) -> Config:
-    """`conf` of an upstream, with the architecture in place of the checkpoint.
+    """`conf` of an upstream, with the architecture instead of the checkpoint.
 
     A model that was trained with an upstream in it holds the upstream's weights. Its
     config.yaml must not need the checkpoint of the pretraining any more, which may be on
-    another machine: put this in place of what the user gave, after the model is built.
+    another machine: write this instead of what the user gave, after the model is built.
 
     Args:
         conf: arguments of `MockingjayUpstream`, `MockingjayFrontend` or a defence of them.

@@ -33,11 +33,11 @@ SIZES = ("n_mels", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_laye
 
 
 class WhisperBlock(torch.nn.Module):
-    """Self-attention and feed-forward, each added to what it is given normalised.
+    """Self-attention and feed-forward of normalised states, each added to the states.
 
     Args:
         size: dimensions of a state.
-        heads: of the attention.
+        heads: number of attention heads.
     """
 
     def __init__(self, size: int, heads: int):
@@ -121,7 +121,7 @@ class WhisperEncoder(torch.nn.Module):
             1 + `depth` tensors (B, S, H), and the states (B,) of each utterance: half of its
             frames, `n_audio_ctx` at most.
         """
-        # Set to zero again behind the first convolution, whose bias fills the padding: what an
+        # Set to zero again after the first convolution, whose bias fills the padding: what an
         # utterance alone has beyond its end is the zero padding of the second one.
         x = zero_padding(mels, lengths).transpose(1, 2)
         x = zero_padding(F.gelu(self.conv1(x)).transpose(1, 2), lengths).transpose(1, 2)
@@ -236,7 +236,7 @@ class WhisperFrontend(AbsFrontend):
 
 
 def portable(conf: Config) -> Config:
-    """`conf` of a `WhisperFrontend` with the sizes in place of the checkpoint.
+    """`conf` of a `WhisperFrontend` with the sizes instead of the checkpoint.
 
     A trained model holds the weights of its front end, and may be used on another machine.
 

@@ -23,7 +23,7 @@ from espnet_ext.tasks.recognizer import ASR_KIND, open_recognizer
 
 
 class BoundedSearch(BeamSearchTransducer):
-    """ESPnet's searches that end.
+    """ESPnet's searches, bounded so that they always end.
 
     Its default one stays in a frame for as long as some token is likelier than the blank, which an
     attacked or a random model can make for ever. So a beam of 1 takes at most one token in each
@@ -31,7 +31,7 @@ class BoundedSearch(BeamSearchTransducer):
 
     Args:
         decoder: the prediction network.
-        joint_network: of the same model.
+        joint_network: joint network of the same model.
         beam_size: number of hypotheses.
     """
 
@@ -43,15 +43,13 @@ class BoundedSearch(BeamSearchTransducer):
 
     def greedy_search(self, enc_out: torch.Tensor) -> list[Hypothesis]:
         """The hypothesis of encoder output (T, D)."""
-        # The blank is the first input of the prediction network, as in ESPnet's own searches.
-        ids, state = [0], self.decoder.init_state(1)
+        ids, state = [0], self.decoder.init_state(1)  # the blank, as in ESPnet's searches
         out, after = self.decoder.score(ids, state)
         for frame in enc_out:
             best = int(self.joint_network(frame.unsqueeze(0), out).argmax())
             if best != 0:
                 ids.append(best)
-                # After a blank the prediction network has read nothing new, so nothing is computed.
-                out, after = self.decoder.score(ids, after)
+                out, after = self.decoder.score(ids, after)  # the same after a blank
         return [Hypothesis(score=0.0, yseq=ids, dec_state=after)]
 
 

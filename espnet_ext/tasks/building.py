@@ -1,4 +1,4 @@
-"""A model from a configuration, with one sentence where that cannot be."""
+"""A model from a configuration, or one sentence that says why it cannot be built."""
 
 import argparse
 import contextlib
@@ -51,11 +51,11 @@ PACKAGE_OF = {"whisper": "openai-whisper", "k2": "k2", "nltk": "nltk"}
 
 @dataclasses.dataclass(frozen=True)
 class ModelKind(Generic[Loaded]):
-    """What sets a kind of model apart from others; when it is made, it is known.
+    """What sets a kind of model apart from others; making an instance registers the kind.
 
     Attributes:
-        name: of its training, under which packed models list their files: asr, cm, ssl.
-        title: what a model of it is, for messages.
+        name: name of its training, under which packed models list their files: asr, cm, ssl.
+        title: what such a model is called in messages.
         task: its ESPnet task, or another class whose `build_model` makes a model of the keys of a
             configuration.
         needed: keys without which a configuration is not one of this kind.
@@ -102,8 +102,8 @@ def read_configuration(
 
     Args:
         path: the configuration.
-        kind: of the model that is expected.
-        allow_pickle: what the user says of files that the model reads when it is built.
+        kind: kind of the model that is expected.
+        allow_pickle: whether the user trusts files that the model reads when it is built.
 
     Returns:
         the configuration, each file that it names looked for as `nearby_file` does.
@@ -143,10 +143,10 @@ def build(
 
     Args:
         task: its task.
-        config: the configuration; `build_model` puts the contents of files in place of paths.
+        config: the configuration; `build_model` replaces paths by the contents of the files.
         path: its file, for messages.
-        allow_pickle: what the user says of checkpoints that the configuration names; what it
-            says itself does not count.
+        allow_pickle: whether the user trusts checkpoints that the configuration names; what the
+            configuration itself says about that is ignored.
 
     Returns:
         the model, with random weights.

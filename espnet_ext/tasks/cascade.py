@@ -28,11 +28,11 @@ def put_before(
     Args:
         config_file: `config.yaml` of the countermeasure.
         model_file: its weights.
-        output_dir: gets `config.yaml`, and weights under the name of `model_file`.
+        output_dir: directory for `config.yaml` and for weights under the name of `model_file`.
         defense: a choice of `--defense`; None for a codec alone.
         defense_conf: its arguments.
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
-        codec: of `espnet_ext.data.codecs.CODECS`, which speech then goes through first.
+        codec: name in `espnet_ext.data.codecs.CODECS`; speech then goes through it first.
 
     Returns:
         the weights that were written.

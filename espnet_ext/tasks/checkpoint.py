@@ -86,13 +86,12 @@ def load_init_param(
     Args:
         init_param: `<file>[:<source prefix>[:<destination prefix>[:<excluded prefixes>]]]`.
         model: the model to initialise.
-        ignore_init_mismatch: leave out tensors that the model does not have or has in
-            another shape, in place of failing. A model of another task needs it: its
-            heads differ.
+        ignore_init_mismatch: whether to leave out tensors that the model lacks or has in another
+            shape, instead of failing. A model of another task needs this: its heads differ.
         map_location: not used, the weights go where the model is.
 
     Raises:
-        InputError: a tensor does not fit and mismatches are not ignored, or not one fits.
+        InputError: a tensor does not fit and mismatches are not ignored, or no tensor fits.
     """
     # ESPnet's syntax, in which fields at the end may be left out.
     path, source, destination, excluded = [*init_param.split(":"), "", "", ""][:4]
@@ -121,7 +120,7 @@ def load_init_param(
 
 
 def initialisation_table(init_param: str, own: Weights, given: Weights, fitting: Weights) -> str:
-    """What was initialised from a checkpoint, a line for each top-level module.
+    """What was initialised from a checkpoint, one line per top-level module.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""What all tasks of this project do alike: refuse bad configurations, load safely."""
+"""What all tasks of this project share: they refuse bad configurations and load safely."""
 
 import argparse
 import contextlib
@@ -30,10 +30,10 @@ from espnet_ext.tasks.trainer import CarefulTrainer
 
 
 class CarefulTask(AbsTask):
-    """Mixin that makes the training of an ESPnet task refuse what it would get wrong in silence.
+    """Mixin that makes an ESPnet task refuse settings which it would silently get wrong.
 
     Attributes:
-        further_classes: classes that take a `*_conf` and are no class choices, by its name.
+        further_classes: classes that take a `*_conf` without being a class choice, by its name.
     """
 
     further_classes: ClassVar[dict[str, type]] = {}
@@ -65,8 +65,7 @@ class CarefulTask(AbsTask):
         """Train as the command line says, after the configuration has been looked at.
 
         Raises:
-            InputError: the configuration is none, or would run something that only the command
-                line may allow.
+            InputError: not a configuration, or one that only the command line may allow.
         """
         if args is None:
             args = parse_training(cls.get_parser(), sys.argv[1:] if cmd is None else cmd)
@@ -135,11 +134,11 @@ def parse_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argpa
     """The options of a training; ESPnet's parser knows no `base` in a YAML file.
 
     Args:
-        parser: of a task.
+        parser: parser of a task.
         cmd: words of the command line; `--config` names the YAML file.
 
     Raises:
-        InputError: the file is no configuration, or has a key that is no option.
+        InputError: the file is not a configuration, or has a key that is not an option.
     """
     # Two passes: values of the file become defaults, so that the command line goes before them.
     only_config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

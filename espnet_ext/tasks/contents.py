@@ -18,7 +18,8 @@ def check_contents(config: Config, path: str | Path) -> None:
     A configuration may name any file of the user's, and pickles can be in arrays.
 
     Args:
-        config: of a trained model or of a training; files that are not there are passed over.
+        config: configuration of a trained model or of a training; files that do not exist are
+            ignored.
         path: its file, for the message.
 
     Raises:
@@ -52,7 +53,7 @@ def read_statistics(path: str) -> None:
     """Statistics as ESPnet's GlobalMVN reads them: an array of Kaldi, or three arrays.
 
     Raises:
-        ValueError: they are no such statistics.
+        ValueError: the file holds something else.
     """
     stats = np.load(path, allow_pickle=False)
     # Kaldi's form: sums in the first row with the count behind them, sums of squares in the second.

@@ -138,7 +138,7 @@ def detection_stats(trials: TrialOutputs) -> dict[str, torch.Tensor | float]:
     """Rates over all trials of a set.
 
     Args:
-        trials: of `CountermeasureModel.collected_trials`.
+        trials: result of `CountermeasureModel.collected_trials`.
 
     Returns:
         equal error rate of the scores (`eer`, a fraction; nan where a class is absent), the

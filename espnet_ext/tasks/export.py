@@ -1,4 +1,4 @@
-"""Models of this project for those who have only ESPnet."""
+"""Export of this project's models for users who have only ESPnet."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def export_stock(
     The classification heads are left out; encoder, CTC and decoder are unchanged.
 
     Args:
-        config_file: of a model of `MTLASRTask`.
+        config_file: configuration of a model of `MTLASRTask`.
         model_file: its weights.
         output_dir: `config.yaml` and `model.pth` are written here.
         allow_pickle: see `espnet_ext.data.weights.read_weights`.

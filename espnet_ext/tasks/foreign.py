@@ -40,9 +40,9 @@ def refuse_pickles(config: Config, path: str | Path, allow_pickle: bool) -> None
     """Refuse a configuration that unpickles or fetches something, when the user has not said so.
 
     Args:
-        config: of a trained model or of a training, perhaps somebody else's.
+        config: configuration of a trained model or of a training, perhaps somebody else's.
         path: its file, for the message.
-        allow_pickle: what the user has said.
+        allow_pickle: whether the user trusts its source.
 
     Raises:
         InputError: names the key and the file.

@@ -33,7 +33,8 @@ def load_model(
             `espnet_ext.data.model_files.nearby_file` does.
         model_file: its weights; None for those of a directory or an archive, and for random
             ones beside a configuration.
-        kind: that it must be of, or alike; None for whatever it is.
+        kind: kind of model that is expected, see `ALIKE` for kinds that will also do; None for
+            any.
         device: "cpu" or "cuda".
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
         options: keys of the configuration that the user chooses, such as `lang_sym`.

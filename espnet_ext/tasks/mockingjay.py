@@ -70,7 +70,7 @@ class CropSpeech:
 
 
 class MockingjayTrainer(CarefulTrainer):
-    """ESPnet's trainer; its pictures are reconstructions in place of attention weights."""
+    """ESPnet's trainer, which draws reconstructions instead of attention weights."""
 
     @classmethod
     @torch.no_grad()
@@ -127,8 +127,8 @@ class MockingjayTask(FeatureTask):
         scheduler: linearwarmupdecaylr
         scheduler_conf: {total_steps: 500000, warmup: 0.07}
 
-    `loss` of the validation is the mean absolute error on fixed masks; beside it stand
-    `loss_zero` and `loss_interpolation`, of predictors without parameters.
+    `loss` of the validation is the mean absolute error on fixed masks. `loss_zero` and
+    `loss_interpolation` are those of predictors without parameters.
     `--num_att_plot` is the number of utterances that are drawn after each epoch.
     """
 

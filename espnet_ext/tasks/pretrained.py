@@ -51,7 +51,8 @@ def obtain(tag_or_file: str, max_gb: float | None = None) -> tuple[Path, Path]:
     Args:
         tag_or_file: an archive of `espnet2.bin.pack`, the directory of a model, or a name that
             `espnet_model_zoo` knows.
-        max_gb: that an archive may unpack to, see `espnet_ext.data.archives.unpacked`.
+        max_gb: size in gigabytes that an archive may unpack to, see
+            `espnet_ext.data.archives.unpacked`.
 
     Raises:
         InputError: see `espnet_ext.data.model_files.find_model`; or a name cannot be fetched.
@@ -101,10 +102,10 @@ def prepare(
     """Check a model against a configuration, and write what the stages of a recipe start from.
 
     Args:
-        model_files: of `obtain`.
-        train_config: configuration of the models that will start from it.
-        output_dir: gets `model.pth`, `tokens.txt`, `bpe.model`, `feats_stats.npz`.
-        token_type: that the recipe uses.
+        model_files: result of `obtain`.
+        train_config: training configuration of the models that are initialised from it.
+        output_dir: directory for `model.pth`, `tokens.txt`, `bpe.model`, `feats_stats.npz`.
+        token_type: type of tokens that the recipe uses.
         allow_pickle: see `espnet_ext.data.weights.read_weights`.
 
     Raises:

@@ -30,11 +30,11 @@ SYMBOLS = {
 
 
 class PromptedS2TModel(ESPnetS2TModel):
-    """An S2T model that hears frames of one length, as `espnet2.bin.s2t_inference` gives it.
+    """An S2T model that takes speech of one length, as `espnet2.bin.s2t_inference` gives it.
 
     Attributes:
-        samples: of the frame; shorter utterances are padded with zeros, the rest of longer ones
-            is not heard.
+        samples: that length in samples; shorter utterances are padded with zeros, the rest of
+            longer ones is ignored.
         prompt: ids of language, task and "no timestamps", between <sos> and each transcript.
         barred: ids of timestamps, which the search then never writes.
     """

@@ -75,7 +75,8 @@ class Resemblyzer(torch.nn.Module):
     to -30 dBFS. The package also removes long pauses by webrtcvad, which has no gradient: left out.
 
     Args:
-        size: of the layers and of the embedding; that of the package's weights by default.
+        size: dimensions of the layers and of the embedding; the default is that of the package's
+            weights.
 
     Example:
         >>> Resemblyzer().embed(torch.randn(2, 32000), torch.tensor([32000, 20000])).shape

@@ -1,4 +1,4 @@
-"""ESPnet's trainer, with files that are whole at any time and are read without running them."""
+"""ESPnet's trainer, whose files are complete at any time and are read without running code."""
 
 import argparse
 import contextlib
@@ -134,7 +134,7 @@ class TrainingFiles:
     """State and weights in the directory of a training.
 
     Args:
-        directory: of the training.
+        directory: directory of the training.
         allow_pickle: see `espnet_ext.data.weights.load_tensors`.
 
     Attributes:
@@ -190,7 +190,7 @@ class TrainingFiles:
         )
 
     def save(self, state: object, path: str | Path) -> None:
-        """In place of `torch.save`: write aside and rename, and keep the state before.
+        """Replacement of `torch.save`: write aside and rename, and keep the state before.
 
         Raises:
             InputError: the disk is full; what was there before is untouched.
@@ -218,9 +218,9 @@ class TrainingFiles:
         """Do again what ESPnet does after it has saved the state: it may not have come so far.
 
         Args:
-            weights: of the model after the last epoch.
-            reporter: at the end of that epoch.
-            options: of the training.
+            weights: weights of the model after the last epoch.
+            reporter: the reporter at the end of that epoch.
+            options: options of the training.
         """
         epoch, keep = reporter.get_epoch(), options.keep_nbest_models
         found = self._whole(epoch) or {}
@@ -251,14 +251,14 @@ class TrainingFiles:
         nbest: int | Iterable[int],
         **options: object,
     ) -> None:
-        """In place of ESPnet's average of the best epochs: of those whose weights are whole.
+        """Replacement of ESPnet's average of the best epochs: only of epochs with whole weights.
 
         Args:
-            output_dir: of the training.
+            output_dir: directory of the training.
             reporter: what was measured after each epoch.
-            best_model_criterion: which epochs are best, for one average each.
-            nbest: numbers of epochs in an average.
-            options: further ones of ESPnet's function.
+            best_model_criterion: criteria of the best epochs, with one average for each.
+            nbest: number of epochs in an average, or several numbers.
+            options: further options of ESPnet's function.
         """
         counts = [nbest] if isinstance(nbest, int) else list(nbest) or [1]
         best = {
@@ -288,7 +288,7 @@ class TrainingFiles:
         )
 
     def load(self, path: str | Path, **_: object) -> Config:
-        """In place of `torch.load`: read tensors and what ESPnet's states hold beside them.
+        """Replacement of `torch.load`: read tensors and what ESPnet's states hold beside them.
 
         Raises:
             InputError: see `espnet_ext.data.weights.load_tensors`.

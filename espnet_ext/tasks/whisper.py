@@ -36,7 +36,7 @@ def whisper_configuration(path: str | Path) -> Config:
         path: what `torch.save` wrote of `{"dims": ..., "model_state_dict": ...}`.
 
     Raises:
-        InputError: it is none.
+        InputError: the file is not such a checkpoint.
     """
     sizes = checkpoint_sizes(path)
     multilingual = sizes["n_vocab"] > ENGLISH
@@ -75,7 +75,7 @@ def sizes_alone(config: Config) -> Iterator[None]:
     A size that the installed openai-whisper has no name for may be spelled as JSON.
 
     Args:
-        config: of the model; does nothing where it has no Whisper.
+        config: configuration of the model; without a Whisper the block does nothing.
     """
     if not any(str(config.get(option)).lower() == "whisper" for option in WHISPER):
         yield
