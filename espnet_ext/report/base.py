@@ -55,6 +55,7 @@ class Report(ABC):
 
     def facts(self) -> Iterator[Finding]:
         """What the numbers say beyond the verdict."""
+        # Makes this an empty generator; without a yield it would return None.
         yield from ()
 
     @abstractmethod

@@ -103,7 +103,7 @@ class Control(TypedDict):
 class Size(TypedDict):
     """Size of a perturbation."""
 
-    kind: str
+    kind: str  # "eps" or "snr"
     value: float
     unit: str | None
 
@@ -112,10 +112,10 @@ class Attack(Scores):
     """An attack, and noise of its size beside it."""
 
     method: str
-    norm: str | None
-    space: str | None
+    norm: str | None  # a key of `NORMS`
+    space: str | None  # "waveform" or "features"
     access: Literal["white box", "transfer"]
-    source: str | None
+    source: str | None  # model that the attack was made on
     targeted: bool
     budget: Size
     steps: int | None

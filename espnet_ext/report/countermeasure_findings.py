@@ -19,6 +19,7 @@ from espnet_ext.report.wording import excludes_zero
 
 def verdict(results: CountermeasureResults) -> Iterator[Finding]:
     """Without attack, transfer, and the defence."""
+    # Of models without scores only the name is known.
     models = [model for model in results["models"] if model["seeds"]]
     best = min(models, key=lambda model: model["eer"][0] or 0.0)
     yield Finding("lowest_eer", {"model": best["name"], "eer": best["eer"], "of": len(models)})
@@ -93,6 +94,7 @@ def cost_facts(results: CountermeasureResults) -> Iterator[Finding]:
 def _transferred(results: CountermeasureResults) -> list[tuple[CellResult, Numbers]]:
     """Attacks from another model and what they take beyond random signs."""
     cells = [cell for cell in results["cells"] if cell["source"] != cell["target"]]
+    # `beyond_noise` is None where no random signs of that size were tried.
     return [(cell, cell["beyond_noise"]) for cell in cells if cell["beyond_noise"]]
 
 

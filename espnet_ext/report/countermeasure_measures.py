@@ -84,6 +84,7 @@ class Measures:
 
     def costs(self, rows: pd.DataFrame) -> Costs:
         """What needs no operating point; t-DCFs where there are weights."""
+        # minDCF is the t-DCF of 2019 with weights of its own, see `espnet_ext.metrics.tdcf`.
         weights = [MIN_DCF, *([self.weights] if self.weights else [])]
         eer, min_dcf, *tandem = detection(rows, rows["bonafide"], self.draws, weights)
         bits = cllr_terms(rows["score"].to_numpy(), rows["bonafide"].to_numpy())

@@ -189,6 +189,7 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
     """Fill in what was attacked; the first file says which trials all others must have."""
     cells: dict[Cell, list[int]] = {}
     trials = run.trials
+    # The same number for a speaker as in all other tables, for draws are shared.
     units = dict(zip(trials["utterance"], trials["unit"].tolist(), strict=True))
     place = {model.name: number for number, model in enumerate(run.models)}
     for source, seed in ((name, seed) for name in place for seed in run.seeds):
@@ -410,6 +411,7 @@ def expected_cells(run: Run) -> set[Cell]:
         scored = [m for m in run.models if run.seeds_of(m.name)]
         names = {m.name for m in scored if m.architecture == panel["architecture"]}
         for method in (panel["method"], NOISE):
+            # The empty set takes the names of sources that did not attack with this method.
             targets.get((panel["source"] or "", method), set()).update(names)
     return {Cell(s, t, m, e) for (s, m), of in targets.items() for t in of for e in eps[s, m]}
 

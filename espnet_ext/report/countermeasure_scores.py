@@ -40,6 +40,7 @@ DEFINITIONS = {
     "spoof_accuracy": "share of spoofs answered 'spoof', in percent",
     "spoof_accept_rate": "share of spoofs answered 'bona fide', in percent",
     "attacks": "eer: spoofs of one attack against all bona fide trials",
+    # Two kinds of text: `measure_scores` fills in the draws, which are not known here.
     "interval": "95 % percentile bootstrap of {resamples} draws of {unit}s with seed 0; thresholds "
     f"and the verification system are taken as they are; {TOO_NARROW}",
 }
@@ -68,15 +69,15 @@ class Scores(TypedDict):
     version: int
     definitions: dict[str, str]
     trials: dict[str, int]
-    speakers: int | None
+    speakers: int | None  # None where trials were drawn
     eer: Numbers
     eer_threshold: float
     min_tdcf_2019: Numbers | None
     min_tdcf_2021: Numbers | None
     min_dcf: Numbers
     cllr: Numbers
-    asv: dict[str, float] | None
-    threshold: dict[str, float | str] | None
+    asv: dict[str, float] | None  # errors of the verification system, weights of the t-DCF
+    threshold: dict[str, float | str] | None  # see `Threshold`
     accuracy: Numbers | None
     balanced_accuracy: Numbers | None
     bonafide_accuracy: Numbers | None
@@ -141,6 +142,7 @@ def measure_scores(
         "trials": {key: len(by_key(scores, key)) for key in ("bonafide", "spoof")},
         "speakers": measures.draws.counts.shape[1] if utt2spk else None,
         "eer": curves["eer"],
+        # Chosen on these very trials, so it is not an operating point.
         "eer_threshold": threshold_of(scores, "").value,
         "min_tdcf_2019": curves.get("min_tdcf_2019"),
         "min_tdcf_2021": curves.get("min_tdcf_2021"),

@@ -58,6 +58,7 @@ def countermeasure_tables(results: CountermeasureResults) -> list[str]:
     for architecture in dict.fromkeys(model["architecture"] for model in results["models"]):
         kinds = kinds_of_spoof(results, architecture)
         if kinds:
+            # Sorted by kind alone, so that countermeasures stay in the order of the list.
             title = f"### EER by kind of spoof, {architecture}"
             sections += [title, pivot(["EER %"], sorted(kinds, key=lambda cell: list(cell[0])))]
     attacks = dict.fromkeys((cell["source"], cell["method"]) for cell in results["cells"])

@@ -31,6 +31,7 @@ def _counted(row: Row, answer: Row) -> dict[str, Errors]:
         "adv_twer": word_errors(target, heard),
         "success_rate": Errors(int(answer.get("reached", same_text(target, heard))), 1),
     }
+    # An utterance without a transcript has no WER.
     return counts | ({} if reference is None else {"wer": word_errors(reference, heard)})
 
 

@@ -47,10 +47,10 @@ class SweepLayout(TypedDict, total=False):
 class Panel(TypedDict):
     """Curves of accuracy against epsilon: one architecture attacks all models of another."""
 
-    label: str
+    label: str  # before the title, such as "a"
     method: str
-    source: str
-    target: str
+    source: str  # architecture that attacks
+    target: str  # architecture that is attacked
 
 
 class Rival(TypedDict):
@@ -67,8 +67,8 @@ class Rival(TypedDict):
 class Style(TypedDict):
     """How a variant is drawn, in every panel and figure, and its name in legends."""
 
-    colour: str
-    marker: str
+    colour: str  # as matplotlib takes it
+    marker: str  # likewise
     name: str
 
 

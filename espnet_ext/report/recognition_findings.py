@@ -19,6 +19,7 @@ from espnet_ext.report.wording import attack_name, weights
 
 def attack_entry(condition: ConditionResult, setting: AttackScores) -> AttackScores:
     """Scores of a condition under the same attack as another entry."""
+    # Every condition has it: `make_results` refuses attacks with different settings.
     same = setting["method"], setting["budget"], setting["step"]
     return next(e for e in condition["attack"] if (e["method"], e["budget"], e["step"]) == same)
 
@@ -30,6 +31,7 @@ def attacked_settings(results: SweepResults, noise: bool = False) -> list[Attack
         results: of a sweep.
         noise: with those of noise of the same size.
     """
+    # All conditions have the same attacks, so the first one tells which.
     entries = results["conditions"][0]["attack"]
     return [e for e in entries if e["step"] > 0 and (noise or e["method"] != NOISE)]
 
@@ -51,6 +53,7 @@ def clean_wer(condition: ConditionResult) -> Numbers | None:
 
 def _with_interval(benign: Benign, name: str) -> Numbers | None:
     value = benign.get(name)
+    # The number of utterances stands among the measures.
     return None if isinstance(value, int) else value
 
 
@@ -64,7 +67,9 @@ def strongest(entries: Iterable[AttackScores], targeted: bool = True) -> AttackS
 
     def _distance(entry: AttackScores) -> tuple[float, ...]:
         if targeted:
+            # Of attacks that are equally close, the one with the fewest steps.
             return entry["adv_twer"][0] or 0.0, entry["step"]
+        # AdvTWER says nothing about an attack without a target.
         wer = entry["wer"][0] if "wer" in entry else None
         return -(entry["success_rate"][0] or 0.0), -(wer or 0.0), entry["step"]
 
@@ -91,6 +96,7 @@ def sweep_findings(results: SweepResults) -> Iterator[Finding]:
         best, entry = max(entries, key=lambda pair: pair[1]["adv_twer"][0] or 0.0)
         found |= {"best": f"{best['heads']}, {weights(best)}", "highest": entry}
     yield Finding("strongest", found)
+    # Results from before there were flags keep the text that they have.
     if "flags" in results:
         yield from controls(base, others, worst)
 

@@ -332,6 +332,7 @@ def _card(
         for entry in scores
         if entry["step"] and entry["method"] != NOISE
     ]
+    # What was not tested: the other norm, and the other aim.
     other = {"2": "L∞", "inf": "L2"}.get(norm_of(settings) or "", "other norms")
     aims = "untargeted" if settings.get("targeted", True) else "targeted"
     not_tested = [

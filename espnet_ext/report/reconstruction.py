@@ -39,6 +39,7 @@ class HiddenErrors(NamedTuple):
 
 def errors_of(row: "Reconstruction") -> HiddenErrors:
     """HiddenErrors of the model, of linear interpolation over the gap, and of predicting zero."""
+    # Imported here, because this module is also read where results are only shown.
     import torch
 
     from espnet_ext.ssl.baselines import interpolate
@@ -46,6 +47,7 @@ def errors_of(row: "Reconstruction") -> HiddenErrors:
     hidden, target = row.hidden, row.target
     length = torch.tensor([len(target)])
     line = interpolate(target.unsqueeze(0), hidden.unsqueeze(0), length).squeeze(0)
+    # Zero is the mean of every feature, because features are normalised.
     predictions = (row.predicted, line, torch.zeros_like(target))
     sums = tuple(float((p - target)[hidden].abs().double().sum()) for p in predictions)
     return HiddenErrors(sums, int(hidden.sum()) * target.size(-1))

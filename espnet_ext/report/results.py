@@ -9,6 +9,7 @@ from typing import Literal, TypedDict
 from espnet_ext.data.files import Record
 from espnet_ext.report.layout import Layout, SweepLayout
 
+# Typed as literals, so that mypy tells records of different kinds apart.
 ATTACK: Literal["recognition_attack"] = "recognition_attack"
 SWEEP: Literal["recognition_sweep"] = "recognition_sweep"
 COUNTERMEASURES: Literal["countermeasure_report"] = "countermeasure_report"
@@ -117,12 +118,12 @@ class CurvePoint(Strength):
     """Success of a setting of an attack on the model that was attacked, by its own decisions."""
 
     method: str
-    budget: str
-    step: int
+    budget: str  # a tag such as "eps2" or "snr35"
+    step: int  # 0 without attack
     utterances: int
     success_rate: Numbers
-    loss_mean: float | None
-    stalled_utterances: int
+    loss_mean: float | None  # of what the attack lowers or raises
+    stalled_utterances: int  # whose gradient was zero or not finite in some step
 
 
 class Words(TypedDict):
@@ -169,9 +170,9 @@ class AttackScores(_WhereKnown):
     utterances: int
     adv_twer: Numbers
     success_rate: Numbers
-    snr_median: float | None
+    snr_median: float | None  # dB; None without a perturbation
     snr_min: float | None
-    l2_median: float
+    l2_median: float  # full scale is 1, as for the two below
     l2_max: float
     linf_max: float
     loss_mean: float | None
@@ -181,12 +182,12 @@ class AttackScores(_WhereKnown):
 class ConditionResult(Tested, _Checked):
     """One condition of a sweep: a model and its weight of CTC at inference."""
 
-    heads: str
-    variant: str
-    asr_weight: float
-    ctc_weight: float
-    inference_ctc_weight: float
-    training_seeds: list[int] | None
+    heads: str  # such as "MTL CTC+decoder"
+    variant: str  # such as "entropy0.1"; empty for none
+    asr_weight: float  # lambda_A of training
+    ctc_weight: float  # lambda_C of training
+    inference_ctc_weight: float  # lambda_C of inference
+    training_seeds: list[int] | None  # None where the directories name none
     attack: list[AttackScores]
     benign: Benign
 
@@ -213,9 +214,9 @@ class SweepResults(_Made, _Overlap, _MadeOn, _Flags):
     kind: Literal["recognition_sweep"]
     layout: SweepLayout
     attack: Record
-    attack_commits: list[str]
+    attack_commits: list[str]  # of the code that attacked
     attacked_utterances: int
-    baseline: list[float]
+    baseline: list[float]  # its three weights, in the order of `ConditionResult`
     baseline_variant: str
     conditions: list[ConditionResult]
 
@@ -265,7 +266,7 @@ class ModelResult(Curves, total=False):
     architecture: str
     variant: str
     seeds: list[int]
-    dev_eer: list[float]
+    dev_eer: list[float]  # percent, one for each seed
     clean: Rates
     attacked_clean: Rates
     attacked_clean_costs: Costs
@@ -283,13 +284,13 @@ class CellResult(Rates, _Losses):
     attacked itself: points of balanced accuracy that the strongest of these attacks leaves more.
     """
 
-    source: str
-    target: str
+    source: str  # model that the attack was made on
+    target: str  # model that it was given to
     method: str
-    eps: float
-    seeds: list[int]
+    eps: float  # in the unit of the attack's settings
+    seeds: list[int]  # of training, pooled
     success_rate: Numbers
-    loss: Numbers
+    loss: Numbers  # points of balanced accuracy
     beyond_noise: Numbers | None
 
 
@@ -323,7 +324,7 @@ class Histogram(TypedDict):
     source: str
     method: str
     eps: float | None
-    edges: list[float]
+    edges: list[float]  # one more than counts
     bonafide: list[int]
     spoof: list[int]
 
@@ -340,7 +341,7 @@ class EpsTables(_OwnCurve):
 
     settings: Record | None
     space: Record | None
-    by_eps: dict[str, dict[str, float]]
+    by_eps: dict[str, dict[str, float]]  # table, then epsilon as text, such as "0.01"
 
 
 class LnsrCurve(TypedDict):
@@ -354,7 +355,7 @@ class LnsrCurve(TypedDict):
     mean: list[float]
     low: list[float]
     high: list[float]
-    sum: list[float]
+    sum: list[float]  # over pairs, as equation 3 of the paper has it
 
 
 class Lnsr(TypedDict):
@@ -406,7 +407,7 @@ class CountermeasureResults(_Made, _Overlap, _Flags, _OtherCorpora):
     attack: dict[str, EpsTables]
     lnsr: Lnsr | None
     probe: list[ProbeRow]
-    missing: list[str]
+    missing: list[str]  # a sentence for each
 
 
 class Verified(TypedDict):
@@ -458,8 +459,8 @@ class VerificationResults(_Made, _Flags, _Checked, _Tandem):
     trials: dict[str, int]
     attacked_trials: dict[str, int]
     speakers: int
-    threshold: float
-    clean: Verified
+    threshold: float  # scores above it are accepted
+    clean: Verified  # of all trials, attacked or not
     scores: list[VerificationScores]
 
 
@@ -469,4 +470,4 @@ class ReconstructionResults(_Made):
     kind: Literal["reconstruction"]
     utterances: int
     predictors: dict[str, Numbers]
-    difference: Numbers
+    difference: Numbers  # the model less linear interpolation

@@ -21,6 +21,7 @@ def attack_summary(rows: Sequence[Row], directory: str | Path) -> Iterator[str]:
         the goal, and median SNR in dB. Then, of recognizers, the first utterances under the last
         attack, and the folder of its audio where it is kept.
     """
+    # Steps ascend, so the last one of each method and budget remains.
     last = {setting[:2]: (setting, made) for setting, made in rows_by_setting(rows).items()}
     shown = None
     for (method, budget), (setting, made) in last.items():
@@ -39,6 +40,7 @@ def attack_summary(rows: Sequence[Row], directory: str | Path) -> Iterator[str]:
         return
     setting, made = shown
     for row in made[:EXAMPLES]:
+        # Other kinds of model write no text.
         if "hypothesis" in row:
             heard = row["hypothesis"] + (f" (target: {row['target']})" if row.get("target") else "")
             yield f"  {row['utterance']}: {row.get('reference') or '?'} -> {heard}"

@@ -49,6 +49,7 @@ def log_table(
     """
     return pd.DataFrame(
         [
+            # What is nested, such as answers of other listeners, is counted by `counted`.
             {key: value for key, value in row.items() if not isinstance(value, dict | list)}
             | setting._asdict()
             | {"unit": units[row["utterance"]] if units else row["utterance"], "seed": seed}

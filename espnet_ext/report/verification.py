@@ -172,6 +172,7 @@ def verification_results(
     record = read_attack_record(Path(output_dir) / RECORD)
     threshold = float(record["settings"]["threshold"])
     numbers = {name: place for place, name in enumerate(dict.fromkeys(speakers.values()))}
+    # Enrolled speakers are drawn, because trials of one speaker are alike.
     draws = bootstrap.Draws(len(numbers))
     judge, units = Judge(draws, threshold), {name: numbers[own] for name, own in speakers.items()}
     every = pd.DataFrame(
