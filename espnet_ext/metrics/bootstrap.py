@@ -128,6 +128,7 @@ class Draws:
             (self._sums(np.stack([np.bincount(units, row, most) for row in v], 1)) * seeds).sum(1)
             for v in (counts, np.broadcast_to(over, counts.shape))
         )
+        # No warning of a division by zero: such a draw is NaN.
         return np.divide(100.0 * total, number, where=number > 0, out=np.full(len(total), np.nan))
 
     def _sums(self, table: "np.ndarray | csr_array") -> np.ndarray:
@@ -158,6 +159,7 @@ class Draws:
             an array as the measure returns it, in the same unit.
         """
         found = [measure(*self._errors(row, bonafide, units)) for row in scores]
+        # A seed that is drawn twice counts twice; the numbers of each draw add up to K.
         weights = self.training_seeds(len(scores))
         return (np.stack(found, axis=-1) * weights).sum(axis=-1) / len(scores)
 

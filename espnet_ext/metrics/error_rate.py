@@ -46,6 +46,7 @@ def normalize(text: str) -> str:
         >>> normalize(" Seven  FOUR ")
         'seven four'
     """
+    # `casefold`, because `lower` keeps "ß" apart from "ss".
     return " ".join(text.casefold().split())
 
 

@@ -222,6 +222,7 @@ def a_dcf(
         0.84
     """
     costs = costs or CostModel()
+    # The costs of rejecting every target, and of accepting every other speaker and every spoof.
     rejected = costs.target * costs.miss
     impostors = costs.nontarget * costs.false_alarm
     spoofs = costs.spoof * costs.false_alarm_spoof

@@ -189,7 +189,7 @@ def _read_attacks(run: Run, expdir: Path, attack_name: str) -> None:
     """Fill in what was attacked; the first file says which trials all others must have."""
     cells: dict[Cell, list[int]] = {}
     trials = run.trials
-    # The same number for a speaker as in all other tables, for draws are shared.
+    # Logs name utterances, and the bootstrap draws their speakers.
     units = dict(zip(trials["utterance"], trials["unit"].tolist(), strict=True))
     place = {model.name: number for number, model in enumerate(run.models)}
     for source, seed in ((name, seed) for name in place for seed in run.seeds):

@@ -31,6 +31,7 @@ def environment(device: str) -> dict[str, Any]:
     words = [Path(a).name if Path(a).is_absolute() else a for a in sys.argv[1:]]
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") else None
     return {
+        # UTC, so that results of several machines can be put in order.
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         # "espnet-ext attack" is one word.
         "command": " ".join([Path(sys.argv[0]).name, shlex.join(words)]),

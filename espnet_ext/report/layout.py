@@ -47,7 +47,7 @@ class SweepLayout(TypedDict, total=False):
 class Panel(TypedDict):
     """Curves of accuracy against epsilon: one architecture attacks all models of another."""
 
-    label: str  # before the title, such as "a"
+    label: str  # before the title, such as "A"
     method: str
     source: str  # architecture that attacks
     target: str  # architecture that is attacked

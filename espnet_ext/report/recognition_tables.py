@@ -150,6 +150,7 @@ def _benign(results: SweepResults) -> list[str]:
 
 def _difference_table(results: SweepResults, budget: str) -> str:
     settings = [e for e in attacked_settings(results, noise=True) if e["budget"] == budget]
+    # Columns of PGD alone need no method beside the steps.
     named = any(e["method"] != PGD for e in settings)
     columns = [f"{e['method']} {e['step']}" if named else str(e["step"]) for e in settings]
     cells = [

@@ -141,6 +141,7 @@ def difference(
         InputError: the two are not of the same utterances and targets, or have no training seed
             in common.
     """
+    # A seed that only one side has cannot be paired.
     seeds = {*rows["seed"]} & ({*baseline["seed"]} if baseline is not None else set())
     if baseline is None or not seeds:
         raise InputError("a condition and the baseline have no training seed in common")
