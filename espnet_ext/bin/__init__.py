@@ -1,4 +1,4 @@
-"""One command a stage; each a thin face over the library.
+"""One command per stage, each a thin layer over the library.
 
 Heavy libraries are imported inside `main`, so that `--help` answers at once.
 """

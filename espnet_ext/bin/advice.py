@@ -1,4 +1,4 @@
-"""The options that a message advises, as the command that was typed takes them.
+"""The options that a message advises, in the form that the typed command takes.
 
 Messages name options of the command that says them. Below a recipe's `run.sh` nobody typed that
 command: there `--allow_pipes true` of `format_data` is `--format_args "--allow_pipes true"`. The

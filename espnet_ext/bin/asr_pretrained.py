@@ -25,8 +25,8 @@ def get_parser() -> argparse.ArgumentParser:
         required=True,
         help="archive of espnet2.bin.pack, directory of a model, or a name on ESPnet's hub",
     )
-    add("--train_config", required=True, help="of the models that will start from it")
-    add("--token_type", default="bpe", help="that the recipe uses")
+    add("--train_config", required=True, help="YAML of the models initialised from it")
+    add("--token_type", default="bpe", help="tokens of the recipe: bpe, char or word")
     add("--output_dir", required=True, help="model.pth, tokens.txt, bpe.model, feats_stats.npz")
     cli.add_allow_pickle(parser)
     cli.add_unpacked(parser)

@@ -20,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--conditions",
         required=True,
         nargs="+",
-        help="lists that run.sh writes, one condition a line; the baseline is in the first, and "
+        help="lists that run.sh writes, one condition per line; the baseline is in the first, and "
         "models that differ in the training seed alone are pooled",
     )
     add("--data_dir", required=True, help="the test set: text, utt2spk, utt2<head>")
@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--interval_unit",
         default="utterance",
         choices=("utterance", "speaker"),
-        help="what the bootstrap draws",
+        help="unit that the bootstrap resamples",
     )
     add("--layout", help="YAML of tables and curves, e.g. conf/report.yaml of the recipe")
     add("--overlap", help="what the sets have in common, JSON that stage 2 writes; if it is there")

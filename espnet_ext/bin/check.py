@@ -1,4 +1,4 @@
-"""Print what is installed, what is missing, and the command that mends it."""
+"""Print what is installed, what is missing, and the command that fixes it."""
 
 import argparse
 import importlib.metadata
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def print_requirement(requirement: Requirement) -> bool:
-    """Print a requirement with its version; tell whether it is there."""
+    """Print a requirement with its version; return whether it is installed."""
     name, purpose, remedy, distribution = requirement
     if not distribution:
         version = "found" if shutil.which(name) else None

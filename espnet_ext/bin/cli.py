@@ -31,7 +31,7 @@ class ModelOptions(NamedTuple):
     Attributes:
         config: option of its `config.yaml`.
         weights: option of its weights.
-        model: option of its directory or archive, in place of both.
+        model: option of its directory or archive, instead of both.
         kind: see `espnet_ext.data.model_files.find_model`.
     """
 
@@ -355,7 +355,7 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         dest="set",
         const="methods=[worst,noise]",
         help="attack every utterance in several ways that need no options, keep the worst, and "
-        "show noise of the same size, in place of the methods of --config",
+        "show noise of the same size, instead of the methods of --config",
     )
 
 

@@ -13,7 +13,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser(
         "Attack a countermeasure (FGSM, PGD, worst case, noise, Auto-PGD, ...), score "
-        "the targets, and drop what was made.",
+        "the target models, and keep only the scores.",
         example=(
             "espnet-ext attack --source exp/lcnn --target senet=exp/senet --data_dir dump/eval "
             "--config conf/attack.yaml --output_dir exp/lcnn/attack"

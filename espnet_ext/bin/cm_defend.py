@@ -20,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--output_dir", required=True, help="config.yaml and weights of the cascade")
     add("--defense", help="filter, or another choice of cm_train")
     add("--defense_conf", type=key_value, action="append", default=[], help="KEY=VALUE, repeatable")
-    add("--speech_codec", choices=[*CODECS], help="what speech goes through before the front end")
+    add("--speech_codec", choices=[*CODECS], help="codec before the front end")
     cli.add_allow_pickle(parser)
     return parser
 

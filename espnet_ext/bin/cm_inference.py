@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     cli.CM_MODEL.add(parser, "the countermeasure")
     add("--data_dir", required=True, nargs="+", help="wav.scp, utt2label, utt2attack")
-    add("--output", required=True, nargs="+", help="a score file for each, sorted by utterance")
+    add("--output", required=True, nargs="+", help="one score file for each, sorted by utterance")
     cli.add_batch_size(parser, 16)
     cli.add_shard(parser, "score")
     cli.add_computing(parser)

@@ -19,7 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     cli.role("source").add(parser, "the countermeasure that the attacker has")
     for name in cli.MOCKINGJAYS:
-        cli.role(name).add(parser, f"the countermeasure behind the {name} Mockingjay")
+        cli.role(name).add(parser, f"the countermeasure after the {name} Mockingjay")
     add("--data_dir", required=True, help="wav.scp, utt2label and utt2attack")
     add("--config", required=True, help="YAML of the attack")
     cli.add_set(parser)

@@ -19,7 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     for name in cli.MOCKINGJAYS:
-        cli.role(name).add(parser, f"the countermeasure behind the {name} Mockingjay")
+        cli.role(name).add(parser, f"the countermeasure after the {name} Mockingjay")
     for name in SETS:
         add(f"--{name}", required=True, help="data directory: wav.scp, utt2label, utt2attack")
     add("--output_dir", required=True, help="results.json")

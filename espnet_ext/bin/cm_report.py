@@ -16,7 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
         ),
     )
     add = parser.add_argument
-    add("--models", required=True, help="list of models: name, architecture and variant a line")
+    add("--models", required=True, help="models, one per line: name, architecture, variant")
     add("--expdir", required=True, help="with <model>_seed<seed>, and with the LNSR results")
     add("--seeds", default="0", type=cli.several(cli.seed), help="training seeds, e.g. '0 1 2'")
     add("--lnsr", type=cli.boolean, default=True, help="LNSR and probe results below expdir")

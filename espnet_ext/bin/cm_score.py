@@ -24,11 +24,11 @@ def get_parser() -> argparse.ArgumentParser:
     text = "the trials are a part of those that the ASV scores belong to"
     cli.add_switch(parser, "--part", text=text)
     point = parser.add_mutually_exclusive_group()
-    point.add_argument("--dev_scores", nargs="+", help="clean ones, whose EER threshold is used")
+    point.add_argument("--dev_scores", nargs="+", help="clean scores whose EER threshold is used")
     point.add_argument(
         "--threshold", type=cli.real(), help="scores above it are answered 'bona fide'"
     )
-    add("--output", help="results.json beside the first score file where not given")
+    add("--output", help="default: results.json beside the first score file")
     return parser
 
 

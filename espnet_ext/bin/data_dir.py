@@ -27,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     def new(name: str, text: str, *positionals: str) -> argparse.ArgumentParser:
-        """A sub-command; names of one argument each, `...` behind that of several."""
+        """A sub-command; names of one argument each, with `...` after a name of several."""
         command = commands.add_parser(name, help=text, description=text)
         for positional in positionals:
             many = "+" if positional.endswith("...") else None

@@ -1,7 +1,7 @@
-"""`espnet-ext VERB ...`: all commands under one name, the kind of model found by itself.
+"""`espnet-ext VERB ...`: all commands under one name, which detects the kind of model.
 
-`espnet-ext infer --model exp/senet_mel_seed0 ...` is `python -m espnet_ext.bin.cm_inference`, for a
-countermeasure is in that directory.
+`espnet-ext infer --model exp/senet_mel_seed0 ...` is `python -m espnet_ext.bin.cm_inference`: that
+directory holds a countermeasure.
 """
 
 import contextlib

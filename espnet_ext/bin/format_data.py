@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--min_seconds", type=cli.real(0), default=0.1, help="leave out shorter ones")
     add("--max_seconds", type=cli.real(0), default=30.0, help="leave out longer ones")
     add("--channel", type=channel, default="", help="of stereo: mix, 1, 2; else an error")
-    cli.add_switch(parser, "--drop_bad_audio", text="leave it out; else an error")
+    cli.add_switch(parser, "--drop_bad_audio", text="leave out bad audio; else an error")
     text = "run the commands in wav.scp: any command, with your rights; read them first"
     cli.add_switch(parser, "--allow_pipes", text=text)
     text = "leave out a whole class or more than a tenth; else an error"

@@ -15,8 +15,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels", required=True, help="'utterance label' lines of the training set"
     )
-    parser.add_argument("--check", nargs="*", default=[], help="files that must know no others")
-    parser.add_argument("--output", required=True, help="one class a line, sorted")
+    parser.add_argument("--check", nargs="*", default=[], help="files that must have no others")
+    parser.add_argument("--output", required=True, help="one class per line, sorted")
     return parser
 
 

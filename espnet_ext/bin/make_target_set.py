@@ -15,7 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--words", nargs="+", required=True, help="the vocabulary")
     add("--longest", type=cli.integer(1), required=True, help="words in the longest string")
     add("--per_length", type=cli.integer(1), default=60, help="strings of each length")
-    add("--seed", type=cli.seed, default=0, help="of the draw")
+    add("--seed", type=cli.seed, default=0, help="seed of the random draw")
     add("--output", required=True, help="one target a line")
     return parser
 

@@ -16,7 +16,7 @@ DECIDING = (
     *("token", "bpe", "non_ling", "cleaner", "g2p"),
     *("frontend", "encoder", "normalize", "pre"),
 )
-"""How the keys begin that decide what a model can write in which audio."""
+"""Beginnings of the keys that decide which texts a model can write for which audio."""
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -30,12 +30,12 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data_dir", required=True, help="with text and utt2spk")
     add("--target_set", default="lorem_ipsum", help="lorem_ipsum (paper), or one target a line")
-    add("--length_unit", default="word", choices=("word", "character"), help="of 'closest length'")
+    add("--length_unit", default="word", choices=("word", "character"), help="unit of lengths")
     add(
         "--num_utts",
         type=cli.integer(),
         default=0,
-        help="attack so many, from all speakers; 0 for all",
+        help="utterances to attack, spread over all speakers; 0 for all",
     )
     add(
         "--asr_train_config",
@@ -94,7 +94,7 @@ def _say_left_out(problems: dict[str, str]) -> None:
 
 
 class _Room:
-    """What models can write in the audio of each utterance; anything where there are none."""
+    """What the models can write in the audio of each utterance; without models, anything."""
 
     def __init__(self, configs: list[str], data_dir: str):
         self.models: list[SpeechRecognizer] = []

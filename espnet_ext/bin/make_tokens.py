@@ -17,8 +17,8 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--text", required=True, help="'utterance transcript' lines")
     add("--token_type", required=True, choices=("word", "char", "bpe"), help="paper: bpe")
-    add("--vocab_size", type=cli.integer(3), default=5000, help="of bpe; paper: 5000")
-    add("--output_dir", required=True, help="where to write")
+    add("--vocab_size", type=cli.integer(3), default=5000, help="size of bpe; paper: 5000")
+    add("--output_dir", required=True, help="tokens.txt, bpe.model")
     return parser
 
 

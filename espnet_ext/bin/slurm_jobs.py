@@ -16,7 +16,7 @@ cluster does not take so many (MaxArraySize). Options, each with a value:
     --requeues N           let a task near its time limit be queued again N times; default 20
     --notice-seconds N     before that limit to stop it; default 120, of which Slurm may take 60
     --progress-seconds N   say every N seconds how far the tasks are; default 60, 0 never
-    --config FILE          in place of conf/slurm.conf, which says what other options (--mem 4G,
+    --config FILE          instead of conf/slurm.conf, which says what other options (--mem 4G,
                            --num-threads 2, --time 4:00:00, --gpu 1) mean to sbatch
     --dry-run true         print the command and the script, submit nothing
 

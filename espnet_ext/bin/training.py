@@ -12,7 +12,7 @@ OPTIONS = """\
   --init_param FILE          start from these weights; prints what was loaded
   --ignore_init_mismatch B   leave out what has no place in the model (default false)
   --resume B                 go on with the training in --output_dir (default false)
-  --collect_stats B          collect shapes and feature statistics in place of training
+  --collect_stats B          collect shapes and feature statistics instead of training
   --allow_pickle B           read checkpoints that are pickles, and what classes of ESPnet fetch
                              by themselves (default false); on the command line only
   --dry_run B                build the model and stop
@@ -31,7 +31,7 @@ class Training:
         module: of the task; imported when it is needed, for that takes seconds.
         name: of the class of the task.
         what: sentences of its help, before the options.
-        options: of the task that are used most, a line each.
+        options: options of the task that are used most, one per line.
     """
 
     command: str
@@ -79,7 +79,7 @@ _ALL = (
         """Train a CTC/attention ASR model with utterance classification heads. The options
 are those of espnet2.bin.asr_train;""",
         """\
-  --token_list FILE          tokens, one a line, <blank> first and <sos/eos> last
+  --token_list FILE          tokens, one per line, <blank> first and <sos/eos> last
   --token_type TYPE          char, word, bpe, ...
   --train_data_path_and_name_and_type FILE,NAME,TYPE
                              wav.scp,speech,sound  text,text,text  utt2accent,accent,text

@@ -19,7 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--wav_scp", required=True, help="the audio without attack, of a source that you trust")
     cli.ASR_MODEL.add(parser)
     add("--text", help="reference transcripts that you trust, to compare those of ENTRY with")
-    add("--targets", help="target transcripts that you trust, likewise")
+    add("--targets", help="target transcripts that you trust, to compare too")
     cli.add_speakers(parser)
     add("--leaderboard", metavar="FILE", help="JSON file to which the entry is added if it is true")
     cli.add_computing(parser)

@@ -4,7 +4,7 @@ run.pl starts it. Standard input is a socket with a line of JSON for each comman
 would run it; `log`, the file at whose end its output goes; `environment`, variables of its own.
 With it comes the write end of a pipe for the exit code, 128 + the signal where it was killed.
 
-What a command has imported late, or was the first to call, the next ones find done.
+What one command has imported late, or has called first, is ready for the next ones.
 """
 
 import ast
@@ -154,7 +154,7 @@ def _receive(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
 
 
 def _put(opened: int, *places: int) -> None:
-    """Let file descriptors stand for an opened file."""
+    """Make file descriptors refer to an opened file."""
     for place in places:
         os.dup2(opened, place)
     os.close(opened)
