@@ -242,7 +242,6 @@ def _check_data_chunk(content: Content, first: int, layout: _Layout, where: str)
         room, end = len(content) - chunk.start, chunk.start + chunk.size
         if room < chunk.size < 1 << 60:
             raise InputError(cut_off(where, room, chunk.size, "bytes"))
-        # Wave64 pads chunks to multiples of eight bytes.
-        places = (end, end + -end % 8)
+        places = (end, end + -end % 8)  # Wave64 pads chunks to eight bytes
         if 0 <= chunk.size < room and any(_begins_file(content, at) for at in places):
             raise InputError(f"{where}: {SEVERAL}")

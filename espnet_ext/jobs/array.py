@@ -128,8 +128,7 @@ def _take_options(rest: list[str]) -> Iterator[tuple[str, str]]:
         if len(rest) < count:
             raise InputError(f"option {option} needs a value")
         values, rest[:count] = rest[:count], []
-        # Kaldi takes --max-jobs-run and --max_jobs_run for the same option.
-        name = option.lstrip("-").replace("_", "-")
+        name = option.lstrip("-").replace("_", "-")  # Kaldi takes either
         yield _ALIASES.get(name, name), " ".join(values)
 
 

@@ -149,8 +149,7 @@ def job_name(array: JobArray, number: int) -> str:
     """A job by its number and, where its log tells it, the directory that it writes."""
     try:
         with array.log_of(number).open("rb") as f:
-            # The head of a log has the command, and run_line.sh prints the line that it runs.
-            found = re.search(rb"--output_dir (\S+)", f.read(1 << 14))
+            found = re.search(rb"--output_dir (\S+)", f.read(1 << 14))  # of its command
     except OSError:
         found = None
     folder = Path(found[1].decode(errors="replace")) if found else None

@@ -69,8 +69,7 @@ def read_conditions(path: str | Path) -> list[SweepCondition]:
         InputError: the file is missing or empty, or a line is not of this form.
     """
     lines = read_lines(path, "no such list of conditions; run.sh writes it")
-    # `read_lines` gives one empty line for an empty file.
-    if lines == [""]:
+    if lines == [""]:  # what `read_lines` gives for an empty file
         raise InputError(f"{path}: no condition in it")
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
 

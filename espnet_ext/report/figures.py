@@ -236,8 +236,7 @@ def _draw_success(
         if len(against):
             at = [budgets.index(tag) for tag in last]
             curve(against[0], at, [p["success_rate"] for p in last.values()], line)
-        elif noise:
-            # Noise needs no steps and no queries, so it is a horizontal line.
+        elif noise:  # it needs no steps and no queries: a horizontal line
             for axis, p in product(others, own):
                 axis.axhline(p["success_rate"][0], **{**line, "marker": None})
         if noise:
@@ -247,7 +246,6 @@ def _draw_success(
         for (tag, dash), axis in product(dashes.items(), others):
             same = [p for p in own if p["budget"] == tag]
             places = [p["step"] if axis is others[0] else _asked(p) for p in same]
-            # A logarithmic axis has no place for 0.
             drawn = [(x, p["success_rate"]) for x, p in zip(places, same, strict=True) if x]
             curve(
                 axis,
@@ -259,7 +257,6 @@ def _draw_success(
     for axis in against:
         axis.set_xlabel("budget, last step")
         axis.set_xticks(range(len(budgets)), map(budget_name, budgets), rotation=30)
-        # Budgets in dB of SNR need no second axis.
         if not any(tag.startswith("snr") for tag in budgets):
             levels = [loudness.get(tag) for tag in budgets]
             snr_axis(axis, range(len(budgets)), levels)
@@ -267,7 +264,7 @@ def _draw_success(
         # Lines of noise have no marker: their ends are no numbers of steps.
         marked = [li for li in axis.lines if li.get_marker() == "o"]
         places = sorted({round(x) for li in marked for x in li.get_xdata()})
-        axis.set(xlabel=label, xscale="log")
+        axis.set(xlabel=label, xscale="log")  # which has no 0
         axis.set_xticks(ticks := spread(places, 5), [f"{tick:g}" for tick in ticks])
         axis.set_xticks([], minor=True)
     if len(others) and len(dashes) > 1:

@@ -321,8 +321,7 @@ def make_results(
     attacks = {c: read_attack_record(c.attack_dir / RECORD) for c in conditions}
     baseline = baseline_of([run[0] for run in runs])
     attack = attacks[baseline]
-    # Otherwise a difference between attacks would be taken for one between models.
-    for condition, other in attacks.items():
+    for condition, other in attacks.items():  # else attacks are compared, and not models
         for key in ("settings", "utterances"):
             if other[key] != attack[key]:
                 raise InputError(
