@@ -44,6 +44,7 @@ def main() -> None:
     settings = read_attack_record(record)["settings"] if record.is_file() else {}
     # Success is judged by the goal that the attack had.
     victim = PyTorchESPnet(recognizer, args.ctc_weight, goal=goal_of(settings))
+    # The audio is read as it was saved; nothing is optimised for this model.
     rows = replay(
         victim,
         args.attack_dir,

@@ -56,6 +56,7 @@ def main() -> None:
     ]
     rows = {row["method"]: row for row in asr_attack.attack(cli.parse(asr_attack.get_parser()))}
     for method, copy in (("pgd", "adversarial.wav"), ("noise", "noise.wav")):
+        # Copied to short names, because the path of an attack's audio follows from its settings.
         step = f"{method}/{rows[method]['budget']['tag']}/step{rows[method]['step']}"
         shutil.copy(out / "attack/adversarial" / step / f"wav/{name}.wav", out / copy)
     attacked = rows["pgd"]

@@ -81,6 +81,7 @@ def main() -> None:
     from espnet_ext.data.model_files import ModelFiles, find_model
 
     settings = AttackSettings.read(args.config, "cm", [*args.set, *decided_by(args.dev_scores)])
+    # None is the source: no name of a target can be the same.
     files: dict[str | None, ModelFiles] = {None: cli.role("source").find(args)}
     for name, config, checkpoint in args.target:
         # Results of a target are found by its name.

@@ -39,6 +39,7 @@ def main() -> None:
     tables = {f"{p}/{n}": folder / n for p, folder in parts for n in ("wav.scp", "utt2label")}
     audio = {f"{p}/audio": {"sha256": audio_digest(at / "wav.scp")} for p, at in parts}
     made_from = cli.role_digests(files) | cli.digests(**tables) | audio
+    # Before a model is read, as in `cm_lnsr`.
     if cli.is_made(output, made_from):
         return
     from espnet_ext.cm.probe import LabelledStatistics, layer_names, measure_layers, probe

@@ -60,6 +60,7 @@ def main() -> None:
         resamples=args.resamples,
     )
     output = Path(args.output_dir)
+    # Directories of the trainings, as the main script of the recipe names them.
     names = [f"{model.name}_seed{seed}" for model in models for seed in args.seeds]
     write_training([Path(args.expdir) / name for name in names], output)
     write_report({**made, **read_overlap(args.overlap)}, output)

@@ -211,6 +211,7 @@ def _read_lines(path: str) -> list[bytes]:
         raise InputError(f"{path}: no such file") from None
     # A byte order mark would make another word of the first one.
     data = data.removeprefix(codecs.BOM_UTF8)
+    # Latin-1 reads any bytes, and only line ends are looked at.
     kaldi.check_line_ends(path, data.decode("latin1"))
     return [line + b"\n" for line in data.removesuffix(b"\n").split(b"\n")] if data else []
 

@@ -48,6 +48,7 @@ def main() -> None:
         *(str(recipe / f"downloads/wav/{UTTERANCE}.flac"), TARGET),
         *("--model", str(recipe / "exp/demo/pretrain_seed0"), "--out", str(directory / "out")),
     ]
+    # As if they were typed: what is printed below can be copied and changed.
     sys.argv[1:] = words
     attack_file.main()
     print(f"the same with another sentence of its words: espnet-ext attack {shlex.join(words)}")

@@ -151,6 +151,7 @@ def chosen(name: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
         InputError: the kind of model is not known, or the command has none for it.
     """
     rest, modules = list(words), VERBS[name].modules
+    # A word that is not an option is an audio file; attacks on data directories take options only.
     if name == "attack" and rest and not rest[0].startswith("-"):
         modules = VERBS["attack file"].modules
     kind: str | None
@@ -187,12 +188,14 @@ def kind_of_words(name: str, words: Sequence[str]) -> str | None:
     """
     from espnet_ext.data.model_files import model_kind
 
+    # What is to be trained has no directory yet: its configuration says what it will be.
     named = "--config" if name == "train" else "--model"
     if named in words[:-1]:
         return model_kind(words[words.index(named) + 1])
     modules = VERBS[name].modules
     for word in words:
         having = [k for k, module in modules.items() if word in options(module)]
+        # `options` has the names of sub-commands, too, and a file may be called like one.
         if len(having) == 1 and word.startswith("--"):
             return having[0]
     return None

@@ -67,6 +67,7 @@ def main() -> None:
     room = _Room(args.asr_train_config, args.data_dir)
     # One target for all models: results of models can only be compared on the same task.
     for model in room.models:
+        # A token that one model lacks is <unk> to it: no attack could reach such a target.
         candidates, left_out = writable(candidates, model.text, args.target_set)
         if left_out:
             print(left_out)

@@ -42,6 +42,7 @@ def main() -> None:
     model = cli.open_model(files, args, SSL_KIND)
     # Sorted, so that the same utterances are drawn whatever the order of the file.
     audio = dict(sorted(read_table(Path(args.data_dir) / "wav.scp").items()))
+    # Ids become the names of pictures.
     check_ids(audio, f"{args.data_dir}/wav.scp")
     drawn = {n: file_of(args.output_dir, n, ".png") for n in list(audio)[: args.num_pictures]}
     errors = {}
@@ -50,6 +51,7 @@ def main() -> None:
         batch = {name: audio[name] for name in names[start : start + args.batch_size]}
         waves = [read_audio(path, sample_rate=rate, utterance=u)[0] for u, path in batch.items()]
         for row in model.reconstruct(*pad(waves, where), list(batch)):
+            # Reduced at once: the spectra of a whole set would not fit into memory.
             errors[row.utterance] = errors_of(row)
             if row.utterance in drawn:
                 write_picture(row, drawn[row.utterance])

@@ -61,6 +61,7 @@ def main() -> None:
     for path, name in ((args.text, "reference"), (args.targets, "target")):
         if path:
             problems += audit.other_texts(rows, path, name, recognizer.text.normal)
+    # The audio without attack is the user's own: an entry could bring any.
     audio = audit.read_reference(rows, record, entry, args.wav_scp, recognizer.sample_rate)
     options = dataclasses.asdict(RecognizerOptions.of_those(record["settings"]))
     victim = PyTorchESPnet(recognizer, record["ctc_weight"], **options)

@@ -133,6 +133,7 @@ def _run_and_end(module: str, tell: int) -> NoReturn:
     except BaseException:
         traceback.print_exc()
         code = 1
+    # What `sys.exit` does with a text.
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
@@ -182,6 +183,7 @@ def _imported_in_functions(module: str) -> list[str]:
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:  # the command will say so
         return []
+    # From the source: nothing else knows of imports in functions that have not been called.
     tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
     names: list[str] = []
     for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):

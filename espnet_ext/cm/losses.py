@@ -66,7 +66,7 @@ class WeightedCrossEntropy(CountermeasureLoss):
         torch.Size([1])
     """
 
-    class_weights: torch.Tensor
+    class_weights: torch.Tensor  # not saved: they belong to the configuration
 
     def __init__(
         self, input_size: int, num_classes: int = 2, class_weights: Sequence[float] | None = None
@@ -77,7 +77,6 @@ class WeightedCrossEntropy(CountermeasureLoss):
         if len(weights) != 2 or min(weights) <= 0.0:
             raise InputError(f"class_weights must be two positive numbers, not {weights}")
         self.linear = torch.nn.Linear(input_size, num_classes)
-        # They belong to the configuration, not to the checkpoint.
         self.register_buffer("class_weights", torch.tensor(weights), persistent=False)
 
     def forward(self, embedding: torch.Tensor, label: torch.Tensor) -> torch.Tensor:

@@ -95,9 +95,8 @@ class Resemblyzer(torch.nn.Module):
         super().__init__()
         self.lstm = torch.nn.LSTM(40, size, 3, batch_first=True)
         self.linear = torch.nn.Linear(size, size)
-        # Scale and offset of similarities in training; they are in the checkpoint and do nothing.
-        self.similarity_weight = torch.nn.Parameter(torch.tensor([10.0]))
-        self.similarity_bias = torch.nn.Parameter(torch.tensor([-5.0]))
+        self.similarity_weight = torch.nn.Parameter(torch.tensor([10.0]))  # of training
+        self.similarity_bias = torch.nn.Parameter(torch.tensor([-5.0]))  # of training, unused
         self.power = PowerSpectrum(400, 400, self.hop, pad_mode="constant")
         bins = self.power.num_bins()
         mels = melscale_fbanks(bins, 0.0, 8000.0, 40, self.sample_rate, "slaney", "slaney")
