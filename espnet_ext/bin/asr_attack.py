@@ -76,7 +76,7 @@ def attack(args: argparse.Namespace) -> list[Row]:
     options = dataclasses.asdict(settings.victim)
     victim = PyTorchESPnet(recognizer, args.ctc_weight, **options)
     identity = {"model": model, "ctc_weight": victim.ctc_weight, **recognizer.prompt}
-    # Of the worst case, what is made on the surrogate is a part, so it belongs to the identity.
+    # The worst case depends on the surrogate, so it belongs to the identity of the run.
     if (surrogate := cli.role("surrogate", "asr")).given(args):
         at = surrogate.find(args)
         victim.surrogate = PyTorchESPnet(cli.open_model(at, args, ASR_KIND), **options)

@@ -134,7 +134,7 @@ def main() -> None:
     # Part of the settings of the run: shards must agree on it, and it is kept with the results.
     decided = dataclasses.replace(options, threshold=verifier.threshold)
     for other in others:
-        # Enrolled by itself, for embeddings of two encoders cannot be compared.
+        # It enrols the speakers anew: embeddings of two encoders cannot be compared.
         verifier.surrogate, other.threshold = other, verifier.threshold
         trials.enrol(other)
     run: AttackRun[TrialBatch] = AttackRun(

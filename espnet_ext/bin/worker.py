@@ -183,7 +183,7 @@ def _imported_in_functions(module: str) -> list[str]:
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:  # the command will say so
         return []
-    # From the source: nothing else knows of imports in functions that have not been called.
+    # From the source, because functions that have not been called have imported nothing yet.
     tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
     names: list[str] = []
     for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):

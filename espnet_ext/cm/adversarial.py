@@ -76,7 +76,7 @@ class AdversarialOptions:
         """
         if not self.eps:
             return feats
-        # The size of the ball of each utterance: zero where it stays clean.
+        # Radius of the ball of each utterance, zero where the utterance stays clean.
         size = self.eps * (torch.rand(len(feats), 1, 1, device=feats.device) < self.share)
         if updates is not None and self.warmup:
             size = size * (updates / self.warmup).clamp(max=1.0)

@@ -49,8 +49,7 @@ class FeatureCache:
             if feats is None:
                 feats = compute(speech[row : row + 1, : key[1]], lengths[row : row + 1])[0][0]
                 size = feats.numel() * feats.element_size()
-                # Nothing that is kept makes room for it: every epoch reads all utterances, so each
-                # of them is needed as often as the others.
+                # Nothing that is kept is dropped for it: every epoch needs each utterance once.
                 if size <= self.room:
                     self.room -= size
                     self._kept[key] = feats.clone()

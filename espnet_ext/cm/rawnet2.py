@@ -30,7 +30,7 @@ class FeatureMapScaling(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, 1, F) to (B, C, 1, F)."""
         scale = torch.sigmoid(self.gate(x.mean(dim=(2, 3))))[:, :, None, None]
-        # The same number scales and is added, as in the authors' code: one linear layer, not two.
+        # One gate both scales and is added, as in the authors' code.
         return x * scale + scale
 
 

@@ -57,7 +57,7 @@ def load_model(
         MODEL_KINDS.load_others()
         kind = cast(ModelKind[Loaded], MODEL_KINDS.find(model_kind(config_file)))
     path, weights = model_paths(config_file, model_file, kind.name)
-    # Who asks for a recognizer takes any of them; what is in the directory says which it is.
+    # A caller that asks for a recognizer takes any kind of it; the configuration says which it is.
     if kind.name in ALIKE and (named := model_kind(path)) in ALIKE[kind.name]:
         kind = cast(ModelKind[Loaded], MODEL_KINDS.find(named))
     config = read_configuration(path, kind, allow_pickle)
