@@ -55,9 +55,8 @@ def replay(
 ) -> list[Row]:
     """Let a model answer to what an attack on another model of its kind has saved.
 
-    `output_dir` gets `attack.json` and `attack_log.jsonl` as an attack of its own would write
-    them, so that reports read it in the place of one; sizes of the perturbations, labels and
-    settings are those of the attack, answers and losses those of this model.
+    Reports read `output_dir` in the place of an attack. Sizes of perturbations, labels and settings
+    are those of the attack; answers and losses are those of this model.
 
     Args:
         victim: the model that answers.
@@ -80,10 +79,8 @@ def replay(
     if not (source / LOG).is_file():
         raise InputError(f"{source}: no finished attack there (no {LOG})")
     made_on = read_record(source / RECORD)
-    observers = observers or {}
-    # Keys of the model are replaced, those of the attack stay; whose audio it is stands in
-    # `made_on`.
-    about = {**made_on, **model, "observers": sorted(observers)}
+    # Keys of this model replace those of the source, which `made_on` keeps.
+    about = {**made_on, **model, "observers": sorted(observers or {})}
     about["made_on"] = {key: made_on[key] for key in model if key in made_on}
     if begun(output) and content_of(read_record(output / RECORD)) != content_of(about):
         raise InputError(
@@ -92,8 +89,7 @@ def replay(
         )
     check_directory(output)
     saved = _Saved(source, read_table(wav_scp), victim.sample_rate)
-    # Everything is read and checked before the model answers, so that a file that is missing is
-    # named at once.
+    # All is read and checked before the model answers: a missing file is named at once.
     groups = [
         Played(rows, saved.inputs(condition, step, rows))
         for (condition, step), rows in by_condition(read_attack_log(source), normal).items()
@@ -104,7 +100,7 @@ def replay(
             [Utterance(r["utterance"], "", len(x), r) for r, x in zip(*group, strict=True)],
             lambda u: victim.problem(u.samples, victim.goal_of(u.labels)),
         )
-    rows = [row for group in groups for row in answered(victim, group, batch_size, observers)]
+    rows = [row for group in groups for row in answered(victim, group, batch_size, observers or {})]
     write_json(output / RECORD, about)
     write_jsonl(output / LOG, rows)
     return rows
