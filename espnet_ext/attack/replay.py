@@ -72,8 +72,7 @@ def replay(
         rows of the log.
 
     Raises:
-        InputError: the attack is not finished, inputs are missing or cannot be used by the model,
-            or `output_dir` holds other results; before any is asked about.
+        InputError: beforehand; no finished attack, missing or unusable inputs, or other results.
     """
     source, output = Path(attack_dir), Path(output_dir)
     if not (source / LOG).is_file():
