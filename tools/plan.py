@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from espnet_ext.bin import cli
+from espnet_ext.bin.help_text import HelpFormatter
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ class Step(NamedTuple):
 def get_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0], formatter_class=cli.HelpFormatter
+        description=(__doc__ or "").splitlines()[0], formatter_class=HelpFormatter
     )
     add, count = parser.add_argument, cli.integer(1)
     add("--train_config", required=True, help="configuration of the training")

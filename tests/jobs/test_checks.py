@@ -87,7 +87,7 @@ SOME = {
         ("--num_attack_utts", "-1"),
         ("--interval_unit", "session"),
         ("--target_length_unit", "phone"),
-        ("--feats_normalize", "none"),
+        ("--feats_normalize", "batch"),
         ("--target_set", "absent.txt"),
         ("--sweep", "conf/absent.yaml"),
         ("--train_config", "conf"),
@@ -135,6 +135,13 @@ def test_a_wrong_option_is_refused_before_anything_runs(without_python, recipe, 
     (line,) = done.stderr.splitlines()
     assert "error: " in line and (option in line or option == "--train_set")
     assert value in line or "more than once" in line or "are both" in line
+
+
+def test_weights_of_whisper_are_asked_for(without_python):
+    done = run("speechocean762/mtl_asr1", without_python)
+    assert done.returncode == 2 and "needs --whisper_checkpoint" in done.stderr
+    done = run("speechocean762/mtl_asr1", without_python, "--whisper_checkpoint", "absent.pt")
+    assert done.returncode == 2 and "there is no absent.pt" in done.stderr
 
 
 def test_stages_go_forward(without_python):

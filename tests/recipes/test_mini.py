@@ -82,8 +82,8 @@ def test_report_shows_the_picture_and_the_tables(recipe, finished):
 def test_page_has_audio_and_every_condition_its_card(recipe, finished):
     report = recipe / "exp/report_attack_seed0"
     page = (report / "report.html").read_text()
-    # Three utterances of two attacks: before, and after the last step of both budgets.
-    assert page.count("<audio ") == 3 * 2 * 3
+    # Eight utterances of two attacks: before, then after and difference of both budgets.
+    assert page.count("<audio ") == 8 * 2 * 5
     assert str(recipe) not in page
     cards = [json.loads(path.read_text()) for path in (report / "cards").glob("*/card.json")]
     assert len(cards) == 3 and all(len(card["attacks"]) == 4 for card in cards)

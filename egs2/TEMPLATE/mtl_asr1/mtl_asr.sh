@@ -103,6 +103,12 @@ check_weights 6
 check_choice target_length_unit word character
 check_choice interval_unit utterance speaker
 check_files sweep train_config attack_config report_config whisper_checkpoint
+# Random weights in place of pretrained ones must be asked for.
+if { asked 4 || asked 5 || asked 6; } && [ -z "${whisper_checkpoint}" ] &&
+    grep -q '^frontend: whisper_encoder' "${train_config}" && [[ ${train_args} != *whisper_model=* ]]; then
+    refuse "${train_config} needs --whisper_checkpoint, a file such as tiny.en.pt; for random weights" \
+        'give --train_args "--frontend_conf whisper_model=tiny.en"'
+fi
 if asked 8 && [ "${target_set}" != lorem_ipsum ]; then check_files target_set; fi
 if asked 10; then check_files report_with; fi
 if [ -n "${init_param}" ] && [ ! -f "${init_param%%:*}" ]; then
