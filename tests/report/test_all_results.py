@@ -1,8 +1,12 @@
 import csv
 
+import pytest
+
 from espnet_ext.data.files import read_json, write_json
 from espnet_ext.report.all_results import results_csv, results_page, rows_of
 from espnet_ext.report.reports import read_report
+
+pytestmark = pytest.mark.one_python
 
 
 def rows(directory):

@@ -9,6 +9,8 @@ from espnet_ext.errors import InputError
 from espnet_ext.report import countermeasure_figures as module
 from espnet_ext.report.layout import Layout, read_layout
 
+pytestmark = pytest.mark.one_python
+
 STYLES = read_layout(LAYOUT_FILE, Layout)["styles"]
 pytest.importorskip("matplotlib")
 

@@ -2,6 +2,8 @@ import pytest
 
 from espnet_ext.report.figures import success_curves, success_picture
 
+pytestmark = pytest.mark.one_python
+
 pytest.importorskip("matplotlib")
 
 

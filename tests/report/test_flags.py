@@ -34,6 +34,8 @@ from espnet_ext.report.results import (
 )
 from espnet_ext.report.verification import verification_flags
 
+pytestmark = pytest.mark.one_python
+
 RESULTS = sorted((Path(__file__).parents[2] / "egs2").glob("*/*/results/*/results.json"))
 KINDS = set(get_args(FlagKind))
 

@@ -6,6 +6,8 @@ from espnet_ext.report.countermeasure_report import NO_AUDIO
 from espnet_ext.report.page import section as page_section
 from espnet_ext.report.reports import read_report
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture
 def section(countermeasures, no_pictures):

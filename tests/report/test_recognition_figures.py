@@ -17,6 +17,8 @@ from espnet_ext.report.recognition_figures import (
     style_of,
 )
 
+pytestmark = pytest.mark.one_python
+
 SNR = {("snr40", 0): [5] * 6, ("snr40", 5): [3] * 6, ("snr40", 10): [2] * 6}
 LOUD = {("snr30", step): wrong for (_, step), wrong in SNR.items()}
 

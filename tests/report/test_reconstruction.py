@@ -7,6 +7,8 @@ from espnet_ext.report.reconstruction import PREDICTORS, errors_of, reconstructi
 from espnet_ext.report.reports import write_report
 from espnet_ext.ssl.pictures import Reconstruction
 
+pytestmark = pytest.mark.one_python
+
 
 def row(predicted, name="utt1"):
     target = torch.tensor([[0.0], [2.0], [4.0], [10.0]])
