@@ -28,22 +28,21 @@ class Parser(argparse.ArgumentParser):
     example = ""
 
     def format_help(self) -> str:
-        """The help; see `format_usage`."""
+        """The help of `--help`."""
         end = f"\n{EXAMPLE}{self.example}\n" if self.example else ""
-        self.format_usage()
+        self._required_first()
         # Added here and not as an epilog, whose lines argparse breaks.
         return super().format_help() + end
 
     def format_usage(self) -> str:
-        """The line of a wrong command; from here on the actions are sorted."""
-
-        # Also the model: it is not required by itself, for its two files are as good.
-        def optional(action: argparse.Action) -> bool:
-            return not action.required and action.dest not in ("model", "source")
-
-        for actions in (self._actions, self._optionals._group_actions):
-            actions.sort(key=optional)
+        """The line of a wrong command."""
+        self._required_first()
         return super().format_usage()
+
+    def _required_first(self) -> None:
+        for actions in (self._actions, self._optionals._group_actions):
+            # The model is not required by itself, for its two files are as good.
+            actions.sort(key=lambda a: not a.required and a.dest not in ("model", "source"))
 
 
 def parser(description: str | None, example: str = "") -> Parser:

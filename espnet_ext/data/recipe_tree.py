@@ -26,6 +26,7 @@ def pack(tree: Path, archive: Path) -> None:
     """
 
     def kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        """The entry as it is packed; None for what is left out."""
         # The owner on the machine that packs means nothing elsewhere.
         member.uid = member.gid = 0
         member.uname = member.gname = ""
