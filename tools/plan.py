@@ -226,6 +226,9 @@ def build(
     else:
         raise InputError(f"{config}: encoder: {encoder}: of no task; one of {', '.join(known)}")
     options = parse_training(task.get_parser(), ["--config", str(config)])
+    if options.frontend == "whisper_encoder" and not options.frontend_conf.get("whisper_model"):
+        # Its weights are those of a file, and a step takes as long with random ones.
+        options.frontend_conf["whisper_model"] = "tiny.en"
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         if task is MTLASRTask:
